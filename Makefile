@@ -1,0 +1,33 @@
+# A thin wrapper: each target makes the Python environment and runs one command in it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ACTIVATE := source .venv/bin/activate &&
+
+.PHONY: help environment simulation preflight verify status lint unit test test-all docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+environment: ## Make the Python environment .venv (pinned; kept outside the tree)
+	@tools/environment.sh
+
+simulation: environment ## Bring up the whole node on this machine and prove it
+	$(ACTIVATE) ansible-playbook site.yml $(ARGS)
+
+verify: environment ## Prove the running node again
+	$(ACTIVATE) ansible-playbook playbooks/verify.yml $(ARGS)
+
+lint: environment ## Check style and types
+	$(ACTIVATE) tools/lint.sh
+
+unit: environment ## Test the Python
+	$(ACTIVATE) pytest tests/unit
+
+test: environment ## All tests: lint, unit, and the node on a test host (needs root)
+	$(ACTIVATE) tools/test.sh
+
+test-all: environment ## As test, and the slow scenarios too
+	$(ACTIVATE) tools/test.sh --all
+
+docs: environment ## Write the generated documentation again
+	$(ACTIVATE) python tools/variables_table.py
