@@ -1,0 +1,120 @@
+"""The inventory half of the preflight: pure checks over variables, before any host is touched."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+Option = Mapping[str, Any]
+
+
+def specification_problems(
+    options: Mapping[str, Option], value_of: Callable[[str], Any], missing: object
+) -> list[str]:
+    """Check variables against a role's argument specification.
+
+    Args:
+        options: the ``options`` of one role's entry point ``main``.
+        value_of: returns a variable's value, or `missing`. What it raises becomes a problem.
+        missing: the mark for a variable that is not set.
+
+    Returns:
+        Problems with variable, value (never that of a ``no_log`` option), accepted and remedy.
+    """
+    problems = []
+    for name, option in options.items():
+        try:
+            value = value_of(name)
+        except Exception as error:  # a template may fail in any way, and each is the operator's
+            problems.append(f"{name} cannot be evaluated: {error}")
+            continue
+        if value is missing:
+            if option.get("required"):
+                problems.append(
+                    f"{name} is not set. Accepted: {_accepted(option)}. {_sentence(option)} Set it "
+                    "in the inventory, a password in the vault."
+                )
+            continue
+        validated = ArgumentSpecValidator({name: dict(option)}).validate({name: value})
+        # Ansible would take a list for a text and write it out.
+        is_no_text = option.get("type", "str") == "str" and isinstance(value, (dict, list))
+        if validated.error_messages or is_no_text:
+            problems.append(
+                f"{name} is {_shown(value, option)}. Accepted: {_accepted(option)}. "
+                f"{_sentence(option)} Correct it in the inventory."
+            )
+        elif option.get("required") and value in ("", None, {}, []):
+            problems.append(
+                f"{name} is empty. Accepted: {_accepted(option)}. {_sentence(option)} Set it in "
+                "the inventory, a password in the vault."
+            )
+    return problems
+
+
+def _accepted(option: Option) -> str:
+    if option.get("choices"):
+        return "one of " + ", ".join(str(choice) for choice in option["choices"])
+    kinds = {
+        "str": "a text",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "dict": "a mapping",
+        "list": "a list",
+        "path": "a path",
+    }
+    return kinds.get(option.get("type", "str"), str(option.get("type")))
+
+
+def _sentence(option: Option) -> str:
+    description = option.get("description", "")
+    text = " ".join(description) if isinstance(description, list) else str(description)
+    text = text.split(". ")[0].rstrip(".")
+    return f"({text}.)" if text else ""
+
+
+def _shown(value: Any, option: Option) -> str:
+    if option.get("no_log") or isinstance(value, (dict, list)):
+        return f"of the type {type(value).__name__}"
+    return repr(value)
+
+
+def service_problems(
+    services: Any, declared: Iterable[str], groups: Mapping[str, Any]
+) -> list[str]:
+    """Check auscat_services: a mapping of declared services to groups of the inventory."""
+    known = sorted(declared)
+    if not isinstance(services, Mapping):
+        return [
+            f"auscat_services is of the type {type(services).__name__}. Accepted: a mapping of "
+            f"services ({', '.join(known)}) to groups of the inventory."
+        ]
+    problems = []
+    for service, group in services.items():
+        if service not in known:
+            problems.append(
+                f"auscat_services names the service {service!r}. Accepted: {', '.join(known)}. "
+                "Correct the name, or add the role that declares it to the playbook."
+            )
+        if group not in groups:
+            problems.append(
+                f"auscat_services places {service} in the group {group!r}. Accepted: a group of "
+                "the inventory. Correct the name, or add the group."
+            )
+    return problems
+
+
+def path_problems(paths: Mapping[str, Any]) -> list[str]:
+    """Check that each variable holds an absolute, normal path other than the root directory."""
+    return [
+        f"{variable} is {path!r}. Accepted: an absolute path below /, such as /srv/auscat, without "
+        "'..'. Correct it in the inventory."
+        for variable, path in paths.items()
+        if not isinstance(path, str)
+        or not posixpath.isabs(path)
+        or posixpath.normpath(path) in ("/", "//")
+        or ".." in path.split("/")
+    ]

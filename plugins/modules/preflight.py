@@ -1,0 +1,130 @@
+#!/usr/bin/python
+"""Ansible module: the host half of the preflight. The inventory half is the action plugin."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check the inventory, then the host, and report all problems together
+version_added: 0.1.0
+description:
+  - The action plugin of the same name checks the inventory on the controller, runs this module for
+    the state of the host, and fails once with all problems. Nothing is changed.
+  - The host's facts that later roles need are returned, so that no other fact gathering is needed.
+options:
+  distributions:
+    description: Accepted distributions, as C(ID VERSION_ID) of os-release.
+    type: list
+    elements: str
+    required: true
+  architectures:
+    description: Accepted machine names, as C(uname -m) prints them.
+    type: list
+    elements: str
+    required: true
+  memory_mib:
+    description: Least memory of the host in MiB.
+    type: int
+    required: true
+  names:
+    description: Names that the host must be able to resolve.
+    type: list
+    elements: str
+    default: []
+  data_root:
+    description: Filled in by the action plugin.
+    type: str
+  directories:
+    description: Filled in by the action plugin.
+    type: list
+    elements: dict
+    default: []
+  ports:
+    description: Filled in by the action plugin.
+    type: list
+    elements: dict
+    default: []
+  packages:
+    description: Filled in by the action plugin.
+    type: list
+    elements: str
+    default: []
+  stack:
+    description: Filled in by the action plugin.
+    type: str
+attributes:
+  check_mode: {support: full, description: It never changes anything.}
+  diff_mode: {support: none, description: There is nothing to show.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory and the host
+  auscat.imaging.preflight:
+    distributions: [debian 12, debian 13]
+    architectures: [x86_64]
+    memory_mib: 2048
+"""
+
+RETURN = r"""
+host:
+  description: >-
+    os, architecture, memory_mib, service_manager, packages_missing, address, engine,
+    docker_configuration.
+  type: dict
+  returned: success
+problems:
+  description: What is wrong, in plain words.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import platform
+import socket
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils import host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+    CommandError,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "distributions": {"type": "list", "elements": "str", "required": True},
+            "architectures": {"type": "list", "elements": "str", "required": True},
+            "memory_mib": {"type": "int", "required": True},
+            "names": {"type": "list", "elements": "str", "default": []},
+            "data_root": {"type": "str"},
+            "directories": {"type": "list", "elements": "dict", "default": []},
+            "ports": {"type": "list", "elements": "dict", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "stack": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    facts = {
+        "os": host_facts.operating_system(),
+        "architecture": platform.machine(),
+        "memory_mib": host_facts.memory_mib(),
+        "hostname": socket.gethostname(),
+        "service_manager": host_facts.service_manager(),
+        "packages_missing": [],
+        "docker_configuration": {},
+    }
+    problems = host_facts.host_problems(module.params, facts)
+    try:
+        facts["packages_missing"] = host_facts.missing_packages(module.params["packages"])
+        facts["docker_configuration"] = host_facts.daemon_configuration()
+        facts["address"] = host_facts.default_address()
+        facts["engine"] = host_facts.engine()
+    except CommandError as error:
+        problems.append(str(error))
+    module.exit_json(changed=False, host=facts, problems=problems)
+
+
+if __name__ == "__main__":
+    main()
