@@ -1,0 +1,31 @@
+"""Filters over service definitions; the logic is in module_utils/definitions.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils import definitions
+
+
+def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except definitions.DefinitionError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return wrapped
+
+
+class FilterModule:
+    """What the platform roles ask of the services on a host."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "published_ports": _clear_errors(definitions.published_ports),
+            "host_directories": _clear_errors(definitions.host_directories),
+            "secret_values": _clear_errors(definitions.secret_values),
+            "stack_document": _clear_errors(definitions.stack_document),
+        }

@@ -1,0 +1,277 @@
+"""Turn service definitions into what the platform applies: ports, directories, secrets, stack file.
+
+A definition is the mapping ``<service>_service`` that a service's role declares; its keys are
+described in docs/adding-a-service.md. Everything here is pure: no I/O, no Ansible.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Definition = Mapping[str, Any]
+
+REQUIRED_KEYS = frozenset({"name", "title", "image"})
+KNOWN_KEYS = REQUIRED_KEYS | {
+    "aliases",
+    "command",
+    "directories",
+    "environment",
+    "healthcheck",
+    "memory_mib",
+    "ports",
+    "secrets",
+    "stop_grace_period",
+    "user",
+}
+SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}\Z")
+
+
+class DefinitionError(ValueError):
+    """A service definition cannot be applied; the text names the service and the remedy."""
+
+
+def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
+    """Return every published port with its service, in the order of the port numbers.
+
+    Keys: service, title, name, published and target (TCP/UDP port numbers), protocol (tcp or udp),
+    sources (networks and addresses that may connect beside the host itself), purpose, scheme.
+    """
+    ports = []
+    for definition in definitions:
+        for port in definition.get("ports", []):
+            ports.append(
+                {
+                    "service": definition["name"],
+                    "title": definition["title"],
+                    "name": port["name"],
+                    "published": int(port["published"]),
+                    "target": int(port["target"]),
+                    "protocol": port.get("protocol", "tcp"),
+                    "sources": list(port.get("sources", [])),
+                    "purpose": port.get("purpose", ""),
+                    "scheme": port.get("scheme", ""),
+                }
+            )
+    return sorted(ports, key=lambda port: (port["published"], port["protocol"]))
+
+
+def host_directories(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:
+    """Return the directories below `data_root`, parents first, owned as their child.
+
+    Keys: path (absolute), owner and group (numeric), mode (octal as text), service,
+    free_gib (GiB that must be free on its file system before the first deployment).
+    """
+    directories = []
+    for definition in definitions:
+        for directory in definition.get("directories", []):
+            directories.append(
+                {
+                    "path": posixpath.join(data_root, directory["path"]),
+                    "owner": int(directory["owner"]),
+                    "group": int(directory["group"]),
+                    "mode": str(directory["mode"]),
+                    "free_gib": float(directory.get("free_gib", 0)),
+                    "service": definition["name"],
+                }
+            )
+    paths = {directory["path"] for directory in directories}
+    for directory in list(directories):
+        parent = posixpath.dirname(directory["path"])
+        while parent not in paths and parent.startswith(posixpath.join(data_root, "")):
+            paths.add(parent)
+            directories.append({**directory, "path": parent, "free_gib": 0.0})
+            parent = posixpath.dirname(parent)
+    return sorted(directories, key=lambda directory: directory["path"])
+
+
+def secret_values(definitions: Iterable[Definition]) -> list[dict[str, str]]:
+    """Return each secret once, as name and content.
+
+    Raises:
+        DefinitionError: two services give the same secret different contents.
+    """
+    contents: dict[str, str] = {}
+    for definition in definitions:
+        for secret in definition.get("secrets", []):
+            name, content = secret["name"], secret["content"]
+            if contents.setdefault(name, content) != content:
+                raise DefinitionError(
+                    f"The secret {name} is declared twice with different contents, the second time "
+                    f"by the service {definition['name']}. Let both take it from one variable."
+                )
+    return [{"name": name, "content": contents[name]} for name in sorted(contents)]
+
+
+def stack_document(
+    definitions: Iterable[Definition],
+    data_root: str,
+    secret_versions: Mapping[str, str],
+    timezone: str = "Etc/UTC",
+) -> dict[str, Any]:
+    """Return the Compose file (version 3.8) of the stack.
+
+    Args:
+        definitions: the services of this host.
+        data_root: absolute path on the host; bind mounts are made from it.
+        secret_versions: secret name to the name of the Swarm secret that carries its present value.
+        timezone: put into each service's environment as TZ.
+
+    Published ports use mode ``host`` and services ``endpoint_mode: dnsrr``: Swarm's ingress mesh
+    hides the sender's address, so that no port could be limited to its senders, and needs IPVS.
+    """
+    services: dict[str, Any] = {}
+    used_secrets: dict[str, Any] = {}
+    for definition in definitions:
+        name = definition["name"]
+        service: dict[str, Any] = {
+            "image": definition["image"],
+            "hostname": name,
+            "environment": {"TZ": timezone, **_texts(definition.get("environment", {}))},
+            "networks": {"node": {"aliases": [name, *definition.get("aliases", [])]}},
+            "stop_grace_period": definition.get("stop_grace_period", "30s"),
+            "deploy": {
+                "replicas": 1,
+                "endpoint_mode": "dnsrr",
+                "labels": {"org.auscat.title": definition["title"]},
+                "restart_policy": {"condition": "any", "delay": "2s"},
+                "update_config": {"order": "stop-first", "failure_action": "rollback"},
+                "rollback_config": {"order": "stop-first"},
+            },
+        }
+        for key in ("command", "healthcheck", "user"):
+            if definition.get(key):
+                service[key] = definition[key]
+        if definition.get("memory_mib"):
+            service["deploy"]["resources"] = {
+                "limits": {"memory": f"{int(definition['memory_mib'])}M"}
+            }
+        if definition.get("ports"):
+            service["ports"] = [
+                {
+                    "target": port["target"],
+                    "published": port["published"],
+                    "protocol": port["protocol"],
+                    "mode": "host",
+                }
+                for port in published_ports([definition])
+            ]
+        if definition.get("directories"):
+            service["volumes"] = [
+                {
+                    "type": "bind",
+                    "source": posixpath.join(data_root, directory["path"]),
+                    "target": directory["target"],
+                }
+                for directory in definition["directories"]
+            ]
+        if definition.get("secrets"):
+            service["secrets"] = [
+                {
+                    "source": secret["name"],
+                    "target": secret.get("target", secret["name"]),
+                    "uid": str(secret.get("owner", 0)),
+                    "gid": str(secret.get("group", 0)),
+                    "mode": int(str(secret.get("mode", "0400")), 8),
+                }
+                for secret in definition["secrets"]
+            ]
+            for secret in definition["secrets"]:
+                used_secrets[secret["name"]] = {
+                    "external": True,
+                    "name": secret_versions[secret["name"]],
+                }
+        services[name] = service
+    return {
+        "version": "3.8",
+        "services": services,
+        "networks": {"node": {"driver": "overlay"}},
+        "secrets": used_secrets,
+    }
+
+
+def definition_problems(definitions: Iterable[Definition]) -> list[str]:
+    """Return what is wrong with the definitions, each with variable, value, accepted, remedy.
+
+    Values of secrets are never part of a text.
+    """
+    problems: list[str] = []
+    claimed: dict[tuple[int, str], str] = {}
+    for definition in definitions:
+        service = definition.get("name", "(without a name)")
+        missing = sorted(REQUIRED_KEYS - definition.keys())
+        unknown = sorted(definition.keys() - KNOWN_KEYS)
+        if missing or unknown:
+            problems.append(
+                f"{service}_service lacks {missing or 'nothing'} and has the unknown keys "
+                f"{unknown or 'none'}. Accepted: {', '.join(sorted(KNOWN_KEYS))}."
+            )
+            continue
+        if not SERVICE_NAME.match(service):
+            problems.append(
+                f"{service}_service: name is {service!r}. Accepted: a lower-case letter, then "
+                "letters, digits, - and _, since it is a DNS name on the stack's network."
+            )
+        for port in definition.get("ports", []):
+            problems += _port_problems(service, port, claimed)
+        for directory in definition.get("directories", []):
+            path = str(directory["path"])
+            if posixpath.isabs(path) or ".." in path.split("/") or not path:
+                problems.append(
+                    f"{service}_service: the directory path is {path!r}. Accepted: a path relative "
+                    "to auscat_data_root, without '..'."
+                )
+        for secret in definition.get("secrets", []):
+            content = secret.get("content")
+            if not isinstance(content, str) or not content.strip():
+                variable = secret.get("variable", f"the content of the secret {secret['name']}")
+                problems.append(
+                    f"{variable} is empty. Accepted: a text of at least one character. Set it in "
+                    "the inventory, in production in the vault."
+                )
+    return problems
+
+
+def _port_problems(
+    service: str, port: Mapping[str, Any], claimed: dict[tuple[int, str], str]
+) -> list[str]:
+    problems: list[str] = []
+    variable = port.get("variable", f"{service}_service port {port.get('name')}")
+    published = port.get("published")
+    if (
+        isinstance(published, bool)
+        or not re.fullmatch(r"[0-9]{1,9}", str(published))
+        or not (1 <= int(str(published)) <= 65535)
+    ):
+        return [f"{variable} is {published!r}. Accepted: a port number from 1 to 65535."]
+    number, protocol = int(str(published)), port.get("protocol", "tcp")
+    holder = claimed.setdefault((number, protocol), variable)
+    if holder != variable:
+        problems.append(
+            f"{variable} is {number}/{protocol}, which {holder} claims too. Accepted: a port that "
+            "no other service publishes. Change one of the two."
+        )
+    sources_variable = port.get("sources_variable", f"{variable} sources")
+    sources = port.get("sources", [])
+    if isinstance(sources, str) or not isinstance(sources, (list, tuple)):
+        return [
+            *problems,
+            f"{sources_variable} is {sources!r}. Accepted: a list of networks and addresses, such "
+            "as [192.0.2.0/24]; an empty list limits the port to the host itself.",
+        ]
+    for source in sources:
+        try:
+            ipaddress.ip_network(str(source))
+        except ValueError as error:
+            problems.append(
+                f"{sources_variable} contains {source!r} ({error}). Accepted: IPv4 and IPv6 "
+                "networks and addresses, such as 192.0.2.0/24 or 2001:db8::7. Correct or remove it."
+            )
+    return problems
+
+
+def _texts(environment: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in sorted(environment.items())}

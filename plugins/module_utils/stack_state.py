@@ -1,0 +1,156 @@
+"""What a deployed stack looks like to the Docker command, and whether it has converged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+    CommandError,
+    docker_objects,
+    run,
+)
+
+LABEL_STACK = "com.docker.stack.namespace"
+LOG_LINES = 15
+
+
+@dataclass
+class ServiceState:
+    """One service of the stack as it is now."""
+
+    name: str
+    spec_digest: str
+    image: str = ""
+    update_state: str = ""
+    update_message: str = ""
+    running: int = 0
+    desired: int = 1
+    health: str = "none"
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def converged(self) -> bool:
+        """All tasks of the present definition run and are healthy, and no update is under way."""
+        return (
+            self.running >= self.desired
+            and self.health in ("healthy", "none")
+            and self.update_state in ("", "completed", "rollback_completed")
+        )
+
+    @property
+    def rolled_back(self) -> bool:
+        """Swarm gave the present definition up and went back to the one before it."""
+        return self.update_state.startswith(("rollback", "paused"))
+
+
+def spec_digest(service: dict[str, Any]) -> str:
+    """Return the SHA-256 of a service's Spec as Swarm keeps it."""
+    return hashlib.sha256(json.dumps(service["Spec"], sort_keys=True).encode()).hexdigest()
+
+
+def read_stack(stack: str) -> dict[str, ServiceState]:
+    """Return the services of a stack by plain name (without the stack's).
+
+    Raises:
+        CommandError: the engine does not answer.
+    """
+    states = {}
+    services = docker_objects("service", [f"label={LABEL_STACK}={stack}"])
+    containers = _running_containers(stack) if services else {}
+    for service in services:
+        spec = service["Spec"]
+        name = spec["Name"][len(stack) + 1 :]
+        update = service.get("UpdateStatus") or {}
+        present = [
+            container
+            for container in containers.get(spec["Name"], [])
+            if _belongs(container, service)
+        ]
+        state = ServiceState(
+            name=name,
+            spec_digest=spec_digest(service),
+            image=spec["TaskTemplate"]["ContainerSpec"]["Image"],
+            update_state=update.get("State", ""),
+            update_message=update.get("Message", ""),
+            running=len(present),
+            desired=spec["Mode"].get("Replicated", {}).get("Replicas", 1),
+        )
+        if present:
+            healths = {
+                container["State"].get("Health", {}).get("Status", "none") for container in present
+            }
+            state.health = healths.pop() if len(healths) == 1 else "starting"
+        states[name] = state
+    return states
+
+
+def _running_containers(stack: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for container in docker_objects("container", [f"label={LABEL_STACK}={stack}"]):
+        found.setdefault(container["Config"]["Labels"]["com.docker.swarm.service.name"], []).append(
+            container
+        )
+    return found
+
+
+def _belongs(container: dict[str, Any], service: dict[str, Any]) -> bool:
+    """Tell whether a container runs what the service's present definition asks for."""
+    template = service["Spec"]["TaskTemplate"]
+    task_id = container["Config"]["Labels"]["com.docker.swarm.task.id"]
+    try:
+        task = json.loads(run(["docker", "inspect", "--type", "task", task_id]))[0]
+    except CommandError:
+        return False  # the task was removed between the two questions
+    return bool(
+        all(
+            _filled(task["Spec"].get(part)) == _filled(template.get(part))
+            for part in ("ContainerSpec", "Resources", "ForceUpdate")
+        )
+        and _ports(task["Status"].get("PortStatus")) == _ports(service["Spec"].get("EndpointSpec"))
+        and task["DesiredState"] == "running"
+        and task["Status"]["State"] == "running"
+    )
+
+
+def _filled(part: Any) -> Any:
+    """Leave empty settings out: the engine writes some in a service and not in its tasks."""
+    if not isinstance(part, dict):
+        return part or None
+    return {key: value for key, value in part.items() if value not in ({}, [], None)} or None
+
+
+def _ports(holder: dict[str, Any] | None) -> set[tuple[int, int, str]]:
+    return {
+        (port["PublishedPort"], port["TargetPort"], port["Protocol"])
+        for port in (holder or {}).get("Ports") or []
+    }
+
+
+def diagnosis(stack: str, name: str) -> str:
+    """Return a service's last task errors and log lines, for an operator to read."""
+    service = f"{stack}_{name}"
+    tasks = _try(
+        ["docker", "service", "ps", "--no-trunc", "--format"]
+        + ["{{.Name}}: {{.CurrentState}} {{.Error}}", service]
+    )
+    logs = _try(["docker", "service", "logs", "--raw", "--tail", str(LOG_LINES), service])
+    return (
+        f"Tasks of {service}, newest first:\n{_indent(tasks, 6)}\n"
+        f"Last log lines of {service}:\n{_indent(logs, LOG_LINES, last=True)}"
+    )
+
+
+def _try(arguments: list[str]) -> str:
+    try:
+        return run(arguments, timeout=20)
+    except CommandError as error:
+        return str(error)
+
+
+def _indent(text: str, lines: int, last: bool = False) -> str:
+    kept = text.strip().splitlines()
+    kept = kept[-lines:] if last else kept[:lines]
+    return "\n".join(f"    {line}" for line in kept) or "    (nothing)"

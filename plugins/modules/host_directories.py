@@ -1,0 +1,112 @@
+#!/usr/bin/python
+"""Ansible module: create a whole list of directories with owner and mode."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_directories
+short_description: Create a list of directories with owner, group and mode
+version_added: 0.1.0
+description:
+  - Takes the whole list in one task, where M(ansible.builtin.file) would need one call a directory.
+  - Never touches what is in a directory, never removes one, never follows a symbolic link.
+options:
+  directories:
+    description: The directories, parents before children.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      owner: {description: Numeric user., type: int, default: 0}
+      group: {description: Numeric group., type: int, default: 0}
+      mode: {description: Octal mode as text., type: str, default: "0755"}
+attributes:
+  check_mode: {support: full, description: Says what would be created or changed.}
+  diff_mode: {support: full, description: Shows owner and mode before and after.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Create the data directories
+  auscat.imaging.host_directories:
+    directories:
+      - {path: /srv/auscat/orthanc, owner: 64042, group: 64042, mode: "0750"}
+"""
+
+RETURN = r"""
+changed_paths:
+  description: The directories that were created or whose owner or mode was set.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def describe(path: Path) -> str:
+    """Return owner, group and mode as one line, or 'absent'."""
+    if not path.exists():
+        return "absent"
+    status = path.stat()
+    return f"{status.st_uid}:{status.st_gid} {stat.S_IMODE(status.st_mode):04o}"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "owner": {"type": "int", "default": 0},
+                    "group": {"type": "int", "default": 0},
+                    "mode": {"type": "str", "default": "0755"},
+                },
+            }
+        },
+        supports_check_mode=True,
+    )
+    wished: list[dict[str, Any]] = module.params["directories"]
+    # All are looked at before the first is made, so that a refusal leaves the host as it was.
+    for directory in wished:
+        path = Path(directory["path"])
+        if not path.is_absolute():
+            module.fail_json(msg=f"{path} is not absolute. Accepted: an absolute path.")
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            module.fail_json(
+                msg=f"{path} exists and is not a directory. Accepted: a directory or nothing. "
+                "Move it away or set auscat_data_root to another path. Nothing was changed."
+            )
+    before, after, changed_paths = "", "", []
+    for directory in wished:
+        path = Path(directory["path"])
+        target = f"{directory['owner']}:{directory['group']} {int(directory['mode'], 8):04o}"
+        present = describe(path)
+        if present == target:
+            continue
+        changed_paths.append(str(path))
+        before += f"{path} {present}\n"
+        after += f"{path} {target}\n"
+        if not module.check_mode:
+            path.mkdir(parents=True, exist_ok=True)
+            os.chown(path, directory["owner"], directory["group"])
+            path.chmod(int(directory["mode"], 8))
+    module.exit_json(
+        changed=bool(changed_paths),
+        changed_paths=changed_paths,
+        diff={"before": before, "after": after},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import definitions as d
+
+
+def service(**changes: Any) -> dict[str, Any]:
+    """A sound definition, with changes."""
+    definition: dict[str, Any] = {
+        "name": "orthanc",
+        "title": "Orthanc",
+        "image": "orthanc:1",
+        "ports": [
+            {
+                "name": "web",
+                "target": 8042,
+                "published": "8042",
+                "protocol": "tcp",
+                "sources": ["192.0.2.0/24"],
+                "variable": "orthanc_web_port",
+                "sources_variable": "orthanc_web_sources",
+            }
+        ],
+        "directories": [
+            {"path": "orthanc", "target": "/db", "owner": "64042", "group": 64042, "mode": "0750"}
+        ],
+        "secrets": [{"name": "orthanc.json", "content": "{}", "owner": 64042, "group": 64042}],
+        "memory_mib": "512",
+    }
+    definition.update(changes)
+    return definition
+
+
+def test_a_sound_definition_has_no_problems() -> None:
+    assert d.definition_problems([service()]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image": None, "name": "Big Name"}, ["Big Name", "Accepted: a lower-case letter"]),
+        ({"colour": "red"}, ["orthanc_service", "unknown keys", "colour"]),
+        (
+            {"ports": [{"name": "web", "published": 70000, "variable": "orthanc_web_port"}]},
+            ["orthanc_web_port is 70000", "from 1 to 65535"],
+        ),
+        (
+            {"ports": [{"name": "web", "published": 0, "variable": "orthanc_web_port"}]},
+            ["orthanc_web_port is 0", "from 1 to 65535"],
+        ),
+        (
+            {"ports": [{"name": "web", "published": True, "variable": "orthanc_web_port"}]},
+            ["orthanc_web_port is True"],
+        ),
+        (
+            {
+                "ports": [
+                    {
+                        "name": "web",
+                        "published": 8042,
+                        "sources": ["the clinic"],
+                        "sources_variable": "orthanc_web_sources",
+                    }
+                ]
+            },
+            ["orthanc_web_sources contains 'the clinic'", "192.0.2.0/24", "Correct or remove"],
+        ),
+        (
+            {
+                "ports": [
+                    {
+                        "name": "web",
+                        "published": 8042,
+                        "sources": "192.0.2.0/24",
+                        "sources_variable": "orthanc_web_sources",
+                    }
+                ]
+            },
+            ["orthanc_web_sources is '192.0.2.0/24'", "a list"],
+        ),
+        ({"directories": [{"path": "/etc"}]}, ["'/etc'", "relative to auscat_data_root"]),
+        ({"directories": [{"path": "a/../../etc"}]}, ["without '..'"]),
+        (
+            {"secrets": [{"name": "keydb_pass", "content": "", "variable": "keydb_password"}]},
+            ["keydb_password is empty", "vault"],
+        ),
+        (
+            {"secrets": [{"name": "keydb_pass", "content": None, "variable": "keydb_password"}]},
+            ["keydb_password is empty"],
+        ),
+    ],
+)
+def test_problems_name_variable_value_and_remedy(changes: dict[str, Any], words: list[str]) -> None:
+    problems = d.definition_problems([service(**changes)])
+    assert problems
+    for word in words:
+        assert word in "\n".join(problems)
+
+
+def test_a_port_claimed_twice_names_both_variables() -> None:
+    other = service(name="ctp", ports=[{**service()["ports"][0], "variable": "ctp_web_port"}])
+    (problem,) = d.definition_problems([service(), other])
+    assert "ctp_web_port is 8042/tcp, which orthanc_web_port claims too" in problem
+
+
+def test_the_same_number_for_tcp_and_udp_is_fine() -> None:
+    udp = {**service()["ports"][0], "protocol": "udp", "variable": "other"}
+    assert d.definition_problems([service(), service(name="ctp", ports=[udp])]) == []
+
+
+def test_no_problem_text_carries_a_secret() -> None:
+    broken = service(secrets=[{"name": "x", "content": 12345678}])
+    assert "12345678" not in "\n".join(d.definition_problems([broken]))
+
+
+def test_published_ports_are_numbers_in_order() -> None:
+    first = {"name": "dicom", "target": 4242, "published": "4242"}
+    ports = d.published_ports([service(ports=[*service()["ports"], first])])
+    assert [(port["published"], port["service"], port["sources"]) for port in ports] == [
+        (4242, "orthanc", []),
+        (8042, "orthanc", ["192.0.2.0/24"]),
+    ]
+
+
+def test_directories_come_with_their_parents() -> None:
+    nested = [
+        {"path": "ctp/logs", "target": "/logs", "owner": 1, "group": 2, "mode": "0700"},
+        {"path": "ctp/temp", "target": "/t", "owner": 1, "group": 2, "mode": "0700", "free_gib": 3},
+    ]
+    found = d.host_directories([service(name="ctp", directories=nested)], "/srv/auscat")
+    assert [(each["path"], each["owner"], each["free_gib"]) for each in found] == [
+        ("/srv/auscat/ctp", 1, 0.0),
+        ("/srv/auscat/ctp/logs", 1, 0.0),
+        ("/srv/auscat/ctp/temp", 1, 3.0),
+    ]
+
+
+def test_one_secret_with_two_contents_is_refused() -> None:
+    other = service(name="ctp", secrets=[{"name": "orthanc.json", "content": "{ }"}])
+    with pytest.raises(d.DefinitionError, match=r"orthanc.json is declared twice .* ctp"):
+        d.secret_values([service(), other])
+
+
+def test_stack_document() -> None:
+    document = d.stack_document(
+        [service(aliases=["pacs"], environment={"PORT": 4242})],
+        "/srv/auscat",
+        {"orthanc.json": "auscat_orthanc.json_v3"},
+        "Australia/Sydney",
+    )
+    orthanc = document["services"]["orthanc"]
+    assert orthanc["ports"] == [
+        {"target": 8042, "published": 8042, "protocol": "tcp", "mode": "host"}
+    ]
+    assert orthanc["deploy"]["endpoint_mode"] == "dnsrr"
+    assert orthanc["environment"] == {"TZ": "Australia/Sydney", "PORT": "4242"}
+    assert orthanc["networks"]["node"]["aliases"] == ["orthanc", "pacs"]
+    assert orthanc["volumes"] == [
+        {"type": "bind", "source": "/srv/auscat/orthanc", "target": "/db"}
+    ]
+    assert orthanc["secrets"] == [
+        {
+            "source": "orthanc.json",
+            "target": "orthanc.json",
+            "uid": "64042",
+            "gid": "64042",
+            "mode": 0o400,
+        }
+    ]
+    assert orthanc["deploy"]["resources"] == {"limits": {"memory": "512M"}}
+    assert document["secrets"] == {
+        "orthanc.json": {"external": True, "name": "auscat_orthanc.json_v3"}
+    }
+
+
+def test_the_stack_document_holds_no_secret() -> None:
+    definition = service(secrets=[{"name": "keydb_pass", "content": "very-secret-text"}])
+    document = d.stack_document([definition], "/srv", {"keydb_pass": "auscat_keydb_pass_v1"})
+    assert "very-secret-text" not in repr(document)
