@@ -6,11 +6,12 @@ described in docs/adding-a-service.md. Everything here is pure: no I/O, no Ansib
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils import port_rules
 
 Definition = Mapping[str, Any]
 
@@ -47,11 +48,11 @@ def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
                 {
                     "service": definition["name"],
                     "title": definition["title"],
-                    "name": port["name"],
+                    **port,
                     "published": int(port["published"]),
                     "target": int(port["target"]),
                     "protocol": port.get("protocol", "tcp"),
-                    "sources": list(port.get("sources", [])),
+                    "sources": port.get("sources", []),
                     "purpose": port.get("purpose", ""),
                     "scheme": port.get("scheme", ""),
                 }
@@ -199,7 +200,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
     Values of secrets are never part of a text.
     """
     problems: list[str] = []
-    claimed: dict[tuple[int, str], str] = {}
+    ports: list[dict[str, Any]] = []
     for definition in definitions:
         service = definition.get("name", "(without a name)")
         missing = sorted(REQUIRED_KEYS - definition.keys())
@@ -215,8 +216,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                 f"{service}_service: name is {service!r}. Accepted: a lower-case letter, then "
                 "letters, digits, - and _, since it is a DNS name on the stack's network."
             )
-        for port in definition.get("ports", []):
-            problems += _port_problems(service, port, claimed)
+        ports += [{**port, "service": service} for port in definition.get("ports", [])]
         for directory in definition.get("directories", []):
             path = str(directory["path"])
             if posixpath.isabs(path) or ".." in path.split("/") or not path:
@@ -232,45 +232,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                     f"{variable} is empty. Accepted: a text of at least one character. Set it in "
                     "the inventory, in production in the vault."
                 )
-    return problems
-
-
-def _port_problems(
-    service: str, port: Mapping[str, Any], claimed: dict[tuple[int, str], str]
-) -> list[str]:
-    problems: list[str] = []
-    variable = port.get("variable", f"{service}_service port {port.get('name')}")
-    published = port.get("published")
-    if (
-        isinstance(published, bool)
-        or not re.fullmatch(r"[0-9]{1,9}", str(published))
-        or not (1 <= int(str(published)) <= 65535)
-    ):
-        return [f"{variable} is {published!r}. Accepted: a port number from 1 to 65535."]
-    number, protocol = int(str(published)), port.get("protocol", "tcp")
-    holder = claimed.setdefault((number, protocol), variable)
-    if holder != variable:
-        problems.append(
-            f"{variable} is {number}/{protocol}, which {holder} claims too. Accepted: a port that "
-            "no other service publishes. Change one of the two."
-        )
-    sources_variable = port.get("sources_variable", f"{variable} sources")
-    sources = port.get("sources", [])
-    if isinstance(sources, str) or not isinstance(sources, (list, tuple)):
-        return [
-            *problems,
-            f"{sources_variable} is {sources!r}. Accepted: a list of networks and addresses, such "
-            "as [192.0.2.0/24]; an empty list limits the port to the host itself.",
-        ]
-    for source in sources:
-        try:
-            ipaddress.ip_network(str(source))
-        except ValueError as error:
-            problems.append(
-                f"{sources_variable} contains {source!r} ({error}). Accepted: IPv4 and IPv6 "
-                "networks and addresses, such as 192.0.2.0/24 or 2001:db8::7. Correct or remove it."
-            )
-    return problems
+    return problems + port_rules.problems(ports)
 
 
 def _texts(environment: Mapping[str, Any]) -> dict[str, str]:

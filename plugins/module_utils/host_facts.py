@@ -85,6 +85,7 @@ def engine() -> dict[str, Any]:
     swarm = information.get("Swarm") or {}
     return {
         "version": information.get("ServerVersion") or "",
+        "client": shutil.which("docker") or "",
         "swarm_state": swarm.get("LocalNodeState") or "inactive",
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "swarm_address": swarm.get("NodeAddr") or "",

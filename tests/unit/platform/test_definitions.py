@@ -65,7 +65,7 @@ def test_a_sound_definition_has_no_problems() -> None:
                     }
                 ]
             },
-            ["orthanc_web_sources contains 'the clinic'", "192.0.2.0/24", "Correct or remove"],
+            ["orthanc_web_sources[0] is 'the clinic'", "Accepted: an address or a network"],
         ),
         (
             {
@@ -102,7 +102,8 @@ def test_problems_name_variable_value_and_remedy(changes: dict[str, Any], words:
 def test_a_port_claimed_twice_names_both_variables() -> None:
     other = service(name="ctp", ports=[{**service()["ports"][0], "variable": "ctp_web_port"}])
     (problem,) = d.definition_problems([service(), other])
-    assert "ctp_web_port is 8042/tcp, which orthanc_web_port claims too" in problem
+    assert "ctp_web_port is 8042" in problem
+    assert "claimed by orthanc_web_port already" in problem
 
 
 def test_the_same_number_for_tcp_and_udp_is_fine() -> None:
