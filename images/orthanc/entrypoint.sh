@@ -1,0 +1,59 @@
+#!/bin/sh
+# Start Orthanc with the site's configuration, completed by what this image fixes.
+#
+# The site's configuration is the secret /run/secrets/orthanc.json or, where there is none, the
+# simulation's /etc/orthanc/orthanc.json (user admin, password admin).
+set -eu
+
+secret=/run/secrets/orthanc.json
+simulation=/etc/orthanc/orthanc.json
+data=/var/lib/orthanc/db
+composed=/run/orthanc
+
+fail() {
+    echo "orthanc: $*" >&2
+    exit 1
+}
+
+if [ -e "$secret" ]; then
+    given=$secret
+    [ -r "$given" ] || fail "$given cannot be read by user $(id -u): mount the secret with uid $(id -u)."
+else
+    given=$simulation
+    echo "orthanc: no $secret: starting with admin/admin, never for production." >&2
+fi
+[ -w "$data" ] || fail "$data cannot be written by user $(id -u): on the host, chown the directory that is mounted there to $(id -u):$(id -g)."
+
+# Orthanc reads every *.json of a directory and refuses a setting that stands in two of them, so
+# a setting of ours is written only where the site's file does not name it: the site's wins.
+# A search for the quoted name, not a JSON parser: Orthanc also takes files with comments, which
+# JSON tools refuse, and a name that stands only in a comment costs no more than our default.
+separator=
+setting() {
+    grep -q "\"$1\"" "$given" && return
+    printf '%s\n  "%s": %s' "$separator" "$1" "$2"
+    separator=,
+}
+
+# A link and not a copy: the passwords stay where Docker put them.
+ln -sf "$given" "$composed/site.json"
+{
+    printf '{'
+    setting Locale '"C.UTF-8"'
+    setting StorageDirectory "\"$data\""
+    setting IndexDirectory "\"$data\""
+    setting HttpPort 8042
+    setting HttpsCACertificates '"/etc/ssl/certs/ca-certificates.crt"'
+    setting DicomPort 4242
+    setting DicomAet '"ORTHANC"'
+    # Orthanc's own 16 KiB costs two thirds of the speed at which a CT series comes in.
+    setting MaximumPduLength 131072
+    setting Plugins '[
+    "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
+    "/usr/share/orthanc/plugins/libOrthancGdcm.so"
+  ]'
+    printf '\n}\n'
+} > "$composed/image.json"
+
+# exec: Orthanc receives the stop signal itself and closes its index.
+exec Orthanc "$@" "$composed" 2>&1

@@ -1,0 +1,32 @@
+"""Filters that make Orthanc's configuration; the logic is in module_utils/orthanc_config.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils import orthanc_config
+
+
+def orthanc_configuration(settings: Mapping[str, Any]) -> str:
+    """Return the text of orthanc.json.
+
+    Raises:
+        AnsibleFilterError: the settings are wrong; the text holds all problems, one a line.
+    """
+    try:
+        return orthanc_config.render(settings)
+    except orthanc_config.OrthancConfigurationError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Filters over the variables of the role orthanc."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "orthanc_configuration": orthanc_configuration,
+            "orthanc_problems": orthanc_config.problems,
+        }

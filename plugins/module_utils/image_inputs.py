@@ -1,0 +1,264 @@
+"""What each image of the project is made of, and the name that follows from it.
+
+An image is a directory below images/ with an ``image.yml``. Its name ends in a digest of
+everything that goes into it, so an image exists or it does not: it is never out of date, and two
+machines that build it agree on its name. Runs on the controller only (needs PyYAML).
+
+The file is also a program that the role ``images`` runs on the controller::
+
+    python image_inputs.py OUTPUT.tar CACHE IMAGE_DIRECTORY...
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = "auscat-imaging"
+DESCRIPTION = "image.yml"
+REQUIREMENTS = "wheels.txt"
+WHEELS = "wheels"
+DIGEST_LENGTH = 12
+KINDS = ("mmdebstrap", "dockerfile")
+# Raise it when the way in which images are built changes what comes out of the same files.
+RECIPE = 1
+# What programs leave in a working copy and no image contains.
+CACHES = frozenset(
+    {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".git", ".DS_Store"}
+)
+CACHE_SUFFIXES = (".pyc", ".swp", "~")
+
+
+class ImageError(ValueError):
+    """An image cannot be described or packed; the text names the file and the remedy."""
+
+
+def describe_images(images_dir: Path, refresh: str = "") -> dict[str, dict[str, Any]]:
+    """Return the images below a directory, each after the image that it is built from.
+
+    Args:
+        images_dir: one directory per image, each with an ``image.yml``; others are passed over.
+        refresh: any text; another text gives every image another name.
+
+    Returns:
+        image name to a mapping with the keys: name, ref (``auscat-imaging/<name>:<12 hex>``),
+        title, kind (mmdebstrap or dockerfile), base (the image's name it is built from, or ""),
+        lineage (the names of all images that it is built from, and its own, in that order),
+        suite and packages (mmdebstrap only), wheels (whether ``wheels.txt`` is to be downloaded),
+        path (its directory, as text), archive (the file that ``docker save`` would go to).
+
+    Raises:
+        ImageError: an ``image.yml`` is no such description, or images are built from one another in
+            a circle.
+    """
+    if not images_dir.is_dir():
+        raise ImageError(f"{images_dir} is no directory. Name the one that holds the images.")
+    files = sorted(images_dir.glob(f"*/{DESCRIPTION}"))
+    read = {file.parent.name: _description(file) for file in files}
+    described: dict[str, dict[str, Any]] = {}
+
+    def describe(name: str, users: tuple[str, ...]) -> None:
+        if name in described:
+            return
+        if name in users:
+            raise ImageError(f"Images are built from one another: {' from '.join((*users, name))}.")
+        image = read[name]
+        base = image["base"]
+        if base and base not in read:
+            raise ImageError(
+                f"{name}/{DESCRIPTION}: base is {base!r}. Accepted: {', '.join(sorted(read))}."
+            )
+        if base:
+            describe(base, (*users, name))
+        below: dict[str, Any] = described[base] if base else {"ref": "", "lineage": []}
+        digest = _digest(images_dir / name, below["ref"], refresh)
+        described[name] = {
+            **image,
+            "ref": f"{REPOSITORY}/{name}:{digest}",
+            "archive": f"{name}-{digest}.tar",
+            "lineage": [*below["lineage"], name],
+        }
+
+    for name in sorted(read):
+        describe(name, ())
+    return described
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """Read one image.yml, check it, and fill in what it leaves out."""
+    name = file.parent.name
+    where = f"{name}/{DESCRIPTION}"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(content, Mapping):
+        raise ImageError(f"{where} is no mapping.")
+    image: dict[str, Any] = {
+        "title": name,
+        "base": "",
+        "wheels": False,
+        "suite": "",
+        "packages": [],
+        **content,
+    }
+    unknown = sorted(set(content) - {"title", "kind", "base", "wheels", "suite", "packages"})
+    if unknown:
+        raise ImageError(f"{where} has the unknown keys {', '.join(unknown)}.")
+    if image.get("kind") not in KINDS:
+        raise ImageError(f"{where}: kind is {image.get('kind')!r}. Accepted: {', '.join(KINDS)}.")
+    if image["kind"] == "mmdebstrap" and not (image["suite"] and image["packages"]):
+        raise ImageError(f"{where} lacks suite and packages, which the kind mmdebstrap needs.")
+    if image["kind"] == "dockerfile" and not image["base"]:
+        raise ImageError(f"{where} lacks base, which the kind dockerfile needs.")
+    return {**image, "name": name, "path": str(file.parent)}
+
+
+def input_files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files that an image is made of, as relative POSIX path and path, sorted.
+
+    Left out: ``wheels/`` at the top, whose content ``wheels.txt`` fixes by hashes, and caches.
+    """
+    found = []
+    for parent, directories, files in os.walk(directory):
+        directories[:] = [
+            each
+            for each in directories
+            if each not in CACHES and not (each == WHEELS and Path(parent) == directory)
+        ]
+        for each in files:
+            if each not in CACHES and not each.endswith(CACHE_SUFFIXES):
+                path = Path(parent) / each
+                found.append((path.relative_to(directory).as_posix(), path))
+    yield from sorted(found)
+
+
+def _is_executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o100)
+
+
+def _digest(directory: Path, base: str, refresh: str) -> str:
+    """Return the first hexadecimal digits of the SHA-256 over all inputs of an image."""
+    total = hashlib.sha256(f"{RECIPE}\0{base}\0{refresh}\0".encode())
+    for name, path in input_files(directory):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{name}\0{int(_is_executable(path))}\0{content}\0".encode())
+    return total.hexdigest()[:DIGEST_LENGTH]
+
+
+def fetch_wheels(requirements: Path, cache: Path) -> Path:
+    """Download the Python packages of a requirements file with hashes, once.
+
+    pip runs here, on the controller: it knows the site's proxy and its certificates, and a
+    container does not. Only pure Python packages for Python 3.13 (Debian 13) are taken; compiled
+    ones come from Debian.
+
+    Returns:
+        The directory with the packages: below `cache`, named after the file's content.
+
+    Raises:
+        ImageError: pip is missing or fails.
+    """
+    complete = cache / hashlib.sha256(requirements.read_bytes()).hexdigest()[:DIGEST_LENGTH]
+    if complete.is_dir():
+        return complete
+    if importlib.util.find_spec("pip") is None:
+        raise ImageError(
+            f"{sys.executable} has no pip, which downloads the packages of {requirements.name}. "
+            "Install pip into the Python environment that runs Ansible."
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="incomplete-") as unfinished:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download"),
+                *("--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"),
+                *("--python-version", "3.13", "--implementation", "py"),
+                *("--requirement", str(requirements), "--dest", f"{unfinished}/wheels"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ImageError(
+                f"pip could not download the packages of {requirements}:\n"
+                f"{done.stdout.strip()[-1500:]}\n"
+                "Let pip on this controller reach a package index (PIP_INDEX_URL, PIP_PROXY, "
+                "PIP_CERT)."
+            )
+        try:
+            Path(unfinished, "wheels").rename(complete)
+        except OSError:
+            # Another run was faster; the hashes make its packages the same.
+            if not complete.is_dir():
+                raise
+    return complete
+
+
+def pack(directories: Sequence[Path], cache: Path, output: Path) -> None:
+    """Write the files of images, and their Python packages under ``wheels/``, into a tar archive.
+
+    The archive holds one directory per image. Owners and modes do not depend on this machine:
+    root, 0644, and 0755 for what is executable.
+
+    Args:
+        directories: those of the images.
+        cache: where downloaded Python packages are kept, see `fetch_wheels`.
+        output: the archive.
+
+    Raises:
+        ImageError: a file that image.yml promises is missing, or the packages cannot be downloaded.
+    """
+    with tarfile.open(output, "w") as archive:
+        for directory in directories:
+            for name, path in _packed_files(directory, cache):
+                member = tarfile.TarInfo(f"{directory.name}/{name}")
+                member.size = path.stat().st_size
+                member.mode = 0o755 if _is_executable(path) else 0o644
+                with path.open("rb") as content:
+                    archive.addfile(member, content)
+
+
+def _packed_files(directory: Path, cache: Path) -> list[tuple[str, Path]]:
+    image = _description(directory / DESCRIPTION)
+    promised = ["build.sh" if image["kind"] == "mmdebstrap" else "Dockerfile"]
+    promised += [REQUIREMENTS] * image["wheels"]
+    for name in promised:
+        if not (directory / name).is_file():
+            raise ImageError(f"{directory / DESCRIPTION} needs the file {name}, which is missing.")
+    files = list(input_files(directory))
+    if image["wheels"]:
+        wheels = fetch_wheels(directory / REQUIREMENTS, cache)
+        files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in sorted(wheels.iterdir())]
+    return files
+
+
+def main() -> None:
+    """Pack images from the command line."""
+    parser = argparse.ArgumentParser(description="Pack what images are built from.")
+
+    def path(text: str) -> Path:
+        return Path(text).expanduser()
+
+    parser.add_argument("output", type=path, help="the tar archive to write")
+    parser.add_argument("cache", type=path, help="directory for downloaded Python packages")
+    parser.add_argument("images", type=path, nargs="+", help="the directories of the images")
+    arguments = parser.parse_args()
+    try:
+        pack(arguments.images, arguments.cache, arguments.output)
+    except ImageError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

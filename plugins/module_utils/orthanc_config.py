@@ -1,0 +1,263 @@
+"""Orthanc's configuration file as data: what the inventory says, checked and put together.
+
+Everything here is pure. The names of settings are Orthanc's own (Orthanc Book, "Configuration").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# The variables of the role orthanc that the configuration is made of.
+VARIABLES = (
+    "orthanc_name",
+    "orthanc_remote_access_allowed",
+    "orthanc_authentication_enabled",
+    "orthanc_registered_users",
+    "orthanc_aet",
+    "orthanc_options",
+)
+# Settings that have a variable of their own.
+VARIABLE_OF_OPTION = {
+    "Name": "orthanc_name",
+    "RemoteAccessAllowed": "orthanc_remote_access_allowed",
+    "AuthenticationEnabled": "orthanc_authentication_enabled",
+    "RegisteredUsers": "orthanc_registered_users",
+    "DicomAet": "orthanc_aet",
+}
+# Settings that the image, the stack and the health check rely on, with the reason.
+FIXED_OPTIONS = {
+    "StorageDirectory": "the data directory of the host is mounted there (auscat_data_root)",
+    "IndexDirectory": "the data directory of the host is mounted there (auscat_data_root)",
+    "HttpPort": "the stack publishes it; the port on the host is orthanc_web_port",
+    "HttpServerEnabled": "the health check and the proof need the REST API",
+    "DicomPort": "the stack publishes it; the port on the host is orthanc_dicom_port",
+    "DicomServerEnabled": "CTP delivers to it",
+    "Plugins": "they are part of the image",
+}
+# Beyond Orthanc's defaults, unless orthanc_options says otherwise. 16 KiB, Orthanc's own length
+# of a PDU, makes the ingest of a CT series three times as slow (measured).
+DEFAULT_OPTIONS: dict[str, Any] = {"MaximumPduLength": 131072}
+
+# An AE title has at most 16 characters (PS3.5, 6.2), of which a backslash may be none.
+AET_LENGTH = 16
+
+
+class OrthancConfigurationError(ValueError):
+    """The variables give no usable configuration; the text has one line for each problem."""
+
+
+def problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return everything that is wrong with the settings; an empty list means: nothing.
+
+    Args:
+        settings: the role's variables by name, see `VARIABLES`. A missing one counts as empty.
+
+    Returns:
+        One text per problem, with variable, value (never a password), accepted values and remedy.
+    """
+    found = []
+    name = settings.get("orthanc_name")
+    if not isinstance(name, str) or not name.strip() or "$" in name:
+        found.append(
+            f"orthanc_name is {name!r}. Accepted: a text of at least one character, without $. "
+            "It is what Orthanc's web page is headed with."
+        )
+    found += _switch_problems(settings)
+    found += _user_problems(settings.get("orthanc_registered_users"))
+    aet = settings.get("orthanc_aet")
+    if not _is_ae_title(aet):
+        found.append(
+            f"orthanc_aet is {aet!r}. Accepted: an AE title, 1 to {AET_LENGTH} printable ASCII "
+            "characters, no backslash and no space at either end."
+        )
+    return found + _option_problems(settings.get("orthanc_options", {}))
+
+
+def _switch_problems(settings: Mapping[str, Any]) -> list[str]:
+    found = []
+    allowed = settings.get("orthanc_remote_access_allowed")
+    if _boolean(allowed) is None:
+        found.append(
+            f"orthanc_remote_access_allowed is {allowed!r}. Accepted: true or false. false shuts "
+            "out everybody outside Orthanc's own container."
+        )
+    enabled = settings.get("orthanc_authentication_enabled")
+    if _boolean(enabled) is not True:
+        found.append(
+            f"orthanc_authentication_enabled is {enabled!r}. Accepted: true, on every node: "
+            "without a login anybody who reaches the port reads and deletes studies. Remove it "
+            "from the inventory."
+        )
+    return found
+
+
+def _user_problems(users: Any) -> list[str]:
+    remedy = (
+        "Accepted: a mapping of at least one user name to a password. Set it in the inventory, "
+        "in production in the vault."
+    )
+    if not isinstance(users, Mapping):
+        kind = "missing" if users is None else f"of the type {_kind(users)}"
+        return [f"orthanc_registered_users is {kind}. {remedy}"]
+    if not users:
+        return [f"orthanc_registered_users is empty. {remedy}"]
+    found = []
+    for user, password in users.items():
+        if not isinstance(user, str) or not user.strip() or ":" in user or "$" in user:
+            found.append(
+                f"orthanc_registered_users contains the user {user!r}. Accepted: a text of at "
+                "least one character, in quotes where it is a number, without : and $ (a colon "
+                "ends the user name in an HTTP login). Rename the user."
+            )
+        if not isinstance(password, str):
+            found.append(
+                f"orthanc_registered_users: the password of {user!r} is of the type "
+                f"{_kind(password)}. Accepted: a text. Put it in quotes."
+            )
+        elif not password.strip():
+            found.append(
+                f"orthanc_registered_users: the password of {user!r} is empty. Accepted: a text "
+                "of at least one character. Set it in the inventory, in production in the vault."
+            )
+        elif "$" in password:
+            found.append(
+                f"orthanc_registered_users: the password of {user!r} contains $. Accepted: a text "
+                "without it, since Orthanc's images replace $NAME in their configuration. Choose "
+                "another password."
+            )
+    return found
+
+
+def _option_problems(options: Any) -> list[str]:
+    if not isinstance(options, Mapping):
+        return [
+            f"orthanc_options is of the type {_kind(options)}. Accepted: a mapping of Orthanc's "
+            "settings, such as {OverwriteInstances: true}; {} for none."
+        ]
+    found = []
+    for option, value in options.items():
+        if option == "AuthenticationEnabled" and _boolean(value) is not True:
+            found.append(
+                f"orthanc_options.AuthenticationEnabled is {value!r}. Accepted: nothing, the login "
+                "cannot be switched off. Remove it."
+            )
+        elif option in VARIABLE_OF_OPTION:
+            found.append(
+                f"orthanc_options contains {option}. Accepted: settings without a variable of "
+                f"their own. Use {VARIABLE_OF_OPTION[option]} instead."
+            )
+        elif option in FIXED_OPTIONS:
+            found.append(
+                f"orthanc_options contains {option}, which is fixed: {FIXED_OPTIONS[option]}. "
+                "Accepted: any other setting of Orthanc. Remove it."
+            )
+        elif not isinstance(option, str):
+            found.append(
+                f"orthanc_options contains the setting {option!r}. Accepted: a text, as Orthanc "
+                "names it. Put it in quotes."
+            )
+        else:
+            place = _no_json(value, f"orthanc_options.{option}")
+            if place:
+                found.append(
+                    f"{place}. Accepted: texts, numbers, true, false, null, lists, and mappings "
+                    "with texts as keys. Put it in quotes."
+                )
+    return found
+
+
+def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that follows from the settings.
+
+    Args:
+        settings: as for `problems`.
+
+    Raises:
+        OrthancConfigurationError: there are problems; the text holds all of them.
+    """
+    found = problems(settings)
+    if found:
+        raise OrthancConfigurationError("\n".join(found))
+    own = {option: settings[variable] for option, variable in VARIABLE_OF_OPTION.items()}
+    for switch in ("RemoteAccessAllowed", "AuthenticationEnabled"):
+        own[switch] = _boolean(own[switch])
+    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **settings["orthanc_options"], **own})
+    return merged
+
+
+def render(settings: Mapping[str, Any]) -> str:
+    """Return the content of ``orthanc.json``: the same settings always give the same text.
+
+    Raises:
+        OrthancConfigurationError: as `configuration`.
+    """
+    return json.dumps(configuration(settings), indent=2, sort_keys=True) + "\n"
+
+
+def _boolean(value: Any) -> bool | None:
+    """Return the truth value; ``--extra-vars name=true`` hands it over as a text. None: neither."""
+    if isinstance(value, str):
+        return {"true": True, "yes": True, "false": False, "no": False}.get(value.lower())
+    return value if isinstance(value, bool) else None
+
+
+def _is_ae_title(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and 1 <= len(value) <= AET_LENGTH
+        and value == value.strip()
+        and "\\" not in value
+        and "$" not in value
+        and all(" " <= character <= "~" for character in value)
+    )
+
+
+def _kind(value: Any) -> str:
+    return next(
+        (
+            name
+            for kind, name in (
+                (bool, "true or false"),
+                (str, "text"),
+                ((int, float), "number"),
+                (Mapping, "mapping"),
+                (Sequence, "list"),
+            )
+            if isinstance(value, kind)
+        ),
+        "null" if value is None else type(value).__name__,
+    )
+
+
+def _no_json(value: Any, place: str) -> str:
+    """Return where a value holds what JSON cannot say, or nothing. Values are not repeated."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        # JSON has no infinity; NaN is the number that differs from itself.
+        if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+            return f"{place} is no finite number"
+        return ""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return f"{place} contains the key {key!r}, which is no text"
+            inner = _no_json(item, f"{place}.{key}")
+            if inner:
+                return inner
+        return ""
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        inners = (_no_json(item, f"{place}[{index}]") for index, item in enumerate(value))
+        return next((inner for inner in inners if inner), "")
+    return f"{place} is of the type {type(value).__name__}"
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in Python's own types; Ansible's carry marks that JSON need not know."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return str(value)
