@@ -1,0 +1,348 @@
+"""The spool: acknowledged objects as files, the directory they lie in as their state.
+
+::
+
+    receiving/<id>.part            being written; never acknowledged; removed at start
+    incoming/<id>.dcm              acknowledged, to be forwarded
+    quarantine/<reason>/<id>.dcm   acknowledged, will not be forwarded; the object as it was sent
+    counters.json                  what can not be counted from the files
+    uid.key                        key of the UID mapping (see ``uids``)
+
+Every step is one rename or one unlink, so a kill at any moment leaves each acknowledged object in
+exactly one place. An object that Orthanc took just before a kill is sent again, under the same
+UIDs, and Orthanc keeps the one that it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import heapq
+import json
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+
+import pydicom
+
+LOG = logging.getLogger(__name__)
+
+_ID = re.compile(r"^\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}$")
+
+
+class Reason(str, Enum):
+    """Why an object is in quarantine; also the name of its directory."""
+
+    UNREADABLE = "unreadable"
+    MISSING_PATIENT_ID = "missing-patient-id"
+    UNKNOWN_PATIENT = "unknown-patient"
+    INVALID_PSEUDONYM = "invalid-pseudonym"
+    BURNED_IN_ANNOTATION = "burned-in-annotation"
+    UNSUPPORTED_CONTENT = "unsupported-content"
+    DEIDENTIFICATION_FAILED = "deidentification-failed"
+    RESIDUAL_IDENTIFIER = "residual-identifier"
+    REFUSED_BY_ORTHANC = "refused-by-orthanc"
+
+
+class SpoolError(Exception):
+    """The spool directory cannot be used; the text says what to do."""
+
+
+class DiskFullError(OSError):
+    """Free space is below the floor that the operator set."""
+
+
+@dataclass(order=True)
+class QueuedObject:
+    """An acknowledged object that waits to be forwarded, ordered by when it may be tried."""
+
+    not_before: float
+    id: str
+    path: Path = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class QuarantinedObject:
+    """An acknowledged object that will not be forwarded."""
+
+    id: str
+    reason: str
+    sop_instance_uid: str
+    path: Path
+
+    @property
+    def received_at(self) -> str:
+        """When it was received, ISO 8601 in UTC."""
+        return received_at(self.id)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Objects since the spool was created: received = the sum of the others."""
+
+    received: int
+    forwarded: int
+    queued: int
+    quarantined: int
+    deleted: int
+
+
+def received_at(object_id: str) -> str:
+    """The time that an object's id carries, ISO 8601 in UTC."""
+    stamp = datetime.strptime(object_id.partition("-")[0], "%Y%m%dT%H%M%S.%fZ")
+    return stamp.replace(tzinfo=timezone.utc).isoformat(timespec="milliseconds")
+
+
+class Spool:
+    """All state on disk. Thread-safe: receivers add, the worker takes, the page reads."""
+
+    def __init__(self, directory: Path, min_free_bytes: int = 0) -> None:
+        """Take over ``directory``: lock it, remove unfinished files, take up what is queued.
+
+        Raises ``SpoolError`` when the directory is not writable or another process uses it.
+        """
+        self.directory = directory
+        self.min_free_bytes = min_free_bytes
+        self._receiving = directory / "receiving"
+        self._incoming = directory / "incoming"
+        self._quarantine = directory / "quarantine"
+        self._counters = directory / "counters.json"
+        self._changed = threading.Condition()
+        self._queue: list[QueuedObject] = []
+        self._in_hand = 0
+        self._quarantined: dict[str, QuarantinedObject] = {}
+        self._closed = False
+        try:
+            for folder in (
+                self._quarantine,
+                self._receiving,
+                self._incoming,
+                *(self._quarantine / reason.value for reason in Reason),
+            ):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = (directory / ".lock").open("a")
+        except OSError as error:
+            raise SpoolError(
+                f"The spool directory {directory} cannot be used by user {os.geteuid()}"
+                f" ({error.strerror}). Create it, owned by that user, mode 0750."
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SpoolError(
+                f"The spool directory {directory} is in use by another process."
+                " Stop that one first: two gateways cannot share a spool."
+            ) from error
+        for leftover in (*self._receiving.iterdir(), *directory.glob("*.tmp")):
+            leftover.unlink()
+        self._forwarded, self._deleted, self._last = self._load_counters()
+        self._take_up()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever received into this spool."""
+        return self.counts().received == 0
+
+    # Receiving -----------------------------------------------------------------------------
+
+    def add(self, content: bytes) -> str:
+        """Store one DICOM file; when this returns it survives a crash of the machine.
+
+        Returns the object's id. Raises ``OSError`` (``DiskFullError`` below the floor) when it
+        could not be stored; then nothing of it remains.
+        """
+        status = os.statvfs(self.directory)
+        if status.f_bavail * status.f_frsize - len(content) < self.min_free_bytes:
+            raise DiskFullError("free space below the floor")
+        now = datetime.now(timezone.utc)
+        object_id = f"{now:%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(4)}"
+        part = self._receiving / f"{object_id}.part"
+        path = self._incoming / f"{object_id}.dcm"
+        try:
+            with open(part, "xb", buffering=0, opener=_private) as file:
+                view = memoryview(content)
+                while view:
+                    view = view[file.write(view) :]
+                os.fsync(file.fileno())
+            part.rename(path)
+            _sync_directory(self._incoming)
+        except BaseException:
+            for leftover in (part, path):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+            raise
+        with self._changed:
+            heapq.heappush(self._queue, QueuedObject(time.monotonic(), object_id, path))
+            self._changed.notify_all()
+        return object_id
+
+    # Working -------------------------------------------------------------------------------
+
+    def take(self, timeout: float) -> QueuedObject | None:
+        """The oldest object that may be tried now; ``None`` after ``timeout`` seconds or close.
+
+        The caller gives it back with exactly one of ``forwarded``, ``quarantine``, ``defer``.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                if self._queue and self._queue[0].not_before <= now:
+                    self._in_hand += 1
+                    return heapq.heappop(self._queue)
+                until = min(deadline, self._queue[0].not_before) if self._queue else deadline
+                if deadline <= now:
+                    return None
+                self._changed.wait(max(0.0, until - now))
+        return None
+
+    def forwarded(self, entry: QueuedObject) -> None:
+        """Orthanc has it: count it, then remove it."""
+        with self._changed:
+            self._forwarded += 1
+            self._last = entry.id
+            self._save_counters()
+            entry.path.unlink(missing_ok=True)
+            self._in_hand -= 1
+
+    def quarantine(self, entry: QueuedObject, reason: Reason) -> None:
+        """Move it, as it was sent, to the quarantine of that reason."""
+        target = self._quarantine / reason.value / entry.path.name
+        with self._changed:
+            entry.path.rename(target)
+            self._in_hand -= 1
+            self._quarantined[entry.id] = _quarantined(target)
+        # Without this a power failure could only bring it back to incoming/, to be judged again.
+        with contextlib.suppress(OSError):
+            _sync_directory(target.parent)
+            _sync_directory(self._incoming)
+
+    def defer(self, entry: QueuedObject, delay: float) -> None:
+        """Put it back; it may be tried again after ``delay`` seconds, others before it."""
+        entry.attempts += 1
+        entry.not_before = time.monotonic() + delay
+        with self._changed:
+            self._in_hand -= 1
+            heapq.heappush(self._queue, entry)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let ``take`` return at once from now on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Give the directory back, so that another process may take it over."""
+        self.close()
+        self._lock.close()
+
+    # Looking -------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """How many objects are where."""
+        with self._changed:
+            queued = len(self._queue) + self._in_hand
+            quarantined = len(self._quarantined)
+            return Counts(
+                received=self._forwarded + queued + quarantined + self._deleted,
+                forwarded=self._forwarded,
+                queued=queued,
+                quarantined=quarantined,
+                deleted=self._deleted,
+            )
+
+    def quarantined(self) -> list[QuarantinedObject]:
+        """What is in quarantine, oldest first."""
+        with self._changed:
+            return [self._quarantined[key] for key in sorted(self._quarantined)]
+
+    def delete_quarantined(self, object_id: str) -> QuarantinedObject | None:
+        """Remove one object from quarantine for good; ``None`` when there is none of that id."""
+        with self._changed:
+            found = self._quarantined.pop(object_id, None)
+            if found is None:
+                return None
+            self._deleted += 1
+            self._last = object_id
+            self._save_counters()
+            found.path.unlink(missing_ok=True)
+            return found
+
+    # Counters ------------------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        for path in sorted(self._incoming.glob("*.dcm")):
+            if not _ID.match(path.stem):
+                LOG.warning("A file in incoming/ that this program did not write was left alone")
+            elif path.stem == self._last:
+                # Counted just before the process ended, removed only now.
+                path.unlink()
+            else:
+                heapq.heappush(self._queue, QueuedObject(0.0, path.stem, path))
+        for path in self._quarantine.glob("*/*.dcm"):
+            if _ID.match(path.stem) and path.stem != self._last:
+                self._quarantined[path.stem] = _quarantined(path)
+            elif path.stem == self._last:
+                path.unlink()
+
+    def _load_counters(self) -> tuple[int, int, str]:
+        try:
+            stored = json.loads(self._counters.read_text(encoding="utf-8"))
+            return int(stored["forwarded"]), int(stored["deleted"]), str(stored["last"])
+        except FileNotFoundError:
+            return 0, 0, ""
+        except (OSError, ValueError, KeyError, TypeError):
+            LOG.warning("%s is not readable: forwarded counts from 0 again", self._counters)
+            return 0, 0, ""
+
+    def _save_counters(self) -> None:
+        content = {"forwarded": self._forwarded, "deleted": self._deleted, "last": self._last}
+        temporary = self._counters.with_suffix(".tmp")
+        try:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.replace(self._counters)
+        except OSError as error:
+            # A full disk must not stop the queue from draining.
+            LOG.warning("The counters could not be written (%s)", type(error).__name__)
+
+
+def _quarantined(path: Path) -> QuarantinedObject:
+    try:
+        # The receiver writes the meta header from the C-STORE request, so this holds the UID that
+        # the sender announced even when the data set itself cannot be read.
+        uid = str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
+    except Exception:
+        uid = ""
+    return QuarantinedObject(path.stem, path.parent.name, uid, path)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Create ``path`` (mode 0600) so that it is complete or absent, also after a power failure."""
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

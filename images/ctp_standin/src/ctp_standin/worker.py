@@ -1,0 +1,207 @@
+"""The worker: takes acknowledged objects one by one and brings each to where it belongs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from . import guard
+from .deidentify import RefusedError, deidentify
+from .export import (
+    Exporter,
+    ExportInterruptedError,
+    ExportRefusedError,
+    ExportUnavailableError,
+)
+from .lookup import LookupUnavailableError, PatientLookup
+from .spool import QueuedObject, Reason, Spool
+from .uids import UidMapper
+
+LOG = logging.getLogger(__name__)
+
+IDLE_SECONDS = 2.0
+"""The association to Orthanc is released after this time without work."""
+
+_FIRST_PAUSE = 0.5
+_SUSPICIOUS = 5  # so many objects in a row broke off: it is not the objects
+_LONGEST_PSEUDONYM = 64  # LO (PS3.5 6.2)
+
+
+class Worker:
+    """One thread, one object in hand. What it cannot finish stays in the spool, for ever."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        lookup: PatientLookup,
+        exporter: Exporter,
+        mapper: UidMapper,
+        retry_seconds: float,
+    ) -> None:
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._spool = spool
+        self._lookup = lookup
+        self._exporter = exporter
+        self._mapper = mapper
+        self._retry_seconds = retry_seconds
+        self._stopping = threading.Event()
+        self._pauses = 0
+        self._interruptions = 0
+        self._beat = time.monotonic()
+        self.waiting_for = ""
+
+    @property
+    def silent_seconds(self) -> float:
+        """Time since the thread last moved; it moves every few seconds even without work."""
+        return time.monotonic() - self._beat
+
+    def start(self) -> None:
+        """Work, in a thread of its own, until ``stop``."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether that thread runs."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        """Wait until that thread has ended, at most ``timeout`` seconds."""
+        self._thread.join(timeout)
+
+    def stop(self) -> None:
+        """Finish the object in hand, then end."""
+        self._stopping.set()
+        self._spool.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._beat = time.monotonic()
+            entry = self._spool.take(IDLE_SECONDS)
+            if entry is None:
+                self._exporter.close()
+                continue
+            try:
+                self._handle(entry)
+            except OSError as error:
+                self._wait("the spool", type(error).__name__, entry)
+            except Exception as error:
+                # A mistake of this program: nothing is lost by it, and others may still pass.
+                delay = self._pause(entry.attempts)
+                LOG.error("Object %s is tried again in %.1f s: %s", entry.id, delay, where(error))
+                self._spool.defer(entry, delay)
+        self._exporter.close()
+
+    def _handle(self, entry: QueuedObject) -> None:
+        try:
+            self._forward(entry)
+        except RefusedError as refusal:
+            LOG.warning("Object %s goes to quarantine: %s", entry.id, refusal)
+            self._spool.quarantine(entry, refusal.reason)
+        except LookupUnavailableError as error:
+            self._wait("KeyDB", str(error), entry)
+        except ExportUnavailableError as error:
+            self._wait("Orthanc", str(error), entry)
+        except ExportInterruptedError as error:
+            self._interruptions += 1
+            if self._interruptions >= _SUSPICIOUS:
+                self._wait("Orthanc", str(error), entry)
+                return
+            # It may be this object's fault: let the others pass before it is tried again.
+            delay = self._pause(entry.attempts)
+            LOG.warning("Object %s is tried again in %.1f s (%s)", entry.id, delay, error)
+            self._spool.defer(entry, delay)
+        else:
+            LOG.info("Object %s was forwarded", entry.id)
+            self._spool.forwarded(entry)
+            self._moved()
+
+    def _forward(self, entry: QueuedObject) -> None:
+        content = entry.path.read_bytes()
+        try:
+            source = pydicom.dcmread(BytesIO(content))
+            patient_id, issuer, readable = _patient(source)
+        except Exception:
+            raise RefusedError(Reason.UNREADABLE) from None
+        if not readable:
+            raise RefusedError(Reason.UNREADABLE)
+        if not patient_id:
+            raise RefusedError(Reason.MISSING_PATIENT_ID)
+        pseudonym = self._lookup.pseudonym(patient_id, issuer)
+        if pseudonym is None:
+            raise RefusedError(Reason.UNKNOWN_PATIENT)
+        if not _is_valid_pseudonym(pseudonym):
+            raise RefusedError(Reason.INVALID_PSEUDONYM)
+        self._beat = time.monotonic()
+        try:
+            result = guard.check(deidentify(content, pseudonym, self._mapper))
+        except RefusedError:
+            raise
+        except Exception as error:
+            LOG.warning("Object %s: de-identification failed: %s", entry.id, where(error))
+            raise RefusedError(Reason.DEIDENTIFICATION_FAILED) from None
+        self._beat = time.monotonic()
+        try:
+            self._exporter.store(result)
+        except ExportRefusedError as error:
+            LOG.warning("Object %s: Orthanc refused it: %s", entry.id, error)
+            raise RefusedError(Reason.REFUSED_BY_ORTHANC) from None
+
+    def _wait(self, whom: str, why: str, entry: QueuedObject) -> None:
+        delay = self._pause(self._pauses)
+        self._pauses += 1
+        self.waiting_for = whom
+        LOG.warning("%s is not available (%s); next attempt in %.1f s", whom, why, delay)
+        self._spool.defer(entry, 0.0)
+        # All objects need both neighbours: none is tried in the meantime.
+        deadline = time.monotonic() + delay
+        while not self._stopping.wait(min(1.0, max(0.0, deadline - time.monotonic()))):
+            self._beat = time.monotonic()
+            if time.monotonic() >= deadline:
+                return
+
+    def _moved(self) -> None:
+        if self.waiting_for:
+            LOG.info("%s is available again", self.waiting_for)
+        self.waiting_for = ""
+        self._pauses = self._interruptions = 0
+
+    def _pause(self, attempts: int) -> float:
+        return min(self._retry_seconds, _FIRST_PAUSE * 2.0 ** min(attempts, 16))
+
+
+def where(error: BaseException) -> str:
+    """Type and place of an exception. Not its message: a parser quotes what it cannot parse."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _patient(source: Dataset) -> tuple[str, str, bool]:
+    """PatientID and its issuer without padding, and whether they are single printable values."""
+    values = []
+    for keyword in ("PatientID", "IssuerOfPatientID"):
+        value = source.get(keyword) or ""
+        if isinstance(value, MultiValue):
+            return "", "", False
+        text = str(value).strip("\x00 ")
+        if any(character < " " for character in text):
+            return "", "", False
+        values.append(text)
+    return values[0], values[1], len(source) > 0
+
+
+def _is_valid_pseudonym(pseudonym: str) -> bool:
+    """Whether it can be both a PatientID (LO) and one component of a PatientName (PN)."""
+    return (
+        0 < len(pseudonym) <= _LONGEST_PSEUDONYM
+        and pseudonym == pseudonym.strip()
+        and pseudonym.isprintable()
+        and not set(pseudonym) & set("\\^=")
+    )

@@ -1,0 +1,20 @@
+"""Make the stand-in's package importable from its image's source directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[3] / "images" / "ctp_standin" / "src"
+sys.path.insert(0, str(SOURCE))
+
+
+@pytest.fixture(autouse=True)
+def _no_validation_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marked values are deliberately not always valid for their VR."""
+    settings = pydicom.config.settings
+    monkeypatch.setattr(settings, "reading_validation_mode", pydicom.config.IGNORE)
+    monkeypatch.setattr(settings, "writing_validation_mode", pydicom.config.IGNORE)
