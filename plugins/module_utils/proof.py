@@ -1,0 +1,509 @@
+"""The proof's judgement: what was sent is compared with what arrived, and every finding is a row.
+
+Pure functions over datasets, bytes and text; `proof_clients` holds what talks to the services.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    CT,
+    SOP_CLASS_NAMES,
+    TIME_OF_STUDY,
+    Study,
+    describe_tag,
+    find_marks,
+    make_study,
+    walk,
+)
+
+try:
+    from pydicom import dcmread
+    from pydicom.dataset import Dataset
+except ImportError:  # phantom.make_study says so before anything here is needed.
+    pass
+
+POLL_SECONDS = 0.3
+
+# Elements that must arrive with the value that was sent: without them images, structures, dose and
+# plan no longer fit each other.
+_KEPT = """
+    BeamMeterset BitsAllocated BitsStored Columns ContourData ContourGeometricType
+    CumulativeMetersetWeight DoseGridScaling DoseSummationType DoseType DoseUnits GantryAngle
+    GridFrameOffsetVector HighBit ImageOrientationPatient ImagePositionPatient IsocenterPosition
+    LeafJawPositions Modality NominalBeamEnergy NumberOfContourPoints NumberOfFractionsPlanned
+    NumberOfFrames PatientPosition PhotometricInterpretation PixelRepresentation PixelSpacing
+    ROINumber RTROIInterpretedType ReferencedBeamNumber ReferencedROINumber RescaleIntercept
+    RescaleSlope Rows SliceThickness
+"""
+KEPT_ELEMENTS = frozenset(_KEPT.split())
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the proof.
+
+    Attributes:
+        check: what must hold, as a statement.
+        where: the host that looked.
+        passed: whether it held.
+        detail: what was seen, in plain words; never a password.
+        remedy: what to do where it failed, else empty.
+    """
+
+    check: str
+    where: str
+    passed: bool
+    detail: str
+    remedy: str = ""
+
+
+class Report:
+    """Collects the rows of one host."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.checks: list[Check] = []
+
+    def add(self, check: str, problems: Sequence[str], seen: str, remedy: str) -> bool:
+        """Add a row that passes when there is no problem, and return whether it passed."""
+        passed = not problems
+        detail = seen if passed else summarize(problems)
+        self.checks.append(Check(check, self.where, passed, detail, "" if passed else remedy))
+        return passed
+
+    def attempt(
+        self, check: str, remedy: str, look: Callable[[], tuple[Sequence[str], str]]
+    ) -> bool:
+        """Add a row from a function that returns problems and what it saw.
+
+        What keeps it from looking (no answer, a strange answer) is a problem too, so that the proof
+        goes on, cleans up, and shows all rows together.
+        """
+        try:
+            problems, seen = look()
+        except LookupError as error:
+            problems, seen = [f"an answer lacks {error}"], ""
+        except (RuntimeError, OSError, ValueError) as error:
+            problems, seen = [str(error)], ""
+            remedy = getattr(error, "remedy", "") or remedy
+        return self.add(check, problems, seen, remedy)
+
+    def build(self, token: str, ct_instances: int) -> list[Study]:
+        """Return the known and the unknown patient's study; a row says so where that fails."""
+        try:
+            return [make_study(token, known, ct_instances) for known in (True, False)]
+        except (RuntimeError, ValueError) as error:
+            self.add(
+                "The proof can build its study",
+                [str(error)],
+                "",
+                "Install the packages of verify_packages (site.yml does), and see the variable"
+                " verify_ct_instances.",
+            )
+            return []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows as plain data."""
+        return [asdict(check) for check in self.checks]
+
+
+def summarize(problems: Sequence[str], limit: int = 6) -> str:
+    """Join the first problems into one sentence and count the others."""
+    shown = "; ".join(problems[:limit])
+    more = len(problems) - limit
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask until the condition holds or the time is over; return whether it held."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """One object as it arrived.
+
+    Attributes:
+        name: what it is called in the report, such as ``CT 3``.
+        raw: the file.
+        dataset: the file, read.
+    """
+
+    name: str
+    raw: bytes
+    dataset: Dataset
+
+
+def read_arrived(files: Mapping[str, bytes]) -> tuple[list[Arrived], list[str]]:
+    """Read files that arrived.
+
+    Args:
+        files: content of each file by the name under which it lies where it arrived.
+
+    Returns:
+        The objects, CT first, along the z axis; and what could not be read.
+    """
+    read: list[tuple[tuple[int, float, str], bytes, Dataset]] = []
+    problems = []
+    order = list(SOP_CLASS_NAMES)
+    for name, raw in files.items():
+        try:
+            with warnings.catch_warnings():
+                # Odd values are findings below, not lines on standard error.
+                warnings.simplefilter("ignore")
+                dataset: Dataset = dcmread(io.BytesIO(raw))
+                for _ in walk(dataset):  # pydicom reads elements when they are asked for
+                    pass
+        except Exception as error:  # whatever a broken file makes pydicom raise
+            problems.append(f"{name} cannot be read as DICOM ({type(error).__name__})")
+            continue
+        sop_class = str(dataset.get("SOPClassUID", ""))
+        rank = order.index(sop_class) if sop_class in order else len(order)
+        position = _numbers(dataset.get("ImagePositionPatient"))
+        height = position[2] if len(position) == 3 else 0.0
+        read.append(((rank, height, name), raw, dataset))
+    arrived = []
+    counts: dict[str, int] = {}
+    for _, raw, dataset in sorted(read, key=lambda entry: entry[0]):
+        kind = SOP_CLASS_NAMES.get(str(dataset.get("SOPClassUID", "")), "other object")
+        counts[kind] = counts.get(kind, 0) + 1
+        arrived.append(Arrived(f"{kind} {counts[kind]}", raw, dataset))
+    return arrived, problems
+
+
+def _numbers(value: Any) -> list[float]:
+    """Return the numbers of an element's value, or nothing where it holds none."""
+    return [entry for entry in _comparable(value) if isinstance(entry, float)]
+
+
+def _comparable(value: Any) -> list[Any]:
+    """Return a value in a form in which 1, 1.0 and "1.000" are equal."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        value = [value]
+    plain: list[Any] = []
+    for entry in value:
+        try:
+            plain.append(round(float(entry), 6))
+        except (TypeError, ValueError):
+            plain.append(str(entry))
+    return plain
+
+
+def _bytes_of(element: Any) -> bytes:
+    """Return the value of an element that is no sequence, as bytes to search."""
+    value = element.value
+    if value is None or element.VR == "SQ":
+        return b""
+    if isinstance(value, bytes):
+        return value
+    # A PersonName can be iterated over too, letter by letter.
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value).encode("utf-8", "replace")
+    return "\n".join(str(entry) for entry in value).encode("utf-8", "replace")
+
+
+def _partner(sent: Dataset, arrived: Sequence[Arrived]) -> Arrived | None:
+    """Return what a sent object has become: by SOP Class, and a CT slice by its position."""
+    candidates = [
+        entry for entry in arrived if entry.dataset.get("SOPClassUID") == sent.SOPClassUID
+    ]
+    if sent.SOPClassUID != CT:
+        return candidates[0] if candidates else None
+    position = _numbers(sent.ImagePositionPatient)
+    for entry in candidates:
+        if _numbers(entry.dataset.get("ImagePositionPatient")) == position:
+            return entry
+    return None
+
+
+def _names(study: Study) -> list[str]:
+    counts: dict[str, int] = {}
+    names = []
+    for sent in study.datasets:
+        kind = SOP_CLASS_NAMES[str(sent.SOPClassUID)]
+        counts[kind] = counts.get(kind, 0) + 1
+        names.append(f"{kind} {counts[kind]}")
+    return names
+
+
+def completeness_problems(study: Study, arrived: Sequence[Arrived]) -> list[str]:
+    """Compare how many objects of each SOP Class arrived, and that they make one study."""
+    problems = []
+    kinds: dict[str, list[int]] = {}
+    for column, uids in enumerate(
+        (
+            [sent.SOPClassUID for sent in study.datasets],
+            [entry.dataset.get("SOPClassUID", "") for entry in arrived],
+        )
+    ):
+        for uid in uids:
+            kinds.setdefault(str(uid), [0, 0])[column] += 1
+    for uid, (sent_count, arrived_count) in kinds.items():
+        if sent_count != arrived_count:
+            name = SOP_CLASS_NAMES.get(uid, f"objects of SOP Class {uid or '(none)'}")
+            problems.append(f"{name}: {sent_count} sent, {arrived_count} arrived")
+    if len({str(entry.dataset.get("SOPInstanceUID")) for entry in arrived}) != len(arrived):
+        problems.append("two objects have the same SOP Instance UID")
+    studies = {str(entry.dataset.get("StudyInstanceUID")) for entry in arrived}
+    if len(studies) > 1:
+        problems.append(f"the objects lie in {len(studies)} studies instead of one")
+    return problems
+
+
+def _grouped(findings: Iterable[tuple[str, str]]) -> list[str]:
+    """Say once what was found in several objects: (object, finding) becomes one line a finding."""
+    objects: dict[str, dict[str, None]] = {}
+    for name, finding in findings:
+        objects.setdefault(finding, {})[name] = None
+    lines = []
+    for finding, names in objects.items():
+        first, *others = names
+        more = f" and {len(others)} more" if others else ""
+        lines.append(f"{first}{more}: {finding}")
+    return lines
+
+
+def pseudonym_problems(study: Study, arrived: Sequence[Arrived]) -> list[str]:
+    """Check that PatientID and PatientName are the pseudonym in every object."""
+    findings = []
+    for entry in arrived:
+        for keyword in ("PatientID", "PatientName"):
+            value = str(entry.dataset.get(keyword, ""))
+            if value != study.pseudonym:
+                findings.append((entry.name, f"{keyword} is {value!r}, not {study.pseudonym!r}"))
+    return _grouped(findings)
+
+
+def declaration_problems(arrived: Sequence[Arrived]) -> list[str]:
+    """Check that (0012,0062) Patient Identity Removed is YES (PS3.15 E.1.1) in every object."""
+    return _grouped(
+        (entry.name, f"(0012,0062) is {value!r}")
+        for entry in arrived
+        if (value := str(entry.dataset.get("PatientIdentityRemoved", ""))) != "YES"
+    )
+
+
+def private_problems(arrived: Sequence[Arrived]) -> list[str]:
+    """Return every private element (PS3.5 7.8), at all levels and in the file meta information."""
+    return _grouped(
+        (entry.name, path)
+        for entry in arrived
+        for path, element in [*walk(entry.dataset), *walk(entry.dataset.file_meta)]
+        if element.tag.is_private or 0x00020100 <= element.tag <= 0x00020102
+    )
+
+
+def mark_problems(
+    study: Study, arrived: Sequence[Arrived], records: Mapping[str, str]
+) -> list[str]:
+    """Search everything that arrived for what identifies the patient.
+
+    Args:
+        study: the study as sent; the marks of a proof are the same for both of its patients.
+        arrived: the objects: each file's bytes and each decoded element at all levels.
+        records: further text by its name, such as what Orthanc's index tells of the study.
+    """
+    findings: list[tuple[str, str]] = []
+    time_of_day = study.time[:6].encode()
+    for entry in arrived:
+        explained: set[str] = set()
+        for path, element in [*walk(entry.dataset), *walk(entry.dataset.file_meta)]:
+            data = _bytes_of(element)
+            places = find_marks(data, study)
+            start = {"TM": 0, "DT": 8}.get(str(element.VR))
+            if not places and start is not None and data[start : start + 6] == time_of_day:
+                places = [TIME_OF_STUDY]
+            explained.update(places)
+            findings += [(entry.name, f"{path} {_leak(path, place)}") for place in places]
+        # Preamble, padding, and what a reader skips: in the file, but in no element.
+        where = "a part of the file that is no element"
+        hidden = set(find_marks(entry.raw, study)) - explained
+        findings += [(entry.name, f"{where} {_leak('', place)}") for place in sorted(hidden)]
+    for name, text in records.items():
+        findings += [(name, _leak("", place)) for place in find_marks(text.encode(), study)]
+    return _grouped(findings)
+
+
+def _leak(path: str, place: str) -> str:
+    if place.startswith("the "):
+        return f"holds {place}"
+    # The path has item numbers, the place where the mark was put has none.
+    return "still holds its mark" if place in path else f"holds the mark put in {place}"
+
+
+def pixel_problems(study: Study, arrived: Sequence[Arrived]) -> list[str]:
+    """Compare pixel data, byte for byte (uncompressed little endian, as sent)."""
+    problems = []
+    for name, sent in zip(_names(study), study.datasets):
+        if "PixelData" not in sent:
+            continue
+        partner = _partner(sent, arrived)
+        if partner is None:
+            problems.append(f"{name}: nothing that arrived has its position")
+            continue
+        syntax = partner.dataset.file_meta.TransferSyntaxUID
+        if syntax.is_compressed or not syntax.is_little_endian:
+            problems.append(
+                f"{name} arrived as {syntax.name}, which cannot be compared with what was sent"
+            )
+        elif partner.dataset.get("PixelData") != sent.PixelData:
+            problems.append(f"{name}: the pixel data differ from what was sent")
+    return problems
+
+
+def geometry_problems(study: Study, arrived: Sequence[Arrived]) -> list[str]:
+    """Compare the elements that place images, structures, dose and plan (`KEPT_ELEMENTS`)."""
+    problems = []
+    for name, sent, elements in zip(_names(study), study.datasets, study.elements):
+        partner = _partner(sent, arrived)
+        if partner is None:
+            problems.append(f"{name}: no object with its position arrived")
+            continue
+        there = {path: element.value for path, element in walk(partner.dataset)}
+        for path, element in elements:
+            if element.keyword not in KEPT_ELEMENTS:
+                continue
+            if _comparable(element.value) != _comparable(there.get(path)):
+                state = "changed" if path in there else "missing"
+                problems.append(f"{name}: {path} is {state}")
+    return problems
+
+
+def reference_problems(study: Study, arrived: Sequence[Arrived]) -> tuple[list[str], int]:
+    """Check that the study's references still lead to what they led to when it was sent.
+
+    Every UID by which one object of the study names another (or its series, study or frame of
+    reference) must have become the UID that the other arrived with: a contour must name the slice
+    on which it lies, not just any.
+
+    Returns:
+        What does not resolve, and the number of references looked at.
+    """
+    problems = []
+    became: dict[str, str] = {}
+    meaning: dict[str, str] = {}
+    pairs = []
+    own = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
+    for name, sent in zip(_names(study), study.datasets):
+        partner = _partner(sent, arrived)
+        pairs.append((name, partner))
+        for keyword in own:
+            uid = str(sent[keyword].value)
+            meaning.setdefault(uid, name if keyword == "SOPInstanceUID" else keyword)
+            if partner is not None:
+                became.setdefault(uid, str(partner.dataset.get(keyword, "")))
+    count = 0
+    for (name, partner), elements in zip(pairs, study.elements):
+        there = {}
+        if partner is not None:
+            there = {path: str(element.value) for path, element in walk(partner.dataset)}
+        for path, element in elements:
+            uid = str(element.value) if element.VR == "UI" else ""
+            if uid not in meaning or path == describe_tag(0x00080018):
+                continue
+            count += 1
+            target = meaning[uid]
+            if partner is None:
+                problems.append(f"{name} did not arrive")
+                break
+            if uid not in became:
+                problems.append(f"{name}: {path} names {target}, which did not arrive")
+            elif path not in there:
+                problems.append(f"{name}: {path} is missing (it named {target})")
+            elif there[path] != became[uid] or not there[path]:
+                problems.append(f"{name}: {path} no longer leads to {target}")
+    return problems, count
+
+
+def judge_study(
+    study: Study, arrived: Sequence[Arrived], records: Mapping[str, str], report: Report
+) -> None:
+    """Add the rows about the known patient's study."""
+    report.add(
+        "The known patient's study arrived complete",
+        completeness_problems(study, arrived),
+        f"{len(arrived)} objects: {_counts(arrived)}",
+        "Look at CTP's page, queue and log for the objects that are missing.",
+    )
+    if not arrived:
+        return
+    report.add(
+        "It stands under the pseudonym",
+        pseudonym_problems(study, arrived),
+        f"PatientID and PatientName are {study.pseudonym}",
+        "CTP must write KeyDB's pseudonym into PatientID and PatientName: see its anonymizer script"
+        " and lookup.",
+    )
+    report.add(
+        "No identifying mark is left in it",
+        mark_problems(study, arrived, records),
+        f"{len(study.texts)} texts, {len(study.uids)} UIDs, dates and times searched for in"
+        f" {len(arrived)} files, their elements and Orthanc's index",
+        "CTP lets identifying elements through. Stop sending patients to it until its anonymizer"
+        " script removes them (PS3.15 Table E.1-1 and everything that it does not list).",
+    )
+    report.add(
+        "No private element is left in it",
+        private_problems(arrived),
+        "none at any level",
+        "CTP's anonymizer must remove private groups at every level.",
+    )
+    report.add(
+        "It says that it is de-identified",
+        declaration_problems(arrived),
+        "(0012,0062) Patient Identity Removed is YES in every object",
+        "CTP's anonymizer must set (0012,0062) to YES.",
+    )
+    report.add(
+        "Its pixel data are as sent",
+        pixel_problems(study, arrived),
+        "equal byte for byte",
+        "Neither CTP nor Orthanc may change or transcode pixel data; see Orthanc's"
+        " IngestTranscoding.",
+    )
+    report.add(
+        "Its geometry is as sent",
+        geometry_problems(study, arrived),
+        "positions, contours, dose grid and beam are unchanged",
+        "CTP's anonymizer must keep these elements.",
+    )
+    problems, count = reference_problems(study, arrived)
+    report.add(
+        "References between its objects resolve",
+        problems,
+        f"{count} references, each to the object that it meant",
+        "CTP's anonymizer must map UIDs at every level, equal ones to equal ones.",
+    )
+
+
+def _counts(arrived: Sequence[Arrived]) -> str:
+    counts: dict[str, int] = {}
+    for entry in arrived:
+        kind = entry.name.rpartition(" ")[0]
+        counts[kind] = counts.get(kind, 0) + 1
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
+
+def is_stray(raw: bytes, studies: Sequence[Study]) -> bool:
+    """Tell whether a file that stands under another name is an object of this proof.
+
+    Either a mark is left in it, or it shows one of the images that were sent, which no other study
+    in the world has.
+    """
+    if find_marks(raw, studies[0]):
+        return True
+    return any(bytes(image.PixelData) in raw for study in studies for image in study.of_class(CT))

@@ -1,0 +1,98 @@
+#!/usr/bin/python
+"""Ansible module: enter the proof's patient in KeyDB, and remove the patients of all proofs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proof_patient
+short_description: Enter the proof's patient in KeyDB, or remove those of all proofs
+version_added: 0.1.0
+description:
+  - Works through the KeyDB container on this host, as the superuser whose name its secrets hold.
+  - Never touches a patient whose identifier or pseudonym lacks the prefix of proofs.
+  - Does not report a change, because a proof leaves nothing behind.
+options:
+  token:
+    description: Ten digits, the first one 1, from which patient and pseudonym follow.
+    type: str
+    required: true
+  service:
+    description: Full name of KeyDB's Swarm service.
+    type: str
+    default: auscat_keydb
+  state:
+    description: V(present) enters this proof's patient, V(absent) removes those of all proofs.
+    type: str
+    choices: [present, absent]
+    default: present
+  where:
+    description: Name of this host in the report.
+    type: str
+    required: true
+attributes:
+  check_mode: {support: full, description: Does nothing and returns no rows.}
+  diff_mode: {support: none, description: Nothing is changed that would stay.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Enter the proof's patient in KeyDB
+  auscat.imaging.proof_patient:
+    token: "1234567890"
+    where: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+checks:
+  description: The rows of the proof, each with check, where, passed, detail and remedy.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    patient_identifier,
+    pseudonym_of,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+    KeyDb,
+)
+
+REMEDY = "See the container and the log of KeyDB; its secrets keydb_user and its schema must stand."
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "service": {"type": "str", "default": "auscat_keydb"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "where": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    token, service = module.params["token"], module.params["service"]
+    report = Report(module.params["where"])
+
+    def enter() -> tuple[list[str], str]:
+        pseudonym = pseudonym_of(token)
+        KeyDb(service).add(patient_identifier(token, known=True), pseudonym)
+        return [], f"entered with the pseudonym {pseudonym}"
+
+    def remove() -> tuple[list[str], str]:
+        removed = KeyDb(service).remove_all()
+        return [], f"patients of proofs removed: {len(removed)}"
+
+    if not module.check_mode:
+        if module.params["state"] == "present":
+            report.attempt("KeyDB takes the proof's patient", REMEDY, enter)
+        else:
+            report.attempt("Nothing of the proof is left in KeyDB", REMEDY, remove)
+    module.exit_json(changed=False, checks=report.rows())
+
+
+if __name__ == "__main__":
+    main()

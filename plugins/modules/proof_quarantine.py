@@ -1,0 +1,182 @@
+#!/usr/bin/python
+"""Ansible module: check that CTP holds the unknown patient's study back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proof_quarantine
+short_description: Check that the unknown patient's study lies in CTP's quarantine
+version_added: 0.1.0
+description:
+  - Tries wrong logins at CTP's page, waits for the objects, and counts what lies there and why.
+  - With V(absent), removes the objects of all proofs from the quarantine and nothing else.
+  - Does not report a change, because a proof leaves nothing behind.
+requirements: [python3-pydicom]
+options:
+  token:
+    description: Ten digits, the first one 1, from which the study follows.
+    type: str
+    required: true
+  ct_instances:
+    description: Number of CT slices in the study, 4 to 200.
+    type: int
+    default: 5
+  url:
+    description: CTP's page.
+    type: str
+    default: http://127.0.0.1:9090
+  user:
+    description: User of CTP's page.
+    type: str
+    default: admin
+  password:
+    description: The user's password.
+    type: str
+    required: true
+  flavour:
+    description: Which CTP it is.
+    type: str
+    choices: [standin]
+    default: standin
+  timeout:
+    description: Seconds to wait for the objects.
+    type: int
+    default: 120
+  state:
+    description: V(present) checks, V(absent) cleans up.
+    type: str
+    choices: [present, absent]
+    default: present
+  where:
+    description: Name of this host in the report.
+    type: str
+    required: true
+attributes:
+  check_mode: {support: full, description: Does nothing and returns no rows.}
+  diff_mode: {support: none, description: Nothing is changed that would stay.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Find the unknown patient's study in CTP's quarantine
+  auscat.imaging.proof_quarantine:
+    token: "1234567890"
+    password: "{{ ctp_admin_password }}"
+    where: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+checks:
+  description: The rows of the proof, each with check, where, passed, detail and remedy.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    UID_ROOT,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
+    Report,
+    wait_for,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+    CTP_FLAVOURS,
+    Ctp,
+    Http,
+    open_ctp,
+    summarize_reasons,
+)
+
+
+def check(ctp: Ctp, report: Report, token: str, ct_instances: int, timeout: int) -> None:
+    """Add the rows about CTP's page and quarantine."""
+    studies = report.build(token, ct_instances)
+    if not studies:
+        return
+    known, unknown = (study.sop_instance_uids for study in studies)
+
+    def login() -> tuple[list[str], str]:
+        return ctp.login_problems(), "a wrong password and no password get status 401"
+
+    def held_back() -> tuple[list[str], str]:
+        def all_there() -> bool:
+            there = {entry.sop_instance_uid for entry in ctp.quarantine()}
+            return there.issuperset(unknown)
+
+        complete = wait_for(all_there, timeout)
+        entries = ctp.quarantine()
+        held = [entry for entry in entries if entry.sop_instance_uid in unknown]
+        problems = []
+        if not complete or len(held) != len(unknown):
+            problems.append(f"{len(held)} of {len(unknown)} objects after {timeout} s")
+        return problems, f"{summarize_reasons(held)}; {ctp.counts()}"
+
+    def let_through() -> tuple[list[str], str]:
+        wrong = [entry for entry in ctp.quarantine() if entry.sop_instance_uid in known]
+        problems = [f"{len(wrong)} of {len(known)} objects: {summarize_reasons(wrong)}"]
+        return (problems if wrong else []), "none of it is there"
+
+    report.attempt(
+        "CTP's page refuses wrong logins",
+        "CTP's page must ask for a password. Look at its log and run site.yml.",
+        login,
+    )
+    report.attempt(
+        "The unknown patient's study is in CTP's quarantine",
+        "CTP must hold back every patient whom KeyDB does not know. Look at its page and log, and"
+        " keep patients away from it until this holds.",
+        held_back,
+    )
+    report.attempt(
+        "The known patient's study is not held back in CTP's quarantine",
+        "Look at the reason and at CTP's log. An unknown patient: CTP did not find in KeyDB what"
+        " the proof has entered there; see CTP's secrets keydb_user and keydb_pass.",
+        let_through,
+    )
+
+
+def clean(ctp: Ctp) -> tuple[list[str], str]:
+    """Remove the objects of all proofs from the quarantine."""
+    ours = [entry for entry in ctp.quarantine() if entry.sop_instance_uid.startswith(UID_ROOT)]
+    for entry in ours:
+        ctp.remove(entry)
+    return [], f"objects of proofs removed: {len(ours)}; then {ctp.counts()}"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "ct_instances": {"type": "int", "default": 5},
+            "url": {"type": "str", "default": "http://127.0.0.1:9090"},
+            "user": {"type": "str", "default": "admin"},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "flavour": {"type": "str", "choices": sorted(CTP_FLAVOURS), "default": "standin"},
+            "timeout": {"type": "int", "default": 120},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "where": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    report = Report(parameters["where"])
+    if module.check_mode:
+        module.exit_json(changed=False, checks=[])
+    http = Http(parameters["url"], parameters["user"], parameters["password"])
+    ctp = open_ctp(parameters["flavour"], http)
+    if parameters["state"] == "absent":
+        report.attempt(
+            "Nothing of the proof is left in CTP's quarantine",
+            "Remove the objects on CTP's page; their UIDs begin with " + UID_ROOT + ".",
+            lambda: clean(ctp),
+        )
+    else:
+        check(ctp, report, parameters["token"], parameters["ct_instances"], parameters["timeout"])
+    module.exit_json(changed=False, checks=report.rows())
+
+
+if __name__ == "__main__":
+    main()

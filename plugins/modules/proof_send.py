@@ -1,0 +1,157 @@
+#!/usr/bin/python
+"""Ansible module: send the proof's two studies to CTP, as a PACS would."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proof_send
+short_description: Send a synthetic study for a known and for an unknown patient to CTP
+version_added: 0.1.0
+description:
+  - Tries a C-ECHO to Orthanc from CTP's network, then sends both studies with dcmsend.
+  - The files lie in a directory that only root may read and are removed before the module ends.
+  - Does not report a change, because a proof leaves nothing behind.
+requirements: [dcmtk, python3-pydicom]
+options:
+  token:
+    description: Ten digits, the first one 1, from which the study follows.
+    type: str
+    required: true
+  ct_instances:
+    description: Number of CT slices in the study, 4 to 200.
+    type: int
+    default: 5
+  address:
+    description: Address of CTP's DICOM port; empty means this host's address on its default route.
+    type: str
+    default: ""
+  port:
+    description: CTP's DICOM port, 1 to 65535.
+    type: int
+    default: 8104
+  calling_ae_title:
+    description: AE title of the sender; empty means one that is itself a mark.
+    type: str
+    default: ""
+  called_ae_title:
+    description: AE title of CTP.
+    type: str
+    default: CTP
+  service:
+    description: Full name of CTP's Swarm service.
+    type: str
+    default: auscat_ctp
+  orthanc_ae_title:
+    description: AE title of Orthanc, called by CTP.
+    type: str
+    default: ORTHANC
+  ctp_ae_title:
+    description: AE title under which CTP calls Orthanc.
+    type: str
+    default: CTP
+  where:
+    description: Name of this host in the report.
+    type: str
+    required: true
+attributes:
+  check_mode: {support: full, description: Does nothing and returns no rows.}
+  diff_mode: {support: none, description: Nothing is changed that would stay.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Send a known and an unknown patient's study to CTP
+  auscat.imaging.proof_send:
+    token: "1234567890"
+    where: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+checks:
+  description: The rows of the proof, each with check, where, passed, detail and remedy.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    make_study,
+    write_study,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+    container_of,
+    echo_from,
+    own_address,
+    send_files,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "ct_instances": {"type": "int", "default": 5},
+            "address": {"type": "str", "default": ""},
+            "port": {"type": "int", "default": 8104},
+            "calling_ae_title": {"type": "str", "default": ""},
+            "called_ae_title": {"type": "str", "default": "CTP"},
+            "service": {"type": "str", "default": "auscat_ctp"},
+            "orthanc_ae_title": {"type": "str", "default": "ORTHANC"},
+            "ctp_ae_title": {"type": "str", "default": "CTP"},
+            "where": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    report = Report(parameters["where"])
+
+    def echo() -> tuple[list[str], str]:
+        container = container_of(parameters["service"])
+        return [], "answered by " + echo_from(
+            container, parameters["ctp_ae_title"], parameters["orthanc_ae_title"]
+        )
+
+    def send(known: bool) -> tuple[list[str], str]:
+        study = make_study(parameters["token"], known, parameters["ct_instances"])
+        address = parameters["address"] or own_address()
+        calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"
+        with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
+            write_study(study, Path(directory))
+            acknowledged = send_files(
+                address,
+                parameters["port"],
+                calling,
+                parameters["called_ae_title"],
+                Path(directory),
+            )
+        seen = (
+            f"{acknowledged} of {len(study.datasets)} objects acknowledged by"
+            f" {address}:{parameters['port']}"
+        )
+        return ([] if acknowledged == len(study.datasets) else [seen]), seen
+
+    if not module.check_mode:
+        report.attempt(
+            "Orthanc answers a C-ECHO from CTP's network",
+            "Look at Orthanc's log, at ORTHANC_HOSTNAME and ORTHANC_PORT of CTP, and at"
+            " DicomModalities and DicomCheckCalledAet in orthanc.json.",
+            echo,
+        )
+        for known in (True, False):
+            report.attempt(
+                f"CTP takes the {'known' if known else 'unknown'} patient's study",
+                "Look at CTP's log, at the firewall's sources of its DICOM port, and at free disk"
+                " space. Needs the packages dcmtk and python3-pydicom.",
+                lambda known=known: send(known),
+            )
+    module.exit_json(changed=False, checks=report.rows())
+
+
+if __name__ == "__main__":
+    main()
