@@ -1,0 +1,218 @@
+"""Bad input is refused with an error that helps, and the node stays as it was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shared.machines import Node, Outcome, Scenario
+from shared.studies import Study
+
+
+@dataclass(frozen=True)
+class Case:
+    """Variables that win over the inventory, and what the error must say, in any order."""
+
+    name: str
+    variables: dict[str, Any]
+    says: list[str]
+
+
+SITE = [
+    Case(
+        "unknown service",
+        {"auscat_services": {"keydb": "keyvm", "ctp": "keyvm", "orthank": "catvm"}},
+        ["auscat_services", "'orthank'", "Accepted: .*orthanc"],
+    ),
+    Case(
+        "service in an unknown group",
+        {"auscat_services": {"keydb": "keyvm", "ctp": "keyvm", "orthanc": "catvn"}},
+        ["auscat_services", "'catvn'", "group of the inventory"],
+    ),
+    Case(
+        "port out of range",
+        {"orthanc_web_port": 80420},
+        ["orthanc_web_port is 80420", "1 to 65535"],
+    ),
+    Case("port of zero", {"ctp_dicom_port": 0}, ["ctp_dicom_port is 0", "1 to 65535"]),
+    Case(
+        "port that is a word",
+        {"keydb_port": "postgresql"},
+        ["keydb_port is '?postgresql", "whole number|1 to 65535"],
+    ),
+    Case(
+        "port claimed twice",
+        {"ctp_web_port": 8042},
+        ["8042", "ctp_web_port", "orthanc_web_port"],
+    ),
+    Case(
+        "source that is no network",
+        {"ctp_dicom_sources": ["10.0.0.0/8", "pacs room"]},
+        ["ctp_dicom_sources", "pacs room", "Accepted: .*network"],
+    ),
+    Case(
+        "source with bits beyond its mask",
+        {"orthanc_web_sources": ["10.1.2.3/8"]},
+        ["orthanc_web_sources", re.escape("10.1.2.3/8")],
+    ),
+    Case(
+        "sources that are no list",
+        {"keydb_sources": "10.0.0.0/8"},
+        ["keydb_sources", "list"],
+    ),
+    Case(
+        "relative data path",
+        {"auscat_data_root": "srv/auscat"},
+        ["auscat_data_root is 'srv/auscat'", "absolute path"],
+    ),
+    Case(
+        "data path that is a file",
+        {"auscat_data_root": "/etc/hostname"},
+        ["auscat_data_root is /etc/hostname", "file", "directory"],
+    ),
+    Case(
+        "data path below a file",
+        {"auscat_data_root": "/etc/hostname/auscat"},
+        ["auscat_data_root is /etc/hostname/auscat", "/etc/hostname is a file"],
+    ),
+    Case(
+        "not enough free space",
+        # A place of its own: what a running node's data takes is not counted against it.
+        {"auscat_data_root": "/srv/elsewhere", "orthanc_free_gib": 9000000},
+        ["GiB free", "9e\\+06|9000000", "orthanc", "free_gib"],
+    ),
+    Case(
+        "Orthanc options that are no mapping",
+        {"orthanc_options": "HttpPort"},
+        ["orthanc_options", "mapping"],
+    ),
+    Case(
+        "Orthanc options that switch authentication off",
+        {"orthanc_options": {"AuthenticationEnabled": False}},
+        ["orthanc_options", "AuthenticationEnabled"],
+    ),
+    Case("empty password", {"ctp_admin_password": ""}, ["ctp_admin_password is empty"]),
+    Case("blank password", {"keydb_password": "   "}, ["keydb_password is empty"]),
+    Case("empty password of CTP", {"keydb_ctp_password": None}, ["keydb_ctp_password"]),
+    Case(
+        "user without a password",
+        {"orthanc_registered_users": {"admin": ""}},
+        ["orthanc_registered_users", "admin"],
+    ),
+    Case("no users", {"orthanc_registered_users": {}}, ["orthanc_registered_users"]),
+    Case(
+        "unsupported distribution",
+        {"preflight_distributions": ["debian 9", "ubuntu 16.04"]},
+        ["distribution is debian 12", "debian 9, ubuntu 16.04"],
+    ),
+    Case(
+        "name that does not resolve",
+        {"preflight_resolve_names": ["pacs.invalid"]},
+        ["pacs.invalid", "no address"],
+    ),
+    Case(
+        "unknown environment",
+        {"auscat_environment": "prod"},
+        # Ansible itself checks what all roles share, before the preflight runs.
+        ["auscat_environment", "prod", "simulation, production"],
+    ),
+]
+
+KEYS = [
+    ("missing column", "patient,pseudonym\nA-1,P-1\n", ["line 1", "patient_id is missing"]),
+    ("empty identifier", "patient_id,pseudonym\nA-1,P-1\n,P-2\n", ["line 3: patient_id is empty"]),
+    (
+        "one pseudonym for two patients",
+        "patient_id,pseudonym\nA-1,P-1\nA-2,P-1\nA-3,P-3\n",
+        ["line 3: pseudonym", "another patient in line 2"],
+    ),
+    (
+        "two pseudonyms for one patient",
+        "patient_id,pseudonym\nA-1,P-1\nA-2,P-2\nA-1,P-3\n",
+        ["line 4: pseudonym", "same patient in line 2"],
+    ),
+    (
+        "several conflicts are all named",
+        "patient_id,pseudonym\nA-1,P-1\nA-2,P-1\nA-1,P-3\n,P-4\n",
+        ["line 3", "line 4", "line 5"],
+    ),
+    ("no patient", "patient_id,pseudonym\n", ["names no patient"]),
+]
+
+
+def assert_refused(outcome: Outcome, says: list[str]) -> None:
+    assert outcome.returncode != 0, "the bad input was accepted"
+    for text in says:
+        assert re.search(text, outcome.errors), f"{text!r} is not in: {outcome.errors}"
+    assert "Traceback" not in outcome.text
+    assert outcome.changed_tasks == []
+
+
+@pytest.mark.parametrize("case", SITE, ids=[case.name for case in SITE])
+def test_site(scenario: Scenario, node: Node, case: Case) -> None:
+    before = node.fingerprint()
+    outcome = scenario.play("site.yml", extra=case.variables)
+    assert_refused(outcome, case.says)
+    if "auscat_environment" not in case.variables:
+        assert f"Nothing was changed on {node.name}" in outcome.errors
+    assert node.fingerprint() == before
+
+
+def test_all_problems_are_reported_together(scenario: Scenario, node: Node) -> None:
+    """Of the inventory and of the machine: an operator mends them in one go."""
+    before = node.fingerprint()
+    cases = [
+        case for case in SITE if case.name in ("port out of range", "unsupported distribution")
+    ]
+    cases += [case for case in SITE if case.name in ("empty password", "relative data path")]
+    variables = {name: value for case in cases for name, value in case.variables.items()}
+    outcome = scenario.play("site.yml", extra=variables)
+    assert_refused(outcome, [text for case in cases for text in case.says])
+    assert node.fingerprint() == before
+
+
+def test_password_that_is_not_set(scenario: Scenario, node: Node) -> None:
+    before = node.fingerprint()
+    outcome = scenario.play("site.yml", extra={"ctp_admin_password": "{{ undefined_variable }}"})
+    assert_refused(outcome, ["ctp_admin_password"])
+    assert node.fingerprint() == before
+
+
+def pairs(node: Node) -> str:
+    """The patient list, read inside the container as its superuser."""
+    (task,) = node.tasks("auscat_keydb")
+    statement = "SELECT * FROM patient ORDER BY patient_id"
+    psql = ("psql", "--username=key_admin", "--dbname=key_db", "--command", statement)
+    return node.output("docker", "exec", task["Id"], *psql)
+
+
+@pytest.mark.parametrize(("text", "says"), [case[1:] for case in KEYS], ids=[k[0] for k in KEYS])
+def test_load_keys(
+    scenario: Scenario, node: Node, tmp_path: Path, text: str, says: list[str]
+) -> None:
+    keys = tmp_path / "patients.csv"
+    keys.write_text(text)
+    before = pairs(node)
+    outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+    assert_refused(outcome, says)
+    assert pairs(node) == before
+
+
+def test_load_keys_conflict_with_what_is_there(
+    scenario: Scenario, node: Node, study: Study, tmp_path: Path
+) -> None:
+    keys = tmp_path / "patients.csv"
+    keys.write_text(f"patient_id,pseudonym\nNEW-1,NEW-P-1\n{study.patient_id},OTHER-1\n")
+    before = pairs(node)
+    outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+    assert_refused(outcome, ["line 3"])
+    assert study.patient_id not in outcome.errors, "the error names a patient"
+    assert pairs(node) == before
+
+
+def test_load_keys_without_a_file(scenario: Scenario, node: Node) -> None:
+    outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": "/nowhere/keys.csv"})
+    assert_refused(outcome, ["keys_file is /nowhere/keys.csv", "Nothing was loaded"])

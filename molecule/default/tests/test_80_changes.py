@@ -1,0 +1,71 @@
+"""A changed variable changes exactly what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from shared.machines import Machine, Node, Scenario
+
+MIB = 1024 * 1024
+NEW_PASSWORD = "orthanc-new-27d9f1c05be84a63"
+CHANGED = {
+    "orthanc_memory_mib": 1500,
+    "orthanc_registered_users": {"researcher": NEW_PASSWORD},
+}
+
+
+def containers(node: Node) -> dict[str, str]:
+    """Each service's container: another one means that the service was interrupted."""
+    return {name: node.tasks(name)[0]["Id"] for name in node.services()}
+
+
+@pytest.fixture(scope="module")
+def changed_node(scenario: Scenario, node: Node) -> Iterator[dict[str, Any]]:
+    """The node after a run with changed variables; afterwards as the inventory has it again."""
+    before = {"containers": containers(node), "fingerprint": node.fingerprint()}
+    outcome = scenario.play("site.yml", "--skip-tags", "verify", extra=CHANGED)
+    assert outcome.returncode == 0, outcome.errors
+    yield {**before, "outcome": outcome}
+    outcome = scenario.play("site.yml", "--skip-tags", "verify")
+    assert outcome.returncode == 0, outcome.errors
+
+
+def test_only_the_service_concerned_was_replaced(changed_node: dict[str, Any], node: Node) -> None:
+    before, after = changed_node["containers"], containers(node)
+    assert {name for name in before if before[name] != after[name]} == {"auscat_orthanc"}
+
+
+def test_nothing_else_was_touched(changed_node: dict[str, Any], node: Node) -> None:
+    before, after = changed_node["fingerprint"], node.fingerprint()
+    untouched = ["firewall", "directories", "packages", "images"]
+    assert {part: after[part] for part in untouched} == {part: before[part] for part in untouched}
+
+
+def test_memory_limit_follows(changed_node: dict[str, Any], node: Node) -> None:
+    (task,) = node.tasks("auscat_orthanc")
+    assert task["HostConfig"]["Memory"] == 1500 * MIB
+
+
+def test_password_follows(changed_node: dict[str, Any], node: Node, allowed: Machine) -> None:
+    def status(user: str) -> str:
+        url = f"http://{node.address}:8042/system"
+        arguments = ("--silent", "--output", "/dev/null", "--write-out", "%{http_code}")
+        return allowed.output("curl", *arguments, "--user", user, url, check=False)
+
+    assert status(f"researcher:{NEW_PASSWORD}") == "200"
+    old_password = node.variables["orthanc_registered_users"]["researcher"]
+    assert status(f"researcher:{old_password}") == "401"
+
+
+def test_superseded_secret_is_gone(changed_node: dict[str, Any], node: Node) -> None:
+    names = node.output("docker", "secret", "ls", "--format={{.Name}}").split()
+    assert sorted(name.rpartition("_v")[0] for name in names) == [
+        "auscat_ctp_admin_pass",
+        "auscat_keydb_ctp_pass",
+        "auscat_keydb_ctp_user",
+        "auscat_keydb_pass",
+        "auscat_keydb_user",
+        "auscat_orthanc.json",
+    ]

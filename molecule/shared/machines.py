@@ -1,0 +1,300 @@
+"""What the tests of all scenarios use to look at a node from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import testinfra
+from testinfra.host import Host
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+Value = TypeVar("Value")
+
+
+def wait_for(what: str, condition: Callable[[], Value], seconds: float = 60) -> Value:
+    """Poll until the condition holds and return its value.
+
+    Args:
+        what: the thing that is waited for, for the message: "Orthanc answers".
+        condition: called until it returns something true. An AssertionError counts as "not yet".
+        seconds: deadline.
+
+    Raises:
+        AssertionError: after the deadline, with what the last attempt gave.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        last: Any
+        try:
+            last = condition()
+        except AssertionError as error:
+            last = error
+        else:
+            if last:
+                return last
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"Waited {seconds:g} s until {what}; the last attempt gave: {last}"
+            )
+        time.sleep(0.3)
+
+
+@dataclass
+class Outcome:
+    """What a run of ansible-playbook did."""
+
+    returncode: int
+    text: str
+    document: dict[str, Any]
+
+    @property
+    def changed(self) -> int:
+        """Changed tasks, summed over all machines."""
+        return sum(machine["changed"] for machine in self.document.get("stats", {}).values())
+
+    @property
+    def results(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and result of each task on each machine, in order."""
+        return [
+            (task["task"]["name"], result)
+            for play in self.document.get("plays", [])
+            for task in play["tasks"]
+            for result in task["hosts"].values()
+        ]
+
+    @property
+    def changed_tasks(self) -> list[str]:
+        """Names of the tasks that changed something, or would have."""
+        return [name for name, result in self.results if result.get("changed")]
+
+    @property
+    def errors(self) -> str:
+        """All that Ansible says about failures, in one text without line breaks."""
+        messages = [
+            str(result.get("msg", result))
+            for _, result in self.results
+            if result.get("failed") or result.get("unreachable")
+        ]
+        return " ".join((" ".join(messages) or self.text).split())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A test host or client: a container with a fixed address."""
+
+    name: str
+    container: str
+    address: str
+    # What the inventory says of it. Not shown where a failed test shows its arguments.
+    variables: dict[str, Any] = field(repr=False)
+
+    @property
+    def host(self) -> Host:
+        """The machine as testinfra sees it."""
+        return testinfra.get_host(f"docker://{self.container}")
+
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 120, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command there; raises AssertionError with its output when it fails."""
+        result = subprocess.run(
+            ["docker", "exec", "--interactive", self.container, *command],
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or result.returncode == 0, (
+            f"{' '.join(command)} on {self.name} gave {result.returncode}:\n"
+            f"{result.stdout}{result.stderr}"
+        )
+        return result
+
+    def output(self, *command: str, **options: Any) -> str:
+        """Run a command there and return what it prints, trimmed."""
+        return self.run(*command, **options).stdout.strip()
+
+    def json(self, *command: str) -> Any:
+        """Run a command there that prints JSON."""
+        return json.loads(self.output(*command))
+
+    def shell(self, script: str, **options: Any) -> str:
+        """Run a shell script there and return what it prints, trimmed."""
+        return self.output("bash", "-euo", "pipefail", "-c", script, **options)
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file or directory of the controller there."""
+        subprocess.run(
+            ["docker", "cp", str(source), f"{self.container}:{target}"],
+            check=False,
+            capture_output=True,
+        ).check_returncode()
+
+    def connects(self, address: str, port: int, seconds: float = 3) -> bool:
+        """Try to open a TCP connection from there. A silent firewall shows as the deadline."""
+        program = (
+            "import socket,sys\n"
+            "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))\n"
+            "except OSError as error: print(error); sys.exit(9)\n"
+        )
+        arguments = ("python3", "-c", program, address, str(port), str(seconds))
+        result = self.run(*arguments, check=False)
+        assert result.returncode in (0, 9), result.stderr
+        return result.returncode == 0
+
+
+class Node(Machine):
+    """A machine that site.yml manages."""
+
+    def tasks(self, service: str) -> list[dict[str, Any]]:
+        """`docker inspect` of the running containers of a service."""
+        label = f"label=com.docker.swarm.service.name={service}"
+        ids = self.output("docker", "ps", "--quiet", f"--filter={label}").split()
+        return self.json("docker", "inspect", *ids) if ids else []
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """`docker service inspect` of every service, by name."""
+        ids = self.output("docker", "service", "ls", "--quiet").split()
+        found = self.json("docker", "service", "inspect", *ids) if ids else []
+        return {service["Spec"]["Name"]: service for service in found}
+
+    def unhealthy(self) -> list[str]:
+        """Say what is wrong with the services; empty when each has one healthy task."""
+        wrong = []
+        for name in sorted(self.services()):
+            tasks = self.tasks(name)
+            states = [task["State"].get("Health", {}).get("Status", "running") for task in tasks]
+            if states != ["healthy"]:
+                wrong.append(f"{name}: {states or 'no container'}")
+        return wrong
+
+    def wait_until_healthy(self, services: int, seconds: float = 180) -> None:
+        """Wait until this many services run, each with one healthy task."""
+
+        def healthy() -> bool:
+            assert len(self.services()) == services, sorted(self.services())
+            wrong = self.unhealthy()
+            assert not wrong, wrong
+            return True
+
+        wait_for(f"{services} services on {self.name} are healthy", healthy, seconds)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Describe all that a deployment sets, so that "nothing changed" can be asserted.
+
+        Data that services write on their own is left out.
+        """
+        script = r"""
+        part() { printf '\0%s\0' "$1"; }
+        part services; ids=$(docker service ls --quiet)
+        [ -z "$ids" ] || docker service inspect $ids
+        part containers; docker ps --all --no-trunc --format '{{.ID}} {{.Image}}' | sort
+        part secrets; docker secret ls --format '{{.ID}} {{.Name}}' | sort
+        part networks; docker network ls --format '{{.ID}} {{.Name}}' | sort
+        part images; docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
+        part firewall; nft --stateless list ruleset
+        part configuration
+        find /etc/auscat /etc/docker /etc/systemd/system -type f -exec sha256sum {} + | sort -k2
+        part directories
+        find /etc/auscat /srv/auscat -maxdepth 2 -type d -printf '%m %U %G %p\n' | sort -k4
+        part packages; dpkg-query --show
+        """
+        fields = self.shell(script).split("\0")
+        return dict(zip(fields[1::2], fields[2::2]))
+
+    def diagnosis(self) -> str:
+        """Say how each service is and what it logged last; for a failed test."""
+        script = r"""
+        docker service ls 2>&1 || exit 0
+        for service in $(docker service ls --format '{{.Name}}'); do
+          echo; echo "--- $service: tasks"
+          docker service ps --no-trunc --format \
+            '{{.Name}} {{.DesiredState}} {{.CurrentState}} {{.Error}}' "$service" | head -n 5
+          echo "--- $service: log"
+          timeout 10 docker service logs --raw --tail 20 "$service" 2>&1 | cut -c -300
+        done
+        echo; echo '--- engine: log'
+        journalctl --unit docker --no-pager --lines 10 --output cat 2>&1 | cut -c -300
+        """
+        return self.shell(script, check=False, timeout=60)
+
+
+class Scenario:
+    """The machines of a Molecule scenario, from its inventory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.inventory = directory / "inventory"
+
+    @cached_property
+    def _listed(self) -> dict[str, Any]:
+        listed = subprocess.run(
+            ["ansible-inventory", "--inventory", str(self.inventory), "--list"],
+            cwd=REPOSITORY,
+            env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
+            capture_output=True,
+            check=True,
+        )
+        return json.loads(listed.stdout)
+
+    def _machine(self, name: str, kind: type[Machine]) -> Any:
+        variables = self._listed["_meta"]["hostvars"][name]
+        return kind(name, variables["ansible_host"], variables["testhost_address"], variables)
+
+    def client(self, name: str) -> Machine:
+        """A neighbour of the node."""
+        return self._machine(name, Machine)
+
+    def node(self, name: str) -> Node:
+        """A machine that site.yml manages."""
+        return self._machine(name, Node)
+
+    def nodes(self) -> list[Node]:
+        """All machines that site.yml manages."""
+        members = {
+            name
+            for group in ("keyvm", "catvm")
+            for name in self._listed.get(group, {}).get("hosts", [])
+        }
+        return [self.node(name) for name in sorted(members)]
+
+    def play(self, playbook: str, *arguments: str, extra: dict[str, Any] | None = None) -> Outcome:
+        """Run a playbook of the repository against the scenario, as an operator does.
+
+        Args:
+            playbook: path below the repository.
+            arguments: further arguments of ansible-playbook.
+            extra: extra variables, which win over the inventory.
+        """
+        command = ["ansible-playbook", "--inventory", str(self.inventory), playbook, *arguments]
+        if extra is not None:
+            command += ["--extra-vars", json.dumps(extra)]
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_NOCOLOR": "true",
+        }
+        result = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        found = re.search(r"^\{.*^\}", result.stdout, re.MULTILINE | re.DOTALL)
+        document = json.loads(found[0]) if found else {}
+        return Outcome(result.returncode, result.stdout + result.stderr, document)
