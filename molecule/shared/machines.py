@@ -204,11 +204,15 @@ class Node(Machine):
         part secrets; docker secret ls --format '{{.ID}} {{.Name}}' | sort
         part networks; docker network ls --format '{{.ID}} {{.Name}}' | sort
         part images; docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
-        part firewall; nft --stateless list ruleset
+        part firewall; nft --stateless list table inet auscat
+        # Docker's own rules name the containers' addresses.
+        part rules; nft --stateless list ruleset
         part configuration
         find /etc/auscat /etc/docker /etc/systemd/system -type f -exec sha256sum {} + | sort -k2
         part directories
-        find /etc/auscat /srv/auscat -maxdepth 2 -type d -printf '%m %U %G %p\n' | sort -k4
+        # Not what a service makes inside its own directory.
+        find /etc/auscat /srv /srv/auscat/ctp -maxdepth 2 -type d -printf '%m %U %G %p\n' |
+          sort --unique --key=4
         part packages; dpkg-query --show
         """
         fields = self.shell(script).split("\0")
