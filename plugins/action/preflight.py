@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import posixpath
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.auscat.imaging.plugins.module_utils import guardrails
+from ansible_collections.auscat.imaging.plugins.module_utils.addresses import (
+    with_addresses,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.definitions import (
+    REQUIRED_KEYS,
     definition_problems,
     host_directories,
     published_ports,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check import (
+    address_problems,
+    is_missing_secret,
     path_problems,
     service_problems,
     specification_problems,
@@ -32,49 +42,117 @@ class ActionModule(ActionBase):
         """Return the host's facts, or fail with all problems of inventory and host."""
         result = super().run(tmp, task_vars)
         self._variables = task_vars or {}
+        host = self._variables["inventory_hostname"]
+        # Whatever is not called a simulation is held to production's rules.
+        production = self._value("auscat_environment", "simulation") != "simulation"
         problems, definitions = self._inventory_problems()
-        data_root = self._value("auscat_data_root")
-        answer = self._execute_module(
-            module_name="auscat.imaging.preflight",
-            module_args={
-                **self._task.args,
-                "data_root": data_root if isinstance(data_root, str) else "",
-                "directories": host_directories(definitions, data_root) if definitions else [],
-                "ports": published_ports(definitions),
-                "packages": self._value("__auscat_packages"),
-                "stack": self._value("auscat_stack_name"),
-            },
-            task_vars=task_vars,
+        unreachable = address_problems(host, self._value("ansible_host", host))
+        problems = [*unreachable, *problems]
+        if production:
+            problems += self._guarded_inventory(definitions)
+        # Names among the sources become addresses, as in __auscat_definitions of the role auscat.
+        definitions = with_addresses(
+            definitions, self._variables["groups"], self._variables["hostvars"], host
         )
+        problems += definition_problems(definitions)
+        # The host half still looks at those services that nothing is wrong with.
+        definitions = [each for each in definitions if not definition_problems([each])]
+        if unreachable:
+            return {**result, **self._failure(problems)}
+        data_root = self._value("auscat_data_root")
+        config_root = self._value("auscat_config_root")
+        try:
+            answer = self._execute_module(
+                module_name="auscat.imaging.preflight",
+                module_args={
+                    **self._task.args,
+                    "data_root": data_root if isinstance(data_root, str) else "",
+                    "config_root": config_root if isinstance(config_root, str) else "",
+                    "device": str(self._quietly("host_volume_device", "") or ""),
+                    "directories": host_directories(definitions, data_root) if definitions else [],
+                    "ports": published_ports(definitions),
+                    "packages": self._value("__auscat_packages"),
+                    "stack": self._value("auscat_stack_name"),
+                },
+                task_vars=task_vars,
+            )
+        except AnsibleConnectionFailure as error:
+            # Nobody should have to make a machine reachable to read what the inventory lacks.
+            if not problems:
+                raise
+            answer = {"failed": True, "msg": str(error)}
         if answer.get("failed"):
-            answer["msg"] = "\n".join([*problems, str(answer.get("msg"))])
+            if problems:
+                problems.append(f"The machine itself could not be looked at: {answer.get('msg')}")
+                answer = self._failure(problems)
             return {**result, **answer}
         problems += answer["problems"]
-        host = self._variables["inventory_hostname"]
+        if production:
+            problems += self._guarded_host(definitions, answer["host"])
         if problems:
-            answer = {}
-            listed = "\n".join(f"- {problem}" for problem in problems)
-            answer.update(
-                failed=True,
-                msg=f"{len(problems)} problem(s) on {host}:\n{listed}\n"
-                f"Nothing was changed on {host}.",
-            )
+            answer = self._failure(problems)
         return {**result, **answer}
 
-    def _value(self, name: str) -> Any:
-        """Return a variable, templated; MISSING when it is not set."""
+    def _failure(self, problems: list[str]) -> dict[str, Any]:
+        host = self._variables["inventory_hostname"]
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        return {
+            "failed": True,
+            "msg": f"{len(problems)} problem(s) on {host}:\n{listed}\n"
+            f"Nothing was changed on {host}.",
+        }
+
+    def _value(self, name: str, default: Any = MISSING) -> Any:
+        """Return a variable, templated; the default when it is not set."""
         if name not in self._variables:
-            return MISSING
+            return default
         return self._templar.template(self._variables[name])
 
-    def _inventory_problems(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """Return the problems, and the definitions of this host's services that are sound."""
-        problems = []
-        for role in self._variables.get("ansible_play_role_names", []):
-            file = COLLECTION / "roles" / role.rsplit(".", 1)[-1] / "meta" / "argument_specs.yml"
+    def _quietly(self, name: str, default: Any = None) -> Any:
+        """Return a variable, or the default where it cannot be evaluated: that is reported once."""
+        try:
+            return self._value(name, default)
+        except AnsibleError:
+            return default
+
+    def _is_true(self, name: str, default: bool) -> bool:
+        value = self._quietly(name, default)
+        try:
+            return bool(boolean(value))
+        except TypeError:  # no truth value: the check of the specifications has reported it
+            return default
+
+    @cached_property
+    def _specifications(self) -> dict[str, dict[str, Any]]:
+        """Options of each role of the play by their names, from its argument specification."""
+        found = {}
+        # The dependencies too: the role auscat is nothing but a dependency.
+        for role in self._variables.get("ansible_role_names", []):
+            name = role.rsplit(".", 1)[-1]
+            file = COLLECTION / "roles" / name / "meta" / "argument_specs.yml"
             if file.exists():
                 options = yaml.safe_load(file.read_text())["argument_specs"]["main"]["options"]
-                problems += specification_problems(options or {}, self._value, MISSING)
+                found[name] = options or {}
+        return found
+
+    def _hosts_of(self, role: str) -> list[str]:
+        """Return the hosts that a role concerns: those of its service, or all of the node."""
+        services = self._quietly("auscat_services")
+        services = services if isinstance(services, dict) else {}
+        groups = self._variables["groups"]
+        if f"{role}_service" not in self._variables:
+            placed = {host for group in services.values() for host in groups.get(group, [])}
+            return sorted({*placed, self._variables["inventory_hostname"]})
+        return sorted(groups.get(services.get(role), []))
+
+    def _inventory_problems(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """Return the problems, and the definitions of this host's services that can be had."""
+        problems = []
+        host = self._variables["inventory_hostname"]
+        for role, options in self._specifications.items():
+            # What a service needs is asked for where it runs, and only there.
+            if host in self._hosts_of(role):
+                problems += specification_problems(options, self._value, MISSING)
         problems += path_problems(
             {name: self._value(name) for name in ("auscat_data_root", "auscat_config_root")}
         )
@@ -87,11 +165,131 @@ class ActionModule(ActionBase):
             if service not in declared or group not in self._variables["group_names"]:
                 continue
             try:
-                definition = self._value(f"{service}_service")
+                sound.append(self._value(f"{service}_service"))
             except AnsibleError as error:
-                problems.append(f"The service {service} cannot be put together: {error}")
+                # Mostly the variable that is at fault has been reported already.
+                said = any(str(error) in problem for problem in problems)
+                if not said and not is_missing_secret(str(error)):
+                    problems.append(f"The service {service} cannot be put together: {error}")
+                # What can be had of it, so that its ports and directories are checked all the same.
+                parts = self._parts(f"{service}_service")
+                if parts.keys() >= REQUIRED_KEYS:
+                    sound.append(parts)
+        return problems, sound
+
+    def _parts(self, name: str) -> dict[str, Any]:
+        """Return those items of a mapping that can be evaluated."""
+        parts = {}
+        raw = self._variables[name]
+        for key, value in raw.items() if isinstance(raw, dict) else ():
+            try:
+                parts[key] = self._templar.template(value)
+            except AnsibleError:
                 continue
-            sound.append(definition)
-        problems += definition_problems(sound)
-        # The host half still looks at those services that nothing is wrong with.
-        return problems, [each for each in sound if not definition_problems([each])]
+        return parts
+
+    def _guarded_inventory(self, definitions: list[dict[str, Any]]) -> list[str]:
+        """Return what production refuses of the inventory alone."""
+        ports = [
+            {**port, "service": definition.get("name")}
+            for definition in definitions
+            for port in definition.get("ports") or []
+        ]
+        problems = guardrails.vault_problems(self._vault_files())
+        if not definitions:
+            return problems
+        host = self._variables["inventory_hostname"]
+        problems += guardrails.machine_problems(host, self._addresses())
+        problems += guardrails.password_problems(self._credentials())
+        for definition in definitions:
+            if definition.get("name") == "ctp":
+                problems += guardrails.flavour_problems(
+                    self._quietly("ctp_flavour"),
+                    str(definition.get("image")),
+                    self._is_true("auscat_rehearsal", False),
+                )
+        problems += guardrails.image_problems(
+            {definition["name"]: definition.get("image") for definition in definitions},
+            str(self._quietly("images_source", "")),
+            self._quietly("images_archive_checksum"),
+        )
+        problems += guardrails.restriction_problems(
+            self._is_true("firewall_restrict_published_ports", True)
+        )
+        problems += guardrails.missing_source_problems(ports)
+        resolved = with_addresses(
+            definitions, self._variables["groups"], self._variables["hostvars"], host
+        )
+        return problems + guardrails.open_port_problems(
+            {**port, "service": definition.get("name")}
+            for definition in resolved
+            for port in definition.get("ports") or []
+        )
+
+    def _guarded_host(self, definitions: list[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+        """Return what production refuses of what the host says of itself."""
+        root = self._quietly("auscat_data_root")
+        if not definitions or not isinstance(root, str):
+            return []
+        problems = guardrails.swarm_problems(
+            facts.get("engine", {}), self._is_true("preflight_accept_shared_swarm", False)
+        )
+        problems += guardrails.system_disk_problems(
+            root,
+            # A device that the inventory names is mounted there by the role host_volume.
+            bool(facts["data_on_system_disk"]) and not self._quietly("host_volume_device", ""),
+            self._is_true("host_volume_allow_system_disk", False),
+        )
+        wished = {
+            (str(definition["name"]), str(directory["target"])): posixpath.join(
+                root, str(directory["path"])
+            )
+            for definition in definitions
+            for directory in definition.get("directories") or []
+        }
+        return problems + guardrails.moved_data_problems(facts["held_data"], wished)
+
+    def _of_host(self, host: str, name: str) -> Any:
+        """Return a variable as a host of the inventory has it; None where it cannot be had."""
+        if host == self._variables["inventory_hostname"]:
+            return self._quietly(name)
+        try:
+            return self._variables["hostvars"][host].get(name)
+        except AnsibleError:
+            return None
+
+    def _credentials(self) -> list[guardrails.Credential]:
+        """Return the passwords of all machines of the node, since none may be used twice."""
+        here = self._variables["inventory_hostname"]
+        return [
+            credential
+            for role, options in self._specifications.items()
+            for name, option in options.items()
+            if option.get("no_log") and guardrails.PASSWORD_OPTION.match(name)
+            for host in self._hosts_of(role)
+            for credential in guardrails.credentials_of(
+                name, self._of_host(host, name), host == here
+            )
+        ]
+
+    def _addresses(self) -> dict[str, str]:
+        """Return what Ansible connects to for each machine of the node."""
+        hosts = sorted({host for role in self._specifications for host in self._hosts_of(role)})
+        return {
+            host: f"{self._of_host(host, 'ansible_host') or host}"
+            + (f" port {port}" if (port := self._of_host(host, "ansible_port")) else "")
+            for host in hosts
+        }
+
+    def _vault_files(self) -> dict[str, str]:
+        """Return path and content of the inventory's files that are meant to be encrypted."""
+        found = {}
+        for source in self._variables.get("ansible_inventory_sources") or []:
+            path = Path(str(source))
+            directory = path if path.is_dir() else path.parent
+            for below in ("group_vars", "host_vars"):
+                for file in sorted((directory / below).rglob("*")):
+                    name = file.relative_to(directory / below).as_posix()
+                    if file.is_file() and guardrails.is_vault_file(name):
+                        found[str(file)] = file.read_text(encoding="utf-8", errors="replace")
+        return found

@@ -89,7 +89,66 @@ def engine() -> dict[str, Any]:
         "swarm_state": swarm.get("LocalNodeState") or "inactive",
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "swarm_address": swarm.get("NodeAddr") or "",
+        # Known to managers only.
+        "swarm_nodes": int(swarm.get("Nodes") or 0),
     }
+
+
+def device_of(path: str, mountinfo: str) -> str:
+    """Return the device ("major:minor") of the file system that holds an absolute path.
+
+    Not stat(2), which names another device for each subvolume of one btrfs.
+
+    Args:
+        path: without symbolic links; it need not exist.
+        mountinfo: content of /proc/self/mountinfo, proc(5).
+    """
+    found, length = "", -1
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        # Of several mounts on one point the last is the one in use.
+        if f"{path}/".startswith(f"{point.rstrip('/')}/") and len(point) >= length:
+            found, length = fields[2], len(point)
+    return found
+
+
+def is_on_system_disk(path: Path) -> bool:
+    """Tell whether a path lies, or would be made, on the file system of /."""
+    mountinfo = Path("/proc/self/mountinfo").read_text()
+    place = os.path.realpath(existing_parent(path))
+    return device_of(place, mountinfo) == device_of("/", mountinfo)
+
+
+def held_data(config_root: Path, stack: str) -> list[dict[str, str]]:
+    """Return the bind mounts of the deployed stack whose directory holds something.
+
+    Each has service, source (path on this host) and target (path in the container).
+
+    Raises:
+        CommandError: the rendered stack file is there but cannot be read as what it should be.
+    """
+    file = config_root / f"stack-{stack}.json"
+    if not file.is_file():
+        return []
+    try:
+        services = json.loads(file.read_text())["services"]
+        mounts = [
+            {"service": name, "source": volume["source"], "target": volume["target"]}
+            for name, service in sorted(services.items())
+            for volume in service.get("volumes", [])
+            if volume["type"] == "bind"
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(
+            f"{file} is not the stack file that the role stack rendered ({error}), so nobody can "
+            "tell where the deployed services keep their data. Restore it from a backup."
+        ) from error
+    return [mount for mount in mounts if _holds_something(Path(mount["source"]))]
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())
 
 
 def daemon_configuration() -> dict[str, Any]:
@@ -170,8 +229,9 @@ def host_problems(wished: Mapping[str, Any], facts: Mapping[str, Any]) -> list[s
     """Return what is wrong with the host, each with fact, value, accepted values and remedy.
 
     Args:
-        wished: data_root, directories (path, free_gib), ports (published, protocol, service),
-            stack, distributions ("debian 12" …), architectures, memory_mib, names.
+        wished: data_root, device (host_volume_device), directories (path, free_gib), ports
+            (published, protocol, service), stack, distributions ("debian 12" …), architectures,
+            memory_mib, names.
         facts: os, architecture, memory_mib as this module reads them.
     """
     problems = []
@@ -192,7 +252,9 @@ def host_problems(wished: Mapping[str, Any], facts: Mapping[str, Any]) -> list[s
             f"The machine has {facts['memory_mib']} MiB of memory. Accepted: at least "
             f"{wished['memory_mib']} MiB (preflight_memory_mib). Give it more."
         )
-    problems += _data_root_problems(Path(wished["data_root"]), wished["directories"])
+    problems += _data_root_problems(
+        Path(wished["data_root"]), wished["directories"], Path(wished.get("device") or "/")
+    )
     problems += _port_problems(wished["ports"], wished["stack"])
     for name in wished["names"]:
         if not resolves(name):
@@ -203,7 +265,16 @@ def host_problems(wished: Mapping[str, Any], facts: Mapping[str, Any]) -> list[s
     return problems
 
 
-def _data_root_problems(root: Path, directories: Iterable[Mapping[str, Any]]) -> list[str]:
+def _device_bytes(device: Path) -> int:
+    """Return the size of a block device, or 0 where there is none of this name."""
+    size = Path("/sys/class/block") / device.resolve().name / "size"
+    # In units of 512 bytes, whatever the device's own sector size is (kernel, sysfs-block).
+    return int(size.read_text()) * 512 if size.exists() else 0
+
+
+def _data_root_problems(
+    root: Path, directories: Iterable[Mapping[str, Any]], device: Path
+) -> list[str]:
     if not root.is_absolute():
         return []  # the inventory half has said so
     parent = existing_parent(root)
@@ -219,19 +290,22 @@ def _data_root_problems(root: Path, directories: Iterable[Mapping[str, Any]]) ->
     names: dict[int, list[str]] = {}
     for directory in directories:
         path = Path(directory["path"])
-        if path.is_dir() and any(path.iterdir()):
+        if _holds_something(path):
             continue
         place = existing_parent(path)
-        device = place.stat().st_dev
-        needed[device] = needed.get(device, 0) + directory["free_gib"]
-        places[device] = place
-        names.setdefault(device, []).append(f"{directory['service']} {directory['free_gib']:g}")
-    for device, gib in needed.items():
-        free = shutil.disk_usage(places[device]).free / GIB
+        number = place.stat().st_dev
+        needed[number] = needed.get(number, 0) + directory["free_gib"]
+        places[number] = place
+        names.setdefault(number, []).append(f"{directory['service']} {directory['free_gib']:g}")
+    # The disk that the role host_volume will mount there, as long as it is not mounted.
+    coming = _device_bytes(device) if is_on_system_disk(root) else 0
+    for number, gib in needed.items():
+        free = (coming or shutil.disk_usage(places[number]).free) / GIB
         if free < gib:
             problems.append(
-                f"{places[device]} has {free:.1f} GiB free. Accepted: at least {gib:g} GiB for the "
-                f"data of {', '.join(names[device])} (<service>_free_gib). Free some space, set "
+                f"{device if coming else places[number]} has {free:.1f} GiB free. Accepted: at "
+                f"least {gib:g} GiB for the data of {', '.join(names[number])} "
+                "(<service>_free_gib). Free some space, set "
                 "auscat_data_root to a larger disk, or declare less."
             )
     return problems

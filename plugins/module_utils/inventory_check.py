@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Option = Mapping[str, Any]
+
+MISSING_SECRET = re.compile(r"'(vault_\w+)' is undefined")
 
 
 def specification_problems(
@@ -29,7 +32,7 @@ def specification_problems(
         try:
             value = value_of(name)
         except Exception as error:  # a template may fail in any way, and each is the operator's
-            problems.append(f"{name} cannot be evaluated: {error}")
+            problems.append(_unusable(name, str(error)))
             continue
         if value is missing:
             if option.get("required"):
@@ -52,6 +55,22 @@ def specification_problems(
                 "the inventory, a password in the vault."
             )
     return problems
+
+
+def is_missing_secret(error: str) -> bool:
+    """Tell whether a template failed because the vault lacks a value."""
+    return bool(MISSING_SECRET.search(error))
+
+
+def _unusable(name: str, error: str) -> str:
+    secret = MISSING_SECRET.search(error)
+    if not secret:
+        return f"{name} cannot be evaluated: {error}"
+    return (
+        f"{name} is to be {secret[1]}, which is not set. Accepted: a value in the vault of the "
+        "inventory. Run playbooks/init_secrets.yml, which makes what is missing there "
+        "(docs/secrets.md), or correct the name."
+    )
 
 
 def _accepted(option: Option) -> str:
@@ -117,4 +136,14 @@ def path_problems(paths: Mapping[str, Any]) -> list[str]:
         or not posixpath.isabs(path)
         or posixpath.normpath(path) in ("/", "//")
         or ".." in path.split("/")
+    ]
+
+
+def address_problems(host: str, address: Any) -> list[str]:
+    """Check the address that Ansible connects to, where the inventory sets one."""
+    if isinstance(address, str) and address.strip():
+        return []
+    return [
+        f"ansible_host of {host} is empty. Accepted: the address or the DNS name under which this "
+        "controller reaches the machine. Set it in the inventory's hosts.yml."
     ]

@@ -34,6 +34,12 @@ options:
   data_root:
     description: Filled in by the action plugin.
     type: str
+  config_root:
+    description: Filled in by the action plugin.
+    type: str
+  device:
+    description: Filled in by the action plugin.
+    type: str
   directories:
     description: Filled in by the action plugin.
     type: list
@@ -70,7 +76,7 @@ RETURN = r"""
 host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
-    docker_configuration.
+    docker_configuration, data_on_system_disk, held_data.
   type: dict
   returned: success
 problems:
@@ -82,6 +88,7 @@ problems:
 
 import platform
 import socket
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils import host_facts
@@ -99,6 +106,8 @@ def main() -> None:
             "memory_mib": {"type": "int", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
             "data_root": {"type": "str"},
+            "config_root": {"type": "str"},
+            "device": {"type": "str"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "ports": {"type": "list", "elements": "dict", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
@@ -114,6 +123,8 @@ def main() -> None:
         "service_manager": host_facts.service_manager(),
         "packages_missing": [],
         "docker_configuration": {},
+        "data_on_system_disk": False,
+        "held_data": [],
     }
     problems = host_facts.host_problems(module.params, facts)
     try:
@@ -121,6 +132,12 @@ def main() -> None:
         facts["docker_configuration"] = host_facts.daemon_configuration()
         facts["address"] = host_facts.default_address()
         facts["engine"] = host_facts.engine()
+        root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
+        # A path that is not absolute is reported by the inventory half.
+        if root.is_absolute():
+            facts["data_on_system_disk"] = host_facts.is_on_system_disk(root)
+        if config.is_absolute():
+            facts["held_data"] = host_facts.held_data(config, module.params["stack"])
     except CommandError as error:
         problems.append(str(error))
     module.exit_json(changed=False, host=facts, problems=problems)

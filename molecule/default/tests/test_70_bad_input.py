@@ -116,7 +116,6 @@ SITE = [
     Case(
         "unknown environment",
         {"auscat_environment": "prod"},
-        # Ansible itself checks what all roles share, before the preflight runs.
         ["auscat_environment", "prod", "simulation, production"],
     ),
 ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError
 
 
 def wished(tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -96,3 +98,71 @@ def test_operating_system() -> None:
         "version": "24.04",
         "codename": "noble",
     }
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:5 / /dev rw,nosuid shared:2 - devtmpfs udev rw
+41 22 8:17 / /srv rw,relatime shared:9 - ext4 /dev/sdb1 rw
+42 41 8:1 /var/data /srv/bound rw,relatime shared:1 - ext4 /dev/sda1 rw
+43 22 8:33 / /mnt/with\\040space rw shared:3 - xfs /dev/sdc1 rw
+44 22 8:49 / /over rw shared:4 - ext4 /dev/sdd1 rw
+45 44 8:65 / /over rw shared:5 - ext4 /dev/sde1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "device"),
+    [
+        ("/", "8:1"),
+        ("/var/lib", "8:1"),
+        ("/srv", "8:17"),
+        ("/srv/auscat", "8:17"),
+        # Not below /srv although its name begins so.
+        ("/srvother", "8:1"),
+        # A bind mount of the system's file system is the system's file system.
+        ("/srv/bound/auscat", "8:1"),
+        ("/mnt/with space/auscat", "8:33"),
+        # Of two mounts on one point the later one is seen.
+        ("/over/auscat", "8:65"),
+    ],
+)
+def test_device_of(path: str, device: str) -> None:
+    assert host_facts.device_of(path, MOUNTS) == device
+
+
+def test_the_file_system_of_the_root_is_the_system_disk() -> None:
+    assert host_facts.is_on_system_disk(Path("/no/such/directory"))
+    assert not host_facts.is_on_system_disk(Path("/proc/self"))
+
+
+def deployed(directory: Path, sources: dict[str, Path]) -> None:
+    """Write a stack file as the role stack renders it."""
+    services = {
+        name: {"volumes": [{"type": "bind", "source": str(source), "target": f"/{name}"}]}
+        for name, source in sources.items()
+    }
+    document = {"version": "3.8", "services": {**services, "web": {"image": "web"}}}
+    (directory / "stack-auscat.json").write_text(json.dumps(document))
+
+
+def test_only_directories_with_something_in_them_hold_data(tmp_path: Path) -> None:
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    full.mkdir()
+    empty.mkdir()
+    (full / "index").write_text("data")
+    deployed(tmp_path, {"orthanc": full, "keydb": empty, "ctp": tmp_path / "missing"})
+    assert host_facts.held_data(tmp_path, "auscat") == [
+        {"service": "orthanc", "source": str(full), "target": "/orthanc"}
+    ]
+
+
+def test_nothing_is_deployed(tmp_path: Path) -> None:
+    assert host_facts.held_data(tmp_path, "auscat") == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"services": {"orthanc": {"volumes": [1]}}}'])
+def test_a_stack_file_that_cannot_be_read_is_no_answer(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stack-auscat.json").write_text(text)
+    with pytest.raises(CommandError, match=r"stack-auscat\.json is not the stack file"):
+        host_facts.held_data(tmp_path, "auscat")

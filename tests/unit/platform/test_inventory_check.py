@@ -80,3 +80,23 @@ def test_paths_that_are_refused(path: Any) -> None:
 
 def test_paths_that_are_accepted() -> None:
     assert check.path_problems({"auscat_data_root": "/srv/auscat", "b": "/data/"}) == []
+
+
+def test_a_secret_that_the_vault_lacks_names_the_way_to_make_it() -> None:
+    def value_of(name: str) -> Any:
+        raise ValueError("Error while resolving value: 'vault_keydb_password' is undefined")
+
+    options = {"keydb_password": OPTIONS["keydb_password"]}
+    (problem,) = check.specification_problems(options, value_of, MISSING)
+    assert problem.startswith("keydb_password is to be vault_keydb_password, which is not set")
+    assert "playbooks/init_secrets.yml" in problem
+
+
+@pytest.mark.parametrize(
+    ("address", "is_refused"),
+    [("192.0.2.1", False), ("kv01.hospital.example", False), ("", True), (" ", True), (None, True)],
+)
+def test_addresses(address: Any, is_refused: bool) -> None:
+    problems = check.address_problems("kv01", address)
+    assert bool(problems) == is_refused
+    assert all(problem.startswith("ansible_host of kv01 is empty") for problem in problems)

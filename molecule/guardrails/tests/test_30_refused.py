@@ -1,0 +1,185 @@
+"""Each guardrail of production: the error says it, and both machines stay as they were."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shared.machines import Machine
+from sites import VAULT, Site, assert_refused
+
+
+@dataclass(frozen=True)
+class Case:
+    """Extra variables, and what the error must say, in any order."""
+
+    name: str
+    variables: dict[str, Any]
+    says: list[str]
+    never_says: list[str] = field(default_factory=list)
+
+
+WORLD = "to the whole world"
+
+CASES = [
+    # --- Passwords
+    Case(
+        "default password of a user",
+        {"orthanc_registered_users": {"admin": "admin"}},
+        [r"orthanc_registered_users\['admin'\] is a default password", "at least 16 characters"],
+    ),
+    Case(
+        "long default password",
+        {"ctp_admin_password": "adminadminadminadmin"},
+        ["ctp_admin_password is a default password"],
+    ),
+    Case(
+        "short password",
+        {"keydb_ctp_password": "f7Qk29xZpL04vRt"},
+        ["keydb_ctp_password is shorter than 16 characters", "init_secrets"],
+        ["f7Qk29xZpL04vRt"],
+    ),
+    Case(
+        "one password for two users",
+        {"orthanc_registered_users": {"a": "f7Qk29xZpL04vRtW", "b": "f7Qk29xZpL04vRtW"}},
+        [r"orthanc_registered_users\['a'\], .*\['b'\] are one and the same password"],
+        ["f7Qk29xZpL04vRtW"],
+    ),
+    Case(
+        "one password on both machines",
+        {"orthanc_registered_users": {"admin": "{{ vault_keydb_password }}"}},
+        [r"keydb_password, orthanc_registered_users\['admin'\] are one and the same password"],
+    ),
+    # --- Access
+    Case(
+        "no login",
+        {"orthanc_authentication_enabled": False},
+        ["orthanc_authentication_enabled is False", "Accepted: true"],
+    ),
+    Case(
+        "remote access without users",
+        {"orthanc_remote_access_allowed": True, "orthanc_registered_users": {}},
+        ["orthanc_registered_users is empty", "at least one user"],
+    ),
+    # --- What runs
+    Case(
+        "stand-in",
+        {"auscat_rehearsal": False},
+        ["ctp_flavour is 'standin'", "Accepted in production: a real CTP"],
+    ),
+    Case(
+        "image without a digest",
+        {"orthanc_image": "auscat/orthanc:1.12.7"},
+        ["orthanc_image is 'auscat/orthanc:1.12.7'", "@sha256:"],
+    ),
+    Case(
+        "archive without a checksum",
+        {"images_source": "archive", "images_archive_checksum": ""},
+        ["images_archive_checksum is ''", "64 hexadecimal digits"],
+    ),
+    # --- Ports
+    Case("nobody declared", {"ctp_dicom_sources": []}, ["ctp_dicom_sources is empty", "8104"]),
+    Case("world", {"orthanc_web_sources": ["0.0.0.0/0"]}, ["orthanc_web_sources", "8042", WORLD]),
+    Case("world, IPv6", {"keydb_sources": ["10.0.0.0/8", "::/0"]}, ["keydb_sources", WORLD]),
+    Case(
+        "world in two halves",
+        {"ctp_web_sources": ["0.0.0.0/1", "128.0.0.0/1"]},
+        ["ctp_web_sources", "9090", WORLD],
+    ),
+    Case(
+        "ports without limits",
+        {"firewall_restrict_published_ports": False},
+        ["firewall_restrict_published_ports is false"],
+    ),
+    # --- Data
+    Case(
+        "system disk",
+        {"host_volume_allow_system_disk": False},
+        ["auscat_data_root is /srv/auscat, which lies on the system disk"],
+    ),
+    Case(
+        "less free space than declared",
+        {"orthanc_free_gib": 9000},
+        ["GiB free", "at least 9000 GiB", "orthanc"],
+    ),
+    # --- Machines
+    Case(
+        "one machine under two names",
+        {"ansible_host": "auscat-test-guardrails-kv01"},
+        ["ansible_host of kv01 is auscat-test-guardrails-kv01, and so is that of cv01"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_inventory(production: Site, case: Case) -> None:
+    before = production.fingerprints()
+    outcome = production.play(**case.variables)
+    assert_refused(outcome, case.says)
+    # One guardrail, one problem: the rest of the inventory is sound.
+    assert max(map(int, re.findall(r"(\d+) problem\(s\) on", outcome.errors))) <= 2
+    for text in case.never_says:
+        assert text not in outcome.text
+    assert production.fingerprints() == before
+
+
+def test_simulation_is_not_refused(production: Site) -> None:
+    """The guardrails are those of production: a simulation may have all of this."""
+    variables: dict[str, Any] = {
+        "orthanc_registered_users": {"admin": "admin"},
+        "keydb_password": "postgres",
+        "ctp_dicom_sources": ["0.0.0.0/0"],
+        "orthanc_web_sources": [],
+        "auscat_rehearsal": False,
+        "host_volume_allow_system_disk": False,
+    }
+    outcome = production.play("--tags", "preflight", auscat_environment="simulation", **variables)
+    assert outcome.returncode == 0, outcome.errors
+
+
+def test_vault_in_clear(production: Site, tmp_path: Path) -> None:
+    site = production.variant(tmp_path)
+    site.vault("decrypt")
+    before = site.fingerprints()
+    outcome = site.play()
+    says = [f"{VAULT} is not encrypted", "ansible-vault encrypt"]
+    assert_refused(outcome, says)
+    assert site.fingerprints() == before
+
+
+@pytest.fixture
+def deployed_data(machines: dict[str, Machine]) -> Iterator[str]:
+    """What an earlier deployment leaves: the rendered stack file, and studies at its path."""
+    source = "/srv/auscat/orthanc"
+    volume = {"type": "bind", "source": source, "target": "/var/lib/orthanc/db"}
+    document = {"version": "3.8", "services": {"orthanc": {"volumes": [volume]}}}
+    machines["cv01"].run(
+        *("bash", "-euc", f"mkdir -p /etc/auscat {source}; echo study > {source}/index"),
+    )
+    machines["cv01"].run(*("tee", "/etc/auscat/stack-auscat.json"), stdin=json.dumps(document))
+    yield source
+    machines["cv01"].run("rm", "-r", "/etc/auscat", "/srv/auscat")
+
+
+def test_changed_data_path(
+    production: Site, machines: dict[str, Machine], deployed_data: str
+) -> None:
+    before = production.fingerprints()
+    outcome = production.play(auscat_data_root="/data/auscat")
+    says = [
+        "puts the data of orthanc at /data/auscat/orthanc",
+        f"keeps it at {deployed_data}, which is not empty",
+    ]
+    assert_refused(outcome, says)
+    assert production.fingerprints() == before
+    # The old path, and an old path that has been emptied, are accepted.
+    same = production.play("--tags", "preflight")
+    assert same.returncode == 0, same.errors
+    machines["cv01"].run("rm", f"{deployed_data}/index")
+    moved = production.play("--tags", "preflight", auscat_data_root="/data/auscat")
+    assert moved.returncode == 0, moved.errors

@@ -1,0 +1,134 @@
+"""Action plugin: complete the vault of an inventory with random values, on the controller."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import is_encrypted, match_encrypt_secret
+from ansible.plugins.action import ActionBase
+from ansible_collections.auscat.imaging.plugins.module_utils import vault_values
+from ansible_collections.auscat.imaging.plugins.module_utils.guardrails import (
+    is_vault_file,
+)
+
+
+class ActionModule(ActionBase):
+    """See the documentation of the module of the same name."""
+
+    _VALID_ARGS = frozenset({"inventory"})
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return which variables were made, kept, and have to be set by a person."""
+        result = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._complete()}
+        except (vault_values.VaultError, AnsibleError, OSError) as error:
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _complete(self) -> dict[str, Any]:
+        directory = _directory(self._task.args.get("inventory") or [])
+        wanted = vault_values.referenced(_texts(directory))
+        if not wanted:
+            raise vault_values.VaultError(
+                f"{directory} refers to no variable vault_…, so there is nothing to make. "
+                "Accepted: an inventory such as inventories/production. Choose it with -i."
+            )
+        path = directory / "group_vars" / "all" / "vault.yml"
+        text, identity, secret = self._present(path)
+        kept = vault_values.names_in(text)
+        made = sorted(name for name in wanted - kept if vault_values.INVENTED.search(name))
+        if made and not self._task.check_mode:
+            whole = vault_values.completed(text, made)
+            if vault_values.names_in(whole) != kept | set(made):
+                raise vault_values.VaultError(
+                    f"{path} cannot be added to: it is no plain list of `name: value` lines. Add "
+                    f"{', '.join(made)} with ansible-vault edit. Nothing was changed."
+                )
+            encrypted = self._loader._vault.encrypt(whole, secret=secret, vault_id=identity)
+            _replace(path, encrypted)
+        return {
+            "changed": bool(made),
+            "path": str(path),
+            "made": made,
+            "kept": sorted(wanted & kept),
+            "asked": sorted(wanted - kept - set(made)),
+        }
+
+    def _present(self, path: Path) -> tuple[str, str | None, Any]:
+        """Return the vault in clear, and the identity and secret to encrypt it with."""
+        secrets = self._loader._vault.secrets
+        found = (
+            match_encrypt_secret(secrets, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY)
+            if secrets
+            else None
+        )
+        if not found:
+            raise vault_values.VaultError(
+                "There is no vault password to encrypt with. Accepted: --vault-password-file FILE, "
+                "--vault-id NAME@FILE, --ask-vault-pass, or ANSIBLE_VAULT_PASSWORD_FILE in the "
+                "environment. Nothing was written (docs/secrets.md)."
+            )
+        beside = path.parent.with_suffix(".yml")
+        if beside.exists() or beside.with_suffix(".yaml").exists():
+            raise vault_values.VaultError(
+                f"{beside} is a file, and Ansible would no longer read it beside a directory "
+                f"{path.parent}. Accepted: a directory. Move it to {path.parent / 'main.yml'}."
+            )
+        if not path.exists():
+            return "", found[0], found[1]
+        content = path.read_bytes()
+        if not is_encrypted(content):
+            raise vault_values.VaultError(
+                f"{path} is there and not encrypted. Accepted: no file, or one that ansible-vault "
+                f"made. Run `ansible-vault encrypt {path}` first. Nothing was changed."
+            )
+        plain, identity, secret = self._loader._vault.decrypt_and_get_vault_id(content)
+        return plain.decode("utf-8"), identity, secret
+
+
+def _directory(sources: Any) -> Path:
+    """Return the directory of the one inventory. Raises VaultError for none or several."""
+    sources = [sources] if isinstance(sources, str) else list(sources)
+    if len(sources) != 1 or not Path(str(sources[0])).exists():
+        raise vault_values.VaultError(
+            f"The inventory is {', '.join(map(str, sources)) or 'not given'}. Accepted: one "
+            "file or directory, as in -i inventories/production."
+        )
+    source = Path(str(sources[0]))
+    return source if source.is_dir() else source.parent
+
+
+def _texts(directory: Path) -> list[str]:
+    """Return the content of the inventory's YAML files, its vaults excepted."""
+    return [
+        file.read_text(encoding="utf-8")
+        for file in sorted(directory.rglob("*"))
+        if file.suffix in (".yml", ".yaml", ".json")
+        and file.is_file()
+        and not is_vault_file(file.relative_to(directory).as_posix())
+        and not is_encrypted(file.read_bytes())
+    ]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # mkstemp makes it 0600; not a name that Ansible would read as variables.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".vault-", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
