@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils import definitions
+from ansible_collections.auscat.imaging.plugins.module_utils import addresses, definitions
 
 
 def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except definitions.DefinitionError as error:
+        except (addresses.AddressError, definitions.DefinitionError) as error:
             raise AnsibleFilterError(str(error)) from error
 
     return wrapped
@@ -24,6 +24,11 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "addresses": _clear_errors(addresses.addresses),
+            "service_hosts": addresses.service_hosts,
+            "shown_addresses": addresses.shown_addresses,
+            "with_addresses": addresses.with_addresses,
+            "port_declarations": definitions.port_declarations,
             "published_ports": _clear_errors(definitions.published_ports),
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),

@@ -1,10 +1,24 @@
-"""Filters for the closing table; the logic is in module_utils/report.py."""
+"""Filters for the closing table and the port table; the logic is in module_utils/report.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils import report
+from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import PortRuleError
+
+
+def port_rows(*arguments: Any) -> list[list[str]]:
+    """See report.port_rows.
+
+    Raises:
+        AnsibleFilterError: the declarations have problems; the text holds all of them.
+    """
+    try:
+        return report.port_rows(*arguments)
+    except PortRuleError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:
@@ -12,4 +26,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"node_report": report.node_report, "proof_report": report.proof_report}
+        return {
+            "node_report": report.node_report,
+            "port_rows": port_rows,
+            "port_table": report.port_table,
+            "proof_report": report.proof_report,
+        }

@@ -60,6 +60,17 @@ def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
     return sorted(ports, key=lambda port: (port["published"], port["protocol"]))
 
 
+def port_declarations(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
+    """Return the definitions with nothing but their names, titles and ports.
+
+    Nothing else of a definition is evaluated, so that it may hold passwords that nobody has yet.
+    """
+    return [
+        {key: definition[key] for key in ("name", "title", "ports") if key in definition}
+        for definition in definitions
+    ]
+
+
 def host_directories(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:
     """Return the directories below `data_root`, parents first, owned as their child.
 

@@ -5,7 +5,9 @@ Everything here is pure. The names of settings are Orthanc's own (Orthanc Book, 
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,9 @@ VARIABLES = (
     "orthanc_registered_users",
     "orthanc_aet",
     "orthanc_options",
+    "orthanc_ctp_aet",
+    "orthanc_ctp_addresses",
+    "orthanc_find_limit",
 )
 # Settings that have a variable of their own.
 VARIABLE_OF_OPTION = {
@@ -39,6 +44,33 @@ FIXED_OPTIONS = {
 # Beyond Orthanc's defaults, unless orthanc_options says otherwise. 16 KiB, Orthanc's own length
 # of a PDU, makes the ingest of a CT series three times as slow (measured).
 DEFAULT_OPTIONS: dict[str, Any] = {"MaximumPduLength": 131072}
+# What locks Orthanc to CTP, unless orthanc_options says otherwise (Orthanc Book, "Security").
+# Who may do what over DICOM then follows from DicomModalities alone.
+LOCKED_OPTIONS: dict[str, Any] = {
+    "DicomAlwaysAllowEcho": False,
+    "DicomAlwaysAllowStore": False,
+    "DicomAlwaysAllowFind": False,
+    "DicomAlwaysAllowGet": False,
+    "DicomAlwaysAllowMove": False,
+    "DicomCheckCalledAet": True,
+    "ExecuteLuaEnabled": False,
+    "RestApiWriteToFileSystemEnabled": False,
+    "DeidentifyLogs": True,
+}
+# Orthanc leaves out what is beyond the limit without a word, in the REST API (/tools/find) as over
+# DICOM (measured, 1.12.7). A researcher who asks for a CT series must get all of it.
+FIND_LIMIT = 10000
+# CTP delivers and tries the connection. It asks for nothing.
+CTP_MAY = {
+    "AllowEcho": True,
+    "AllowStore": True,
+    "AllowFind": False,
+    "AllowGet": False,
+    "AllowMove": False,
+    "AllowStorageCommitment": False,
+}
+# Orthanc never calls CTP; the port only completes the entry.
+CTP_PORT = 8104
 
 # An AE title has at most 16 characters (PS3.5, 6.2), of which a backslash may be none.
 AET_LENGTH = 16
@@ -72,7 +104,66 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             f"orthanc_aet is {aet!r}. Accepted: an AE title, 1 to {AET_LENGTH} printable ASCII "
             "characters, no backslash and no space at either end."
         )
+    found += _ctp_problems(settings)
     return found + _option_problems(settings.get("orthanc_options", {}))
+
+
+def _ctp_problems(settings: Mapping[str, Any]) -> list[str]:
+    found = []
+    aet = settings.get("orthanc_ctp_aet", "CTP")
+    if not _is_ae_title(aet):
+        found.append(
+            f"orthanc_ctp_aet is {aet!r}. Accepted: an AE title, 1 to {AET_LENGTH} printable ASCII "
+            "characters, no backslash and no space at either end: the one under which CTP calls."
+        )
+    limit = settings.get("orthanc_find_limit", FIND_LIMIT)
+    if not re.fullmatch(r"[0-9]{1,9}", str(limit)):
+        found.append(
+            f"orthanc_find_limit is {limit!r}. Accepted: a whole number, 0 for no limit. Correct "
+            "it in the inventory."
+        )
+    addresses = settings.get("orthanc_ctp_addresses", [])
+    if isinstance(addresses, str) or not isinstance(addresses, Sequence):
+        return [
+            *found,
+            f"orthanc_ctp_addresses is of the type {_kind(addresses)}. Accepted: a list of "
+            "addresses; [] where CTP's address changes.",
+        ]
+    for index, address in enumerate(addresses):
+        try:
+            ipaddress.ip_address(address if isinstance(address, str) else "")
+        except ValueError:
+            found.append(
+                f"orthanc_ctp_addresses[{index}] is {address!r}. Accepted: an IPv4 or IPv6 "
+                "address, which Orthanc compares with where an association comes from. Write it."
+            )
+    return found
+
+
+def locked_to_ctp(aet: str, addresses: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that let CTP alone deliver over DICOM.
+
+    Args:
+        aet: AE title under which CTP calls.
+        addresses: where its associations come from, as Orthanc sees them. Empty: not checked.
+
+    Several addresses make several modalities of one AE title; Orthanc accepts any of them.
+    """
+    hosts = list(addresses) or ["ctp"]
+    modalities = {
+        "ctp" if number == 1 else f"ctp{number}": {
+            "AET": aet,
+            "Host": host,
+            "Port": CTP_PORT,
+            **CTP_MAY,
+        }
+        for number, host in enumerate(hosts, 1)
+    }
+    return {
+        **LOCKED_OPTIONS,
+        "DicomCheckModalityHost": bool(addresses),
+        "DicomModalities": modalities,
+    }
 
 
 def _switch_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -183,7 +274,17 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
     own = {option: settings[variable] for option, variable in VARIABLE_OF_OPTION.items()}
     for switch in ("RemoteAccessAllowed", "AuthenticationEnabled"):
         own[switch] = _boolean(own[switch])
-    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **settings["orthanc_options"], **own})
+    options = settings["orthanc_options"]
+    locked = locked_to_ctp(
+        settings.get("orthanc_ctp_aet", "CTP"), settings.get("orthanc_ctp_addresses", [])
+    )
+    limit = int(settings.get("orthanc_find_limit", FIND_LIMIT))
+    locked |= {"LimitFindResults": limit, "LimitFindInstances": limit}
+    further = options.get("DicomModalities")
+    if isinstance(further, Mapping):
+        # A site that adds a modality does not mean to shut CTP out.
+        options = {**options, "DicomModalities": {**locked["DicomModalities"], **further}}
+    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **locked, **options, **own})
     return merged
 
 

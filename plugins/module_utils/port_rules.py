@@ -13,7 +13,8 @@ A *declaration* is a mapping, as a service definition lists its ports
 
 A declaration may also name the inventory variables behind it, ``variable`` for the published
 port and ``sources_variable`` for the sources; errors then name these instead of the place in
-the service definition.
+the service definition. Names among the sources have been resolved before this
+(module_utils/addresses.py); ``source_problems`` says which could not be.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ def parse_source(source: Any) -> Network:
     except ValueError:
         raise ValueError(
             f"is {source!r}. Accepted: an address or a network, as in {_ADDRESS_EXAMPLES}. "
-            "Names are not accepted: a name can change what it points to after the rules "
-            "are loaded."
+            "Names are not accepted here: those of the inventory and of DNS are resolved before, "
+            "on the controller."
         ) from None
     if "%" in address_text:
         raise ValueError(
@@ -300,6 +301,8 @@ def _read_one(port: Mapping[str, Any], position: int) -> tuple[PortRule | None, 
             f"Write it as a list, as in [{_ADDRESS_EXAMPLES.split(', ')[0]}]."
         )
         sources = []
+    for problem in port.get("source_problems") or ():
+        found.append(f"{_variable(port, 'sources', position)}{problem}")
     for index, source in enumerate(sources):
         try:
             network = parse_source(source)

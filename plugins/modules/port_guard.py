@@ -18,6 +18,11 @@ description:
   - The file, the rules that are loaded, and what loads them at boot are compared with what
     they should be, so that a run after C(nft flush ruleset) heals the host and says so.
   - Wherever Docker runs under systemd, it is started only after the rules are loaded.
+  - Where ufw or firewalld is active, its own rules let the same ports in from the same sources,
+    and are removed again with the port. Rules of the administrator are neither changed nor taken
+    over. Where neither is active, nothing is added.
+  - A port that is no longer listed, but is still served on the host, stays closed to everybody
+    else until it is not served any more. Its container may run until the stack is deployed.
 requirements:
   - nft (package nftables) and unshare (package util-linux) on the host
 author:
@@ -39,6 +44,12 @@ options:
     description: The file that holds the rules. Its directory is created when missing.
     type: path
     default: /etc/auscat/firewall.nft
+  host_firewalls:
+    description:
+      - Whether to add rules to ufw and firewalld where one of them is active. V(false) removes
+        those that were added.
+    type: bool
+    default: true
   boot:
     description:
       - Whether to install what loads the rules at boot and before Docker starts. This is a unit
@@ -89,16 +100,35 @@ ports:
   type: list
   elements: dict
   sample: [{"published": 8042, "protocol": "tcp", "sources": ["10.20.0.0/16"]}]
+retired:
+  description: Ports that are no longer listed and are kept closed because something serves them.
+  returned: when O(state=present)
+  type: list
+  elements: str
+  sample: ["tcp 4242"]
 """
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host_facts import listeners
+from ansible_collections.auscat.imaging.plugins.module_utils.host_firewalls import (
+    Zone,
+    firewalld_rules,
+    firewalld_zones,
+    ufw_command,
+    ufw_rules,
+    ufw_wished,
+    zones_to_open,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import (
     TABLE_FAMILY,
     TABLE_NAME,
+    PortRule,
     PortRuleError,
     normalise,
     render,
@@ -111,6 +141,9 @@ DOCKER_DROP_IN = Path(f"/etc/systemd/system/docker.service.d/{SERVICE}.conf")
 INIT_SCRIPT = Path(f"/etc/init.d/{SERVICE}")
 
 TIED_UNITS = ("nftables.service", "docker.service")
+
+UFW_CONFIGURATION = Path("/etc/ufw/ufw.conf")
+UFW_DEFAULTS = Path("/etc/default/ufw")
 
 TABLE = f"{TABLE_FAMILY} {TABLE_NAME}"
 SBIN = ["/usr/sbin", "/sbin"]
@@ -232,9 +265,34 @@ class Guard:
         self.changes: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.rules_file = Path(module.params["path"])
+        # What was added to firewalld, whose rules carry no comment.
+        self.record = self.rules_file.with_name("firewalld.json")
         self.systemd = Path("/run/systemd/system").is_dir()
 
     # The rules
+
+    def retired(self, rules: list[PortRule]) -> list[PortRule]:
+        """Return rules that close the ports that were limited, are not listed, but still served.
+
+        The firewall changes before the stack does. Without its rule the port of a service that is
+        about to go would be open to everybody, and for good when the run fails in between.
+        """
+        nft = self.module.get_bin_path("nft", opt_dirs=SBIN)
+        known = self.live_listing(nft) if nft else ""
+        known += self.read(self.rules_file) or ""
+        listed = {(rule.protocol, rule.published) for rule in rules}
+        before = {
+            (protocol, int(port))
+            for protocol, port in re.findall(r"chain (tcp|udp)_(\d+) {", known)
+        }
+        if before <= listed:
+            return []
+        served = listeners()
+        return [
+            PortRule(port, protocol, (), (), "no longer declared, closed until nothing serves it")
+            for protocol, port in sorted(before - listed)
+            if (port, protocol) in served
+        ]
 
     def present(self, text: str) -> None:
         """Make the host load, and have loaded, the rules in ``text``."""
@@ -321,10 +379,143 @@ class Guard:
         if state.get("ActiveState") != "active":
             self.act(f"Start {UNIT.name}", ["systemctl", "start", UNIT.name])
 
+    # The host's own firewalls
+
+    def open_in_host_firewalls(self, rules: list[PortRule]) -> None:
+        """Have ufw and firewalld let in, where they are active, what the rules let in."""
+        self.ufw(rules)
+        self.firewalld(rules)
+
+    def ufw(self, rules: list[PortRule]) -> None:
+        """Make ufw's rules that carry our comment match the ports."""
+        ufw = self.module.get_bin_path("ufw", opt_dirs=SBIN)
+        configuration = self.read(UFW_CONFIGURATION) if ufw else None
+        if ufw is None or configuration is None:
+            return
+        active = bool(re.search(r"^ENABLED=yes", configuration, re.MULTILINE | re.IGNORECASE))
+        # Without rules of ours there is nothing to do in an inactive ufw, and asking it is slow.
+        if not active and not self.ufw_marked():
+            return
+        ipv6 = bool(re.search(r"^IPV6=yes", self.read(UFW_DEFAULTS) or "", re.M | re.I))
+        added = ufw_rules(self.run([ufw, "show", "added"]))
+        wished = ufw_wished(rules, ipv6)
+        for rule in sorted(added.ours - wished):
+            self.act(
+                f"Remove from ufw: {' '.join(ufw_command(rule)[:-2])}",
+                [ufw, "--force", "delete", *ufw_command(rule)[:-2]],
+            )
+        if active:
+            for rule in sorted(wished - added.ours - added.others):
+                self.act(
+                    f"Add to ufw: {' '.join(ufw_command(rule)[:-2])}", [ufw, *ufw_command(rule)]
+                )
+
+    def ufw_marked(self) -> bool:
+        """Tell whether ufw's files hold rules with our comment, which they hold as hexadecimal."""
+        mark = SERVICE.encode().hex()
+        files = (UFW_CONFIGURATION.with_name(name) for name in ("user.rules", "user6.rules"))
+        return any(f"comment={mark}" in (self.read(file) or "") for file in files)
+
+    def firewalld(self, rules: list[PortRule]) -> None:
+        """Make firewalld's rich rules match the ports, at run time and for good, without a reload.
+
+        A reload would take Docker's rules for the services of a Swarm away (Docker 20.10).
+        """
+        client = self.module.get_bin_path("firewall-cmd")
+        if client is None:
+            return
+        recorded = self.recorded()
+        active = self.firewalld_is_active()
+        if not active and not recorded:
+            return
+        wished: dict[str, set[str]] = {}
+        if active:
+            runtime = firewalld_zones(self.run([client, "--list-all-zones"]))
+            permanent = firewalld_zones(self.run([client, "--permanent", "--list-all-zones"]))
+            default = self.run([client, "--get-default-zone"]).strip()
+            wished = {zone: firewalld_rules(rules) for zone in zones_to_open(runtime, default)}
+            places = [([client], runtime), ([client, "--permanent"], permanent)]
+        else:
+            client = self.module.get_bin_path("firewall-offline-cmd", required=True)
+            stale = firewalld_rules(rules)
+            wished = {zone: entries & stale for zone, entries in recorded.items()}
+            places = [([client], firewalld_zones(self.run([client, "--list-all-zones"])))]
+        ours = {}
+        for zone, entries in wished.items():
+            # What stood there before us, at run time or for good, is the administrator's.
+            foreign = {rule for _, zones in places for rule in rules_of(zones, zone)}
+            mine = entries - (foreign - recorded.get(zone, set()))
+            if mine:
+                ours[zone] = mine
+        # Recorded before it is added: a run that breaks off leaves nothing that nobody knows.
+        self.firewalld_record(merged(recorded, ours))
+        for command, zones in places:
+            self.firewalld_change(command, zones, ours, recorded)
+        self.firewalld_record(ours)
+
+    def firewalld_record(self, rules: dict[str, set[str]]) -> None:
+        """Keep what was added to firewalld, by zone."""
+        if rules:
+            text = json.dumps({zone: sorted(rules[zone]) for zone in sorted(rules)}, indent=2)
+            self.write(File(self.record, f"{text}\n", mode=0o600, directory_mode=0o700))
+        else:
+            self.remove(self.record)
+
+    def firewalld_change(
+        self,
+        command: list[str],
+        zones: dict[str, Zone],
+        ours: dict[str, set[str]],
+        recorded: dict[str, set[str]],
+    ) -> None:
+        """Make the zones have our rich rules, and no longer those that are only recorded."""
+        for zone in sorted({*ours, *recorded} & zones.keys()):
+            there = rules_of(zones, zone)
+            where = f"firewalld's zone {zone}{', permanently' if command[1:] else ''}"
+            stale = (recorded.get(zone, set()) - ours.get(zone, set())) & there
+            missing = ours.get(zone, set()) - there
+            for verb, option, rules in (("Remove", "remove", stale), ("Add", "add", missing)):
+                if rules:
+                    self.act(
+                        f"{verb} {len(rules)} rules {'from' if verb == 'Remove' else 'in'} {where}",
+                        [*command, f"--zone={zone}"]
+                        + [f"--{option}-rich-rule={rule}" for rule in sorted(rules)],
+                    )
+            if stale or missing:
+                before = there & merged(recorded, ours)[zone]
+                after = ours.get(zone, set())
+                self.show(
+                    where,
+                    *("".join(f"{rule}\n" for rule in sorted(each)) for each in (before, after)),
+                )
+
+    def firewalld_is_active(self) -> bool:
+        """Tell whether firewalld runs."""
+        if self.systemd:
+            command = ["systemctl", "is-active", "--quiet", "firewalld.service"]
+        else:
+            command = ["firewall-cmd", "--quiet", "--state"]
+        code, _, _ = self.module.run_command(command)
+        return bool(code == 0)
+
+    def recorded(self) -> dict[str, set[str]]:
+        """Return the rich rules that earlier runs added, by zone."""
+        text = self.read(self.record)
+        try:
+            record = json.loads(text or "{}")
+            return {str(zone): set(map(str, rules)) for zone, rules in record.items()}
+        except (ValueError, AttributeError, TypeError):
+            self.fail(
+                f"{self.record} is damaged: it should hold the rules that were added to "
+                "firewalld. Remove the file and those rules, and run again."
+            )
+            raise
+
     # Removal
 
     def absent(self) -> None:
         """Remove the rules, the file and everything that loads it."""
+        self.open_in_host_firewalls([])
         if self.systemd and UNIT.exists():
             self.act(
                 f"Disable and stop {UNIT.name}",
@@ -418,6 +609,16 @@ class Guard:
         self.module.fail_json(msg=f"{message} {already}", changes=done, changed=bool(done))
 
 
+def rules_of(zones: dict[str, Zone], zone: str) -> set[str]:
+    """Return the rich rules of a zone, none for one that does not exist."""
+    return set(zones[zone].rich_rules) if zone in zones else set()
+
+
+def merged(one: dict[str, set[str]], other: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return two records as one."""
+    return {zone: one.get(zone, set()) | other.get(zone, set()) for zone in {*one, *other}}
+
+
 def unit_links() -> list[Path]:
     """Return the links by which systemd starts the unit."""
     return [
@@ -438,6 +639,7 @@ def main() -> None:
             # The entries are checked by port_rules, whose errors name the inventory's variable.
             "ports": {"type": "list", "elements": "raw", "default": []},
             "path": {"type": "path", "default": "/etc/auscat/firewall.nft"},
+            "host_firewalls": {"type": "bool", "default": True},
             "boot": {"type": "bool", "default": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -456,7 +658,11 @@ def main() -> None:
             {"published": rule.published, "protocol": rule.protocol, "sources": rule.sources}
             for rule in rules
         ]
-        guard.present(render(rules))
+        retired = guard.retired(rules)
+        result["retired"] = [f"{rule.protocol} {rule.published}" for rule in retired]
+        guard.present(render(sorted([*rules, *retired], key=lambda rule: rule[:2])))
+        # After our own rules: what is let in there is limited already.
+        guard.open_in_host_firewalls(rules if module.params["host_firewalls"] else [])
     module.exit_json(changed=bool(guard.changes), changes=guard.changes, diff=guard.diff, **result)
 
 

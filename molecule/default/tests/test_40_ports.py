@@ -10,6 +10,8 @@ from shared.machines import Machine, Node, Scenario, wait_for
 PUBLISHED = [8042, 8104, 9090, 5433]
 # Orthanc's DICOM port takes objects from CTP alone, and 5432 is KeyDB's inside the stack.
 NOT_PUBLISHED = [4242, 5432, 104]
+# The engine listens on these for other nodes of a Swarm, and this one has none.
+SWARM = [2377, 7946]
 CONTROL_PORT = 18888
 
 
@@ -43,6 +45,15 @@ def test_published_port(
 @pytest.mark.parametrize("port", PUBLISHED)
 def test_published_port_on_loopback(node: Node, port: int) -> None:
     assert node.connects("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("port", SWARM)
+def test_the_swarm_takes_no_other_node(
+    stranger: Machine, allowed: Machine, node: Node, port: int
+) -> None:
+    assert node.connects(node.address, port)
+    assert not stranger.connects(node.address, port)
+    assert not allowed.connects(node.address, port)
 
 
 @pytest.mark.parametrize("port", NOT_PUBLISHED)

@@ -179,3 +179,23 @@ def test_a_directory_in_the_place_of_the_file(host: Host) -> None:
     assert f"{host.file} cannot be read: Is a directory." in answer["msg"]
     assert answer["msg"].endswith("Nothing was changed.")
     assert host.nft("list", "tables") == ""
+
+
+def test_a_port_that_is_still_served_stays_closed_until_it_is_not(host: Host) -> None:
+    """The firewall changes before the container goes; in between nobody may get in."""
+    host.guard(ports=PORTS)
+    program = "import socket; s = socket.create_server(('', 8104)); print('up', flush=True)\n"
+    with subprocess.Popen(
+        ["ip", "netns", "exec", host.name, sys.executable, "-c", program + "s.accept()"],
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdout and server.stdout.readline()
+        kept = host.guard(ports=PORTS[:1])
+        assert kept["retired"] == ["tcp 8104"]
+        chain = host.nft("list", "chain", "inet", "auscat", "tcp_8104")
+        assert "drop" in chain
+        assert host.guard(ports=PORTS[:1])["changed"] is False
+        server.kill()
+    gone = host.guard(ports=PORTS[:1])
+    assert (gone["changed"], gone["retired"]) == (True, [])
+    assert "8104" not in host.nft("list", "table", "inet", "auscat")

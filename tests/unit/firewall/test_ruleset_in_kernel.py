@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +51,7 @@ CONNECT = """
 import socket, sys
 source, target, port = sys.argv[1:]
 try:
-    socket.create_connection((target, int(port)), timeout=0.7, source_address=(source, 0))
+    socket.create_connection((target, int(port)), timeout=1.5, source_address=(source, 0))
 except TimeoutError:
     print("dropped")
 else:
@@ -72,6 +73,14 @@ def connect(namespace: str, source: str, target: str, port: int) -> str:
 def load(ports: list[dict[str, Any]]) -> None:
     text = render(normalise(ports), bridge="to-service")
     run("ip", "netns", "exec", HOST, "nft", "-f", "-", data=text)
+
+
+def wait_until_open() -> None:
+    """Wait until the neighbours have found each other, which a first packet may be lost over."""
+    deadline = time.monotonic() + 30
+    for family, target in HOST_ADDRESS.items():
+        while connect(OUTSIDE, FORBIDDEN[family], target, 8042) != "open":
+            assert time.monotonic() < deadline, f"IPv{family} does not reach the service at all"
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +125,7 @@ def network() -> Iterator[None]:
             programs.append(program)
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
+        wait_until_open()
         yield
     finally:
         for program in programs:

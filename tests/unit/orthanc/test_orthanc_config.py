@@ -40,7 +40,41 @@ def test_configuration() -> None:
         "MaximumPduLength": 131072,
         "OverwriteInstances": True,
         "DicomModalities": {"ctp": ["CTP", "ctp", 104]},
+        "DicomAlwaysAllowEcho": False,
+        "DicomAlwaysAllowStore": False,
+        "DicomAlwaysAllowFind": False,
+        "DicomAlwaysAllowGet": False,
+        "DicomAlwaysAllowMove": False,
+        "DicomCheckCalledAet": True,
+        "DicomCheckModalityHost": False,
+        "ExecuteLuaEnabled": False,
+        "RestApiWriteToFileSystemEnabled": False,
+        "DeidentifyLogs": True,
+        "LimitFindResults": 10000,
+        "LimitFindInstances": 10000,
     }
+
+
+def test_orthanc_is_locked_to_ctp() -> None:
+    content = json.loads(render(settings(ctp_aet="GATE", ctp_addresses=["10.0.0.1", "10.0.1.1"])))
+    assert content["DicomCheckModalityHost"] is True
+    assert sorted(content["DicomModalities"]) == ["ctp", "ctp2"]
+    modality = content["DicomModalities"]["ctp2"]
+    assert (modality["AET"], modality["Host"]) == ("GATE", "10.0.1.1")
+    allowed = {key for key, value in modality.items() if key.startswith("Allow") and value}
+    assert allowed == {"AllowEcho", "AllowStore"}
+
+
+def test_options_open_what_was_locked() -> None:
+    options = {
+        "DicomAlwaysAllowEcho": True,
+        "LimitFindInstances": 5,
+        "DicomModalities": {"viewer": ["VIEWER", "10.0.0.9", 104]},
+    }
+    content = json.loads(render(settings(options=options, ctp_addresses=["10.0.0.1"])))
+    assert content["DicomAlwaysAllowEcho"] is True
+    assert (content["LimitFindInstances"], content["LimitFindResults"]) == (5, 10000)
+    assert sorted(content["DicomModalities"]) == ["ctp", "viewer"]
 
 
 def test_options_win_over_our_defaults() -> None:
@@ -96,6 +130,14 @@ def test_booleans_of_the_command_line_are_understood() -> None:
         ({"aet": "A\\B"}, "no backslash"),
         ({"aet": " A"}, "orthanc_aet is ' A'"),
         ({"aet": "ÄET"}, "ASCII"),
+        ({"ctp_aet": ""}, "orthanc_ctp_aet is ''. Accepted: an AE title"),
+        ({"ctp_addresses": "10.0.0.1"}, "orthanc_ctp_addresses is of the type text"),
+        (
+            {"ctp_addresses": ["ctp.example"]},
+            r"ctp_addresses\[0\] is 'ctp.example'. Accepted: an IPv4",
+        ),
+        ({"ctp_addresses": [4]}, r"orthanc_ctp_addresses\[0\] is 4"),
+        ({"find_limit": -1}, "orthanc_find_limit is -1. Accepted: a whole number"),
         ({"options": None}, "orthanc_options is of the type null"),
         ({"options": []}, "orthanc_options is of the type list. Accepted: a mapping"),
         ({"options": "Name=x"}, "orthanc_options is of the type text"),
