@@ -43,19 +43,11 @@ changed_paths:
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-
-def describe(path: Path) -> str:
-    """Return owner, group and mode as one line, or 'absent'."""
-    if not path.exists():
-        return "absent"
-    status = path.stat()
-    return f"{status.st_uid}:{status.st_gid} {stat.S_IMODE(status.st_mode):04o}"
+from ansible_collections.auscat.imaging.plugins.module_utils.directories import differences
 
 
 def main() -> None:
@@ -77,30 +69,27 @@ def main() -> None:
         supports_check_mode=True,
     )
     wished: list[dict[str, Any]] = module.params["directories"]
-    # All are looked at before the first is made, so that a refusal leaves the host as it was.
-    for directory in wished:
-        path = Path(directory["path"])
-        if not path.is_absolute():
-            module.fail_json(msg=f"{path} is not absolute. Accepted: an absolute path.")
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            module.fail_json(
-                msg=f"{path} exists and is not a directory. Accepted: a directory or nothing. "
-                "Move it away or set auscat_data_root to another path. Nothing was changed."
-            )
+    try:
+        different = differences(wished)
+    except ValueError as error:
+        module.fail_json(msg=str(error))
     before, after, changed_paths = "", "", []
-    for directory in wished:
+    for directory, present, target in different:
         path = Path(directory["path"])
-        target = f"{directory['owner']}:{directory['group']} {int(directory['mode'], 8):04o}"
-        present = describe(path)
-        if present == target:
-            continue
         changed_paths.append(str(path))
         before += f"{path} {present}\n"
         after += f"{path} {target}\n"
         if not module.check_mode:
-            path.mkdir(parents=True, exist_ok=True)
-            os.chown(path, directory["owner"], directory["group"])
-            path.chmod(int(directory["mode"], 8))
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.chown(path, directory["owner"], directory["group"])
+                path.chmod(int(directory["mode"], 8))
+            except OSError as error:
+                module.fail_json(
+                    msg=f"{path} cannot be made or changed: {error.strerror}. Accepted: a path "
+                    "that root can write to. Is a volume that belongs here missing (findmnt), or "
+                    "is the file system read-only?"
+                )
     module.exit_json(
         changed=bool(changed_paths),
         changed_paths=changed_paths,
