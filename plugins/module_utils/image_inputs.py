@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -31,6 +32,8 @@ REQUIREMENTS = "wheels.txt"
 WHEELS = "wheels"
 DIGEST_LENGTH = 12
 KINDS = ("mmdebstrap", "dockerfile")
+# Environment variable with further CA certificates in PEM, for pip.
+EXTRA_CERTIFICATES = "AUSCAT_CA_CERTIFICATES"
 # Raise it when the way in which images are built changes what comes out of the same files.
 RECIPE = 1
 # What programs leave in a working copy and no image contains.
@@ -177,12 +180,21 @@ def fetch_wheels(requirements: Path, cache: Path) -> Path:
         )
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="incomplete-") as unfinished:
+        trusted = []
+        extra = os.environ.get(EXTRA_CERTIFICATES, "")
+        if extra:
+            # pip takes one file only, so the site's certificates are added to those of the system.
+            usual = os.environ.get("PIP_CERT") or ssl.get_default_verify_paths().cafile
+            known = Path(usual or os.devnull).read_text()
+            Path(unfinished, "certificates.pem").write_text(f"{known}\n{extra}\n")
+            trusted = ["--cert", f"{unfinished}/certificates.pem"]
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download"),
                 *("--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"),
                 *("--python-version", "3.13", "--implementation", "py"),
                 *("--requirement", str(requirements), "--dest", f"{unfinished}/wheels"),
+                *trusted,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -193,8 +205,8 @@ def fetch_wheels(requirements: Path, cache: Path) -> Path:
             raise ImageError(
                 f"pip could not download the packages of {requirements}:\n"
                 f"{done.stdout.strip()[-1500:]}\n"
-                "Let pip on this controller reach a package index (PIP_INDEX_URL, PIP_PROXY, "
-                "PIP_CERT)."
+                "Let pip on this controller reach a package index (auscat_https_proxy, "
+                "auscat_ca_certificates, PIP_INDEX_URL)."
             )
         try:
             Path(unfinished, "wheels").rename(complete)
