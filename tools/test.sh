@@ -19,8 +19,8 @@ step() {
     timings+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
 }
 
-scenarios=(default)
-[ "${1:-}" = --all ] && scenarios=(default) # slow scenarios are added here
+scenarios=(default guardrails)
+[ "${1:-}" = --all ] && scenarios+=(two_vm volume airgap vm)
 
 step "Install what the tests call on this machine" ansible-playbook tests/machine.yml
 step "Style and types" tools/lint.sh
