@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help environment simulation preflight verify status lint unit test test-all docs clean
+.PHONY: help environment simulation verify lint unit test test-all docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
