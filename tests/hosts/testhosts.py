@@ -162,6 +162,14 @@ def docker(*arguments: str) -> str:
     return run("docker", *arguments).stdout.strip()
 
 
+def engine_answers() -> bool:
+    """Tell whether this machine has a Docker engine that runs. The client alone is not one."""
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "info"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
 def bootstrap_command(kind: str, suite: str) -> list[str]:
     """Give the command that writes the root file system of an image to standard output."""
     return [
@@ -312,18 +320,29 @@ def up(scenario: Scenario) -> list[str]:
             scenario.network,
         )
         changes.append(f"network {scenario.network}")
+    running = docker("ps", "--format={{.Names}}").split()
     present = docker("ps", "--all", "--format={{.Names}}").split()
     for host in scenario.hosts:
-        if host.container not in present:
-            start(scenario, host)
-            changes.append(f"host {host.name}")
+        if host.container in running:
+            continue
+        if host.container in present:
+            # Left over from an engine that was stopped under it.
+            docker("rm", "--force", "--volumes", host.container)
+        start(scenario, host)
+        changes.append(f"host {host.name}")
     for host in scenario.hosts:
         wait_until_running(host)
     return changes
 
 
 def down(scenario: Scenario) -> list[str]:
-    """Remove what a scenario made, images and caches excepted, and say what that was."""
+    """Remove what a scenario made, images and caches excepted, and say what that was.
+
+    A machine without a running engine runs no test hosts: nothing to remove. What an engine that
+    was stopped still holds is replaced by ``up``.
+    """
+    if not engine_answers():
+        return []
     changes = []
     label = f"--filter=label={LABEL}={scenario.network}"
     containers = docker("ps", "--all", "--format={{.Names}}", label).split()
