@@ -284,6 +284,11 @@ def _data_root_problems(
             "that does not exist yet. Choose another path or move the file."
         ]
     problems = []
+    if not device.exists():
+        problems.append(
+            f"host_volume_device is {device}, and there is no such block device. Accepted: the "
+            "path of a disk, a partition or a logical volume. Attach the disk, or correct the name."
+        )
     # Only before the first deployment: later it is the data that fills the disk.
     needed: dict[int, float] = {}
     places: dict[int, Path] = {}

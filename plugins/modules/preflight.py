@@ -76,7 +76,7 @@ RETURN = r"""
 host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
-    docker_configuration, data_on_system_disk, held_data.
+    docker_configuration, data_on_system_disk, held_data, site_network.
   type: dict
   returned: success
 problems:
@@ -91,7 +91,7 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils import host_facts, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
 )
@@ -132,6 +132,7 @@ def main() -> None:
         facts["docker_configuration"] = host_facts.daemon_configuration()
         facts["address"] = host_facts.default_address()
         facts["engine"] = host_facts.engine()
+        facts["site_network"] = site_network.state()
         root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
         # A path that is not absolute is reported by the inventory half.
         if root.is_absolute():

@@ -42,6 +42,7 @@ def test_a_sound_host_has_no_problems(tmp_path: Path) -> None:
         ({"distributions": ["debian 13"]}, ["debian 12", "preflight_distributions", "debian 13"]),
         ({"architectures": ["riscv64"]}, ["x86_64", "riscv64"]),
         ({"memory_mib": 4096}, ["2048 MiB", "at least 4096 MiB", "preflight_memory_mib"]),
+        ({"device": "/dev/no-such-disk"}, ["host_volume_device", "/dev/no-such-disk", "Accepted"]),
         ({"names": ["no-such-host.invalid"]}, ["no-such-host.invalid", "/etc/hosts"]),
     ],
 )
