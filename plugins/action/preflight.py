@@ -27,6 +27,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check imp
     path_problems,
     service_problems,
     specification_problems,
+    volume_problems,
 )
 
 COLLECTION = Path(__file__).resolve().parents[2]
@@ -155,6 +156,10 @@ class ActionModule(ActionBase):
                 problems += specification_problems(options, self._value, MISSING)
         problems += path_problems(
             {name: self._value(name) for name in ("auscat_data_root", "auscat_config_root")}
+        )
+        problems += volume_problems(
+            str(self._quietly("host_volume_device", "") or ""),
+            self._is_true("host_volume_encryption", False),
         )
         services = self._value("auscat_services")
         declared = [name[:-8] for name in self._variables if name.endswith("_service")]

@@ -139,6 +139,17 @@ def path_problems(paths: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def volume_problems(device: str, encryption: bool) -> list[str]:
+    """Check that what is to be encrypted is named (host_volume_device, host_volume_encryption)."""
+    if device or not encryption:
+        return []
+    return [
+        "host_volume_encryption is true and host_volume_device is empty. Accepted: encryption of a "
+        "device that host_volume_device names. Set it, or encrypt the disk beneath "
+        "auscat_data_root yourself and set host_volume_encryption to false."
+    ]
+
+
 def address_problems(host: str, address: Any) -> list[str]:
     """Check the address that Ansible connects to, where the inventory sets one."""
     if isinstance(address, str) and address.strip():

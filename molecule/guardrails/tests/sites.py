@@ -19,7 +19,8 @@ SOURCES = {
     "keydb_sources": ["10.213.81.41"],
     "orthanc_web_sources": ["10.213.81.0/24", "fd00:a5ca:81::/64"],
 }
-# A test host has no second disk, and no flavour of CTP but the stand-in exists.
+# A test host has no second disk to name or to encrypt. CTP is the stand-in.
+DISK = "host_volume_device"
 ACCEPTED = {"auscat_rehearsal": True, "host_volume_allow_system_disk": True}
 SMALL = {"orthanc_free_gib": 1, "keydb_free_gib": 1, "ctp_free_gib": 1}
 VAULT = "group_vars/all/vault.yml"
@@ -112,9 +113,12 @@ def sample(name: str, directory: Path, hosts: dict[str, Machine]) -> Path:
             key for key, value in (yaml.safe_load(file.read_text()) or {}).items() if not value
         ]
         asked.update(dict.fromkeys(empty, file))
-    assert sorted(asked) == sorted(SOURCES), "what else must be set?"
+    assert sorted(asked.keys() - {DISK}) == sorted(SOURCES), "what else must be set?"
     for variable, file in asked.items():
-        edit(file, **{variable: SOURCES[variable]})
+        if variable != DISK:
+            edit(file, **{variable: SOURCES[variable]})
+    if DISK in asked:
+        edit(inventory / "group_vars/keyvm.yml", host_volume_encryption=False)
     # How test hosts are reached, in the place of SSH.
     (inventory / "group_vars/all/testhost.yml").write_text(
         yaml.safe_dump(

@@ -103,6 +103,16 @@ CASES = [
         ["auscat_data_root is /srv/auscat, which lies on the system disk"],
     ),
     Case(
+        "a disk that is not there",
+        {"host_volume_device": "/dev/disk/by-id/no-such-disk"},
+        ["host_volume_device is /dev/disk/by-id/no-such-disk, and there is no such block device"],
+    ),
+    Case(
+        "encryption of nothing",
+        {"host_volume_encryption": True},
+        ["host_volume_encryption is true and host_volume_device is empty"],
+    ),
+    Case(
         "less free space than declared",
         {"orthanc_free_gib": 9000},
         ["GiB free", "at least 9000 GiB", "orthanc"],

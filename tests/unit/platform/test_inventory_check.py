@@ -82,6 +82,13 @@ def test_paths_that_are_accepted() -> None:
     assert check.path_problems({"auscat_data_root": "/srv/auscat", "b": "/data/"}) == []
 
 
+def test_encryption_needs_a_device() -> None:
+    assert check.volume_problems("/dev/sdb", True) == []
+    assert check.volume_problems("", False) == []
+    (problem,) = check.volume_problems("", True)
+    assert "host_volume_device is empty" in problem
+
+
 def test_a_secret_that_the_vault_lacks_names_the_way_to_make_it() -> None:
     def value_of(name: str) -> Any:
         raise ValueError("Error while resolving value: 'vault_keydb_password' is undefined")
