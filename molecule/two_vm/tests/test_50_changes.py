@@ -89,3 +89,21 @@ def test_the_same_again_changes_nothing(changed: dict[str, str], scenario: Scena
     outcome = scenario.play("site.yml", "--tags", "firewall", extra=CHANGES)
     assert outcome.returncode == 0, outcome.errors
     assert outcome.changed_tasks == []
+
+
+def test_a_moved_data_path_is_refused(
+    changed: dict[str, str], scenario: Scenario, kv: Node, cat: Node
+) -> None:
+    """The services would start empty while their data lies at the old path."""
+    containers = [node.output("docker", "ps", "--quiet", "--no-trunc") for node in (kv, cat)]
+    outcome = scenario.play("site.yml", extra={**CHANGES, "auscat_data_root": "/srv/elsewhere"})
+    assert outcome.returncode != 0
+    for service in ("keydb", "ctp", "orthanc"):
+        assert f"puts the data of {service} at /srv/elsewhere/{service}" in outcome.errors
+    assert "which is not empty: the service would start without its data" in outcome.errors
+    assert outcome.changed_tasks == []
+    for node in (kv, cat):
+        assert node.run("ls", "/srv/elsewhere", check=False).returncode != 0
+    assert [
+        node.output("docker", "ps", "--quiet", "--no-trunc") for node in (kv, cat)
+    ] == containers
