@@ -190,6 +190,10 @@ def listeners() -> dict[tuple[int, str], int]:
     return found
 
 
+# What owner_of says of a port that the engine holds for a container.
+ENGINE_OWNERS = ("docker-proxy", "dockerd", "an unknown process")
+
+
 def owner_of(inode: int) -> str:
     """Return name and PID of the process that holds a socket, or 'an unknown process'."""
     wanted = f"socket:[{inode}]"
@@ -214,6 +218,20 @@ def ports_of_stack(stack: str) -> set[tuple[int, str]]:
     except CommandError:
         return set()
     return {(int(port), protocol) for port, protocol in re.findall(r":(\d+)->\d+/(\w+)", printed)}
+
+
+def ports_declared_by_stack(stack: str) -> set[tuple[int, str]]:
+    """Return the ports that the stack's services are to publish, whether they run or not."""
+    try:
+        label = f"label=com.docker.stack.namespace={stack}"
+        services = run(["docker", "service", "ls", "--quiet", "--filter", label], timeout=20)
+        form = "{{range .Endpoint.Spec.Ports}}{{.PublishedPort}}/{{.Protocol}} {{end}}"
+        listed = services.split()
+        inspect = ["docker", "service", "inspect", "--format", form, *listed]
+        printed = run(inspect, timeout=20) if listed else ""
+    except CommandError:
+        return set()
+    return {(int(port), protocol) for port, protocol in re.findall(r"(\d+)/(\w+)", printed)}
 
 
 def resolves(name: str) -> bool:
@@ -327,9 +345,13 @@ def _port_problems(ports: Iterable[Mapping[str, Any]], stack: str) -> list[str]:
     for port in ports:
         key = (port["published"], port["protocol"])
         if key in taken and key not in ours:
+            owner = owner_of(taken[key])
+            # A task of ours that is just starting or ending: the engine holds its port then.
+            if owner.startswith(ENGINE_OWNERS) and key in ports_declared_by_stack(stack):
+                continue
             problems.append(
                 f"Port {key[0]}/{key[1]}, which {port['service']} publishes, is in use by "
-                f"{owner_of(taken[key])}. Accepted: a free port. Stop that program or choose "
+                f"{owner}. Accepted: a free port. Stop that program or choose "
                 "another port in the inventory."
             )
     return problems

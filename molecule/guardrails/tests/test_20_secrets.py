@@ -13,6 +13,7 @@ from sites import VAULT, Site, edit, sample
 
 NAMES = [
     "vault_ctp_admin_password",
+    "vault_host_volume_encryption_key",
     "vault_keydb_ctp_password",
     "vault_keydb_password",
     "vault_orthanc_admin_password",
