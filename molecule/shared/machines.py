@@ -255,7 +255,8 @@ class Scenario:
 
     def _machine(self, name: str, kind: type[Machine]) -> Any:
         variables = self._listed["_meta"]["hostvars"][name]
-        return kind(name, variables["ansible_host"], variables["testhost_address"], variables)
+        container = variables.get("testhost_container", variables["ansible_host"])
+        return kind(name, container, variables["testhost_address"], variables)
 
     def client(self, name: str) -> Machine:
         """A neighbour of the node."""

@@ -18,7 +18,7 @@ MACHINES = ("kv", "cat", "pacs", "researcher", "stranger")
 FAMILIES = ("IPv4", "IPv6")
 
 # Written out by hand, not read from the roles: who is let in, by (machine, port) and family. The
-# machine itself always is; 22 shows that every machine reaches every other.
+# machine itself always is. SSH shows that every machine reaches every other.
 ALLOWED: dict[tuple[str, int], dict[str, tuple[str, ...]]] = {
     ("kv", 8104): {"pacs": FAMILIES},
     ("kv", 9090): {"pacs": FAMILIES, "researcher": ("IPv4",)},
@@ -59,7 +59,7 @@ ATTEMPTS = [
     for source in MACHINES
 ]
 
-# Nothing listens on 22 but what the test of the matrix starts.
+# Ports that are not the node's are the administrator's business.
 OWN_ATTEMPTS = [attempt for attempt in ATTEMPTS if attempt.port != 22]
 
 # All attempts of one machine at once: a refused one costs its whole deadline.
