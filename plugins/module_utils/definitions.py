@@ -123,6 +123,7 @@ def stack_document(
     data_root: str,
     secret_versions: Mapping[str, str],
     timezone: str = "Etc/UTC",
+    health: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the Compose file (version 3.8) of the stack.
 
@@ -131,6 +132,8 @@ def stack_document(
         data_root: absolute path on the host; bind mounts are made from it.
         secret_versions: secret name to the name of the Swarm secret that carries its present value.
         timezone: put into each service's environment as TZ.
+        health: pace of the health checks (Compose's healthcheck) where a definition sets none;
+            what it leaves out is the image's.
 
     Published ports use mode ``host`` and services ``endpoint_mode: dnsrr``: Swarm's ingress mesh
     hides the sender's address, so that no port could be limited to its senders, and needs IPVS.
@@ -154,9 +157,12 @@ def stack_document(
                 "rollback_config": {"order": "stop-first"},
             },
         }
-        for key in ("command", "healthcheck", "user"):
+        for key in ("command", "user"):
             if definition.get(key):
                 service[key] = definition[key]
+        healthcheck = {**(health or {}), **definition.get("healthcheck", {})}
+        if healthcheck:
+            service["healthcheck"] = healthcheck
         if definition.get("memory_mib"):
             service["deploy"]["resources"] = {
                 "limits": {"memory": f"{int(definition['memory_mib'])}M"}
@@ -177,6 +183,7 @@ def stack_document(
                     "type": "bind",
                     "source": posixpath.join(data_root, directory["path"]),
                     "target": directory["target"],
+                    **({"read_only": True} if directory.get("read_only") else {}),
                 }
                 for directory in definition["directories"]
             ]

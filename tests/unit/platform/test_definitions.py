@@ -138,6 +138,15 @@ def test_directories_come_with_their_parents() -> None:
     ]
 
 
+def test_directory_that_the_service_only_reads() -> None:
+    only_read = {**service()["directories"][0], "read_only": True}
+    document = d.stack_document(
+        [service(directories=[only_read])], "/srv/auscat", {"orthanc.json": "v1"}
+    )
+    (volume,) = document["services"]["orthanc"]["volumes"]
+    assert volume["read_only"] is True
+
+
 def test_one_secret_with_two_contents_is_refused() -> None:
     other = service(name="ctp", secrets=[{"name": "orthanc.json", "content": "{ }"}])
     with pytest.raises(d.DefinitionError, match=r"orthanc.json is declared twice .* ctp"):
@@ -174,6 +183,16 @@ def test_stack_document() -> None:
     assert document["secrets"] == {
         "orthanc.json": {"external": True, "name": "auscat_orthanc.json_v3"}
     }
+
+
+def test_the_pace_of_the_health_checks() -> None:
+    own = service(name="slow", secrets=[], healthcheck={"timeout": "60s"})
+    pace = {"start_period": "300s", "timeout": "30s"}
+    usual = service(secrets=[])
+    document = d.stack_document([usual, own], "/srv/auscat", {}, health=pace)
+    assert document["services"]["orthanc"]["healthcheck"] == pace
+    assert document["services"]["slow"]["healthcheck"] == {**pace, "timeout": "60s"}
+    assert "healthcheck" not in d.stack_document([usual], "/srv/auscat", {})["services"]["orthanc"]
 
 
 def test_the_stack_document_holds_no_secret() -> None:
