@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -20,7 +21,9 @@ class VirtualMachine(Node):
     @property
     def directory(self) -> Path:
         """Where its disks lie on the machine that runs the tests."""
-        return Path(self.variables["ansible_ssh_private_key_file"]).parent
+        # vm_directory of the inventory, which ansible-inventory prints as a template.
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(cache) / "auscat-imaging" / "vm"
 
     def run(
         self,
