@@ -48,6 +48,8 @@ PACKAGES = (
     "procps",
     "kmod",
     "e2fsprogs",
+    # A test makes a physical volume; installing it there would make the initrd anew, in emulation.
+    "lvm2",
 )
 ROOT_SIZE = "16G"
 MEMORY_MIB = 4096
