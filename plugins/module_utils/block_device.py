@@ -518,6 +518,17 @@ def _plan_encryption(
     return mapping
 
 
+def mount_options(wish: Wish) -> list[str]:
+    """Return the options that /etc/fstab gives the volume."""
+    options = [*wish.mount_options, "nofail", f"x-systemd.device-timeout={wish.device_timeout}s"]
+    if wish.encryption:
+        # Without it only a boot opens the volume: a disk that is connected later stays locked, and
+        # the engine, which requires the mount, cannot be started.
+        name = wish.label.replace("-", r"\x2d")
+        options.append(f"x-systemd.requires=systemd-cryptsetup@{name}.service")
+    return options
+
+
 def _is_own(device: Device, kind: str, label: str) -> bool:
     return device.type == kind and device.label == label and set(device.types) <= {kind}
 
@@ -543,9 +554,7 @@ def _plan_filesystem(made: Plan, wish: Wish, host: Host, volume: Device, holder:
             f"{wish.data_root}. Accepted: mounted there or nowhere. Unmount it."
         )
         return
-    options = ",".join(
-        [*wish.mount_options, "nofail", f"x-systemd.device-timeout={wish.device_timeout}s"]
-    )
+    options = ",".join(mount_options(wish))
     made.uuid = holder.uuid or made.uuid
     wished = (f"UUID={made.uuid}", wish.data_root, wish.filesystem, options)
     present = [line for line in host.fstab if line[1] == wish.data_root]

@@ -13,6 +13,8 @@ MOUNTED = "/srv/auscat"
 MARK = "AUSCAT-VM-MARK-2d1f8c0b7e"
 SERVICES = ["auscat_ctp", "auscat_keydb", "auscat_orthanc"]
 MIB = 1024**2
+# The role host_volume without those of the services, whose directories are there already.
+ROLE_ALONE = {"auscat_services": {}}
 
 
 def engine(node: VirtualMachine) -> str:
@@ -62,6 +64,7 @@ def test_lvm_is_refused(node: VirtualMachine, scenario: Scenario) -> None:
         outcome = scenario.play(
             "molecule/volume/volume.yml",
             extra={
+                **ROLE_ALONE,
                 "auscat_data_root": "/srv/second",
                 "host_volume_device": "/dev/loop7",
                 "host_volume_encryption": False,
@@ -112,10 +115,10 @@ def test_encrypted_ext4_grows_while_it_is_used(node: VirtualMachine, scenario: S
     size = ("findmnt", "--noheadings", "--bytes", "--output=SIZE", MOUNTED)
     before = int(node.output(*size))
     node.do("grow", "--size=3G")
-    outcome = scenario.play("molecule/volume/volume.yml")
+    outcome = scenario.play("molecule/volume/volume.yml", extra=ROLE_ALONE)
     assert outcome.returncode == 0, outcome.errors
     grown = [name.rpartition(" | ")[2] for name in outcome.changed_tasks]
     assert grown == ["Grow the encrypted volume", "Grow the file system"]
     assert int(node.output(*size)) > before + 900 * MIB
     assert node.output("cat", f"{MOUNTED}/mark") == MARK
-    assert scenario.play("molecule/volume/volume.yml").changed == 0
+    assert scenario.play("molecule/volume/volume.yml", extra=ROLE_ALONE).changed == 0

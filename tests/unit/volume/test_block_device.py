@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.block_device import
     Partition,
     Plan,
     Wish,
+    mount_options,
 )
 
 ROOT = "/srv/auscat"
@@ -288,8 +289,17 @@ def test_closed_volume_is_opened() -> None:
 def test_encrypted_volume_is_left_alone_when_all_is_done() -> None:
     inside = replace(OWN, path="/dev/dm-0", size=10 * GIB - 16 * MIB)
     table = (("auscat", "UUID=luks-uuid", "/etc/auscat/volume.key", "luks"),)
-    host = replace(DONE, key=KEYED.key, crypttab=table)
+    opened = f"{OPTIONS},x-systemd.requires=systemd-cryptsetup@auscat.service"
+    fstab = ((f"UUID={UUID}", ROOT, "ext4", opened, "0", "2"),)
+    host = replace(DONE, key=KEYED.key, crypttab=table, fstab=fstab)
     assert plan(SECRET, host, LUKS, mapping=inside).steps() == []
+
+
+def test_the_mount_opens_the_encrypted_volume_itself() -> None:
+    """Else a disk that is connected after the boot would stay locked."""
+    wish = replace(SECRET, label="key-db")
+    assert mount_options(wish)[-1] == r"x-systemd.requires=systemd-cryptsetup@key\x2ddb.service"
+    assert not any("cryptsetup" in option for option in mount_options(WISH))
 
 
 def test_encrypted_volume_grows() -> None:
