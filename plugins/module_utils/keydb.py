@@ -8,6 +8,7 @@ official PostgreSQL image.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -179,6 +180,21 @@ def literal(text: str) -> str:
 def identifier(name: str) -> str:
     """Return `name` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def table_problem(name: str) -> str:
+    """Return what is wrong with `name` as that of a table or view; empty when nothing is."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?", name):
+        return ""
+    return (
+        f"keydb_table is {name!r}. Accepted: the name of a table or view, with its schema where "
+        "needed: letters, digits and underscores, such as patient or keys.patient."
+    )
+
+
+def qualified(name: str) -> str:
+    """Return the name of a table, with or without its schema, as quoted SQL identifiers."""
+    return ".".join(identifier(part) for part in name.split("."))
 
 
 def copy_field(text: str) -> str:

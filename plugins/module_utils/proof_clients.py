@@ -26,6 +26,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     docker_objects,
     run,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.keydb import qualified
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     PATIENT_PREFIX,
     PSEUDONYM_PREFIX,
@@ -373,8 +374,9 @@ class KeyDb:
         ' --set=ON_ERROR_STOP=1 --dbname=key_db --username="$(cat /run/secrets/keydb_user)"'
     )
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, table: str = "patient") -> None:
         self._container = str(container_of(service)["Id"])
+        self._table = qualified(table)
 
     def _run(self, sql: str) -> list[str]:
         # Statements go over standard input: command lines are visible to every user of the host.
@@ -394,8 +396,8 @@ class KeyDb:
             if not re.fullmatch(re.escape(prefix) + "[A-Z0-9-]+", value):
                 raise ClientError(f"{value!r} is no identifier of a proof")
         self._run(
-            "INSERT INTO patient (patient_id, pseudonym, added_by)"
-            f" VALUES ('{patient_id}', '{pseudonym}', 'proof');"
+            f"INSERT INTO {self._table} (patient_id, pseudonym)"
+            f" VALUES ('{patient_id}', '{pseudonym}');"
         )
 
     def remove_all(self) -> list[str]:
@@ -405,7 +407,7 @@ class KeyDb:
             ClientError: KeyDB refused.
         """
         return self._run(
-            f"DELETE FROM patient WHERE starts_with(patient_id, '{PATIENT_PREFIX}')"
+            f"DELETE FROM {self._table} WHERE starts_with(patient_id, '{PATIENT_PREFIX}')"
             f" AND starts_with(pseudonym, '{PSEUDONYM_PREFIX}') RETURNING pseudonym;"
         )
 

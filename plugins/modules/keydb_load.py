@@ -34,6 +34,12 @@ options:
         C(issuer) and C(pseudonym), separated by commas or semicolons.
     type: str
     required: true
+  table:
+    description:
+      - Table or updatable view with the columns C(patient_id), C(issuer) and C(pseudonym), with its
+        schema where that is not the first of the search path.
+    type: str
+    default: patient
   prefix:
     description: What every pseudonym made here begins with.
     type: str
@@ -98,6 +104,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
     KeydbError,
     KeydbSilentError,
     copy_field,
+    qualified,
+    table_problem,
 )
 
 # A load sees the table as it will be when its rows are in: nobody else writes meanwhile, and CTP
@@ -106,7 +114,7 @@ _BEGIN = """
 SET client_min_messages = error;
 BEGIN;
 SET LOCAL lock_timeout = '30s';
-LOCK TABLE patient IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE @table@ IN SHARE ROW EXCLUSIVE MODE;
 CREATE TEMPORARY TABLE wanted (
     line integer, patient_id text, issuer text, pseudonym text, proposed text
 ) ON COMMIT DROP;
@@ -117,21 +125,21 @@ _JUDGE = """
 ANALYZE wanted;
 CREATE TEMPORARY TABLE fresh ON COMMIT DROP AS
     SELECT wanted.* FROM wanted
-    WHERE NOT EXISTS (SELECT FROM patient p
+    WHERE NOT EXISTS (SELECT FROM @table@ p
                       WHERE (p.patient_id, p.issuer) = (wanted.patient_id, wanted.issuer));
 ANALYZE fresh;
 CREATE TEMPORARY TABLE conflict ON COMMIT DROP AS
-    SELECT w.line, 'kept' AS kind FROM wanted w JOIN patient p USING (patient_id, issuer)
+    SELECT w.line, 'kept' AS kind FROM wanted w JOIN @table@ p USING (patient_id, issuer)
         WHERE w.pseudonym <> '' AND w.pseudonym <> p.pseudonym
     UNION ALL
-    SELECT w.line, 'taken' FROM wanted w JOIN patient p USING (pseudonym)
+    SELECT w.line, 'taken' FROM wanted w JOIN @table@ p USING (pseudonym)
         WHERE (w.patient_id, w.issuer) <> (p.patient_id, p.issuer)
     UNION ALL
     SELECT f.line, 'identifies' FROM fresh f
-        WHERE EXISTS (SELECT FROM patient p WHERE p.patient_id = f.pseudonym)
+        WHERE EXISTS (SELECT FROM @table@ p WHERE p.patient_id = f.pseudonym)
     UNION ALL
     SELECT f.line, 'pseudonym' FROM fresh f
-        WHERE EXISTS (SELECT FROM patient p WHERE p.pseudonym = f.patient_id);
+        WHERE EXISTS (SELECT FROM @table@ p WHERE p.pseudonym = f.patient_id);
 SELECT count(*) AS added FROM fresh \\gset
 SELECT count(*) AS conflicts FROM conflict \\gset
 SELECT :conflicts = 0 AS accepted \\gset
@@ -139,7 +147,7 @@ SELECT :conflicts = 0 AS accepted \\gset
 """
 
 _INSERT = """
-INSERT INTO patient (patient_id, issuer, pseudonym)
+INSERT INTO @table@ (patient_id, issuer, pseudonym)
     SELECT patient_id, issuer, coalesce(nullif(pseudonym, ''), proposed) FROM fresh ORDER BY line;
 """
 
@@ -147,7 +155,7 @@ _END = """
 \\endif
 SELECT json_build_object(
     'added', :added,
-    'total', (SELECT count(*) FROM patient),
+    'total', (SELECT count(*) FROM @table@),
     'conflicts', (SELECT coalesce(json_agg(json_build_array(line, kind)), '[]') FROM conflict));
 COMMIT;
 """
@@ -164,7 +172,7 @@ CONFLICTS = {
 SHOWN = 20
 
 
-def statements(keys: Iterable[Key], prefix: str, check_only: bool) -> str:
+def statements(keys: Iterable[Key], prefix: str, check_only: bool, table: str = "patient") -> str:
     """Return what psql is to read: one transaction that judges the keys and adds the new ones."""
     rows = [
         "\t".join(
@@ -179,7 +187,10 @@ def statements(keys: Iterable[Key], prefix: str, check_only: bool) -> str:
         for key in keys
     ]
     insert = "" if check_only else _INSERT
-    return _BEGIN.lstrip() + "\n".join([*rows, "\\."]) + _JUDGE + insert + _END
+    begin, judge, insert, end = (
+        part.replace("@table@", qualified(table)) for part in (_BEGIN, _JUDGE, insert, _END)
+    )
+    return begin.lstrip() + "\n".join([*rows, "\\."]) + judge + insert + end
 
 
 def refusal(problems: Iterable[Problem]) -> dict[str, object]:
@@ -197,19 +208,20 @@ def refusal(problems: Iterable[Problem]) -> dict[str, object]:
     }
 
 
-def explanation(error: KeydbError, database: str) -> str:
+def explanation(error: KeydbError, database: str, table: str = "patient") -> str:
     """Return what an operator can do about `error`."""
     message = str(error)
     if isinstance(error, (KeydbAbsentError, KeydbSilentError)):
         return f"{message} Nothing was loaded. Bring the service up (site.yml), then load the file."
-    if 'relation "patient" does not exist' in message:
+    if f'relation "{table}" does not exist' in message:
         return (
-            f"The database {database} has no table patient: it was not created by this project's "
-            "image. Apply images/keydb/schema.sql to it (docs/keydb.md). Nothing was loaded."
+            f"The database {database} has no table {table}: it was not created by this project's "
+            "image. Name the table or view that has the columns patient_id, issuer and pseudonym "
+            "(keydb_table), or apply images/keydb/schema.sql (docs/keydb.md). Nothing was loaded."
         )
     if "lock timeout" in message:
         return (
-            "Another session has held the table patient for 30 seconds. Nothing was loaded. Load "
+            f"Another session has held {table} for 30 seconds. Nothing was loaded. Load "
             "the file again when it has ended."
         )
     return message
@@ -225,13 +237,14 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
             "prefix": {"type": "str", "default": "ANON-"},
+            "table": {"type": "str", "default": "patient"},
             "wait": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
     )
-    wrong_prefix = prefix_problem(module.params["prefix"])
-    if wrong_prefix:
-        module.fail_json(msg=f"{wrong_prefix} Nothing was loaded.")
+    wrong = prefix_problem(module.params["prefix"]) or table_problem(module.params["table"])
+    if wrong:
+        module.fail_json(msg=f"{wrong} Nothing was loaded.")
     keys, problems = read(module.params["content"])
     if problems and not keys:
         module.fail_json(**refusal(problems))
@@ -247,14 +260,17 @@ def main() -> None:
         )
         result = database.query(
             statements(
-                keys, module.params["prefix"], check_only=module.check_mode or bool(problems)
+                keys,
+                module.params["prefix"],
+                check_only=module.check_mode or bool(problems),
+                table=module.params["table"],
             ),
             database=module.params["database"],
         )
     except KeydbError as error:
         if problems:
             module.fail_json(**refusal(problems))
-        module.fail_json(msg=explanation(error, module.params["database"]))
+        module.fail_json(msg=explanation(error, module.params["database"], module.params["table"]))
 
     problems += [Problem(line, *CONFLICTS[kind]) for line, kind in result["conflicts"]]
     if problems:

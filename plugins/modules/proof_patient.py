@@ -20,6 +20,10 @@ options:
     description: Full name of KeyDB's Swarm service.
     type: str
     default: auscat_keydb
+  table:
+    description: Table or updatable view with the columns C(patient_id) and C(pseudonym).
+    type: str
+    default: patient
   state:
     description: V(present) enters this proof's patient, V(absent) removes those of all proofs.
     type: str
@@ -69,21 +73,22 @@ def main() -> None:
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "service": {"type": "str", "default": "auscat_keydb"},
+            "table": {"type": "str", "default": "patient"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "where": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    token, service = module.params["token"], module.params["service"]
+    token, service, table = (module.params[name] for name in ("token", "service", "table"))
     report = Report(module.params["where"])
 
     def enter() -> tuple[list[str], str]:
         pseudonym = pseudonym_of(token)
-        KeyDb(service).add(patient_identifier(token, known=True), pseudonym)
+        KeyDb(service, table).add(patient_identifier(token, known=True), pseudonym)
         return [], f"entered with the pseudonym {pseudonym}"
 
     def remove() -> tuple[list[str], str]:
-        removed = KeyDb(service).remove_all()
+        removed = KeyDb(service, table).remove_all()
         return [], f"patients of proofs removed: {len(removed)}"
 
     if not module.check_mode:

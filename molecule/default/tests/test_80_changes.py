@@ -69,3 +69,30 @@ def test_superseded_secret_is_gone(changed_node: dict[str, Any], node: Node) -> 
         "auscat_keydb_user",
         "auscat_orthanc.json",
     ]
+
+
+VIEWS = """
+    CREATE VIEW site_pairs AS SELECT patient_id, issuer, pseudonym FROM patient;
+    CREATE VIEW site_codes AS SELECT patient_id AS mrn, pseudonym AS code FROM patient;
+    GRANT SELECT ON site_codes TO ctp_key_db_select;
+"""
+
+
+def test_a_database_of_another_schema(
+    changed_node: dict[str, Any], scenario: Scenario, node: Node
+) -> None:
+    """The proof writes to the table that is named, and CTP looks up with the site's query."""
+    (task,) = node.tasks("auscat_keydb")
+    psql = ("docker", "exec", task["Id"], "psql", "--username=key_admin", "--dbname=key_db")
+    node.run(*psql, "--command", VIEWS)
+    query = "SELECT mrn AS patient_id, code AS pseudonym FROM site_codes WHERE mrn LIKE '%'"
+    other = {**CHANGED, "keydb_table": "public.site_pairs", "ctp_keydb_query": query}
+    outcome = scenario.play("site.yml", extra=other)
+    assert outcome.returncode == 0, outcome.errors
+    (ctp,) = node.tasks("auscat_ctp")
+    assert f"KEYDB_QUERY={query}" in ctp["Config"]["Env"]
+    # Without the view nobody is known, so the proof above has gone through it.
+    node.run(*psql, "--command", "DROP VIEW site_pairs, site_codes")
+    outcome = scenario.play("playbooks/verify.yml", extra=other)
+    assert outcome.returncode != 0
+    assert 'relation "public.site_pairs" does not exist' in outcome.errors

@@ -14,7 +14,7 @@ MARK = "AUSCAT-VM-MARK-2d1f8c0b7e"
 SERVICES = ["auscat_ctp", "auscat_keydb", "auscat_orthanc"]
 MIB = 1024**2
 # The role host_volume without those of the services, whose directories are there already.
-ROLE_ALONE = {"auscat_services": {}}
+ROLE_ALONE: dict[str, dict[str, str]] = {"auscat_services": {}}
 
 
 def engine(node: VirtualMachine) -> str:

@@ -8,6 +8,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
     copy_field,
     identifier,
     literal,
+    table_problem,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.scram import verifier
 from ansible_collections.auscat.imaging.plugins.modules.keydb_load import (
@@ -51,7 +52,23 @@ def test_every_row_is_one_line_of_copy() -> None:
 @pytest.mark.parametrize(("check_only", "inserts"), [(True, 0), (False, 1)])
 def test_check_mode_inserts_nothing(check_only: bool, inserts: int) -> None:
     text = statements([Key(2, "12", "", "")], "ANON-", check_only=check_only)
-    assert text.count("INSERT INTO patient") == inserts
+    assert text.count('INSERT INTO "patient"') == inserts
+
+
+def test_the_table_of_another_schema() -> None:
+    text = statements([Key(2, "12", "", "")], "ANON-", check_only=False, table="keys.pairs")
+    assert 'INSERT INTO "keys"."pairs" (' in text
+    assert '"patient"' not in text
+    assert "@table@" not in text
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a;b", "a.b.c", '"a"', "1a"])
+def test_names_that_are_no_table(name: str) -> None:
+    assert f"keydb_table is {name!r}" in table_problem(name)
+
+
+def test_names_of_tables() -> None:
+    assert table_problem("patient") == table_problem("keys.pairs_2") == ""
 
 
 @pytest.mark.parametrize(("column", "message"), CONFLICTS.values(), ids=CONFLICTS)

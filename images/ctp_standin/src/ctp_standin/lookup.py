@@ -1,4 +1,4 @@
-"""Pseudonyms from KeyDB: PostgreSQL, through the view ``ctp_patient`` only."""
+"""Pseudonyms from KeyDB: PostgreSQL, through the view ``ctp_patient`` or the site's own query."""
 
 from __future__ import annotations
 
@@ -41,7 +41,15 @@ class KeyDBLookup:
     Not thread-safe: it belongs to the worker.
     """
 
-    def __init__(self, host: str, port: int, database: str, secrets_directory: Path) -> None:
+    def __init__(
+        self, host: str, port: int, database: str, secrets_directory: Path, query: str = ""
+    ) -> None:
+        self._query = _QUERY
+        if query:
+            # Percent signs are the site's own; only the question around them has a parameter.
+            known = query.replace("%", "%%")
+            self._query = f"SELECT pseudonym FROM ({known}) AS known WHERE patient_id = %s"
+        self._with_issuer = not query
         self._host = host
         self._port = port
         self._database = database
@@ -56,6 +64,7 @@ class KeyDBLookup:
             settings.keydb_port,
             settings.keydb_database,
             settings.secrets_directory,
+            settings.keydb_query,
         )
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
@@ -79,7 +88,8 @@ class KeyDBLookup:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            row = self._connection.execute(_QUERY, (patient_id, issuer)).fetchone()
+            asked = (patient_id, issuer) if self._with_issuer else (patient_id,)
+            row = self._connection.execute(self._query.encode(), asked).fetchone()
         except (psycopg.Error, SettingsError) as error:
             self.close()
             # The message of the error could quote the identifier: the class and SQLSTATE do not.

@@ -12,6 +12,8 @@ Variable                   Default           Meaning
 ``KEYDB_HOSTNAME``         ``keydb``         host of KeyDB
 ``KEYDB_PORT``             ``5432``          its PostgreSQL port, 1-65535
 ``KEYDB_DATABASE``         ``key_db``        its database
+``KEYDB_QUERY``            (empty)           SELECT of ``patient_id`` and ``pseudonym`` where the
+                                             schema is another one; empty: view ``ctp_patient``
 ``CTP_AET``                ``CTP``           calling AE title towards Orthanc, 1-16 characters
 ``CTP_DICOM_PORT``         ``8104``          port of the C-STORE SCP, 1-65535
 ``CTP_WEB_PORT``           ``9090``          port of the web page, 1-65535
@@ -52,6 +54,7 @@ class Settings:
     keydb_host: str = "keydb"
     keydb_port: int = 5432
     keydb_database: str = "key_db"
+    keydb_query: str = ""
     aet: str = "CTP"
     dicom_port: int = 8104
     web_port: int = 9090
@@ -74,6 +77,7 @@ class Settings:
             keydb_host=_text(environment, "KEYDB_HOSTNAME", "keydb"),
             keydb_port=_number(environment, "KEYDB_PORT", 5432, 1, 65535),
             keydb_database=_text(environment, "KEYDB_DATABASE", "key_db"),
+            keydb_query=_optional(environment, "KEYDB_QUERY").rstrip(";"),
             aet=_ae_title(environment, "CTP_AET", "CTP"),
             dicom_port=_number(environment, "CTP_DICOM_PORT", 8104, 1, 65535),
             web_port=_number(environment, "CTP_WEB_PORT", 9090, 1, 65535),
@@ -111,6 +115,10 @@ def _text(environment: Mapping[str, str], name: str, default: str) -> str:
     if not value:
         raise SettingsError(f'{name} is "": give it a value, or unset it for "{default}".')
     return value
+
+
+def _optional(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name, "").strip()
 
 
 def _number(
