@@ -116,10 +116,17 @@ def _belongs(container: dict[str, Any], service: dict[str, Any]) -> bool:
 
 
 def _filled(part: Any) -> Any:
-    """Leave empty settings out: the engine writes some in a service and not in its tasks."""
-    if not isinstance(part, dict):
-        return part or None
-    return {key: value for key, value in part.items() if value not in ({}, [], None)} or None
+    """Leave unset settings out, at all levels.
+
+    The engine writes some in a service and not in its tasks, and so does a Docker command that is
+    newer than the engine.
+    """
+    if isinstance(part, dict):
+        filled = {key: _filled(value) for key, value in part.items()}
+        return {key: value for key, value in filled.items() if value is not None} or None
+    if isinstance(part, list):
+        return [_filled(value) for value in part] or None
+    return part or None
 
 
 def _ports(holder: dict[str, Any] | None) -> set[tuple[int, int, str]]:
