@@ -20,6 +20,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.definitions import 
     definition_problems,
     host_directories,
     published_ports,
+    with_companions,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check import (
     address_problems,
@@ -180,7 +181,7 @@ class ActionModule(ActionBase):
                 parts = self._parts(f"{service}_service")
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
-        return problems, sound
+        return problems, with_companions(sound)
 
     def _parts(self, name: str) -> dict[str, Any]:
         """Return those items of a mapping that can be evaluated."""

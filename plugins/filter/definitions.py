@@ -28,6 +28,8 @@ class FilterModule:
             "service_hosts": addresses.service_hosts,
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
+            "with_companions": definitions.with_companions,
+            "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
             "published_ports": _clear_errors(definitions.published_ports),
             "host_directories": _clear_errors(definitions.host_directories),

@@ -6,6 +6,7 @@ described in docs/adding-a-service.md. Everything here is pure: no I/O, no Ansib
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
@@ -19,20 +20,35 @@ REQUIRED_KEYS = frozenset({"name", "title", "image"})
 KNOWN_KEYS = REQUIRED_KEYS | {
     "aliases",
     "command",
+    "companions",
+    "configs",
     "directories",
+    "entrypoint",
     "environment",
     "healthcheck",
     "memory_mib",
+    "mounts",
     "ports",
     "secrets",
     "stop_grace_period",
     "user",
 }
+#: Most that a Swarm config holds, which the engine of Debian 12 limits as it does secrets.
+CONFIG_BYTES = 500 * 1024
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}\Z")
 
 
 class DefinitionError(ValueError):
     """A service definition cannot be applied; the text names the service and the remedy."""
+
+
+def with_companions(definitions: Iterable[Definition]) -> list[Definition]:
+    """Return the definitions, each followed by those of the containers that it needs beside it."""
+    flat: list[Definition] = []
+    for definition in definitions:
+        alone = {key: value for key, value in definition.items() if key != "companions"}
+        flat += [alone, *(definition.get("companions") or [])]
+    return flat
 
 
 def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
@@ -118,6 +134,26 @@ def secret_values(definitions: Iterable[Definition]) -> list[dict[str, str]]:
     return [{"name": name, "content": contents[name]} for name in sorted(contents)]
 
 
+def config_name(service: str, config: Mapping[str, Any]) -> str:
+    """Return the name of the Swarm config that carries a file: it changes with the content.
+
+    Swarm configs are immutable, so what runs keeps the file that it was started with, and a
+    service goes back to it when Swarm rolls it back.
+    """
+    digest = hashlib.sha256(str(config["content"]).encode()).hexdigest()[:12]
+    return f"{service}_{config['name']}_{digest}"
+
+
+def config_files(definitions: Iterable[Definition]) -> list[dict[str, str]]:
+    """Return the files that the services read, each as name (of its Swarm config) and content."""
+    found = {
+        config_name(definition["name"], config): str(config["content"])
+        for definition in definitions
+        for config in definition.get("configs", [])
+    }
+    return [{"name": name, "content": content} for name, content in sorted(found.items())]
+
+
 def stack_document(
     definitions: Iterable[Definition],
     data_root: str,
@@ -140,6 +176,7 @@ def stack_document(
     """
     services: dict[str, Any] = {}
     used_secrets: dict[str, Any] = {}
+    used_configs: dict[str, Any] = {}
     for definition in definitions:
         name = definition["name"]
         service: dict[str, Any] = {
@@ -157,7 +194,7 @@ def stack_document(
                 "rollback_config": {"order": "stop-first"},
             },
         }
-        for key in ("command", "user"):
+        for key in ("command", "entrypoint", "user"):
             if definition.get(key):
                 service[key] = definition[key]
         healthcheck = {**(health or {}), **definition.get("healthcheck", {})}
@@ -177,16 +214,31 @@ def stack_document(
                 }
                 for port in published_ports([definition])
             ]
-        if definition.get("directories"):
-            service["volumes"] = [
+        volumes = [
+            {
+                "type": "bind",
+                "source": posixpath.join(data_root, directory["path"]),
+                "target": directory["target"],
+                **({"read_only": True} if directory.get("read_only") else {}),
+            }
+            for directory in definition.get("directories", [])
+        ] + [{**mount, "type": "bind", "read_only": True} for mount in definition.get("mounts", [])]
+        if volumes:
+            service["volumes"] = volumes
+        if definition.get("configs"):
+            service["configs"] = [
                 {
-                    "type": "bind",
-                    "source": posixpath.join(data_root, directory["path"]),
-                    "target": directory["target"],
-                    **({"read_only": True} if directory.get("read_only") else {}),
+                    "source": f"{name}_{config['name']}",
+                    "target": config["target"],
+                    "mode": int(str(config.get("mode", "0444")), 8),
                 }
-                for directory in definition["directories"]
+                for config in definition["configs"]
             ]
+            for config in definition["configs"]:
+                used_configs[f"{name}_{config['name']}"] = {
+                    "external": True,
+                    "name": config_name(name, config),
+                }
         if definition.get("secrets"):
             service["secrets"] = [
                 {
@@ -209,6 +261,7 @@ def stack_document(
         "services": services,
         "networks": {"node": {"driver": "overlay"}},
         "secrets": used_secrets,
+        **({"configs": used_configs} if used_configs else {}),
     }
 
 
@@ -241,6 +294,19 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                 problems.append(
                     f"{service}_service: the directory path is {path!r}. Accepted: a path relative "
                     "to auscat_data_root, without '..'."
+                )
+        for mount in definition.get("mounts", []):
+            if not posixpath.isabs(str(mount.get("source", ""))):
+                problems.append(
+                    f"{service}_service: the source of a mount is {mount.get('source')!r}. "
+                    "Accepted: an absolute path on the host."
+                )
+        for config in definition.get("configs", []):
+            size = len(str(config["content"]).encode())
+            if size > CONFIG_BYTES:
+                problems.append(
+                    f"{service}_service: the file {config['target']} has {size} bytes. Accepted: "
+                    f"{CONFIG_BYTES}, which is what Swarm takes."
                 )
         for secret in definition.get("secrets", []):
             content = secret.get("content")

@@ -121,7 +121,7 @@ def is_on_system_disk(path: Path) -> bool:
 
 
 def held_data(config_root: Path, stack: str) -> list[dict[str, str]]:
-    """Return the bind mounts of the deployed stack whose directory holds something.
+    """Return the writable bind mounts of the deployed stack whose directory holds something.
 
     Each has service, source (path on this host) and target (path in the container).
 
@@ -137,7 +137,7 @@ def held_data(config_root: Path, stack: str) -> list[dict[str, str]]:
             {"service": name, "source": volume["source"], "target": volume["target"]}
             for name, service in sorted(services.items())
             for volume in service.get("volumes", [])
-            if volume["type"] == "bind"
+            if volume["type"] == "bind" and not volume.get("read_only")
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(

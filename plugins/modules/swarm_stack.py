@@ -21,6 +21,17 @@ options:
     description: The Compose file as data (version 3.8).
     type: dict
     required: true
+  configs:
+    description:
+      - Files that the services read. Each becomes a Swarm config of that name, which the document
+        refers to. A name carries a digest of the content, so a config that is there is right.
+      - Those that no service uses any more are removed once the stack has converged.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the Swarm config., type: str, required: true}
+      content: {description: Content of the file., type: str, required: true}
   directory:
     description: Directory on the host that keeps the rendered file and what was deployed last.
     type: path
@@ -31,7 +42,7 @@ options:
     default: 180
 attributes:
   check_mode: {support: full, description: Says whether a deployment would follow.}
-  diff_mode: {support: full, description: Shows the stack file before and after.}
+  diff_mode: {support: full, description: Shows the stack file and the files before and after.}
 author: The AusCAT imaging node project
 """
 
@@ -56,6 +67,7 @@ reasons:
   returned: success
 """
 
+import base64
 import json
 import time
 from pathlib import Path
@@ -64,15 +76,51 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
+    docker_objects,
     run,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import (
+    LABEL_STACK,
     ServiceState,
     diagnosis,
     read_stack,
 )
 
 POLL_INTERVAL = 1.0  # seconds between two questions to the engine
+
+
+def present_configs(stack: str) -> dict[str, str]:
+    """Return name and content of the Swarm configs that were made for the stack."""
+    return {
+        config["Spec"]["Name"]: base64.b64decode(config["Spec"]["Data"]).decode()
+        for config in docker_objects("config", [f"label={LABEL_STACK}={stack}"])
+    }
+
+
+def create_configs(stack: str, wished: dict[str, str], present: dict[str, str]) -> None:
+    """Make the Swarm configs that are not there yet."""
+    for name in sorted(wished.keys() - present.keys()):
+        arguments = ["docker", "config", "create", "--label", f"{LABEL_STACK}={stack}", name, "-"]
+        run(arguments, stdin=wished[name])
+
+
+def config_diffs(wished: dict[str, str], present: dict[str, str]) -> list[dict[str, str]]:
+    """Return before and after of each file that changes, found by its name without the digest."""
+
+    def by_file(configs: dict[str, str]) -> dict[str, str]:
+        return {name.rpartition("_")[0]: configs[name] for name in sorted(configs)}
+
+    after, before = by_file(wished), by_file(present)
+    return [
+        {
+            "before": before.get(file, ""),
+            "after": after.get(file, ""),
+            "before_header": file,
+            "after_header": file,
+        }
+        for file in sorted({*after, *before})
+        if before.get(file) != after.get(file)
+    ]
 
 
 def reasons_to_deploy(
@@ -144,6 +192,15 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "document": {"type": "dict", "required": True},
+            "configs": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True},
+                },
+            },
             "directory": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
         },
@@ -154,7 +211,9 @@ def main() -> None:
     file, record = directory / f"stack-{name}.json", directory / f"stack-{name}.deployed.json"
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
+    configs = {config["name"]: config["content"] for config in module.params["configs"]}
     try:
+        there = present_configs(name)
         present = file.read_text() if file.exists() else ""
         last = json.loads(record.read_text()) if record.exists() else {}
         states = read_stack(name)
@@ -164,6 +223,7 @@ def main() -> None:
             record.unlink(missing_ok=True)
             file.write_text(rendered)
             file.chmod(0o600)
+            create_configs(name, configs, there)
             run(
                 ["docker", "stack", "deploy", "--prune", "--resolve-image", "never"]
                 + ["--compose-file", str(file), name],
@@ -176,6 +236,9 @@ def main() -> None:
             if digests != last:
                 record.write_text(json.dumps(digests, indent=2) + "\n")
                 record.chmod(0o600)
+            superseded = sorted(there.keys() - configs.keys())
+            if superseded:
+                run(["docker", "config", "rm", *superseded])
     except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -185,12 +248,15 @@ def main() -> None:
             {"name": state.name, "image": state.image, "health": state.health}
             for _, state in sorted(states.items())
         ],
-        diff={
-            "before": present,
-            "after": rendered,
-            "before_header": file.name,
-            "after_header": file.name,
-        },
+        diff=[
+            {
+                "before": present,
+                "after": rendered,
+                "before_header": file.name,
+                "after_header": file.name,
+            },
+            *config_diffs(configs, there),
+        ],
     )
 
 

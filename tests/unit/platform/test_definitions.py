@@ -199,3 +199,39 @@ def test_the_stack_document_holds_no_secret() -> None:
     definition = service(secrets=[{"name": "keydb_pass", "content": "very-secret-text"}])
     document = d.stack_document([definition], "/srv", {"keydb_pass": "auscat_keydb_pass_v1"})
     assert "very-secret-text" not in repr(document)
+
+
+def test_a_file_becomes_a_config_whose_name_changes_with_its_content() -> None:
+    file = {"name": "settings", "target": "/etc/x/settings.json", "content": "{}"}
+    one = d.stack_document([service(secrets=[], configs=[file])], "/srv", {})
+    (config,) = one["services"]["orthanc"]["configs"]
+    assert config["target"] == "/etc/x/settings.json"
+    assert config["mode"] == 0o444
+    name = one["configs"][config["source"]]["name"]
+    assert name.startswith("orthanc_settings_")
+    changed = [service(configs=[{**file, "content": "{} "}])]
+    assert d.config_files(changed)[0]["name"] != name
+    assert d.config_files([service(configs=[file])]) == [{"name": name, "content": "{}"}]
+
+
+def test_a_file_that_swarm_cannot_take_is_refused() -> None:
+    file = {"name": "x", "target": "/etc/x", "content": "x" * (d.CONFIG_BYTES + 1)}
+    (problem,) = d.definition_problems([service(configs=[file])])
+    assert "/etc/x has 512001 bytes" in problem
+
+
+def test_mounts_are_read_only_and_absolute() -> None:
+    mounts = [{"source": "/opt/auscat/ctp", "target": "/opt/ctp"}]
+    document = d.stack_document([service(secrets=[], directories=[], mounts=mounts)], "/srv", {})
+    (volume,) = document["services"]["orthanc"]["volumes"]
+    assert volume == {**mounts[0], "type": "bind", "read_only": True}
+    (problem,) = d.definition_problems([service(mounts=[{"source": "ctp", "target": "/x"}])])
+    assert "'ctp'" in problem
+    assert "an absolute path" in problem
+
+
+def test_companions_are_services_of_their_own() -> None:
+    gate = service(name="gate")
+    flat = d.with_companions([service(companions=[gate]), service(name="keydb")])
+    assert [each["name"] for each in flat] == ["orthanc", "gate", "keydb"]
+    assert all("companions" not in each for each in flat)
