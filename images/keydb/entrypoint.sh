@@ -1,5 +1,6 @@
 #!/bin/bash
-# Creates KeyDB when the data directory is empty, then becomes the PostgreSQL server.
+# Creates KeyDB when the data directory is empty, brings one with an older schema to that of this
+# image (migrate.sh), then becomes the PostgreSQL server.
 #
 # Environment (the names of the official PostgreSQL image):
 #   POSTGRES_USER_FILE       file with the superuser's name; default: POSTGRES_USER, else key_admin
@@ -7,7 +8,7 @@
 #   KEYDB_CTP_PASSWORD_FILE  file with the password of ctp_key_db_select;
 #                            default /run/secrets/keydb_ctp_pass
 #   POSTGRES_DB, PGDATA, TZ  default key_db, /var/lib/postgresql/data/pgdata, Etc/UTC
-# The first four are read only when the database is created.
+# The first three are read only when the database is created, POSTGRES_DB also for a migration.
 set -Eeuo pipefail
 umask 077
 
@@ -107,6 +108,8 @@ create_database() {
     "$(stat --format='owned by %u:%g with mode %a' "$volume" 2>/dev/null || echo missing))." \
     "Make its owner $(id -u):$(id -g) with mode 0700."
 
+options=(-c config_file="$CONFIG" -c timezone="$timezone" -c log_timezone="$timezone")
+
 # PostgreSQL's own lock file names a process number, which means nothing to a second container on
 # the same directory. This lock is inherited by the server and lasts exactly as long as it runs.
 exec 9>"$data.lock"
@@ -121,6 +124,11 @@ if [[ -s "$data/PG_VERSION" ]]; then
     [[ "$found" == "$SERVER_VERSION" ]] || die "$data was made by PostgreSQL $found; this image" \
         "has PostgreSQL $SERVER_VERSION. Start the image of version $found, dump the database," \
         "and load the dump into an empty directory. Nothing was changed."
+    # What a server that was killed left; its number may be that of any process of this container,
+    # and then none would start. Nothing runs on the directory, since the lock is ours.
+    rm -f -- "$data/postmaster.pid"
+    bash /usr/local/bin/migrate.sh "$data" "${POSTGRES_DB:-key_db}" /etc/keydb/migrations \
+        "${options[@]}"
 elif [[ -d "$data" && -n "$(ls -A "$data")" ]]; then
     die "$data is not empty but holds no PostgreSQL database (no PG_VERSION). Move its content" \
         "away, or restore the database that belongs there. Nothing was changed."
@@ -130,5 +138,4 @@ fi
 
 trap - INT TERM
 shift || true
-exec postgres -D "$data" -c config_file="$CONFIG" \
-    -c timezone="$timezone" -c log_timezone="$timezone" "$@"
+exec postgres -D "$data" "${options[@]}" "$@"

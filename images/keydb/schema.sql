@@ -1,12 +1,12 @@
--- Schema 1 of KeyDB: which patient has which pseudonym.
--- Applied once, when the database is created. A later version adds its migration beside this file
--- and its number to schema_version.
+-- Schema 2 of KeyDB: which patient has which pseudonym, and by how many days its dates are shifted.
+-- Applied once, when the database is created. A later version changes this file, adds the way to it
+-- as migrations/<version>.sql, which migrate.sh applies to the databases that exist. A migration only adds, so that the image before it still works with what it made.
 
 CREATE TABLE schema_version (
     version     integer     PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO schema_version (version) VALUES (2);
 
 -- The checks are those of DICOM's value representation LO (PS3.5, 6.2): at most 64 characters, no
 -- backslash, no control characters; leading and trailing spaces do not count there, so they may
@@ -30,31 +30,43 @@ CREATE TABLE patient (
             AND pseudonym !~ '[^\x20-\x7e]|\\' AND pseudonym !~ '^[[:space:]]|[[:space:]]$'),
     added_at    timestamptz NOT NULL DEFAULT now(),
     added_by    text        NOT NULL DEFAULT current_user,
+    -- Out of the strong random numbers that a UUID is made of, not of random(), whose next ones
+    -- can be told from a few earlier ones.
+    date_shift_days integer NOT NULL
+        DEFAULT -30 - (('x' || left(gen_random_uuid()::text, 8))::bit(32)::bigint % 3621)::integer
+        CONSTRAINT date_shift_days_range CHECK (
+            date_shift_days BETWEEN -36500 AND 36500 AND date_shift_days <> 0),
     CONSTRAINT patient_unique PRIMARY KEY (patient_id, issuer)
 );
-COMMENT ON TABLE patient IS 'Identifiable: patient identifier to pseudonym. A pair is kept for ever.';
+COMMENT ON TABLE patient IS 'Identifiable: patient identifier to pseudonym and date shift. All three are kept for ever.';
 COMMENT ON COLUMN patient.patient_id IS 'Patient ID (0010,0020) as the clinical systems send it';
 COMMENT ON COLUMN patient.issuer IS 'Issuer of Patient ID (0010,0021); empty: none';
 COMMENT ON COLUMN patient.pseudonym IS 'Patient ID of the de-identified objects';
+COMMENT ON COLUMN patient.date_shift_days IS 'Days added to each date of the patient''s objects where dates are shifted; by default a random number from -3650 to -30, so about ten years to one month earlier; never 0';
 
 -- A study that was de-identified yesterday and its follow-up of next year must meet under one
--- pseudonym, and no pseudonym may pass from one person to another.
+-- pseudonym and with the days between them unchanged, and no pseudonym may pass from one person to
+-- another.
 CREATE FUNCTION refuse_changed_pair() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'a pair of patient and pseudonym is kept for ever: it cannot be changed (%)',
+    RAISE EXCEPTION 'a pair of patient and pseudonym is kept for ever, with its date shift: it cannot be changed (%)',
         lower(TG_OP)
         USING ERRCODE = 'restrict_violation',
               HINT = 'Add a new pair; delete one only where nothing was de-identified under it.';
 END
 $$;
-CREATE TRIGGER pair_is_kept BEFORE UPDATE OF patient_id, issuer, pseudonym ON patient
-    FOR EACH ROW WHEN ((OLD.patient_id, OLD.issuer, OLD.pseudonym)
-                       IS DISTINCT FROM (NEW.patient_id, NEW.issuer, NEW.pseudonym))
+CREATE TRIGGER pair_is_kept
+    BEFORE UPDATE OF patient_id, issuer, pseudonym, date_shift_days ON patient
+    FOR EACH ROW WHEN ((OLD.patient_id, OLD.issuer, OLD.pseudonym, OLD.date_shift_days)
+                       IS DISTINCT FROM
+                       (NEW.patient_id, NEW.issuer, NEW.pseudonym, NEW.date_shift_days))
     EXECUTE FUNCTION refuse_changed_pair();
 CREATE TRIGGER pairs_are_kept BEFORE TRUNCATE ON patient
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_changed_pair();
 
-CREATE VIEW ctp_patient AS SELECT patient_id, issuer, pseudonym FROM patient;
+-- Columns are only ever added at the end: that keeps the grants, and whoever selects by name.
+CREATE VIEW ctp_patient AS
+    SELECT patient_id, issuer, pseudonym, date_shift_days FROM patient;
 COMMENT ON VIEW ctp_patient IS 'All that CTP may read';
 
 -- What PostgreSQL grants to everybody is taken back: a login sees nothing that was not given to it.

@@ -102,6 +102,16 @@ def test_role_of_ctp_reads_what_it_needs_and_nothing_else(
         psql(*login[:3], "wrong", "SELECT 1")
 
 
+def test_patient_has_a_date_shift_for_ever(study: Study, node: Node, allowed: Machine) -> None:
+    patient = f"WHERE patient_id = '{study.patient_id}'"
+    role = (allowed, node, "ctp_key_db_select", node.variables["keydb_ctp_password"])
+    days = int(psql(*role, f"SELECT date_shift_days FROM ctp_patient {patient}"))
+    assert -3650 <= days <= -30
+    custodian = (allowed, node, "key_admin", node.variables["keydb_password"])
+    with pytest.raises(AssertionError, match="is kept for ever"):
+        psql(*custodian, f"UPDATE patient SET date_shift_days = {days - 1} {patient}")
+
+
 def test_loading_the_same_patients_again_changes_nothing(scenario: Scenario, study: Study) -> None:
     keys = study.directory.parent / "patients.csv"
     outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
