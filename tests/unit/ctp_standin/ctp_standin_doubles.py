@@ -91,45 +91,29 @@ class ReceivingScpDouble:
         return status
 
 
-class GatewayProcess:
-    """The gateway as a process of its own, that can be killed."""
+class Process:
+    """A gateway as a process of its own, that can be killed and asked."""
 
-    def __init__(self, directory: Path, receiver_port: int, **variables: str) -> None:
-        self.directory = directory
-        self.dicom_port, self.web_port = free_port(), free_port()
-        self.keys = directory / "keys.json"
-        self.spool = directory / "ctp_temp"
-        self.log = directory / "log"
-        secrets = directory / "secrets"
-        secrets.mkdir(parents=True)
-        self.spool.mkdir()
-        (secrets / "ctp_admin_pass").write_text(PASSWORD + "\n")
-        self._environment = {
-            **os.environ,
-            "ORTHANC_HOSTNAME": "127.0.0.1",
-            "ORTHANC_PORT": str(receiver_port),
-            "CTP_DICOM_PORT": str(self.dicom_port),
-            "CTP_WEB_PORT": str(self.web_port),
-            "CTP_SPOOL_DIRECTORY": str(self.spool),
-            "CTP_SECRETS_DIRECTORY": str(secrets),
-            "CTP_RETRY_SECONDS": "1",
-            **variables,
-        }
+    def __init__(
+        self, command: list[str], environment: dict[str, str], web_port: int, log: Path
+    ) -> None:
+        self.command, self.environment = command, environment
+        self.web_port, self.log = web_port, log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def know(self, **pseudonyms: str) -> None:
-        temporary = self.keys.with_suffix(".new")
-        temporary.write_text(json.dumps({k.replace("_", "-"): v for k, v in pseudonyms.items()}))
-        temporary.replace(self.keys)
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
-    def start(self) -> GatewayProcess:
+    def launch(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "ctp_standin_main.py"), str(self.keys)],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
+                self.command, env=self.environment, stdout=log, stderr=log
             )
+
+    def start(self) -> Process:
+        self.launch()
         wait_until("the gateway answers", self._answers)
         return self
 
@@ -138,10 +122,14 @@ class GatewayProcess:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def terminate(self) -> int:
+    def terminate(self, seconds: float = 10) -> int:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=10)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 10) -> int:
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -153,15 +141,22 @@ class GatewayProcess:
         return dict(json.loads(body))
 
     def request(
-        self, method: str, path: str, login: str | None = f"admin:{PASSWORD}"
+        self,
+        method: str,
+        path: str,
+        login: str | None = f"admin:{PASSWORD}",
+        headers: dict[str, str] | None = None,
+        timeout: float = 12,
     ) -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.web_port}{path}", method=method)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.web_port}{path}", method=method, headers=headers or {}
+        )
         if login is not None:
             request.add_header(
                 "Authorization", f"Basic {base64.b64encode(login.encode()).decode()}"
             )
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -174,6 +169,42 @@ class GatewayProcess:
             return self.request("GET", "/healthz", None)[0] == 200
         except OSError:
             return False
+
+
+class GatewayProcess(Process):
+    """The gateway as it runs in the place of the AusCAT image."""
+
+    def __init__(self, directory: Path, receiver_port: int, **variables: str) -> None:
+        self.directory = directory
+        self.dicom_port = free_port()
+        web_port = free_port()
+        self.keys = directory / "keys.json"
+        self.spool = directory / "ctp_temp"
+        secrets = directory / "secrets"
+        secrets.mkdir(parents=True)
+        self.spool.mkdir()
+        (secrets / "ctp_admin_pass").write_text(PASSWORD + "\n")
+        super().__init__(
+            [sys.executable, str(HERE / "ctp_standin_main.py"), str(self.keys)],
+            {
+                **os.environ,
+                "ORTHANC_HOSTNAME": "127.0.0.1",
+                "ORTHANC_PORT": str(receiver_port),
+                "CTP_DICOM_PORT": str(self.dicom_port),
+                "CTP_WEB_PORT": str(web_port),
+                "CTP_SPOOL_DIRECTORY": str(self.spool),
+                "CTP_SECRETS_DIRECTORY": str(secrets),
+                "CTP_RETRY_SECONDS": "1",
+                **variables,
+            },
+            web_port,
+            directory / "log",
+        )
+
+    def know(self, **pseudonyms: str) -> None:
+        temporary = self.keys.with_suffix(".new")
+        temporary.write_text(json.dumps({k.replace("_", "-"): v for k, v in pseudonyms.items()}))
+        temporary.replace(self.keys)
 
 
 def send(port: int, objects: Iterable[Dataset], called_aet: str = "ANY") -> list[int | None]:

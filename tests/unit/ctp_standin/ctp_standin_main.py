@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images" / "ctp_sta
 
 from ctp_standin.gateway import configure_logging, run
 from ctp_standin.lookup import LookupUnavailableError
+from ctp_standin.plan import from_settings
 from ctp_standin.settings import Settings
 
 
@@ -29,4 +30,5 @@ class LookupDouble:
 
 if __name__ == "__main__":
     configure_logging()
-    run(Settings.from_environment(os.environ), LookupDouble(Path(sys.argv[1])))
+    settings = Settings.from_environment(os.environ)
+    run(from_settings(settings, LookupDouble(Path(sys.argv[1]))))

@@ -13,7 +13,10 @@ What it does with an object, in this order:
 5. ``guard``: the encoded result is read again and judged without trusting step 4.
 6. ``export``: C-STORE to Orthanc; only then does the file leave the spool.
 
-``gateway`` wires them, ``web`` shows the state on 9090, ``settings`` holds the table of variables.
+``gateway`` wires them as a ``plan`` says, ``web`` shows the state. A plan comes from ``settings``
+(environment and secrets, as the AusCAT image has them) or from ``ctp_files``: the files that were
+rendered for stock CTP, with its ``lookup_table`` in KeyDB's place and its ``filter_script`` behind
+the guard. De-identification is this program's own in both: CTP's anonymizer script is not run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gateway: receiver, spool, worker and page as one program."""
+"""The gateway: receiver, spool and worker for each pipeline, and the page, as one program."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pydicom
 
 from . import BANNER, IMPLEMENTATION_VERSION_NAME
 from .export import Exporter
-from .lookup import PatientLookup
+from .plan import Pipeline, Plan
 from .receiver import Receiver
-from .settings import Settings
 from .spool import Spool
 from .uids import UidMapper, load_key
-from .web import StatusPage
+from .web import Shown, StatusPage
 from .worker import Worker
 
 LOG = logging.getLogger(__name__)
@@ -51,68 +51,114 @@ def configure_logging() -> None:
     threading.excepthook = _log_type_only
 
 
-class Gateway:
-    """All parts of the program, built from the settings and the place pseudonyms come from."""
+class _Line:
+    """One running pipeline."""
 
-    def __init__(self, settings: Settings, lookup: PatientLookup) -> None:
-        """Open the spool and the ports' owners; nothing listens before ``start``.
-
-        Raises ``SettingsError``, ``SpoolError`` or ``OSError`` with a text for the operator.
-        """
-        self._settings = settings
-        password = settings.secret("ctp_admin_pass")
-        self._spool = Spool(settings.spool_directory, settings.min_free_mib * 2**20)
-        key = load_key(settings.spool_directory / "uid.key", may_create=self._spool.is_new)
-        self._worker = Worker(
-            self._spool,
-            lookup,
-            Exporter.from_settings(settings),
-            UidMapper(key),
-            settings.retry_seconds,
+    def __init__(self, pipeline: Pipeline, spool: Spool, mapper: UidMapper) -> None:
+        self.pipeline = pipeline
+        self.spool = spool
+        self.worker = Worker(
+            spool,
+            pipeline.lookup,
+            Exporter.from_settings(pipeline.settings),
+            mapper,
+            pipeline.settings.retry_seconds,
+            pipeline.checks,
         )
-        self._receiver = Receiver(self._spool, settings)
+        self.receiver = Receiver(
+            spool, pipeline.settings, pipeline.called_aets, pipeline.calling_aets
+        )
+
+    def start(self) -> None:
+        counts = self.spool.counts()
+        LOG.info("Taken up: %d queued, %d in quarantine", counts.queued, counts.quarantined)
+        self.worker.start()
+        self.receiver.start()
+        settings = self.pipeline.settings
+        LOG.info(
+            "DICOM on port %d, page on port %d, forwarding to %s at %s:%d",
+            settings.dicom_port,
+            settings.web_port,
+            settings.orthanc_aet,
+            settings.orthanc_host,
+            settings.orthanc_port,
+        )
+
+    def stop(self, deadline: float) -> None:
+        self.worker.stop()
+        self.receiver.stop(timeout=STOP_SECONDS / 2)
+        self.worker.join(max(0.0, deadline - time.monotonic()))
+        counts = self.spool.counts()
+        self.spool.release()
+        LOG.info("Stopped: %d queued, %d in quarantine", counts.queued, counts.quarantined)
+
+
+class Gateway:
+    """All parts of the program, built from a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Open the spools and the ports' owners; nothing listens before ``start``.
+
+        Raises ``SpoolError`` or ``OSError`` with a text for the operator.
+        """
+        self._wish = threading.Event()
+        self._stopped = threading.Event()
+        spools = [
+            Spool(
+                pipeline.settings.spool_directory,
+                pipeline.settings.min_free_mib * 2**20,
+                pipeline.layout,
+            )
+            for pipeline in plan.pipelines
+        ]
+        is_new = all(spool.is_new for spool in spools)
+        key = plan.uid_key or load_key(plan.uid_key_file, may_create=is_new)
+        mapper = UidMapper(key)
+        self._lines = [_Line(*pair, mapper) for pair in zip(plan.pipelines, spools)]
         self._page = StatusPage(
-            (settings.bind_address, settings.web_port), password, self._spool, self._worker
+            plan.web_address,
+            plan.login,
+            [Shown(line.pipeline, line.spool, line.worker) for line in self._lines],
+            self._shut_down,
         )
 
     def start(self) -> None:
         """Work, receive and answer from now on."""
         LOG.warning("%s (%s)", BANNER, IMPLEMENTATION_VERSION_NAME)
-        counts = self._spool.counts()
-        LOG.info("Taken up: %d queued, %d in quarantine", counts.queued, counts.quarantined)
-        self._worker.start()
-        self._receiver.start()
+        for line in self._lines:
+            line.start()
         self._page.start()
-        LOG.info(
-            "DICOM on port %d, page on port %d, forwarding to %s at %s:%d",
-            self._settings.dicom_port,
-            self._settings.web_port,
-            self._settings.orthanc_aet,
-            self._settings.orthanc_host,
-            self._settings.orthanc_port,
-        )
+
+    def wish_to_stop(self) -> None:
+        """Let ``wait`` return; may be called from a signal handler."""
+        self._wish.set()
+
+    def wait(self) -> None:
+        """Wait for a signal, or for a request on the page, to stop."""
+        self._wish.wait()
 
     def stop(self) -> None:
-        """Stop receiving, finish the object in hand, give the spool back."""
+        """Stop receiving, finish the objects in hand, give the spools back."""
         LOG.info("Stopping")
         deadline = time.monotonic() + STOP_SECONDS
-        self._worker.stop()
-        self._receiver.stop(timeout=STOP_SECONDS / 2)
-        self._worker.join(max(0.0, deadline - time.monotonic()))
+        with ThreadPoolExecutor(len(self._lines)) as pool:
+            list(pool.map(lambda line: line.stop(deadline), self._lines))
+        self._stopped.set()
         self._page.stop()
-        counts = self._spool.counts()
-        self._spool.release()
-        LOG.info("Stopped: %d queued, %d in quarantine", counts.queued, counts.quarantined)
+
+    def _shut_down(self) -> None:
+        LOG.info("A shutdown was requested on the page")
+        self._wish.set()
+        self._stopped.wait(STOP_SECONDS + 2)
 
 
-def run(settings: Settings, lookup: PatientLookup) -> None:
-    """Run until SIGTERM or SIGINT, then end the process with status 0."""
-    stop = threading.Event()
+def run(plan: Plan) -> None:
+    """Run until SIGTERM, SIGINT or a shutdown on the page, then end with status 0."""
+    gateway = Gateway(plan)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    gateway = Gateway(settings, lookup)
+        signal.signal(number, lambda *_: gateway.wish_to_stop())
     gateway.start()
-    stop.wait()
+    gateway.wait()
     gateway.stop()
     sys.stdout.flush()
     # The library's threads are not daemons and may still wait for a peer that is gone.

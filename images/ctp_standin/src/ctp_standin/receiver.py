@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
+NOT_AUTHORISED = 0x0124  # PS3.7 C.5.2
 
 _GRACE_SECONDS = 0.5
 
@@ -51,8 +52,16 @@ TRANSFER_SYNTAXES = [
 class Receiver:
     """Listens for associations, each in its own thread, and puts what comes into the spool."""
 
-    def __init__(self, spool: Spool, settings: Settings) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        settings: Settings,
+        called_aets: frozenset[str] = frozenset(),
+        calling_aets: frozenset[str] = frozenset(),
+    ) -> None:
+        """Objects are taken from and for the AE titles given; from and for any where none is."""
         self._spool = spool
+        self._called_aets, self._calling_aets = called_aets, calling_aets
         self._address = (settings.bind_address, settings.dicom_port)
         self._stopping = False
         self._writing = 0
@@ -96,7 +105,20 @@ class Receiver:
         if self._server is not None:
             self._server.shutdown()
 
+    def _is_accepted(self, event: evt.Event) -> bool:
+        requestor = event.assoc.requestor
+        asked = requestor.primitive
+        if asked is None:
+            return False
+        called, calling = asked.called_ae_title, requestor.ae_title
+        return (not self._called_aets or called.strip() in self._called_aets) and (
+            not self._calling_aets or calling.strip() in self._calling_aets
+        )
+
     def _store(self, event: evt.Event) -> int:
+        if not self._is_accepted(event):
+            LOG.warning("An object for or from an AE title that is not accepted was refused")
+            return NOT_AUTHORISED
         with self._idle:
             if self._stopping:
                 return OUT_OF_RESOURCES

@@ -8,6 +8,9 @@
     counters.json                  what can not be counted from the files
     uid.key                        key of the UID mapping (see ``uids``)
 
+In the place of stock CTP the states are CTP's own directories (``Layout``), and the reason stands
+in the name of a quarantined file, because several reasons share a directory.
+
 Every step is one rename or one unlink, so a kill at any moment leaves each acknowledged object in
 exactly one place. An object that Orthanc took just before a kill is sent again, under the same
 UIDs, and Orthanc keeps the one that it has.
@@ -25,6 +28,7 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -35,6 +39,7 @@ import pydicom
 LOG = logging.getLogger(__name__)
 
 _ID = re.compile(r"^\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}$")
+_NAME = re.compile(r"(?P<id>\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8})(?:\.(?P<reason>[a-z-]+))?\.dcm")
 
 
 class Reason(str, Enum):
@@ -49,6 +54,50 @@ class Reason(str, Enum):
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
     REFUSED_BY_ORTHANC = "refused-by-orthanc"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which directory is which state."""
+
+    receiving: Path
+    incoming: Path
+    quarantines: Mapping[Reason, Path]
+    left_over: Path | None = None
+    """Objects that CTP, or who recovers for it, left to be taken up at the next start."""
+    parents: tuple[Path, ...] = ()
+    """Directories above these that are this program's own too."""
+
+    @classmethod
+    def below(cls, directory: Path) -> Layout:
+        """The layout of this program's own: a directory for each state and each reason."""
+        quarantine = directory / "quarantine"
+        return cls(
+            receiving=directory / "receiving",
+            incoming=directory / "incoming",
+            quarantines={reason: quarantine / reason.value for reason in Reason},
+            parents=(quarantine,),
+        )
+
+    def directories(self) -> list[Path]:
+        """All of them, parents first."""
+        return [
+            *self.parents,
+            self.receiving,
+            self.incoming,
+            *([self.left_over] if self.left_over else []),
+            *self.quarantine_directories(),
+        ]
+
+    def quarantine_directories(self) -> list[Path]:
+        """Each quarantine once."""
+        return list(dict.fromkeys(self.quarantines.values()))
+
+    def quarantined(self, object_id: str, reason: Reason) -> Path:
+        """Where the object lies while it is in quarantine for this reason."""
+        directory = self.quarantines[reason]
+        named = "" if directory.name == reason.value else f".{reason.value}"
+        return directory / f"{object_id}{named}.dcm"
 
 
 class SpoolError(Exception):
@@ -104,16 +153,18 @@ def received_at(object_id: str) -> str:
 class Spool:
     """All state on disk. Thread-safe: receivers add, the worker takes, the page reads."""
 
-    def __init__(self, directory: Path, min_free_bytes: int = 0) -> None:
+    def __init__(
+        self, directory: Path, min_free_bytes: int = 0, layout: Layout | None = None
+    ) -> None:
         """Take over ``directory``: lock it, remove unfinished files, take up what is queued.
 
         Raises ``SpoolError`` when the directory is not writable or another process uses it.
         """
         self.directory = directory
         self.min_free_bytes = min_free_bytes
-        self._receiving = directory / "receiving"
-        self._incoming = directory / "incoming"
-        self._quarantine = directory / "quarantine"
+        self._layout = layout or Layout.below(directory)
+        self._receiving = self._layout.receiving
+        self._incoming = self._layout.incoming
         self._counters = directory / "counters.json"
         self._changed = threading.Condition()
         self._queue: list[QueuedObject] = []
@@ -121,12 +172,7 @@ class Spool:
         self._quarantined: dict[str, QuarantinedObject] = {}
         self._closed = False
         try:
-            for folder in (
-                self._quarantine,
-                self._receiving,
-                self._incoming,
-                *(self._quarantine / reason.value for reason in Reason),
-            ):
+            for folder in self._layout.directories():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (directory / ".lock").open("a")
         except OSError as error:
@@ -141,7 +187,8 @@ class Spool:
                 f"The spool directory {directory} is in use by another process."
                 " Stop that one first: two gateways cannot share a spool."
             ) from error
-        for leftover in (*self._receiving.iterdir(), *directory.glob("*.tmp")):
+        # Only what this program began to write: CTP's own files may lie beside it.
+        for leftover in (*self._receiving.glob("*.part"), *directory.glob("*.tmp")):
             leftover.unlink()
         self._forwarded, self._deleted, self._last = self._load_counters()
         self._take_up()
@@ -162,8 +209,7 @@ class Spool:
         status = os.statvfs(self.directory)
         if status.f_bavail * status.f_frsize - len(content) < self.min_free_bytes:
             raise DiskFullError("free space below the floor")
-        now = datetime.now(timezone.utc)
-        object_id = f"{now:%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(4)}"
+        object_id = _new_id()
         part = self._receiving / f"{object_id}.part"
         path = self._incoming / f"{object_id}.dcm"
         try:
@@ -215,11 +261,11 @@ class Spool:
 
     def quarantine(self, entry: QueuedObject, reason: Reason) -> None:
         """Move it, as it was sent, to the quarantine of that reason."""
-        target = self._quarantine / reason.value / entry.path.name
+        target = self._layout.quarantined(entry.id, reason)
         with self._changed:
             entry.path.rename(target)
             self._in_hand -= 1
-            self._quarantined[entry.id] = _quarantined(target)
+            self._quarantined[entry.id] = _quarantined(target, entry.id, reason.value)
         # Without this a power failure could only bring it back to incoming/, to be judged again.
         with contextlib.suppress(OSError):
             _sync_directory(target.parent)
@@ -277,6 +323,27 @@ class Spool:
             found.path.unlink(missing_ok=True)
             return found
 
+    def requeue_quarantined(self, object_id: str) -> bool:
+        """Let an object in quarantine be tried again; whether there was one of that id."""
+        with self._changed:
+            found = self._quarantined.pop(object_id, None)
+            if found is None:
+                return False
+            path = self._incoming / f"{object_id}.dcm"
+            try:
+                found.path.rename(path)
+            except FileNotFoundError:
+                return False  # somebody removed the file
+            except OSError:
+                self._quarantined[object_id] = found
+                raise
+            heapq.heappush(self._queue, QueuedObject(time.monotonic(), object_id, path))
+            self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            _sync_directory(self._incoming)
+            _sync_directory(found.path.parent)
+        return True
+
     # Counters ------------------------------------------------------------------------------
 
     def _take_up(self) -> None:
@@ -288,11 +355,21 @@ class Spool:
                 path.unlink()
             else:
                 heapq.heappush(self._queue, QueuedObject(0.0, path.stem, path))
-        for path in self._quarantine.glob("*/*.dcm"):
-            if _ID.match(path.stem) and path.stem != self._last:
-                self._quarantined[path.stem] = _quarantined(path)
-            elif path.stem == self._last:
-                path.unlink()
+        for directory in self._layout.quarantine_directories():
+            for path in directory.glob("*.dcm"):
+                match = _NAME.fullmatch(path.name)
+                if match and match["id"] != self._last:
+                    reason = match["reason"] or directory.name
+                    self._quarantined[match["id"]] = _quarantined(path, match["id"], reason)
+                elif match:
+                    path.unlink()
+        if self._layout.left_over:
+            for path in sorted(self._layout.left_over.iterdir()):
+                if path.is_file():
+                    object_id = _new_id()
+                    target = self._incoming / f"{object_id}.dcm"
+                    path.rename(target)
+                    heapq.heappush(self._queue, QueuedObject(0.0, object_id, target))
 
     def _load_counters(self) -> tuple[int, int, str]:
         try:
@@ -315,14 +392,18 @@ class Spool:
             LOG.warning("The counters could not be written (%s)", type(error).__name__)
 
 
-def _quarantined(path: Path) -> QuarantinedObject:
+def _new_id() -> str:
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(4)}"
+
+
+def _quarantined(path: Path, object_id: str, reason: str) -> QuarantinedObject:
     try:
         # The receiver writes the meta header from the C-STORE request, so this holds the UID that
         # the sender announced even when the data set itself cannot be read.
         uid = str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
     except Exception:
         uid = ""
-    return QuarantinedObject(path.stem, path.parent.name, uid, path)
+    return QuarantinedObject(object_id, reason, uid, path)
 
 
 def write_durably(path: Path, content: bytes) -> None:

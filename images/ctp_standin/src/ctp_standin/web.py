@@ -6,33 +6,50 @@ Request                             Answer
 ``GET /``                           the page
 ``GET /api/status``                 the same as JSON
 ``DELETE /api/quarantine/<id>``     removes one object for good: 200, or 404 when there is none
-``GET /healthz``                    without login: 200 while the worker moves, else 503
+``GET /healthz``                    without login: 200 while the workers move, else 503
+``GET /ping``                       without login: 200, as CTP
+``GET /shutdown``                   from loopback, with a header ``servicemanager``, without login:
+                                    stops as CTP does and answers when nothing is in hand any more
 ==================================  ===========================================================
 
-All but the last ask for the user ``admin`` and the password in ``ctp_admin_pass`` (HTTP Basic).
+In the place of stock CTP also its own addresses of quarantines, for users with the role ``admin``
+or ``qadmin``; ``p`` and ``s`` are the indexes of pipeline and stage:
+
+=================================================  ============================================
+``GET /quarantines/queueAll?p=&s=``                all objects there are tried again
+``GET /quarantines/queueFile?p=&s=&filename=``     this one is
+``GET /quarantines/deleteFile?p=&s=&filename=``    this one is removed for good
+=================================================  ============================================
+
+What asks for a login takes HTTP Basic: the users of the plan (``admin`` with ``ctp_admin_pass``, or
+those of CTP's ``users.xml``).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import html
+import ipaddress
 import json
 import logging
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from . import BANNER, IMPLEMENTATION_VERSION_NAME
-from .spool import Spool
+from .plan import ADMIN, Login, Pipeline
+from .spool import QuarantinedObject, Spool
 from .worker import Worker
 
 LOG = logging.getLogger(__name__)
 
-USER = "admin"
+QUARANTINE_ROLES = frozenset({ADMIN, "qadmin"})
 SILENT_SECONDS = 120.0
 """A worker that has not moved for this time is not healthy: no single step may take as long."""
 
@@ -58,21 +75,37 @@ th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px sol
 <dl>{numbers}</dl>
 <h2>Quarantine</h2>
 {quarantine}
-<p><small>{version}. Lies on disk as it was sent, with the patient's data: /ctp_temp/quarantine.
+<p><small>{version}. Lies on disk as it was sent, with the patient's data: {directories}.
 </small></p></body></html>
 """
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A running pipeline, as the page sees it."""
+
+    pipeline: Pipeline
+    spool: Spool
+    worker: Worker
 
 
 class StatusPage:
     """Serves the page, each request in its own thread."""
 
     def __init__(
-        self, address: tuple[str, int], password: str, spool: Spool, worker: Worker
+        self,
+        address: tuple[str, int],
+        login: Login,
+        pipelines: Sequence[Shown],
+        shut_down: Callable[[], None],
     ) -> None:
-        """Listen on ``address``. Raises ``OSError`` when the port is taken."""
-        self.password = password.encode("utf-8")
-        self.spool = spool
-        self.worker = worker
+        """Listen on ``address``. Raises ``OSError`` when the port is taken.
+
+        ``shut_down`` ends the program and returns when all but this page has ended.
+        """
+        self.login = login
+        self.pipelines = pipelines
+        self.shut_down = shut_down
         self._server = _Server(address, _handler(self))
 
     def start(self) -> None:
@@ -85,23 +118,27 @@ class StatusPage:
         self._server.server_close()
 
     def is_healthy(self) -> bool:
-        """Whether the worker is alive and moving; away neighbours are not its fault."""
-        return self.worker.is_alive() and self.worker.silent_seconds < SILENT_SECONDS
+        """Whether the workers are alive and moving; away neighbours are not their fault."""
+        return all(
+            shown.worker.is_alive() and shown.worker.silent_seconds < SILENT_SECONDS
+            for shown in self.pipelines
+        )
 
     def status(self) -> dict[str, Any]:
         """What the page shows, as data."""
-        counts = self.spool.counts()
+        all_counts = [shown.spool.counts() for shown in self.pipelines]
+        waiting_for = [shown.worker.waiting_for for shown in self.pipelines]
+        quarantined = [found for shown in self.pipelines for found in shown.spool.quarantined()]
         return {
             "standin": True,
             "notice": BANNER,
             "version": IMPLEMENTATION_VERSION_NAME,
             "healthy": self.is_healthy(),
-            "waiting_for": self.worker.waiting_for,
-            "received": counts.received,
-            "forwarded": counts.forwarded,
-            "queued": counts.queued,
-            "quarantined": counts.quarantined,
-            "deleted": counts.deleted,
+            "waiting_for": next(filter(None, waiting_for), ""),
+            **{
+                name: sum(getattr(counts, name) for counts in all_counts)
+                for name in ("received", "forwarded", "queued", "quarantined", "deleted")
+            },
             "quarantine": [
                 {
                     "id": found.id,
@@ -109,9 +146,27 @@ class StatusPage:
                     "reason": found.reason,
                     "received_at": found.received_at,
                 }
-                for found in self.spool.quarantined()
+                for found in sorted(quarantined, key=lambda found: found.id)
             ],
         }
+
+    def delete(self, object_id: str) -> bool:
+        """Remove one object from quarantine for good; whether there was one of that id."""
+        return any(shown.spool.delete_quarantined(object_id) for shown in self.pipelines)
+
+    def stage(self, pipeline: str, stage: str) -> tuple[Shown, Path] | None:
+        """The running pipeline and the quarantine behind two indexes; ``None``: no such stage."""
+        try:
+            p, s = int(pipeline), int(stage)
+        except ValueError:
+            return None
+        if not (0 <= p < len(self.pipelines) and s >= 0):
+            return None
+        shown = self.pipelines[p]
+        for found in shown.pipeline.stages:
+            if found.index == s:
+                return shown, found.quarantine
+        return None
 
     def page(self) -> str:
         """The page as HTML."""
@@ -147,6 +202,16 @@ class StatusPage:
             state=html.escape(state),
             numbers=numbers,
             quarantine=table,
+            directories=html.escape(
+                ", ".join(
+                    str(directory)
+                    for shown in self.pipelines
+                    for directory in (
+                        shown.pipeline.layout.parents
+                        or shown.pipeline.layout.quarantine_directories()
+                    )
+                )
+            ),
             version=IMPLEMENTATION_VERSION_NAME,
         )
 
@@ -156,6 +221,12 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is not worth a traceback in the log."""
+
+
+def _act(command: str, spool: Spool, found: QuarantinedObject) -> bool:
+    if command == "deleteFile":
+        return spool.delete_quarantined(found.id) is not None
+    return spool.requeue_quarantined(found.id)
 
 
 def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
@@ -173,12 +244,19 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
                     "text/plain; charset=utf-8",
                     "ok\n" if healthy else "the worker does not move\n",
                 )
-            elif not self._is_admin():
+            elif path == "/ping":
+                self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", f"{BANNER}\n")
+            elif path == "/shutdown" and self._is_service_manager():
+                site.shut_down()
+                self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", "Goodbye.\n")
+            elif self._roles() is None:
                 self._ask_for_login()
             elif path == "/":
                 self._answer(HTTPStatus.OK, "text/html; charset=utf-8", site.page())
             elif path == "/api/status":
                 self._json(HTTPStatus.OK, site.status())
+            elif path.startswith("/quarantines/"):
+                self._quarantines(path.rpartition("/")[2])
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
 
@@ -187,31 +265,61 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
         def do_DELETE(self) -> None:
             path = urlsplit(self.path).path
             prefix, _, object_id = path.rpartition("/")
-            if not self._is_admin():
+            roles = self._roles()
+            if roles is None:
                 self._ask_for_login()
-            elif prefix == "/api/quarantine" and site.spool.delete_quarantined(object_id):
-                LOG.warning("Object %s was deleted from quarantine by %s", object_id, USER)
+            elif ADMIN not in roles:
+                self._json(HTTPStatus.FORBIDDEN, {"error": f"This needs the role {ADMIN}."})
+            elif prefix == "/api/quarantine" and site.delete(object_id):
+                LOG.warning("Object %s was deleted from quarantine on the page", object_id)
                 self._json(HTTPStatus.OK, {"deleted": object_id})
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": "No such object is in quarantine."})
 
-        def _is_admin(self) -> bool:
+        def _quarantines(self, command: str) -> None:
+            query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+            if not QUARANTINE_ROLES & (self._roles() or frozenset()):
+                self._json(HTTPStatus.FORBIDDEN, {"error": f"This needs the role {ADMIN}."})
+                return
+            stage = site.stage(query.get("p", ""), query.get("s", ""))
+            if stage is None or command not in ("queueAll", "queueFile", "deleteFile"):
+                self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such quarantine."})
+                return
+            shown, directory = stage
+            wanted = query.get("filename", "")
+            done = 0
+            for found in shown.spool.quarantined():
+                if found.path.parent == directory and (
+                    command == "queueAll" or found.path.name == wanted
+                ):
+                    done += _act(command, shown.spool, found)
+            LOG.warning("%s on the page: %d objects", command, done)
+            self._answer(
+                HTTPStatus.OK,
+                "text/html; charset=utf-8",
+                f"<p>{html.escape(BANNER)}</p><p>{command}: {done} objects.</p>\n",
+            )
+
+        def _is_service_manager(self) -> bool:
+            here = ipaddress.ip_address(self.client_address[0]).is_loopback
+            return here and "servicemanager" in self.headers
+
+        def _roles(self) -> frozenset[str] | None:
             scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
             if scheme.lower() != "basic":
-                return False
+                return None
             try:
-                user, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+                pair = base64.b64decode(encoded, validate=True).decode("utf-8")
             except (binascii.Error, ValueError):
-                return False
-            # Both are always compared, each in constant time.
-            right_user = hmac.compare_digest(user, USER.encode())
-            return hmac.compare_digest(password, site.password) and right_user
+                return None
+            user, _, password = pair.partition(":")
+            return site.login(user, password)
 
         def _ask_for_login(self) -> None:
             self._answer(
                 HTTPStatus.UNAUTHORIZED,
                 "application/json",
-                json.dumps({"error": f"Log in as {USER} with the secret ctp_admin_pass."}),
+                json.dumps({"error": f"Log in as {ADMIN} with the secret ctp_admin_pass."}),
                 {"WWW-Authenticate": 'Basic realm="CTP stand-in", charset="UTF-8"'},
             )
 

@@ -35,6 +35,16 @@ _SUSPICIOUS = 5  # so many objects in a row broke off: it is not the objects
 _LONGEST_PSEUDONYM = 64  # LO (PS3.5 6.2)
 
 
+class Checks:
+    """What a plan asks of every object beside the rules of this program: here nothing."""
+
+    def may_start(self) -> None:
+        """Raise ``RefusedError`` when no object may be worked on now."""
+
+    def may_leave(self, dataset: Dataset) -> None:
+        """Raise ``RefusedError`` when this de-identified object may not be exported."""
+
+
 class Worker:
     """One thread, one object in hand. What it cannot finish stays in the spool, for ever."""
 
@@ -45,6 +55,7 @@ class Worker:
         exporter: Exporter,
         mapper: UidMapper,
         retry_seconds: float,
+        checks: Checks | None = None,
     ) -> None:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._spool = spool
@@ -52,6 +63,7 @@ class Worker:
         self._exporter = exporter
         self._mapper = mapper
         self._retry_seconds = retry_seconds
+        self._checks = checks or Checks()
         self._stopping = threading.Event()
         self._pauses = 0
         self._interruptions = 0
@@ -131,6 +143,7 @@ class Worker:
             raise RefusedError(Reason.UNREADABLE) from None
         if not readable:
             raise RefusedError(Reason.UNREADABLE)
+        self._checks.may_start()
         if not patient_id:
             raise RefusedError(Reason.MISSING_PATIENT_ID)
         pseudonym = self._lookup.pseudonym(patient_id, issuer)
@@ -146,6 +159,7 @@ class Worker:
         except Exception as error:
             LOG.warning("Object %s: de-identification failed: %s", entry.id, where(error))
             raise RefusedError(Reason.DEIDENTIFICATION_FAILED) from None
+        self._checks.may_leave(result)
         self._beat = time.monotonic()
         try:
             self._exporter.store(result)
