@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 COLUMNS = ("patient_id", "issuer", "pseudonym")
@@ -57,18 +57,35 @@ def prefix_problem(prefix: str) -> str | None:
     )
 
 
+def foreign_prefix_problem(prefix: str, prefixes: Sequence[str]) -> str | None:
+    """Return why pseudonyms made with `prefix` would not leave CTP, or None.
+
+    Args:
+        prefix: what a pseudonym that is made begins with.
+        prefixes: what CTP lets out begins with one of them; empty: anything.
+    """
+    if not prefixes or prefix.startswith(tuple(prefixes)):
+        return None
+    return (
+        f"keydb_pseudonym_prefix is {prefix!r}. Accepted: what begins with one of "
+        f"{', '.join(prefixes)} (ctp_pseudonym_prefixes), because CTP lets no other pseudonym out. "
+        "Use one of them, or add it to ctp_pseudonym_prefixes and run site.yml first."
+    )
+
+
 def new_pseudonym(prefix: str) -> str:
     """Return `prefix` and 80 random bits in capital letters and digits (at most 48 characters)."""
     random = base64.b32encode(secrets.token_bytes(RANDOM_BITS // 8)).translate(_ALPHABET)
     return prefix + random.decode()
 
 
-def read(text: str) -> tuple[list[Key], list[Problem]]:
+def read(text: str, prefixes: Sequence[str] = ()) -> tuple[list[Key], list[Problem]]:
     """Return the patients of a CSV file, each once, and all that is wrong with the file.
 
     Args:
         text: the file's content. A byte order mark is dropped; bytes that were not UTF-8 are
             expected as lone surrogates (``errors="surrogateescape"``).
+        prefixes: what a pseudonym of the file must begin with, one of them; empty: anything.
 
     The first line names the columns: patient_id, and where wanted issuer and pseudonym, in any
     order and case. Values are separated by commas, or by semicolons where the first line has them.
@@ -94,7 +111,7 @@ def read(text: str) -> tuple[list[Key], list[Problem]]:
             continue
         row = dict(zip(columns, values))
         key = Key(line, row["patient_id"], row.get("issuer", ""), row.get("pseudonym", ""))
-        faults = list(_faults(key))
+        faults = list(_faults(key, prefixes))
         problems += faults
         if not faults:
             problems += _merge(key, keys, owners)
@@ -176,7 +193,7 @@ def _columns(line: int, names: list[str], problems: list[Problem]) -> list[str]:
     return columns
 
 
-def _faults(key: Key) -> Iterator[Problem]:
+def _faults(key: Key, prefixes: Sequence[str]) -> Iterator[Problem]:
     if not key.patient_id:
         yield Problem(key.line, "patient_id", "is empty")
     for column in COLUMNS:
@@ -208,6 +225,13 @@ def _faults(key: Key) -> Iterator[Problem]:
                 f"has more than {LONGEST} characters, the most that DICOM allows "
                 "(value representation LO, PS3.5, 6.2)",
             )
+    if prefixes and key.pseudonym and not key.pseudonym.startswith(tuple(prefixes)):
+        yield Problem(
+            key.line,
+            "pseudonym",
+            f"begins with none of {', '.join(prefixes)} (ctp_pseudonym_prefixes), so CTP would let "
+            "nothing of this patient out. Give it one of them, or leave it empty and one is made",
+        )
 
 
 def _merge(key: Key, keys: dict[tuple[str, str], Key], owners: dict[str, Key]) -> Iterator[Problem]:

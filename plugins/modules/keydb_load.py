@@ -44,6 +44,13 @@ options:
     description: What every pseudonym made here begins with.
     type: str
     default: ANON-
+  prefixes:
+    description:
+      - What a pseudonym must begin with, one of them, for CTP to let it out. A file with any other
+        is refused. An empty list accepts every pseudonym.
+    type: list
+    elements: str
+    default: []
   wait:
     description: How long to wait for the database's answer, in seconds.
     type: int
@@ -93,6 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.key_list import (
     Key,
     Problem,
+    foreign_prefix_problem,
     new_pseudonym,
     prefix_problem,
     read,
@@ -237,15 +245,21 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
             "prefix": {"type": "str", "default": "ANON-"},
+            "prefixes": {"type": "list", "elements": "str", "default": []},
             "table": {"type": "str", "default": "patient"},
             "wait": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
     )
-    wrong = prefix_problem(module.params["prefix"]) or table_problem(module.params["table"])
+    prefix, prefixes = module.params["prefix"], module.params["prefixes"]
+    wrong = (
+        prefix_problem(prefix)
+        or foreign_prefix_problem(prefix, prefixes)
+        or table_problem(module.params["table"])
+    )
     if wrong:
         module.fail_json(msg=f"{wrong} Nothing was loaded.")
-    keys, problems = read(module.params["content"])
+    keys, problems = read(module.params["content"], prefixes)
     if problems and not keys:
         module.fail_json(**refusal(problems))
 
@@ -261,7 +275,7 @@ def main() -> None:
         result = database.query(
             statements(
                 keys,
-                module.params["prefix"],
+                prefix,
                 check_only=module.check_mode or bool(problems),
                 table=module.params["table"],
             ),

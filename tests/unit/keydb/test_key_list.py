@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.key_list import (
     Key,
     Problem,
+    foreign_prefix_problem,
     new_pseudonym,
     prefix_problem,
     read,
@@ -169,3 +170,33 @@ def test_prefix_refused(prefix: str) -> None:
     problem = prefix_problem(prefix)
     assert problem is not None
     assert problem.startswith(f"keydb_pseudonym_prefix is {prefix!r}. Accepted: ")
+
+
+def test_own_pseudonyms_under_another_prefix_are_refused() -> None:
+    text = HEADER + "1,,ANON-1\n2,,TRIAL-2\n3,,OTHER-3\n4,,\n3,,anon-3\n"
+    keys, problems = read(text, ["ANON-", "TRIAL-"])
+    assert [key.patient_id for key in keys] == ["1", "2", "4"]
+    assert report(problems) == [
+        "line 4, 6: pseudonym begins with none of ANON-, TRIAL- (ctp_pseudonym_prefixes), so CTP "
+        "would let nothing of this patient out. Give it one of them, or leave it empty and one is "
+        "made"
+    ]
+    assert read(text)[0][2].pseudonym == "OTHER-3"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "prefixes", "accepted"),
+    [
+        ("ANON-", [], True),
+        ("ANON-", ["TRIAL-", "ANON-"], True),
+        ("ANON-7-", ["ANON-"], True),
+        ("ANON", ["ANON-"], False),
+        ("TRIAL-", ["ANON-"], False),
+    ],
+)
+def test_prefixes_that_ctp_lets_out(prefix: str, prefixes: list[str], accepted: bool) -> None:
+    problem = foreign_prefix_problem(prefix, prefixes)
+    assert (problem is None) is accepted
+    if problem:
+        assert f"keydb_pseudonym_prefix is {prefix!r}" in problem
+        assert "ctp_pseudonym_prefixes" in problem
