@@ -109,7 +109,11 @@ class Process:
     def launch(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=log
+                self.command,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def start(self) -> Process:
