@@ -36,7 +36,8 @@ try:
 except ImportError as error:
     PYDICOM_ERROR = str(error)
 
-# Patient identifiers and pseudonyms of proofs start with these; whatever starts so may be deleted.
+# What patient identifiers and pseudonyms of proofs begin with; before a pseudonym stands what CTP
+# asks of every pseudonym, if anything.
 PATIENT_PREFIX = "PROOF-"
 PSEUDONYM_PREFIX = "PROOF-ANON-"
 
@@ -52,6 +53,9 @@ SOP_CLASS_NAMES = {CT: "CT", RTSTRUCT: "RTSTRUCT", RTPLAN: "RTPLAN", RTDOSE: "RT
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
 _TOKEN = re.compile(r"1[0-9]{9}")
+_SITE_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,32}")
+_PATIENT = re.compile(rf"{PATIENT_PREFIX}{_TOKEN.pattern}-(?:UN)?KNOWN")
+_PSEUDONYM = re.compile(rf"{_SITE_PREFIX.pattern}{PSEUDONYM_PREFIX}[0-9A-F]{{12}}")
 
 ROWS = COLUMNS = 64
 PIXEL_SPACING_MM = 4.0
@@ -203,8 +207,8 @@ class Study:
     Attributes:
         token: ten digits, the first one 1.
         patient_id: (0010,0020) as sent; begins with `PATIENT_PREFIX`.
-        pseudonym: what the known patient is called behind CTP; begins with `PSEUDONYM_PREFIX` and
-            tells nothing of the token.
+        pseudonym: what the known patient is called behind CTP; `is_proof_pseudonym` knows it, and
+            it tells nothing of the token.
         datasets: CT slices from feet to head, then RTSTRUCT, RTPLAN and RTDOSE, each with file
             meta information.
         texts: place of each numbered text mark.
@@ -285,9 +289,35 @@ def patient_identifier(token: str, known: bool) -> str:
     return f"{PATIENT_PREFIX}{check_token(token)}-{'KNOWN' if known else 'UNKNOWN'}"
 
 
-def pseudonym_of(token: str) -> str:
-    """Return the known patient's pseudonym, from which the token cannot be read."""
-    return PSEUDONYM_PREFIX + hashlib.sha256(check_token(token).encode()).hexdigest()[:12].upper()
+def pseudonym_of(token: str, prefix: str = "") -> str:
+    """Return the known patient's pseudonym, from which the token cannot be read.
+
+    Args:
+        token: as for `make_study`.
+        prefix: what a pseudonym must begin with for CTP to let it out, up to 32 characters.
+
+    Raises:
+        ValueError: the token or the prefix is out of range.
+    """
+    if not _SITE_PREFIX.fullmatch(prefix):
+        raise ValueError(
+            f"pseudonym_prefix is {prefix!r}; it may be up to 32 letters, digits, '.', '_' and '-'."
+        )
+    digest = hashlib.sha256(check_token(token).encode()).hexdigest()
+    return f"{prefix}{PSEUDONYM_PREFIX}{digest[:12].upper()}"
+
+
+def is_proof_patient(patient_id: str) -> bool:
+    """Say whether this is what `patient_identifier` returns for a token."""
+    return _PATIENT.fullmatch(patient_id) is not None
+
+
+def is_proof_pseudonym(pseudonym: str) -> bool:
+    """Say whether this is what `pseudonym_of` returns for a token and a prefix.
+
+    No pseudonym that KeyDB makes is one, whatever its prefix: it ends with 16 characters.
+    """
+    return _PSEUDONYM.fullmatch(pseudonym) is not None
 
 
 def _moment_of(token: str) -> _Moment:
@@ -747,16 +777,17 @@ class _Builder:
         return self.finish(dataset, ImplicitVRLittleEndian)
 
 
-def make_study(token: str, known: bool, ct_instances: int = 5) -> Study:
+def make_study(token: str, known: bool, ct_instances: int = 5, pseudonym_prefix: str = "") -> Study:
     """Build the synthetic study of a proof.
 
     Args:
         token: ten digits, the first one 1; equal tokens give equal studies.
         known: whether it is for the patient whom KeyDB knows, or for the one whom it does not.
         ct_instances: number of CT slices, `MIN_CT_INSTANCES` to `MAX_CT_INSTANCES`.
+        pseudonym_prefix: what the pseudonym begins with, as for `pseudonym_of`.
 
     Raises:
-        ValueError: the token or the number of slices is out of range.
+        ValueError: the token, the number of slices or the prefix is out of range.
         RuntimeError: pydicom is missing on this host.
     """
     check_token(token)
@@ -775,7 +806,7 @@ def make_study(token: str, known: bool, ct_instances: int = 5) -> Study:
     return Study(
         token=token,
         patient_id=builder.patient_id,
-        pseudonym=pseudonym_of(token),
+        pseudonym=pseudonym_of(token, pseudonym_prefix),
         datasets=datasets,
         texts=builder.marker.texts,
         uids=builder.marker.uids,

@@ -95,10 +95,12 @@ class Report:
             remedy = getattr(error, "remedy", "") or remedy
         return self.add(check, problems, seen, remedy)
 
-    def build(self, token: str, ct_instances: int) -> list[Study]:
+    def build(self, token: str, ct_instances: int, pseudonym_prefix: str) -> list[Study]:
         """Return the known and the unknown patient's study; a row says so where that fails."""
         try:
-            return [make_study(token, known, ct_instances) for known in (True, False)]
+            return [
+                make_study(token, known, ct_instances, pseudonym_prefix) for known in (True, False)
+            ]
         except (RuntimeError, ValueError) as error:
             self.add(
                 "The proof can build its study",

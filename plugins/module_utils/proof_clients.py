@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import math
 import re
 import secrets
 import shutil
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     PATIENT_PREFIX,
     PSEUDONYM_PREFIX,
     UID_ROOT,
+    is_proof_patient,
+    is_proof_pseudonym,
 )
 
 REQUEST_SECONDS = 20
@@ -269,7 +272,10 @@ class Quarantined:
 
 
 class Ctp(Protocol):
-    """What the proof asks of CTP's page; one class a flavour."""
+    """What the proof asks of a page that shows CTP's quarantine."""
+
+    def table_age(self) -> float | None:
+        """Return how many seconds ago CTP read KeyDB; None where it asks for each object."""
 
     def login_problems(self) -> list[str]:
         """Return what the page answers without the right password, though it should not."""
@@ -284,8 +290,8 @@ class Ctp(Protocol):
         """Remove an object of a proof from the quarantine."""
 
 
-class StandinCtp:
-    """The page of the stand-in: JSON at ``/api/status``."""
+class StatusPageCtp:
+    """A page with JSON at ``/api/status``: of the stand-in, and of what stands before stock CTP."""
 
     STATUS = "/api/status"
 
@@ -294,12 +300,20 @@ class StandinCtp:
 
     def _status(self) -> dict[str, Any]:
         status = self._http.get_json(self.STATUS)
-        if not isinstance(status, dict) or not status.get("standin"):
+        if not isinstance(status, dict) or not isinstance(status.get("quarantine"), list):
             raise ClientError(
-                f"{self._http.url}{self.STATUS} is not the page of the stand-in; see the variable"
-                " verify_ctp_flavour"
+                f"{self._http.url}{self.STATUS} is not the page of this flavour of CTP; see the"
+                " variables ctp_flavour and verify_ctp_url"
             )
         return status
+
+    def table_age(self) -> float | None:
+        """See `Ctp`."""
+        keydb = self._status().get("keydb") or {}
+        age = keydb.get("age_seconds")
+        if keydb and age is None:
+            return math.inf
+        return None if age is None else float(age)
 
     def login_problems(self) -> list[str]:
         """See `Ctp`."""
@@ -338,10 +352,34 @@ class StandinCtp:
             raise ClientError(f"removing from CTP's quarantine answered with status {status}")
 
 
-CTP_FLAVOURS = {"standin": StandinCtp}
+class AuscatCtp:
+    """The page of the image auscat/customized_ctp, whose inside is not ours.
+
+    From outside nobody can see what lies in its quarantine, nor remove anything from it.
+    """
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def answer(self) -> tuple[list[str], str]:
+        """Ask for its page; return problems and what was seen.
+
+        Raises:
+            ClientError: no answer.
+        """
+        status, _ = self._http.send("GET", "/")
+        seen = f"{self._http.url} answers with status {status}"
+        return ([seen] if status >= 500 else []), seen
 
 
-def open_ctp(flavour: str, http: Http) -> Ctp:
+CTP_FLAVOURS: dict[str, Callable[[Http], Ctp | AuscatCtp]] = {
+    "auscat": AuscatCtp,
+    "rsna": StatusPageCtp,
+    "standin": StatusPageCtp,
+}
+
+
+def open_ctp(flavour: str, http: Http) -> Ctp | AuscatCtp:
     """Return the client for a flavour of CTP (a key of `CTP_FLAVOURS`)."""
     return CTP_FLAVOURS[flavour](http)
 
@@ -363,6 +401,19 @@ def container_of(service: str) -> dict[str, Any]:
             f"See docker service ps {service} and docker service logs {service}.",
         )
     return running[0]
+
+
+# A pair of a proof is told by both its sides: the pseudonym ends with the hash of the very token
+# that stands in the identifier (`phantom.pseudonym_of`), whatever prefix it was given.
+_HASH_OF_TOKEN = (
+    f"encode(sha256(convert_to(substr(patient_id, {len(PATIENT_PREFIX) + 1}, 10), 'UTF8')), 'hex')"
+)
+REMOVE_PROOFS = (
+    "DELETE FROM {table}"
+    f" WHERE patient_id ~ '^{PATIENT_PREFIX}1[0-9]{{{{9}}}}-KNOWN$'"
+    f" AND right(pseudonym, {len(PSEUDONYM_PREFIX) + 12})"
+    f" = '{PSEUDONYM_PREFIX}' || upper(left({_HASH_OF_TOKEN}, 12)) RETURNING pseudonym;"
+)
 
 
 class KeyDb:
@@ -392,8 +443,8 @@ class KeyDb:
         Raises:
             ClientError: KeyDB refused.
         """
-        for value, prefix in ((patient_id, PATIENT_PREFIX), (pseudonym, PSEUDONYM_PREFIX)):
-            if not re.fullmatch(re.escape(prefix) + "[A-Z0-9-]+", value):
+        for value, is_proofs in ((patient_id, is_proof_patient), (pseudonym, is_proof_pseudonym)):
+            if not is_proofs(value):
                 raise ClientError(f"{value!r} is no identifier of a proof")
         self._run(
             f"INSERT INTO {self._table} (patient_id, pseudonym)"
@@ -406,10 +457,7 @@ class KeyDb:
         Raises:
             ClientError: KeyDB refused.
         """
-        return self._run(
-            f"DELETE FROM {self._table} WHERE starts_with(patient_id, '{PATIENT_PREFIX}')"
-            f" AND starts_with(pseudonym, '{PSEUDONYM_PREFIX}') RETURNING pseudonym;"
-        )
+        return self._run(REMOVE_PROOFS.format(table=self._table))
 
 
 def tool(name: str) -> str:
@@ -488,11 +536,17 @@ def resolve_within(container: dict[str, Any], name: str) -> str:
     return found[0]
 
 
-def echo_from(container: dict[str, Any], calling: str, called: str) -> str:
+def echo_from(
+    container: dict[str, Any], calling: str, called: str, name: str = "", port: int = 0
+) -> str:
     """Send a C-ECHO (PS3.7 9.1.5) to Orthanc from the network of CTP's container.
 
-    The destination is the one that CTP itself has: its environment variables ORTHANC_HOSTNAME and
-    ORTHANC_PORT.
+    Args:
+        container: what the engine tells of CTP's container.
+        calling: AE title of CTP.
+        called: AE title of Orthanc.
+        name: of Orthanc; empty: the one that CTP has in its environment (ORTHANC_HOSTNAME).
+        port: of Orthanc; 0: the one that CTP has in its environment (ORTHANC_PORT).
 
     Returns:
         Where Orthanc answered.
@@ -501,16 +555,16 @@ def echo_from(container: dict[str, Any], calling: str, called: str) -> str:
         ClientError: the name has no address, or Orthanc does not answer or refuses.
     """
     environment = dict(entry.partition("=")[::2] for entry in container["Config"].get("Env") or [])
-    name = environment.get("ORTHANC_HOSTNAME") or "orthanc"
-    port = environment.get("ORTHANC_PORT") or "4242"
+    name = name or environment.get("ORTHANC_HOSTNAME") or "orthanc"
+    at = str(port or environment.get("ORTHANC_PORT") or 4242)
     address = resolve_within(container, name)
     enter = [tool("nsenter"), "--target", str(container["State"]["Pid"]), "--net"]
     echo = [tool("echoscu"), "-to", "10", "-ta", "20", "-td", "20", "-aet", calling, "-aec", called]
     try:
-        run([*enter, *echo, address, port], timeout=60)
+        run([*enter, *echo, address, at], timeout=60)
     except CommandError as error:
-        raise ClientError(f"{name}:{port} ({address}): {_last_words(str(error))}") from error
-    return f"{name}:{port} ({address})"
+        raise ClientError(f"{name}:{at} ({address}): {_last_words(str(error))}") from error
+    return f"{name}:{at} ({address})"
 
 
 def summarize_reasons(entries: Sequence[Quarantined]) -> str:

@@ -22,6 +22,10 @@ options:
     description: Number of CT slices in the study, 4 to 200.
     type: int
     default: 5
+  pseudonym_prefix:
+    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
+    type: str
+    default: ""
   url:
     description: Orthanc's REST API.
     type: str
@@ -87,7 +91,10 @@ import json
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     PATIENT_PREFIX,
+    PSEUDONYM_PREFIX,
     Study,
+    is_proof_patient,
+    is_proof_pseudonym,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     Arrived,
@@ -277,11 +284,12 @@ def look_after(
 def clean(orthanc: Orthanc, studies: list[Study], since: int) -> tuple[list[str], str]:
     """Delete the studies of all proofs."""
     patients = 0
-    for identifier in orthanc.find("Patient", {"PatientID": f"{PATIENT_PREFIX}*"}):
+    # Under what was sent, or under a pseudonym, whatever prefix it had in this or an earlier proof.
+    for identifier in orthanc.find("Patient", {"PatientID": f"*{PATIENT_PREFIX}*"}):
         resource = orthanc.resource("patients", identifier) or {}
         patient_id = str(resource.get("MainDicomTags", {}).get("PatientID", ""))
         # What a server calls a match is not what may be deleted.
-        if patient_id.startswith(PATIENT_PREFIX):
+        if is_proof_patient(patient_id) or is_proof_pseudonym(patient_id):
             orthanc.delete("Patient", identifier)
             patients += 1
     if not studies:  # they could not be built, so they were not sent either
@@ -309,6 +317,7 @@ def main() -> None:
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
+            "pseudonym_prefix": {"type": "str", "default": ""},
             "url": {"type": "str", "default": "http://127.0.0.1:8042"},
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
@@ -335,11 +344,14 @@ def main() -> None:
     absent = parameters["state"] == "absent"
     # Whatever keeps the study from being built was said when it was to be sent.
     builder = Report("") if absent else report
-    studies = builder.build(parameters["token"], parameters["ct_instances"])
+    studies = builder.build(
+        parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
+    )
     if absent:
         report.attempt(
             "Nothing of the proof is left in Orthanc",
-            f"Delete in Orthanc every patient whose PatientID begins with {PATIENT_PREFIX}.",
+            f"Delete in Orthanc the patients whose PatientID is {PATIENT_PREFIX}<ten digits>-KNOWN"
+            f" or -UNKNOWN, or ends with {PSEUDONYM_PREFIX}<twelve hexadecimal digits>.",
             lambda: clean(orthanc, studies, since),
         )
     elif studies:

@@ -9,7 +9,7 @@ short_description: Enter the proof's patient in KeyDB, or remove those of all pr
 version_added: 0.1.0
 description:
   - Works through the KeyDB container on this host, as the superuser whose name its secrets hold.
-  - Never touches a patient whose identifier or pseudonym lacks the prefix of proofs.
+  - Never touches a patient whose identifier and pseudonym are not those of one and the same proof.
   - Does not report a change, because a proof leaves nothing behind.
 options:
   token:
@@ -24,6 +24,10 @@ options:
     description: Table or updatable view with the columns C(patient_id) and C(pseudonym).
     type: str
     default: patient
+  pseudonym_prefix:
+    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
+    type: str
+    default: ""
   state:
     description: V(present) enters this proof's patient, V(absent) removes those of all proofs.
     type: str
@@ -74,6 +78,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "service": {"type": "str", "default": "auscat_keydb"},
             "table": {"type": "str", "default": "patient"},
+            "pseudonym_prefix": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "where": {"type": "str", "required": True},
         },
@@ -83,7 +88,7 @@ def main() -> None:
     report = Report(module.params["where"])
 
     def enter() -> tuple[list[str], str]:
-        pseudonym = pseudonym_of(token)
+        pseudonym = pseudonym_of(token, module.params["pseudonym_prefix"])
         KeyDb(service, table).add(patient_identifier(token, known=True), pseudonym)
         return [], f"entered with the pseudonym {pseudonym}"
 

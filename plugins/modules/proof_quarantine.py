@@ -21,6 +21,10 @@ options:
     description: Number of CT slices in the study, 4 to 200.
     type: int
     default: 5
+  pseudonym_prefix:
+    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
+    type: str
+    default: ""
   url:
     description: CTP's page.
     type: str
@@ -34,18 +38,20 @@ options:
     type: str
     required: true
   flavour:
-    description: Which CTP it is.
+    description: Which CTP it is. The quarantine of V(auscat) cannot be looked into from outside.
     type: str
-    choices: [standin]
+    choices: [auscat, rsna, standin]
     default: standin
   timeout:
     description: Seconds to wait for the objects.
     type: int
     default: 120
   state:
-    description: V(present) checks, V(absent) cleans up.
+    description: >-
+      V(before) waits until CTP has read KeyDB again, where it does not ask for each object;
+      V(present) checks; V(absent) cleans up.
     type: str
-    choices: [present, absent]
+    choices: [before, present, absent]
     default: present
   where:
     description: Name of this host in the report.
@@ -73,9 +79,12 @@ checks:
   returned: success
 """
 
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     UID_ROOT,
+    Study,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     Report,
@@ -83,6 +92,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     CTP_FLAVOURS,
+    AuscatCtp,
+    ClientError,
     Ctp,
     Http,
     open_ctp,
@@ -90,11 +101,50 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
 )
 
 
-def check(ctp: Ctp, report: Report, token: str, ct_instances: int, timeout: int) -> None:
+def wait_for_table(ctp: Ctp, report: Report, timeout: int) -> None:
+    """Add a row when CTP looks patients up in a table that follows KeyDB, and wait for that table.
+
+    The proof's patient is in KeyDB already, so a table that is read from now on holds it.
+    """
+    begin = time.monotonic()
+
+    def is_new() -> bool:
+        age = ctp.table_age()
+        return age is None or age < time.monotonic() - begin
+
+    def follows() -> tuple[list[str], str]:
+        in_time = wait_for(is_new, timeout)
+        seen = f"KeyDB was read again within {time.monotonic() - begin:.0f} s"
+        return ([] if in_time else [f"KeyDB was not read again within {timeout} s"]), seen
+
+    try:
+        if ctp.table_age() is None:
+            return
+    except ClientError:
+        return  # the rows of the state present say what is wrong with the page
+    report.attempt(
+        "CTP's lookup table follows KeyDB",
+        "Look at CTP's log and at keydb on its page: CTP must reach KeyDB with its secrets"
+        " keydb_user and keydb_pass.",
+        follows,
+    )
+
+
+def check_from_outside(ctp: AuscatCtp, report: Report) -> None:
+    """Add the only row that can be true of a CTP whose quarantine nobody can look into."""
+
+    def answers() -> tuple[list[str], str]:
+        problems, seen = ctp.answer()
+        return problems, (
+            f"{seen}; its quarantine cannot be looked into from outside, so that it holds the"
+            " unknown patient back is judged in Orthanc alone, and what it holds of the proof stays"
+        )
+
+    report.attempt("CTP's page answers", "Look at the log of CTP and run site.yml.", answers)
+
+
+def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
     """Add the rows about CTP's page and quarantine."""
-    studies = report.build(token, ct_instances)
-    if not studies:
-        return
     known, unknown = (study.sop_instance_uids for study in studies)
 
     def login() -> tuple[list[str], str]:
@@ -151,12 +201,17 @@ def main() -> None:
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
+            "pseudonym_prefix": {"type": "str", "default": ""},
             "url": {"type": "str", "default": "http://127.0.0.1:9090"},
             "user": {"type": "str", "default": "admin"},
             "password": {"type": "str", "required": True, "no_log": True},
             "flavour": {"type": "str", "choices": sorted(CTP_FLAVOURS), "default": "standin"},
             "timeout": {"type": "int", "default": 120},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {
+                "type": "str",
+                "choices": ["before", "present", "absent"],
+                "default": "present",
+            },
             "where": {"type": "str", "required": True},
         },
         supports_check_mode=True,
@@ -167,14 +222,24 @@ def main() -> None:
         module.exit_json(changed=False, checks=[])
     http = Http(parameters["url"], parameters["user"], parameters["password"])
     ctp = open_ctp(parameters["flavour"], http)
-    if parameters["state"] == "absent":
+    state, timeout = parameters["state"], parameters["timeout"]
+    if isinstance(ctp, AuscatCtp):
+        if state == "present":
+            check_from_outside(ctp, report)
+    elif state == "before":
+        wait_for_table(ctp, report, timeout)
+    elif state == "absent":
         report.attempt(
             "Nothing of the proof is left in CTP's quarantine",
             "Remove the objects on CTP's page; their UIDs begin with " + UID_ROOT + ".",
             lambda: clean(ctp),
         )
     else:
-        check(ctp, report, parameters["token"], parameters["ct_instances"], parameters["timeout"])
+        studies = report.build(
+            parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
+        )
+        if studies:
+            check(ctp, report, studies, timeout)
     module.exit_json(changed=False, checks=report.rows())
 
 

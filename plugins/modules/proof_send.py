@@ -21,6 +21,10 @@ options:
     description: Number of CT slices in the study, 4 to 200.
     type: int
     default: 5
+  pseudonym_prefix:
+    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
+    type: str
+    default: ""
   address:
     description: Address of CTP's DICOM port; empty means this host's address on its default route.
     type: str
@@ -41,6 +45,16 @@ options:
     description: Full name of CTP's Swarm service.
     type: str
     default: auscat_ctp
+  orthanc_hostname:
+    description: >-
+      Name or address of Orthanc, as CTP reaches it; empty means ORTHANC_HOSTNAME in CTP's
+      container.
+    type: str
+    default: ""
+  orthanc_port:
+    description: Orthanc's DICOM port; 0 means ORTHANC_PORT in CTP's container.
+    type: int
+    default: 0
   orthanc_ae_title:
     description: AE title of Orthanc, called by CTP.
     type: str
@@ -97,11 +111,14 @@ def main() -> None:
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
+            "pseudonym_prefix": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 8104},
             "calling_ae_title": {"type": "str", "default": ""},
             "called_ae_title": {"type": "str", "default": "CTP"},
             "service": {"type": "str", "default": "auscat_ctp"},
+            "orthanc_hostname": {"type": "str", "default": ""},
+            "orthanc_port": {"type": "int", "default": 0},
             "orthanc_ae_title": {"type": "str", "default": "ORTHANC"},
             "ctp_ae_title": {"type": "str", "default": "CTP"},
             "where": {"type": "str", "required": True},
@@ -114,11 +131,17 @@ def main() -> None:
     def echo() -> tuple[list[str], str]:
         container = container_of(parameters["service"])
         return [], "answered by " + echo_from(
-            container, parameters["ctp_ae_title"], parameters["orthanc_ae_title"]
+            container,
+            parameters["ctp_ae_title"],
+            parameters["orthanc_ae_title"],
+            parameters["orthanc_hostname"],
+            parameters["orthanc_port"],
         )
 
     def send(known: bool) -> tuple[list[str], str]:
-        study = make_study(parameters["token"], known, parameters["ct_instances"])
+        study = make_study(
+            parameters["token"], known, parameters["ct_instances"], parameters["pseudonym_prefix"]
+        )
         address = parameters["address"] or own_address()
         calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"
         with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
@@ -143,7 +166,9 @@ def main() -> None:
             " DicomModalities and DicomCheckCalledAet in orthanc.json.",
             echo,
         )
-        for known in (True, False):
+        # CTP takes them in this order: when the known patient's study has arrived, nothing of the
+        # unknown one's is still under way in the same queue.
+        for known in (False, True):
             report.attempt(
                 f"CTP takes the {'known' if known else 'unknown'} patient's study",
                 "Look at CTP's log, at the firewall's sources of its DICOM port, and at free disk"

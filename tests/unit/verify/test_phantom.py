@@ -7,6 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.key_list import new_pseudonym
 
 TOKEN = "1234567890"
 
@@ -44,6 +45,28 @@ def test_the_study_has_the_objects_of_radiotherapy(known: phantom.Study) -> None
 def test_the_pseudonym_tells_nothing_of_the_token(known: phantom.Study) -> None:
     assert known.pseudonym.startswith("PROOF-ANON-")
     assert phantom.find_marks(known.pseudonym.encode(), known) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "ANON-", "Site.7_", "A" * 32])
+def test_a_pseudonym_under_the_prefix_of_a_site(known: phantom.Study, prefix: str) -> None:
+    study = phantom.make_study(TOKEN, known=True, ct_instances=4, pseudonym_prefix=prefix)
+    assert study.pseudonym == prefix + known.pseudonym
+    assert len(study.pseudonym) <= 64
+    assert phantom.is_proof_pseudonym(study.pseudonym)
+    # Nothing that is sent depends on it.
+    assert study.sop_instance_uids[:4] == known.sop_instance_uids[:4]
+    assert study.patient_id == known.patient_id
+
+
+@pytest.mark.parametrize("prefix", ["A" * 33, "a b", "AN\\ON", "\u00e4", "ANON-\n"])
+def test_a_prefix_that_no_pseudonym_can_have(prefix: str) -> None:
+    with pytest.raises(ValueError, match="pseudonym_prefix is"):
+        phantom.make_study(TOKEN, known=True, pseudonym_prefix=prefix)
+
+
+def test_pseudonyms_that_are_made_are_none_of_a_proof() -> None:
+    for prefix in ("PROOF-ANON-", "PROOF-", "ANON-"):
+        assert not any(phantom.is_proof_pseudonym(new_pseudonym(prefix)) for _ in range(200))
 
 
 @pytest.mark.parametrize("index", range(8))

@@ -16,15 +16,21 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_clients
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+    REMOVE_PROOFS,
+    AuscatCtp,
     ClientError,
     Http,
     KeyDb,
     Orthanc,
     Quarantined,
-    StandinCtp,
+    StatusPageCtp,
+    open_ctp,
 )
 from ansible_collections.auscat.imaging.plugins.modules import proof_arrival, proof_quarantine
+
+TOKEN = "1234567890"
 
 PAGES = {
     "/system": {"Version": "1.12.7"},
@@ -127,7 +133,7 @@ def test_an_environment_with_a_proxy(orthanc: Orthanc, monkeypatch: pytest.Monke
 
 
 def test_only_objects_of_proofs_leave_the_quarantine(server: Server, orthanc: Orthanc) -> None:
-    ctp = StandinCtp(orthanc)
+    ctp = StatusPageCtp(orthanc)
     problems, seen = proof_quarantine.clean(ctp)
     assert problems == []
     assert seen.startswith("objects of proofs removed: 1;")
@@ -145,25 +151,98 @@ def test_what_may_not_be_removed(
     server: Server, orthanc: Orthanc, entry: Quarantined, words: str
 ) -> None:
     with pytest.raises(ClientError, match=words):
-        StandinCtp(orthanc).remove(entry)
+        StatusPageCtp(orthanc).remove(entry)
     assert server.deleted == []
 
 
-def test_a_page_that_is_not_the_standin(orthanc: Orthanc) -> None:
-    page = StandinCtp(orthanc)
+def test_a_page_of_something_else(orthanc: Orthanc) -> None:
+    page = StatusPageCtp(orthanc)
     page.STATUS = "/system"
-    with pytest.raises(ClientError, match="is not the page of the stand-in"):
+    with pytest.raises(ClientError, match="is not the page of this flavour of CTP"):
         page.quarantine()
+
+
+@pytest.mark.parametrize("flavour", ["standin", "rsna"])
+def test_flavours_with_a_status_page(orthanc: Orthanc, flavour: str) -> None:
+    assert isinstance(open_ctp(flavour, orthanc), StatusPageCtp)
+
+
+class Table(StatusPageCtp):
+    """A page of a CTP that reads KeyDB whenever it is looked at for the n-th time."""
+
+    def __init__(self, answers: list[dict[str, Any] | None]) -> None:
+        self.answers = answers
+
+    def _status(self) -> dict[str, Any]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return {"quarantine": []} if answer is None else {"quarantine": [], "keydb": answer}
+
+
+AGE = "age_seconds"
+
+
+@pytest.mark.parametrize(
+    ("answers", "passed"),
+    [
+        ([None], []),  # it asks KeyDB for each object: nothing to wait for, no row
+        ([{AGE: 4.0}, {AGE: 5.0}, {AGE: 0.0}], [True]),
+        ([{AGE: None}, {AGE: None}, {AGE: 0.0}], [True]),
+        # What was read before the patient was entered does not hold the patient.
+        ([{AGE: 9.0}], [False]),
+        ([{AGE: None}], [False]),
+    ],
+)
+def test_the_study_is_sent_when_ctp_can_know_the_patient(
+    answers: list[dict[str, Any] | None], passed: list[bool]
+) -> None:
+    report = Report("cat01")
+    proof_quarantine.wait_for_table(Table(answers), report, timeout=1)
+    assert [check.passed for check in report.checks] == passed
+
+
+def test_a_quarantine_that_nobody_can_look_into(server: Server, orthanc: Orthanc) -> None:
+    ctp = open_ctp("auscat", orthanc)
+    assert isinstance(ctp, AuscatCtp)
+    report = Report("cat01")
+    proof_quarantine.check_from_outside(ctp, report)
+    (row,) = report.checks
+    assert (row.check, row.passed) == ("CTP's page answers", True)
+    assert "status 404; its quarantine cannot be looked into from outside" in row.detail
+    assert server.deleted == []
+
+
+def test_no_answer_of_a_page_that_nobody_can_look_into() -> None:
+    report = Report("cat01")
+    gone = AuscatCtp(Http("http://127.0.0.1:1", "admin", "x"))
+    proof_quarantine.check_from_outside(gone, report)
+    assert [row.passed for row in report.checks] == [False]
 
 
 @pytest.mark.parametrize(
     ("patient_id", "pseudonym"),
-    [("12345", "PROOF-ANON-1"), ("PROOF-1", "ANON-1"), ("PROOF-1'; --", "PROOF-ANON-1")],
+    [
+        ("12345", "PROOF-ANON-0123456789AB"),
+        ("PROOF-1234567890-KNOWN", "ANON-1"),
+        ("PROOF-1234567890-KNOWN", "ANON-'; --PROOF-ANON-0123456789AB"),
+        ("PROOF-1234567890-KNOWN'; --", "PROOF-ANON-0123456789AB"),
+    ],
 )
 def test_keydb_takes_no_other_patient(patient_id: str, pseudonym: str) -> None:
     keydb = object.__new__(KeyDb)  # no container is needed for a refusal
     with pytest.raises(ClientError, match="is no identifier of a proof"):
         keydb.add(patient_id, pseudonym)
+
+
+def test_keydb_takes_the_patient_of_a_proof_under_any_prefix() -> None:
+    said: list[str] = []
+    keydb = object.__new__(KeyDb)
+    keydb._table = '"patient"'
+    keydb._run = lambda sql: said.append(sql) or []  # type: ignore[func-returns-value]
+    for prefix in ("", "ANON-"):
+        keydb.add(phantom.patient_identifier(TOKEN, True), phantom.pseudonym_of(TOKEN, prefix))
+    keydb.remove_all()
+    assert [sql.split()[0] for sql in said] == ["INSERT", "INSERT", "DELETE"]
+    assert said[2] == REMOVE_PROOFS.format(table='"patient"')
 
 
 class Archive(Orthanc):
@@ -225,9 +304,19 @@ def test_strays_are_deleted_and_nothing_else(
 
 
 def test_only_patients_of_proofs_are_deleted(known: phantom.Study, unknown: phantom.Study) -> None:
-    archive = Archive({}, patients={"p1": "PROOF-ANON-1", "p2": "ANON-PROOF-1", "p3": ""})
+    patients = {
+        "p1": "PROOF-1234567890-UNKNOWN",  # a gateway that lets everything through
+        "p2": known.pseudonym,
+        "p3": phantom.pseudonym_of("1987654321", "TRIAL-7."),  # of an earlier proof
+        "q1": "ANON-PROOF-1",
+        "q2": "",
+        # Made by KeyDB where the prefix is an odd one.
+        "q3": "PROOF-9Z3M4N5P6Q7R8S2T",
+        "q4": "PROOF-ANON-9Z3M4N5P6Q7R8S2T",
+    }
+    archive = Archive({}, patients=patients)
     assert proof_arrival.clean(archive, [known, unknown], since=-1)[0] == []
-    assert archive.deleted == ["/patients/p1"]
+    assert archive.deleted == ["/patients/p1", "/patients/p2", "/patients/p3"]
 
 
 needs_dcmtk = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""The way of an older database to the present schema, with a PostgreSQL of this machine."""
+"""KeyDB's schema, the way of an older database to it, and what works on it, in real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    patient_identifier,
+    pseudonym_of,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import REMOVE_PROOFS
 
 IMAGE = Path(__file__).resolve().parents[3] / "images/keydb"
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
@@ -298,3 +303,29 @@ def test_settings_of_a_site_do_not_hinder_it(schema_1: Database) -> None:
     code, said = schema_1.migrate()
     assert code == 0, said
     assert f"has schema {latest()} now" in said
+
+
+def test_patients_of_proofs_are_removed_and_nobody_else(database: Database) -> None:
+    database.ask((IMAGE / "schema.sql").read_text())
+    token, other = "1234567890", "1234567891"
+    known = patient_identifier(token, known=True)
+    proofs = [
+        (known, pseudonym_of(token)),
+        (patient_identifier(other, known=True), pseudonym_of(other, "ANON-")),
+    ]
+    real = [
+        (patient_identifier(token, known=False), pseudonym_of(token, "A-")),
+        (f"{known}2", pseudonym_of(token, "B-")),
+        (patient_identifier("1000000000", known=True), pseudonym_of(token, "C-")),
+        (patient_identifier("1000000001", known=True), "ANON-1"),
+        ("12", pseudonym_of(token, "D-")),
+        ("PROOF-1", "PROOF-ANON-2"),
+    ]
+    values = ", ".join(
+        f"('{patient_id}', '{pseudonym}')" for patient_id, pseudonym in proofs + real
+    )
+    database.ask(f"INSERT INTO patient (patient_id, pseudonym) VALUES {values}")
+    removed = database.ask(REMOVE_PROOFS.format(table='"patient"'))
+    assert sorted(removed.splitlines()) == sorted(pseudonym for _, pseudonym in proofs)
+    left = database.ask("SELECT patient_id || '|' || pseudonym FROM patient")
+    assert sorted(left.splitlines()) == sorted("|".join(pair) for pair in real)
