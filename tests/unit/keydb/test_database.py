@@ -210,6 +210,18 @@ def test_each_patient_gets_a_shift_that_is_kept(schema_1: Database) -> None:
         assert "date_shift_days_range" in said
 
 
+def test_a_migration_by_hand_is_like_that_of_the_image(schema_1: Database) -> None:
+    """For an image that has no migrate.sh (docs/keydb.md)."""
+    schema_1.ask("DROP VIEW site_pairs")
+    psql = ("psql", "--dbname=key_db", "--single-transaction", "--set=ON_ERROR_STOP=1")
+    schema_1.output(*psql, stdin=(IMAGE / "migrations/2.sql").read_text())
+    before = [schema_1.schema(), schema_1.ask(SHIFTS)]
+    code, said = schema_1.run(*psql, stdin=(IMAGE / "migrations/2.sql").read_text())
+    assert code != 0
+    assert "schema_version_pkey" in said
+    assert [schema_1.schema(), schema_1.ask(SHIFTS)] == before
+
+
 def test_a_second_start_changes_nothing(schema_1: Database) -> None:
     schema_1.stop()
     assert schema_1.migrate()[0] == 0
