@@ -1,0 +1,171 @@
+"""What has to be known of a DICOM file, read with as little as possible."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+
+PREAMBLE = 132
+_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR"}) | {
+    b"UT",
+    b"UV",
+}
+_UNDEFINED = 0xFFFFFFFF
+_DEPTH = 60
+
+IMPLICIT, BIG_ENDIAN, DEFLATED = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements that this program decides by; a missing one is empty."""
+
+    sop_instance_uid: str
+    patient_id: str
+    identity_removed: str
+    methods: tuple[str, ...]
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a DICOM file; ``None`` when it cannot be read."""
+    try:
+        dataset = pydicom.dcmread(
+            path,
+            stop_before_pixels=True,
+            specific_tags=[
+                "SpecificCharacterSet",
+                "SOPInstanceUID",
+                "PatientID",
+                "PatientIdentityRemoved",
+                "DeidentificationMethod",
+            ],
+        )
+        methods = dataset.get("DeidentificationMethod") or []
+        return Header(
+            str(dataset.get("SOPInstanceUID") or ""),
+            _trimmed(str(dataset.get("PatientID") or "")),
+            str(dataset.get("PatientIdentityRemoved") or ""),
+            tuple(str(each) for each in ([methods] if isinstance(methods, str) else methods)),
+        )
+    except Exception:  # pydicom raises whatever a broken file leads to
+        return None
+
+
+def _trimmed(value: str) -> str:
+    """As Java's String.trim(), which CTP uses on the key of a lookup."""
+    return value.replace("\\", "").strip("".join(map(chr, range(33))))
+
+
+def is_truncated(path: Path) -> bool:
+    """Whether the file ends in the middle of an element, which no whole object does.
+
+    ``False`` also for what is not DICOM at all or cannot be walked (deflated): that is for CTP to
+    judge.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(PREAMBLE)
+        if len(head) < PREAMBLE:
+            return True
+        if head[128:] != b"DICM":
+            return False
+        walker = _Walker(file, size)
+        try:
+            syntax = walker.meta()
+            if syntax == DEFLATED:
+                return False
+            walker.explicit = syntax != IMPLICIT
+            walker.order = ">" if syntax == BIG_ENDIAN else "<"
+            walker.dataset(size, 0)
+        except EOFError:
+            return True
+        except (ValueError, struct.error, RecursionError):
+            return False
+    return False
+
+
+class _Walker:
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file = file
+        self.size = size
+        self.order = "<"
+        self.explicit = True
+
+    def _take(self, count: int) -> bytes:
+        data = self.file.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
+    def _skip(self, count: int) -> None:
+        end = self.file.tell() + count
+        if end > self.size:
+            raise EOFError
+        self.file.seek(end)
+
+    def meta(self) -> str:
+        """Read the file meta information; return the transfer syntax."""
+        syntax = ""
+        while True:
+            start = self.file.tell()
+            raw = self.file.read(2)
+            if not raw:
+                raise EOFError  # no data set at all
+            self.file.seek(start)
+            if raw != b"\x02\x00":
+                return syntax
+            group, element, _, length = self._header()
+            value = self._take(length)
+            if (group, element) == (2, 0x10):
+                syntax = value.decode("ascii", "replace").strip(" \0")
+
+    def _header(self) -> tuple[int, int, bytes, int]:
+        group, element = struct.unpack(self.order + "HH", self._take(4))
+        if group == 0xFFFE or not self.explicit:
+            return group, element, b"", struct.unpack(self.order + "I", self._take(4))[0]
+        vr = self._take(2)
+        if not vr.isalpha():
+            raise ValueError("no VR")
+        if vr in _LONG:
+            self._take(2)
+            return group, element, vr, struct.unpack(self.order + "I", self._take(4))[0]
+        return group, element, vr, struct.unpack(self.order + "H", self._take(2))[0]
+
+    def dataset(self, end: int, depth: int) -> None:
+        """Walk to ``end``, or to the delimiter of an item of undefined length."""
+        if depth > _DEPTH:
+            raise ValueError("too deep")
+        while self.file.tell() < end:
+            group, element, vr, length = self._header()
+            if (group, element) == (0xFFFE, 0xE00D):
+                return
+            if length != _UNDEFINED:
+                self._skip(length)
+            elif (group, element) == (0x7FE0, 0x0010) or vr in (b"OB", b"OW"):
+                self._items(depth, fragments=True)
+            else:
+                self._items(depth, fragments=False)
+        if depth:
+            raise EOFError  # an item of undefined length without its end
+
+    def _items(self, depth: int, fragments: bool) -> None:
+        while True:
+            group, element, _, length = self._header()
+            if (group, element) == (0xFFFE, 0xE0DD):
+                return
+            if (group, element) != (0xFFFE, 0xE000):
+                raise ValueError("no item")
+            if length != _UNDEFINED:
+                self._skip(length)
+            elif fragments:
+                raise ValueError("a fragment of undefined length")
+            else:
+                self.dataset(self.size, depth + 1)

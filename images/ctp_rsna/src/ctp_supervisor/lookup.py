@@ -1,0 +1,317 @@
+"""CTP's lookup table, kept equal to KeyDB.
+
+The table is a file of Java properties. CTP reads it again at the next object, when the file's
+modification time is newer than what it read and at least a second old (LookupTable). It takes the
+time after it has read the content, so a table replaced in between would be missed: every table gets
+its time once more a little later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .settings import Settings, SettingsError
+
+LOG = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+_STEP_NS = 2_000_000  # CTP compares milliseconds
+_OLD_NS = 1_000_000_000
+_TABLE_HEAD = "# Made from KeyDB. Identifies patients.\n"
+_JAVA_BLANKS = "".join(map(chr, range(33)))
+
+
+@dataclass(frozen=True)
+class Table:
+    """The patients that CTP can know: PatientID to pseudonym, and to days where dates shift."""
+
+    pseudonyms: Mapping[str, str]
+    shifts: Mapping[str, int]
+    excluded: Mapping[str, int]
+    """How many PatientIDs were left out, by reason."""
+
+    def properties(self) -> str:
+        """The table as CTP reads it."""
+        lines = [_TABLE_HEAD]
+        for patient_id in sorted(self.pseudonyms):
+            key = escape(patient_id)
+            lines.append(f"PatientID/{key}={escape(self.pseudonyms[patient_id])}\n")
+            if patient_id in self.shifts:
+                lines.append(f"DateShift/{key}={self.shifts[patient_id]}\n")
+        return "".join(lines)
+
+
+def table(rows: Iterable[tuple[Any, ...]], prefixes: tuple[str, ...], date_shift: bool) -> Table:
+    """Make the table of rows of PatientID, pseudonym and, with ``date_shift``, days.
+
+    CTP knows no issuer: a PatientID with several pseudonyms names several people, so it is left
+    out, as is a pseudonym that the safety filter would stop.
+    """
+    found: dict[str, set[tuple[str, int | None]]] = {}
+    for row in rows:
+        # As CTP makes the key of the element's value.
+        patient_id = str(row[0] if row[0] is not None else "").replace("\\", "")
+        shift = row[2] if date_shift else None
+        found.setdefault(patient_id.strip(_JAVA_BLANKS), set()).add(
+            (str(row[1] or "").strip(_JAVA_BLANKS), None if shift is None else int(shift))
+        )
+    excluded = {"ambiguous": 0, "prefix": 0, "date_shift": 0, "empty": 0}
+    pseudonyms: dict[str, str] = {}
+    shifts: dict[str, int] = {}
+    for patient_id, names in found.items():
+        pseudonym, days = next(iter(names))
+        if not patient_id:
+            excluded["empty"] += 1
+        elif len(names) > 1:
+            excluded["ambiguous"] += 1
+        elif not _is_pseudonym(pseudonym, prefixes):
+            excluded["prefix"] += 1
+        elif date_shift and days is None:
+            excluded["date_shift"] += 1
+        else:
+            pseudonyms[patient_id] = pseudonym
+            if days is not None:
+                shifts[patient_id] = days
+    return Table(pseudonyms, shifts, {why: n for why, n in excluded.items() if n})
+
+
+def _is_pseudonym(value: str, prefixes: tuple[str, ...]) -> bool:
+    return (
+        value.startswith(prefixes)
+        and len(value) <= 64
+        and value.isascii()
+        and value.isprintable()
+        and "\\" not in value
+    )
+
+
+def escape(text: str) -> str:
+    """A key or a value of Java properties, in ASCII (java.util.Properties.load)."""
+    result = []
+    for character in text:
+        if character in " :=#!\\":
+            result.append("\\" + character)
+        elif " " < character <= "~":
+            result.append(character)
+        else:
+            units = character.encode("utf-16-be", "surrogatepass")
+            result += [f"\\u{units[i] << 8 | units[i + 1]:04X}" for i in range(0, len(units), 2)]
+    return "".join(result)
+
+
+def unescape(text: str) -> str:
+    """The reverse of ``escape``."""
+    result = bytearray()
+    position = 0
+    while position < len(text):
+        if text.startswith("\\u", position):
+            result += int(text[position + 2 : position + 6], 16).to_bytes(2, "big")
+            position += 6
+            continue
+        if text[position] == "\\":
+            position += 1
+        result += text[position : position + 1].encode("utf-16-be")
+        position += 1
+    return result.decode("utf-16-be", "surrogatepass")
+
+
+def read_pseudonyms(text: str) -> dict[str, str]:
+    """PatientID to pseudonym of a table that this program wrote."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("PatientID/"):
+            position = len("PatientID/")
+            while position < len(line) and line[position] != "=":
+                position += 2 if line[position] == "\\" else 1
+            key, value = line[len("PatientID/") : position], line[position + 1 :]
+            found[unescape(key)] = unescape(value)
+    return found
+
+
+class TableFile:
+    """The file. One writer; CTP reads it at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._again = False
+
+    def ensure(self) -> str:
+        """Its content; an empty table is made where there is none: CTP never looks for it again."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            self.write(_TABLE_HEAD)
+            return _TABLE_HEAD
+
+    def write(self, text: str) -> None:
+        """Replace the file as a whole."""
+        temporary = self.path.with_name(self.path.name + ".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self._set_time(temporary)
+        temporary.rename(self.path)
+        self._again = True
+
+    def settle(self) -> None:
+        """Renew the time of a table that was written since the last call."""
+        if self._again:
+            self._again = False
+            self._set_time(self.path)
+
+    def _set_time(self, path: Path) -> None:
+        try:
+            before = self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            before = 0
+        # Old enough for CTP to read at once, and newer than the one before.
+        when = max(before + _STEP_NS, time.time_ns() - _OLD_NS)
+        os.utime(path, ns=(when, when))
+
+
+class KeyDBRows:
+    """The rows of KeyDB. One connection, made anew, with the secrets read anew, when lost."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        columns = "patient_id, pseudonym" + (", date_shift_days" if settings.date_shift else "")
+        source = f"({settings.keydb.query}) AS known" if settings.keydb.query else "ctp_patient"
+        self._query = f"SELECT {columns} FROM {source}"
+        self._connection: Any = None
+
+    def __call__(self) -> list[tuple[Any, ...]]:
+        """Ask KeyDB. Raises ``UnavailableError``, which names no identifier."""
+        import psycopg
+
+        try:
+            if self._connection is None:
+                self._connection = self._connect(psycopg)
+            rows: list[tuple[Any, ...]] = self._connection.execute(self._query.encode()).fetchall()
+            return rows
+        except (psycopg.Error, SettingsError) as error:
+            self.close()
+            # The message of the error could quote an identifier: the class and SQLSTATE do not.
+            state = getattr(error, "sqlstate", None)
+            raise UnavailableError(
+                f"{type(error).__name__}{f' {state}' if state else ''}"
+            ) from None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self, psycopg: Any) -> Any:
+        keydb = self._settings.keydb
+        return psycopg.connect(
+            host=keydb.host,
+            port=keydb.port,
+            dbname=keydb.database,
+            user=self._settings.secret("keydb_user"),
+            password=self._settings.secret("keydb_pass"),
+            application_name="ctp_supervisor",
+            connect_timeout=5,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=15000,
+            options="-c statement_timeout=10s -c default_transaction_read_only=on",
+            autocommit=True,
+        )
+
+
+class UnavailableError(Exception):
+    """KeyDB gave no answer: away, login refused, view missing."""
+
+
+class LookupUpdater:
+    """Keeps the file equal to KeyDB."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rows: Callable[[], list[tuple[Any, ...]]] | None = None,
+    ) -> None:
+        """``rows`` asks KeyDB, or stands in for it in a test."""
+        self._settings = settings
+        self._rows = rows or KeyDBRows(settings)
+        self._file = TableFile(settings.lookup_table)
+        self._stop = threading.Event()
+        self.first_answer = threading.Event()
+        self._text = self._file.ensure()
+        self.pseudonyms: Mapping[str, str] = read_pseudonyms(self._text)
+        self._excluded: Mapping[str, int] = {}
+        self._answered: float | None = None
+        self._problem = "not asked yet"
+
+    def start(self) -> None:
+        """Follow KeyDB from now on."""
+        threading.Thread(target=self._run, name="lookup", daemon=True).start()
+
+    def stop(self) -> None:
+        """Follow it no more."""
+        self._stop.set()
+
+    def state(self) -> dict[str, Any]:
+        """What the status shows."""
+        answered = self._answered
+        return {
+            "state": self._problem or "ok",
+            "patients": len(self.pseudonyms),
+            "excluded": dict(self._excluded),
+            "age_seconds": None if answered is None else round(time.monotonic() - answered, 1),
+        }
+
+    @property
+    def problem(self) -> str:
+        """Why the table may be out of date; empty when it is not."""
+        return self._problem
+
+    def update(self) -> None:
+        """Ask once, and write the table when it changed."""
+        try:
+            rows = self._rows()
+        except UnavailableError as error:
+            if self._problem != f"away ({error})":
+                LOG.warning("KeyDB does not answer (%s); the last lookup table stays", error)
+            self._problem = f"away ({error})"
+            return
+        made = table(rows, self._settings.pseudonym_prefixes, self._settings.date_shift)
+        text = made.properties()
+        if text != self._text:
+            self._file.write(text)
+            self._text = text
+            LOG.info(
+                "The lookup table has %d patients; left out: %s",
+                len(made.pseudonyms),
+                dict(made.excluded) or "none",
+            )
+        else:
+            self._file.settle()
+        if self._problem.startswith("away"):
+            LOG.info("KeyDB answers again")
+        self.pseudonyms = made.pseudonyms
+        self._excluded = made.excluded
+        self._answered = time.monotonic()
+        self._problem = ""
+        self.first_answer.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.update()
+            except OSError as error:
+                # A full disk: the last good table stays.
+                LOG.error("The lookup table cannot be written (%s)", type(error).__name__)
+                self._problem = f"not writable ({type(error).__name__})"
+            self._stop.wait(POLL_SECONDS)

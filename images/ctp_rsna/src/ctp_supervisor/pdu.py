@@ -1,0 +1,279 @@
+"""The few bytes of the DICOM upper layer that the gate and the relay look at (PS3.8 9.3).
+
+Everything else passes through them as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+
+C_STORE_RSP, C_ECHO_RSP = 0x8001, 0x8030
+
+PERMANENT, TRANSIENT = 1, 2
+LARGEST_REQUEST = 256 * 1024
+"""An A-ASSOCIATE-RQ with 128 presentation contexts stays far below this."""
+LARGEST_ANSWER = 4 * 1024 * 1024
+_CHUNK = 256 * 1024
+_LIBC = ctypes.CDLL(None)
+
+
+class ProtocolError(Exception):
+    """Bytes that are no DICOM upper layer protocol."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An A-ASSOCIATE-RJ (PS3.8 9.3.4) and, for the log, why."""
+
+    result: int
+    source: int
+    reason: int
+    why: str
+
+    def pdu(self) -> bytes:
+        """The refusal as it is sent."""
+        return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, self.result, self.source, self.reason)
+
+
+def called_not_recognized() -> Refusal:
+    """No pipeline has this called AE title."""
+    return Refusal(PERMANENT, 1, 7, "called AE title not recognized")
+
+
+def calling_not_recognized() -> Refusal:
+    """The pipeline does not take objects from this calling AE title."""
+    return Refusal(PERMANENT, 1, 3, "calling AE title not recognized")
+
+
+def congestion(why: str) -> Refusal:
+    """Not now: the sender may try again later."""
+    return Refusal(TRANSIENT, 3, 1, why)
+
+
+def local_limit(why: str) -> Refusal:
+    """Too many associations: the sender may try again later."""
+    return Refusal(TRANSIENT, 3, 2, why)
+
+
+def abort() -> bytes:
+    """An A-ABORT of the service provider (PS3.8 9.3.8), reason not specified."""
+    return struct.pack(">BxIxxBB", ABORT, 4, 2, 0)
+
+
+@dataclass(frozen=True)
+class AssociateRequest:
+    """What the gate decides by."""
+
+    called_aet: str
+    calling_aet: str
+    abstract_syntaxes: tuple[str, ...]
+
+    @property
+    def only_verification(self) -> bool:
+        """Whether nothing can be stored over this association."""
+        return bool(self.abstract_syntaxes) and set(self.abstract_syntaxes) == {VERIFICATION}
+
+
+def parse_request(pdu: bytes) -> AssociateRequest:
+    """An A-ASSOCIATE-RQ (PS3.8 9.3.2), header included. Raises ``ProtocolError``."""
+    if len(pdu) < 74 or pdu[0] != ASSOCIATE_RQ:
+        raise ProtocolError("no A-ASSOCIATE-RQ")
+    titles = []
+    for start in (10, 26):
+        try:
+            titles.append(pdu[start : start + 16].decode("ascii").strip(" \0"))
+        except UnicodeDecodeError:
+            raise ProtocolError("an AE title that is not ASCII") from None
+    syntaxes = []
+    for kind, item in _items(pdu[74:]):
+        if kind == 0x20:  # presentation context: 4 bytes, then its own items
+            syntaxes += [
+                value.decode("ascii", "replace").strip(" \0")
+                for inner, value in _items(item[4:])
+                if inner == 0x30
+            ]
+    return AssociateRequest(titles[0], titles[1], tuple(syntaxes))
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position + 4 <= len(data):
+        kind, length = struct.unpack_from(">BxH", data, position)
+        position += 4
+        if position + length > len(data):
+            raise ProtocolError("an item longer than its PDU")
+        yield kind, data[position : position + length]
+        position += length
+
+
+class PduReader:
+    """Reads whole PDUs from a socket, of bounded length."""
+
+    def __init__(self, connection: socket.socket, largest: int = LARGEST_ANSWER) -> None:
+        self._connection = connection
+        self._largest = largest
+        self._buffer = bytearray()
+
+    def read(self) -> bytes | None:
+        """The next PDU with its header; ``None`` when the other side closed between two PDUs.
+
+        Raises ``ProtocolError``, ``OSError``.
+        """
+        while True:
+            if len(self._buffer) >= 6:
+                (length,) = struct.unpack_from(">I", self._buffer, 2)
+                if not 1 <= self._buffer[0] <= 7 or length > self._largest:
+                    raise ProtocolError("no PDU, or too long a one")
+                if len(self._buffer) >= 6 + length:
+                    found = bytes(self._buffer[: 6 + length])
+                    del self._buffer[: 6 + length]
+                    return found
+            received = self._connection.recv(_CHUNK)
+            acknowledge_quickly(self._connection)
+            if not received:
+                if self._buffer:
+                    raise ProtocolError("closed in the middle of a PDU")
+                return None
+            self._buffer += received
+
+    def rest(self) -> bytes:
+        """What was received beyond the PDUs that were read."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+
+class ResponseScanner:
+    """Finds the DIMSE responses (PS3.7 9.3) among the PDUs of one direction."""
+
+    def __init__(self) -> None:
+        self._command = bytearray()
+
+    def feed(self, pdu: bytes) -> list[tuple[int, int]]:
+        """Command Field and Status of each response that this PDU completes."""
+        found = []
+        if pdu[0] == P_DATA:
+            position = 6
+            while position + 6 <= len(pdu):
+                (length,) = struct.unpack_from(">I", pdu, position)
+                header = pdu[position + 5]
+                if header & 1:  # a fragment of a command
+                    self._command += pdu[position + 6 : position + 4 + length]
+                    if len(self._command) > LARGEST_REQUEST:
+                        raise ProtocolError("a command without end")
+                    if header & 2:  # the last one
+                        found.append(_command(bytes(self._command)))
+                        self._command.clear()
+                position += 4 + max(length, 2)
+        return found
+
+
+def _command(data: bytes) -> tuple[int, int]:
+    """Command Field (0000,0100) and Status (0000,0900) of an implicit little endian command."""
+    field, status, position = 0, 0xFFFF, 0
+    while position + 8 <= len(data):
+        group, element, length = struct.unpack_from("<HHI", data, position)
+        position += 8
+        if group == 0 and length == 2 and position + 2 <= len(data):
+            (value,) = struct.unpack_from("<H", data, position)
+            if element == 0x0100:
+                field = value
+            elif element == 0x0900:
+                status = value
+        position += length
+    return field, status
+
+
+def acknowledge_quickly(connection: socket.socket) -> None:
+    """Re-arm TCP_QUICKACK: the kernel clears it by itself.
+
+    Without it, a peer with Nagle's algorithm waits 40 ms for the delayed acknowledgement of the
+    first of its two small writes, once per object.
+    """
+    with contextlib.suppress(OSError):  # closed meanwhile: the next use says so
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def prepare(connection: socket.socket) -> None:
+    """Set the options that every connection of a relay has."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    acknowledge_quickly(connection)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST: dcm4che repeats after a reset, and gives up after an orderly end.
+
+    Wakes every thread that waits on this socket, which neither close() nor SO_LINGER does.
+    """
+    descriptor = connection.fileno()
+    if descriptor >= 0:
+        # connect(2) to AF_UNSPEC dissolves the connection.
+        _LIBC.connect(descriptor, bytes(16), 16)
+    connection.close()
+
+
+def associate_request(
+    called: str, calling: str, abstract_syntax: str, transfer_syntax: str = IMPLICIT_LITTLE_ENDIAN
+) -> bytes:
+    """An A-ASSOCIATE-RQ with one presentation context, number 1."""
+
+    def item(kind: int, value: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(value)) + value
+
+    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"2.25.1")
+    body = (
+        struct.pack(">Hxx", 1)
+        + called.encode("ascii").ljust(16)
+        + calling.encode("ascii").ljust(16)
+        + bytes(32)
+        + item(0x10, b"1.2.840.10008.3.1.1.1")
+        + item(
+            0x20,
+            b"\x01\0\0\0"
+            + item(0x30, abstract_syntax.encode())
+            + item(0x40, transfer_syntax.encode()),
+        )
+        + item(0x50, user)
+    )
+    return struct.pack(">BxI", ASSOCIATE_RQ, len(body)) + body
+
+
+def echo(host: str, port: int, called: str, calling: str, seconds: float) -> str:
+    """C-ECHO as a sender would; what is wrong in a few words, empty when all is well."""
+    uid = VERIFICATION.encode() + b"\0"
+    command = struct.pack("<HHI", 0, 2, len(uid)) + uid
+    for element, value in ((0x0100, 0x0030), (0x0110, 1), (0x0800, 0x0101)):
+        command += struct.pack("<HHIH", 0, element, 2, value)
+    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
+    fragment = struct.pack(">IBB", len(command) + 2, 1, 3) + command
+    try:
+        with socket.create_connection((host, port), timeout=seconds) as connection:
+            prepare(connection)
+            reader = PduReader(connection)
+            connection.sendall(associate_request(called, calling, VERIFICATION))
+            answer = reader.read()
+            if answer is None or answer[0] != ASSOCIATE_AC:
+                if answer is not None and answer[0] == ASSOCIATE_RJ and len(answer) >= 10:
+                    code = "/".join(map(str, answer[7:10]))
+                    return f"refuses the association (A-ASSOCIATE-RJ {code})"
+                return "does not accept the association"
+            connection.sendall(struct.pack(">BxI", P_DATA, len(fragment)) + fragment)
+            answer = reader.read()
+            if answer is None or ResponseScanner().feed(answer) != [(C_ECHO_RSP, 0)]:
+                return "does not answer C-ECHO with Success"
+            connection.sendall(struct.pack(">BxIxxxx", RELEASE_RQ, 4))
+            reader.read()
+    except (OSError, ProtocolError) as error:
+        return f"does not answer ({type(error).__name__})"
+    return ""

@@ -1,0 +1,200 @@
+"""What CTP could not deliver: why, and how it goes round again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from . import dicomfile
+from .process import Client
+from .recovery import files_in
+from .settings import Pipeline
+
+LOG = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable"
+MISSING_PATIENT_ID = "missing-patient-id"
+UNKNOWN_PATIENT = "unknown-patient"
+KNOWN_PATIENT = "known-patient"
+RESIDUAL_IDENTIFIER = "residual-identifier"
+REFUSED_BY_ORTHANC = "refused-by-orthanc"
+RELEASABLE = (KNOWN_PATIENT, REFUSED_BY_ORTHANC)
+
+AUTOMATIC_ATTEMPTS = 3
+_PAUSES = (5.0, 30.0, 120.0)
+_KEEP_SECONDS = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """One object. ``patient_id`` identifies a patient: it leaves this program nowhere."""
+
+    pipeline: int
+    stage: int
+    kind: str
+    path: Path
+    sop_instance_uid: str
+    patient_id: str | None
+    arrived: float
+
+    @property
+    def id(self) -> str:
+        """What it is called from outside."""
+        return f"{self.pipeline}-{self.stage}-{self.path.name}"
+
+    def reason(self, known: Mapping[str, str]) -> str:
+        """Why it is here, as far as its stage and the lookup table tell."""
+        if self.kind == "export":
+            return REFUSED_BY_ORTHANC
+        if self.kind == "filter":
+            return RESIDUAL_IDENTIFIER
+        if self.kind == "import" or self.patient_id is None:
+            return UNREADABLE
+        if not self.patient_id:
+            return MISSING_PATIENT_ID
+        return KNOWN_PATIENT if self.patient_id in known else UNKNOWN_PATIENT
+
+
+class Quarantines:
+    """All quarantines of all pipelines. Files are read once, and again when they change."""
+
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        data: Path,
+        known: Callable[[], Mapping[str, str]],
+        client: Client,
+    ) -> None:
+        self._pipelines = pipelines
+        self._known = known
+        self._client = client
+        self._lock = threading.Lock()
+        self._read: dict[tuple[Path, int, int], Quarantined] = {}
+        self._attempts_file = data / "export-attempts.json"
+        self._attempts: dict[str, list[float]] = self._load_attempts()
+
+    def scan(self) -> list[Quarantined]:
+        """All that lies there now, oldest first."""
+        with self._lock:
+            seen: dict[tuple[Path, int, int], Quarantined] = {}
+            for pipeline in self._pipelines:
+                for stage in pipeline.stages:
+                    for path in files_in(stage.quarantine):
+                        try:
+                            found = path.stat()
+                        except FileNotFoundError:
+                            continue
+                        key = (path, found.st_mtime_ns, found.st_size)
+                        seen[key] = self._read.get(key) or _read(
+                            pipeline.index, stage.index, stage.kind, path, found.st_ctime
+                        )
+            self._read = seen
+            return sorted(seen.values(), key=lambda each: each.arrived)
+
+    def listed(self) -> list[dict[str, str]]:
+        """As the status shows them."""
+        known = self._known()
+        return [
+            {
+                "id": each.id,
+                "sop_instance_uid": each.sop_instance_uid,
+                "reason": each.reason(known),
+                "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(
+                    timespec="seconds"
+                ),
+            }
+            for each in self.scan()
+        ]
+
+    def delete(self, object_id: str) -> bool:
+        """Remove one object for good. Whether there was one."""
+        for each in self.scan():
+            if each.id == object_id:
+                self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
+                return not each.path.exists()
+        return False
+
+    def release(self) -> dict[str, Any]:
+        """Send round again what can get further now."""
+        known = self._known()
+        released = 0
+        left: dict[str, int] = {}
+        by_stage: dict[tuple[int, int], list[Quarantined]] = {}
+        for each in self.scan():
+            by_stage.setdefault((each.pipeline, each.stage), []).append(each)
+        for (pipeline, stage), objects in by_stage.items():
+            going = [each for each in objects if each.reason(known) in RELEASABLE]
+            for each in objects:
+                if each not in going:
+                    left[each.reason(known)] = left.get(each.reason(known), 0) + 1
+            if len(going) == len(objects) and len(going) > 1:
+                # One request: CTP renders its page anew for each.
+                self._client.quarantine("queueAll", pipeline, stage)
+            else:
+                for each in going:
+                    self._client.quarantine("queueFile", pipeline, stage, each.path.name)
+            with self._lock:
+                for each in going:
+                    self._attempts.pop(each.sop_instance_uid, None)
+            released += sum(not each.path.exists() for each in going)
+        self._save_attempts()
+        return {"released": released, "left": left}
+
+    def repeat_exports(self, reachable: Callable[[int], bool]) -> int:
+        """Queue again what CTP gave up exporting: a connection that ended in the middle of an
+        object looks to it like a refusal. Each object a few times, counted on disk."""
+        repeated = 0
+        now = time.time()
+        for each in self.scan():
+            if each.kind != "export" or not each.sop_instance_uid or not reachable(each.pipeline):
+                continue
+            count = int(self._attempts.get(each.sop_instance_uid, [0])[0])
+            if count >= AUTOMATIC_ATTEMPTS or now - each.arrived < _PAUSES[count]:
+                continue
+            self._attempts[each.sop_instance_uid] = [count + 1, now]
+            self._save_attempts()
+            try:
+                self._client.quarantine("queueFile", each.pipeline, each.stage, each.path.name)
+            except (OSError, http.client.HTTPException):
+                return repeated
+            repeated += 1
+        if repeated:
+            LOG.info("Queued %d objects for Orthanc again", repeated)
+        return repeated
+
+    def _load_attempts(self) -> dict[str, list[float]]:
+        try:
+            found = json.loads(self._attempts_file.read_text(encoding="utf-8"))
+            oldest = time.time() - _KEEP_SECONDS
+            return {str(uid): value for uid, value in found.items() if value[1] > oldest}
+        except (OSError, ValueError, AttributeError, TypeError, IndexError):
+            return {}
+
+    def _save_attempts(self) -> None:
+        temporary = self._attempts_file.with_name(self._attempts_file.name + ".new")
+        try:
+            temporary.write_text(json.dumps(self._attempts), encoding="utf-8")
+            temporary.rename(self._attempts_file)
+        except OSError as error:
+            LOG.error("The export attempts cannot be written (%s)", type(error).__name__)
+
+
+def _read(pipeline: int, stage: int, kind: str, path: Path, arrived: float) -> Quarantined:
+    header = dicomfile.read_header(path)
+    return Quarantined(
+        pipeline,
+        stage,
+        kind,
+        path,
+        header.sop_instance_uid if header else "",
+        header.patient_id if header else None,
+        arrived,
+    )

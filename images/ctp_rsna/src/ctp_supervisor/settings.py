@@ -1,0 +1,282 @@
+"""Settings: ``supervisor.json`` among the rendered files, and where things are.
+
+==================================  ================  ============================================
+Variable of the environment         Default           Meaning
+==================================  ================  ============================================
+``CTP_CONFIGURATION_DIRECTORY``     ``/etc/ctp``      ``supervisor.json`` and all that CTP reads
+``CTP_DISTRIBUTION_DIRECTORY``      ``/opt/ctp``      CTP: ``libraries/CTP.jar`` and the rest
+``CTP_SECRETS_DIRECTORY``           ``/run/secrets``  ``keydb_user``, ``keydb_pass``,
+                                                      ``ctp_admin_pass``
+``CTP_MEMORY_DIRECTORY``            ``/dev/shm``      a tmpfs: CTP's working directory is made here
+``CTP_BIND_ADDRESS``                ``0.0.0.0``       address of the DICOM and the web port
+==================================  ================  ============================================
+
+The data directory is the one that ``lookup_table`` lies in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STAGE_KINDS = ("import", "anonymizer", "filter", "export")
+ENGINES = ("ctp", "standin")
+MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """Something that the program cannot run with; the text says what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a pipeline of CTP: its number, and its directories."""
+
+    index: int
+    kind: str
+    root: Path
+    quarantine: Path
+
+
+@dataclass(frozen=True)
+class Export:
+    """Where a pipeline exports to: CTP to ``listen_port`` on loopback, from there to ``host``."""
+
+    listen_port: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline of CTP. No AE titles given: any."""
+
+    name: str
+    index: int
+    import_port: int
+    called_aets: frozenset[str]
+    calling_aets: frozenset[str]
+    script: str
+    filter: str
+    export: Export
+    stages: tuple[Stage, ...]
+
+    def stage(self, kind: str) -> Stage:
+        """The stage of that kind; there is exactly one."""
+        return next(stage for stage in self.stages if stage.kind == kind)
+
+
+@dataclass(frozen=True)
+class KeyDB:
+    """Where pseudonyms come from; an empty query: the view ``ctp_patient``."""
+
+    host: str
+    port: int
+    database: str
+    query: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the program works with."""
+
+    configuration: Path
+    distribution: Path
+    secrets: Path
+    memory: Path
+    bind: str
+    engine: str
+    dicom_port: int
+    web_port: int
+    ctp_web_port: int
+    heap_mib: int
+    minimum_free_mib: int
+    sync_before_acknowledge: bool
+    stop_seconds: int
+    pseudonym_prefixes: tuple[str, ...]
+    lookup_table: Path
+    date_shift: bool
+    keydb: KeyDB
+    pipelines: tuple[Pipeline, ...]
+
+    @property
+    def data(self) -> Path:
+        """The data directory: roots, quarantines, lookup table, UID key, counters."""
+        return self.lookup_table.parent
+
+    def secret(self, name: str) -> str:
+        """Content of a secret file without its line end.
+
+        Raises ``SettingsError`` naming the file when it is missing, unreadable or empty.
+        """
+        return read_secret(self.secrets, name)
+
+
+def read_secret(directory: Path, name: str) -> str:
+    """Content of ``directory/name`` without its line end; ``SettingsError`` when there is none."""
+    path = directory / name
+    try:
+        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The secret file {path} cannot be read ({type(error).__name__}). Create the secret"
+            f" {name} and mount it there, readable by the user of this process."
+        ) from error
+    if not value:
+        raise SettingsError(f"The secret file {path} is empty. Give the secret {name} a value.")
+    return value
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the variables of the table and ``supervisor.json``.
+
+    Raises ``SettingsError`` naming the file and the key.
+    """
+    configuration = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp")
+    path = configuration / "supervisor.json"
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} cannot be read ({type(error).__name__}). It is rendered by the role ctp."
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not JSON: {error}.") from error
+    read = _Reader(given, str(path))
+    keydb = read.part("keydb")
+    settings = Settings(
+        configuration=configuration,
+        distribution=Path(environment.get("CTP_DISTRIBUTION_DIRECTORY") or "/opt/ctp"),
+        secrets=Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets"),
+        memory=Path(environment.get("CTP_MEMORY_DIRECTORY") or "/dev/shm"),
+        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
+        engine=read.text("engine"),
+        dicom_port=read.number("dicom_port", 1, 65535),
+        web_port=read.number("web_port", 1, 65535),
+        ctp_web_port=read.number("ctp_web_port", 1, 65535),
+        heap_mib=read.number("heap_mib", 64, 1048576),
+        minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
+        sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
+        stop_seconds=read.number("stop_seconds", 1, 86400),
+        pseudonym_prefixes=tuple(read.texts("pseudonym_prefixes")),
+        lookup_table=Path(read.text("lookup_table")),
+        date_shift=read.boolean("date_shift"),
+        keydb=KeyDB(
+            keydb.text("host"),
+            keydb.number("port", 1, 65535),
+            keydb.text("database"),
+            keydb.text("query", empty=True).rstrip("; \n"),
+        ),
+        pipelines=tuple(_pipeline(part) for part in read.parts("pipelines")),
+    )
+    if settings.engine not in ENGINES:
+        raise SettingsError(f"{path}: engine is {settings.engine!r}. Accepted: ctp or standin.")
+    if not settings.pseudonym_prefixes or not settings.pipelines:
+        raise SettingsError(f"{path}: pseudonym_prefixes and pipelines need at least one entry.")
+    if not settings.lookup_table.is_absolute():
+        raise SettingsError(f"{path}: lookup_table has to be an absolute path.")
+    _refuse_shared(settings, path)
+    return settings
+
+
+def _refuse_shared(settings: Settings, path: Path) -> None:
+    ports = [settings.dicom_port, settings.web_port, settings.ctp_web_port]
+    directories: list[Path] = []
+    for index, pipeline in enumerate(settings.pipelines):
+        if pipeline.index != index:
+            raise SettingsError(f"{path}: pipeline {pipeline.name!r} has the wrong index.")
+        if tuple(stage.kind for stage in pipeline.stages) != STAGE_KINDS or any(
+            stage.index != number for number, stage in enumerate(pipeline.stages)
+        ):
+            raise SettingsError(
+                f"{path}: the stages of {pipeline.name!r} have to be {', '.join(STAGE_KINDS)}."
+            )
+        ports += [pipeline.import_port, pipeline.export.listen_port]
+        for stage in pipeline.stages:
+            directories += [stage.root, stage.quarantine]
+    if len(set(ports)) != len(ports):
+        raise SettingsError(f"{path}: two ports are the same.")
+    if len(set(directories)) != len(directories):
+        raise SettingsError(f"{path}: two stages share a directory.")
+    data = settings.data
+    for directory in directories:
+        if data not in directory.parents:
+            raise SettingsError(f"{path}: {directory} does not lie under {data}.")
+
+
+class _Reader:
+    def __init__(self, given: Any, where: str) -> None:
+        if not isinstance(given, dict):
+            raise SettingsError(f"{where} has to be a mapping.")
+        self._given = given
+        self._where = where
+
+    def _value(self, key: str) -> Any:
+        if key not in self._given:
+            raise SettingsError(f"{self._where}: {key} is missing.")
+        return self._given[key]
+
+    def text(self, key: str, empty: bool = False) -> str:
+        value = self._value(key)
+        if not isinstance(value, str) or not (value or empty):
+            raise SettingsError(f"{self._where}: {key} has to be a text.")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        value = self._value(key)
+        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+            raise SettingsError(f"{self._where}: {key} has to be a list of texts.")
+        return value
+
+    def number(self, key: str, lowest: int, highest: int) -> int:
+        value = self._value(key)
+        if type(value) is not int or not lowest <= value <= highest:
+            raise SettingsError(
+                f"{self._where}: {key} has to be a whole number from {lowest} to {highest}."
+            )
+        return value
+
+    def boolean(self, key: str) -> bool:
+        value = self._value(key)
+        if not isinstance(value, bool):
+            raise SettingsError(f"{self._where}: {key} has to be true or false.")
+        return value
+
+    def part(self, key: str) -> _Reader:
+        return _Reader(self._value(key), f"{self._where}: {key}")
+
+    def parts(self, key: str) -> list[_Reader]:
+        value = self._value(key)
+        if not isinstance(value, list):
+            raise SettingsError(f"{self._where}: {key} has to be a list.")
+        return [_Reader(each, f"{self._where}: {key}[{n}]") for n, each in enumerate(value)]
+
+
+def _pipeline(read: _Reader) -> Pipeline:
+    export = read.part("export")
+    return Pipeline(
+        name=read.text("name"),
+        index=read.number("index", 0, 1000),
+        import_port=read.number("import_port", 1, 65535),
+        called_aets=frozenset(read.texts("called_aets")),
+        calling_aets=frozenset(read.texts("calling_aets")),
+        script=read.text("script"),
+        filter=read.text("filter"),
+        export=Export(
+            export.number("listen_port", 1, 65535),
+            export.text("host"),
+            export.number("port", 1, 65535),
+        ),
+        stages=tuple(
+            Stage(
+                stage.number("index", 0, 100),
+                stage.text("kind"),
+                Path(stage.text("root")),
+                Path(stage.text("quarantine")),
+            )
+            for stage in read.parts("stages")
+        ),
+    )

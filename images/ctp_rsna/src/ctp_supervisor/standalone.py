@@ -1,0 +1,208 @@
+"""The gate alone, in front of a CTP in another container, of which nothing else is known.
+
+``python3 -m ctp_supervisor.standalone`` runs it, with the argument ``healthcheck`` it asks one.
+It refuses AE titles so that the sender sees it, turns senders away before the disk is full, and
+holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what it has taken
+goes on being worked on below the floor, so the floor has to leave room for that.
+
+It reads ``gate.json`` in ``CTP_CONFIGURATION_DIRECTORY`` (default ``/etc/ctp``):
+
+==============================  =================================================================
+Key                             Meaning
+==============================  =================================================================
+``dicom_port``                  port that it listens on, 1-65535
+``ctp_host``, ``ctp_port``      where CTP listens for DICOM
+``called_aets``                 AE titles that may be called; empty: any
+``calling_aets``                AE titles that may call; empty: any
+``data``                        directory on the file system that CTP writes to; read-only is enough
+``minimum_free_mib``            below it, associations are rejected and open ones aborted
+``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
+``stop_seconds``                open associations may take as long to end
+==============================  =================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import pdu
+from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard, free_bytes
+from .gate import HEALTHCHECK_AET, Gate
+from .settings import MIB, Export, Pipeline, SettingsError, _Reader
+
+LOG = logging.getLogger(__name__)
+
+HEALTH_SECONDS = 5.0
+_CLOSED = {LOW: "the disk is almost full", CRITICAL: "the disk is full"}
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """``gate.json``."""
+
+    bind: str
+    dicom_port: int
+    ctp_host: str
+    ctp_port: int
+    called_aets: frozenset[str]
+    calling_aets: frozenset[str]
+    data: Path
+    minimum_free_mib: int
+    sync_before_acknowledge: bool
+    stop_seconds: int
+
+
+def load(environment: Mapping[str, str]) -> GateSettings:
+    """Read ``gate.json``. Raises ``SettingsError`` naming the file and the key."""
+    path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "gate.json"
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} cannot be read ({type(error).__name__}). It is rendered by the role ctp."
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not JSON: {error}.") from error
+    read = _Reader(given, str(path))
+    return GateSettings(
+        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
+        dicom_port=read.number("dicom_port", 1, 65535),
+        ctp_host=read.text("ctp_host"),
+        ctp_port=read.number("ctp_port", 1, 65535),
+        called_aets=frozenset(read.texts("called_aets")),
+        calling_aets=frozenset(read.texts("calling_aets")),
+        data=Path(read.text("data")),
+        minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
+        sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
+        stop_seconds=read.number("stop_seconds", 1, 86400),
+    )
+
+
+class StandaloneGate:
+    """The gate and the guard of the free space."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        """Open the port. Raises ``OSError`` when it is taken or there is no data directory."""
+        self._settings = settings
+        self._sync = GroupSync(settings.data) if settings.sync_before_acknowledge else None
+        self._gate: Gate | None = None
+        self._space = SpaceGuard(settings.data, settings.minimum_free_mib * MIB, self._changed)
+        pipeline = Pipeline(
+            name="ctp",
+            index=0,
+            import_port=settings.ctp_port,
+            called_aets=settings.called_aets,
+            calling_aets=settings.calling_aets,
+            script="",
+            filter="",
+            export=Export(0, "", 0),
+            stages=(),
+        )
+        self._gate = Gate(
+            (settings.bind, settings.dicom_port),
+            [pipeline],
+            closed=lambda: _CLOSED.get(self._space.level, ""),
+            before_answer=self._before_answer,
+            received=lambda _number: None,
+            ctp_host=settings.ctp_host,
+        )
+
+    def start(self) -> None:
+        """Answer senders from now on."""
+        assert self._gate is not None
+        self._space.start()
+        self._gate.start()
+        LOG.info(
+            "DICOM on port %d, CTP at %s:%d, closed below %d MiB",
+            self._settings.dicom_port,
+            self._settings.ctp_host,
+            self._settings.ctp_port,
+            self._settings.minimum_free_mib,
+        )
+
+    def stop(self) -> None:
+        """Let each sender have its next answer, then end."""
+        assert self._gate is not None
+        self._gate.drain(self._settings.stop_seconds)
+        self._gate.stop()
+        self._space.stop()
+
+    def _changed(self, old: str, new: str) -> None:
+        if new == OPEN:
+            LOG.warning("There is space again: senders may come in")
+            return
+        LOG.error("Below the floor of free space (%s): senders are turned away", new)
+        if self._gate is not None and old == OPEN:
+            self._gate.abort_all(_CLOSED[new])
+
+    def _before_answer(self) -> str:
+        # CTP answers Success also to what it could not write.
+        if self._space.check() == CRITICAL:
+            return _CLOSED[CRITICAL]
+        if self._sync is not None:
+            try:
+                self._sync.wait()
+            except OSError as error:
+                LOG.error("The file system failed to write (%s)", error.strerror)
+                return "the disk failed"
+        return ""
+
+
+def check(settings: GateSettings) -> str:
+    """What is wrong, in one sentence; empty when all is well. Closed for want of space is well."""
+    problem = pdu.echo(
+        "127.0.0.1", settings.dicom_port, "GATE", HEALTHCHECK_AET, seconds=HEALTH_SECONDS
+    )
+    if not problem:
+        return ""
+    try:
+        closed = free_bytes(settings.data) < settings.minimum_free_mib * MIB
+    except OSError:
+        closed = True
+    if closed and "refuses the association" in problem:
+        return ""
+    return f"Port {settings.dicom_port} {problem}."
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit status: 0 well, 1 not healthy, 2 cannot run with these settings."""
+    try:
+        settings = load(os.environ)
+        if arguments == ["healthcheck"]:
+            problem = check(settings)
+            print(problem or "ok")
+            return 1 if problem else 0
+        if arguments:
+            raise SettingsError(f"Unknown argument {arguments[0]}: give none, or healthcheck.")
+        gate = StandaloneGate(settings)
+    except SettingsError as error:
+        print(f"The gate cannot start: {error}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as error:
+        print(f"The gate cannot start: {error}. Its port must be free, and the directory"
+              f" {settings.data} readable.", file=sys.stderr, flush=True)  # fmt: skip
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    gate.start()
+    stop.wait()
+    gate.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)-7s %(message)s"
+    )
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,573 @@
+"""Wires the parts, and leads them from start to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from . import NAME, disk, recovery, verify, workdir
+from .disk import GroupSync, SpaceGuard
+from .gate import Gate
+from .healthcheck import OPEN
+from .lookup import LookupUpdater
+from .process import Client, Engine
+from .quarantine import Quarantines
+from .relay import ExportRelay
+from .settings import MIB, Settings, SettingsError
+from .status import Counters, Queues, total
+from .web import Front
+
+LOG = logging.getLogger("ctp_supervisor")
+
+READY_SECONDS = 180.0
+FIRST_TABLE_SECONDS = 15.0
+DRAIN_SECONDS = 10.0
+WATCH_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+SILENT_SECONDS = 60.0
+EXPORT_SILENT_SECONDS = 300.0
+TEMP_SECONDS = 600.0
+
+STOPPED, ENDED, CANNOT_START, CHANGED = range(4)
+
+
+def run(settings: Settings) -> int:
+    """Run until told to stop; return the exit status."""
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="supervisor: %(levelname)-5s %(message)s"
+    )
+    os.umask(0o077)
+    try:
+        supervisor = Supervisor(settings)
+    except (SettingsError, verify.VerificationError) as error:
+        print(f"CTP is not started: {error}", file=sys.stderr, flush=True)
+        return CANNOT_START
+    except OSError as error:
+        print(f"CTP is not started: {error}.", file=sys.stderr, flush=True)
+        return CANNOT_START
+    return supervisor.run()
+
+
+class Supervisor:
+    """Everything between the files and the running CTP."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Verify, and take the ports.
+
+        Raises ``SettingsError``, ``VerificationError``, ``OSError``: nothing was started then.
+        """
+        self.settings = settings
+        self.verified = verify.verify(settings)
+        for name in ("keydb_user", "keydb_pass"):
+            settings.secret(name)
+        self.password = settings.secret("ctp_admin_pass")
+        workdir.check_password(self.password)
+        self.lock = _lock(settings.data)
+        _make_directories(settings)
+        self.counters = Counters(settings.data / "counters.json")
+        used = bool(self.counters.all()["received"]) or recovery.holds_objects(settings.pipelines)
+        self.key = workdir.uid_key(settings, used)
+        self.working = workdir.make(settings, self.verified, self.key, self.password)
+
+        self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self.client = Client(settings.ctp_web_port, self.password)
+        self.engine: Engine | None = None
+        self.phase = "starting"
+        """Why nothing is received; empty while CTP runs."""
+        self.recovered = recovery.Recovered()
+        self.sync = GroupSync(settings.data) if settings.sync_before_acknowledge else None
+        self.sync_failed = False
+        self.lookup = LookupUpdater(settings)
+        self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
+        self.quarantines = Quarantines(
+            settings.pipelines, settings.data, lambda: self.lookup.pseudonyms, self.client
+        )
+        self.relays = [
+            ExportRelay(pipeline, self._intact, lambda n: self.counters.add("forwarded", n))
+            for pipeline in settings.pipelines
+        ]
+        self.answered = time.monotonic()
+        self.tampered = threading.Event()
+        self.gate = Gate(
+            (settings.bind, settings.dicom_port),
+            settings.pipelines,
+            self.closed,
+            self._before_answer,
+            lambda n: self.counters.add("received", n),
+        )
+        self.front = Front(
+            (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
+        )
+        self.space = SpaceGuard(settings.data, settings.minimum_free_mib * MIB, self._space_changed)
+
+    # What the gate asks.
+
+    def closed(self) -> str:
+        """Why nothing is received now; empty while it is."""
+        if self.tampered.is_set():
+            return "a file that CTP reads was changed"
+        if self.phase:
+            return self.phase
+        if self.space.check() != disk.OPEN:
+            return self._space_text()
+        if self.sync_failed:
+            return "the data file system reports errors"
+        return ""
+
+    def _before_answer(self) -> str:
+        """Called for each answer of CTP; returns when what it answers for is on disk."""
+        if self.sync is not None:
+            try:
+                self.sync.wait()
+            except OSError as error:
+                if not self.sync_failed:
+                    LOG.error("The data file system reports an error: %s", error.strerror)
+                self.sync_failed = True
+                return "sync failed"
+        if self.tampered.is_set():
+            return "changed"
+        return self._space_text() if self.space.check() != disk.OPEN else ""
+
+    def _space_text(self) -> str:
+        return (
+            f"only {self.space.free // MIB} MiB free in the data directory,"
+            f" minimum {self.settings.minimum_free_mib}"
+        )
+
+    def _space_changed(self, old: str, new: str) -> None:
+        if new == disk.OPEN:
+            LOG.info("There is space again: reception is open")
+        else:
+            LOG.warning("Reception is closed: %s", self._space_text())
+        gate = getattr(self, "gate", None)
+        if new != disk.OPEN and gate is not None:
+            threading.Thread(target=gate.abort_all, args=("too little space",), daemon=True).start()
+        if self.engine is not None:
+            if new == disk.CRITICAL:
+                LOG.warning("CTP is frozen: it would lose what it has, were the disk full")
+                self.engine.freeze()
+            elif old == disk.CRITICAL:
+                LOG.info("CTP goes on")
+                self.engine.thaw()
+
+    def _intact(self) -> bool:
+        if self.tampered.is_set():
+            return False
+        changed = self.working.changed()
+        if changed:
+            self._tampered(changed)
+            return False
+        return True
+
+    def _tampered(self, changed: list[Path]) -> None:
+        if self.tampered.is_set():
+            return
+        self.tampered.set()
+        since = time.time() - WATCH_SECONDS
+        for path in changed:
+            with contextlib.suppress(OSError):
+                since = min(since, path.stat().st_ctime)
+        # CTP first: what it does with the changed file ends here.
+        if self.engine is not None:
+            self.engine.kill()
+        for relay in self.relays:
+            relay.stop()
+        self.gate.abort_all("a file that CTP reads was changed")
+        marker = self.settings.data / "changed-since.json"
+        try:
+            marker.write_text(json.dumps({"since": since}), encoding="utf-8")
+        except OSError:
+            LOG.error("%s cannot be written", marker)
+        self.events.put(("changed", [path.name for path in changed]))
+
+    def _not_stored(self) -> None:
+        LOG.error("CTP could not store an object that it will acknowledge")
+        self.gate.abort_all("CTP could not store an object")
+
+    # What the front shows.
+
+    def health(self) -> tuple[bool, str]:
+        """See ``web.Site``."""
+        problems = self._problems()
+        closed = self.closed()
+        lines = problems or ["ok"]
+        lines.append(f"reception closed: {closed}" if closed else OPEN)
+        lines += self._waiting_for()
+        return not problems, "\n".join(lines) + "\n"
+
+    def _problems(self) -> list[str]:
+        found = []
+        engine = self.engine
+        if self.tampered.is_set():
+            found.append("a file that CTP reads was changed")
+        if self.sync_failed:
+            found.append("the data file system reports errors")
+        if self.phase or engine is None or engine.frozen:
+            return found
+        if not engine.alive:
+            found.append("CTP has ended")
+        if time.monotonic() - self.answered > SILENT_SECONDS:
+            found.append(f"CTP's web server has not answered for {SILENT_SECONDS:.0f} s")
+        found += [
+            f"no object has left the import queue of {each.pipeline.name} for minutes"
+            for each in self.queues
+            if each.stuck
+        ]
+        found += [
+            f"the exporter of {each.pipeline.name} does not try"
+            for each, relay in zip(self.queues, self.relays)
+            if each.exports
+            and relay.reachable
+            and time.monotonic() - relay.moved > EXPORT_SILENT_SECONDS
+        ]
+        return found
+
+    def _waiting_for(self) -> list[str]:
+        found = []
+        if any(relay.reachable is False for relay in self.relays):
+            found.append("Orthanc cannot be reached")
+        if self.lookup.problem:
+            found.append(f"KeyDB: {self.lookup.problem}")
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """See ``web.Site``."""
+        quarantine = self.quarantines.listed()
+        by_stage: dict[tuple[int, str], int] = {}
+        for each in quarantine:
+            pipeline, stage, _ = each["id"].split("-", 2)
+            kind = self.settings.pipelines[int(pipeline)].stages[int(stage)].kind
+            by_stage[int(pipeline), kind] = by_stage.get((int(pipeline), kind), 0) + 1
+        counts = self.counters.all()
+        standin = self.settings.engine == "standin"
+        closed = self.closed()
+        for queues in self.queues:
+            queues.look(self._excused())
+        return {
+            "standin": standin,
+            "notice": "STAND-IN — simulation and tests only, not RSNA CTP" if standin else "",
+            "version": NAME,
+            "healthy": not self._problems(),
+            "waiting_for": " and ".join(self._waiting_for()),
+            "received": counts["received"],
+            "forwarded": counts["forwarded"],
+            "queued": total(self.queues),
+            "quarantined": len(quarantine),
+            "deleted": counts["deleted"],
+            "quarantine": quarantine,
+            "reception": closed or "open",
+            "frozen": bool(self.engine and self.engine.frozen),
+            "free_mib": self.space.free // MIB,
+            "associations": self.gate.associations(),
+            "keydb": self.lookup.state(),
+            "pipelines": [
+                queues.shown(
+                    {
+                        stage.kind: by_stage.get((queues.pipeline.index, stage.kind), 0)
+                        for stage in queues.pipeline.stages
+                    }
+                )
+                for queues in self.queues
+            ],
+            "recovered": {
+                "requeued": self.recovered.imported + self.recovered.exported,
+                **vars(self.recovered),
+            },
+        }
+
+    def delete(self, object_id: str) -> bool:
+        """See ``web.Site``."""
+        deleted = self.quarantines.delete(object_id)
+        if deleted:
+            self.counters.add("deleted", 1)
+        return deleted
+
+    def release(self) -> dict[str, Any]:
+        """See ``web.Site``. What KeyDB learned a moment ago counts."""
+        self._may_write()
+        return self.quarantines.release()
+
+    def _may_write(self) -> None:
+        # CTP copies, and drops what it cannot copy.
+        if self.phase or self.space.check() != disk.OPEN:
+            raise OSError(self.closed())
+
+    def _excused(self) -> bool:
+        return bool(self.phase) or self.engine is None or self.engine.frozen
+
+    # From start to stop.
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.events.put(("stop", None)))
+        self.space.start()
+        self.lookup.start()
+        self.front.start()
+        self.gate.start()
+        try:
+            status = self._start()
+            if status is None:
+                status = self._lead()
+            return status
+        finally:
+            self.counters.save()
+            workdir.remove(self.working.path)
+
+    def _event(self, seconds: float) -> tuple[str, Any]:
+        try:
+            return self.events.get(timeout=seconds)
+        except queue.Empty:
+            return "", None
+
+    def _start(self) -> int | None:
+        """Bring CTP up; an exit status when that came to nothing."""
+        while self.space.check() != disk.OPEN:
+            self.phase = f"starting; {self._space_text()}"
+            event, _ = self._event(0.5)
+            if event == "stop":
+                return STOPPED
+        self.phase = "starting"
+        self._recover()
+        self.engine = Engine(
+            self.settings,
+            self.working,
+            self.lock,
+            lambda code: self.events.put(("ended", code)),
+            self._not_stored,
+        )
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        for relay in self.relays:
+            relay.start()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._is_ready():
+            event, detail = self._event(0.2)
+            if event:
+                return self._end(event, detail)
+            if time.monotonic() > deadline:
+                LOG.error("CTP was not ready within %d s", READY_SECONDS)
+                self.engine.kill()
+                return ENDED
+        missing = self._missing_quarantines()
+        if missing:
+            # CTP deletes what fails in a stage without a quarantine.
+            LOG.error("CTP runs without the quarantines of %s: stopped", missing)
+            self.engine.kill()
+            return ENDED
+        # A patient in KeyDB should not be unknown only because CTP was faster.
+        if not self.lookup.first_answer.wait(FIRST_TABLE_SECONDS):
+            LOG.warning("KeyDB has not answered yet; the last lookup table is used")
+        self.answered = time.monotonic()
+        for queues in self.queues:
+            queues.look(excused=True)
+        self.phase = ""
+        LOG.info(
+            "Reception is open on port %d, for %d pipelines; recovered: %s",
+            self.settings.dicom_port,
+            len(self.settings.pipelines),
+            self.recovered,
+        )
+        return None
+
+    def _recover(self) -> None:
+        clean = self.settings.data / "clean-stop"
+        changed = self.settings.data / "changed-since.json"
+        since = None
+        try:
+            since = float(json.loads(changed.read_text(encoding="utf-8"))["since"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError):
+            since = 0.0  # not known from when on: all that waits is doubtful
+        was_clean = clean.exists()
+        for pipeline in self.settings.pipelines:
+            marks = recovery.Marks(
+                self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
+            )
+            self.recovered += recovery.recover(pipeline, marks, was_clean, since)
+        clean.unlink(missing_ok=True)
+        changed.unlink(missing_ok=True)
+        if self.recovered.doubtful:
+            LOG.warning(
+                "%d objects were anonymized while a script was changed: they are in the filter's"
+                " quarantine",
+                self.recovered.doubtful,
+            )
+
+    def _is_ready(self) -> bool:
+        for pipeline in self.settings.pipelines:
+            try:
+                socket.create_connection(("127.0.0.1", pipeline.import_port), timeout=2).close()
+            except OSError:
+                return False
+        return self.client.ping()
+
+    def _missing_quarantines(self) -> list[str]:
+        try:
+            found = self.client.quarantines()
+        except (OSError, ValueError) as error:
+            return [f"all stages ({type(error).__name__})"]
+        return [
+            f"{pipeline.name}/{stage.kind}"
+            for pipeline in self.settings.pipelines
+            for stage in pipeline.stages
+            if (pipeline.index, stage.index) not in found
+        ]
+
+    def _watch(self) -> None:
+        """Every second the files and the counters; every few the queues and CTP's web server."""
+        looked = settled = 0.0
+        while True:
+            self._intact()
+            self.counters.save()
+            now = time.monotonic()
+            if not self.phase and now - looked > LOOK_SECONDS:
+                try:
+                    self._look()
+                except Exception as error:  # must not end the watch over the files
+                    LOG.error("Looking at the queues failed (%s)", type(error).__name__)
+                if now - settled > 60:
+                    settled = now
+                    self._settle_temp()
+                looked = time.monotonic()
+            time.sleep(WATCH_SECONDS)
+
+    def _look(self) -> None:
+        for queues in self.queues:
+            queues.look(self._excused())
+        if self._excused():
+            self.answered = time.monotonic()
+            return
+        if self.client.ping():
+            self.answered = time.monotonic()
+        if self.space.level == disk.OPEN:
+            self.quarantines.repeat_exports(lambda n: self.relays[n].reachable is True)
+
+    def _settle_temp(self) -> None:
+        """What a sender left half-sent long ago: CTP keeps it, and never looks at it again."""
+        engine = self.engine
+        if engine is None:
+            return
+        found = recovery.Recovered()
+        for pipeline in self.settings.pipelines:
+            root = pipeline.stage("import").root
+            for path in recovery.files_in(root / "temp"):
+                try:
+                    old = time.time() - path.stat().st_mtime > TEMP_SECONDS
+                    if not old or path in _open_files(engine.process.pid):
+                        continue
+                    if recovery.settle(path, found):
+                        recovery.requeue(path, root / "queue")
+                        found.imported += 1
+                except FileNotFoundError:
+                    continue
+        if found.imported or found.incomplete:
+            LOG.info("Left in the import directories, put right: %s", found)
+
+    def _lead(self) -> int:
+        while True:
+            event, detail = self._event(3600)
+            if event:
+                return self._end(event, detail)
+
+    def _end(self, event: str, detail: Any) -> int:
+        assert self.engine is not None
+        if self.tampered.is_set():
+            names = detail if event == "changed" else ["a file that CTP reads"]
+            print(
+                f"CTP was stopped: {', '.join(names)} was changed in its working directory while it"
+                " ran. Nothing that was anonymized since leaves this machine; find out who did it.",
+                file=sys.stderr,
+                flush=True,
+            )
+            return CHANGED
+        if event == "ended":
+            self.phase = "CTP has ended"
+            self.gate.abort_all("CTP has ended")
+            LOG.error("CTP has ended by itself (status %s); the next start recovers", detail)
+            return ENDED
+        return self._stop()
+
+    def _stop(self) -> int:
+        assert self.engine is not None
+        began = time.monotonic()
+        LOG.info("Stopping")
+        drain = min(DRAIN_SECONDS, self.settings.stop_seconds / 4)
+        if not self.phase:
+            self.gate.drain(drain)
+        self.phase = "stopping"
+        self._wait_for_temp(drain)
+        left = self.settings.stop_seconds - (time.monotonic() - began)
+        if self.engine.stop(self.client, max(1.0, left)):
+            (self.settings.data / "clean-stop").touch()
+        LOG.info("Stopped after %.1f s", time.monotonic() - began)
+        return STOPPED
+
+    def _wait_for_temp(self, seconds: float) -> None:
+        """CTP takes what it acknowledged into its queue in threads that its end does not await."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(
+            path in _open_files(self.engine.process.pid) or not path.stat().st_size
+            for pipeline in self.settings.pipelines
+            for path in recovery.files_in(pipeline.stage("import").root / "temp")
+            if self.engine is not None and path.exists()
+        ):
+            time.sleep(0.1)
+
+
+def _open_files(process: int) -> set[Path]:
+    found = set()
+    try:
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                found.add(link.readlink())
+            except OSError:
+                continue
+    except OSError:
+        pass
+    return found
+
+
+def _lock(data: Path) -> int:
+    """Take the data directory for this process and its CTP. Raises ``SettingsError``."""
+    try:
+        descriptor = os.open(data / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"{data} cannot be written ({error.strerror}). It has to belong to the user"
+            f" {os.getuid()}."
+        ) from error
+    # The one before may be on its way out.
+    for _ in range(50):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        else:
+            return descriptor
+    raise SettingsError(f"Another CTP works in {data}: two would export everything twice.")
+
+
+def _make_directories(settings: Settings) -> None:
+    devices = set()
+    for pipeline in settings.pipelines:
+        for stage in pipeline.stages:
+            for directory in (stage.root, stage.quarantine):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                devices.add(directory.stat().st_dev)
+    if len(devices | {settings.data.stat().st_dev}) != 1:
+        raise SettingsError(
+            f"The directories under {settings.data} lie on several file systems: objects could not"
+            " be moved between them as a whole."
+        )

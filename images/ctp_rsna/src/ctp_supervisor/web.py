@@ -1,0 +1,298 @@
+"""The web front: the status, the quarantine, and CTP's own pages behind one login.
+
+====================================  =========================================================
+Request                               Answer
+====================================  =========================================================
+``GET /healthz``                      without login: 200 while objects can be processed, else 503
+``GET /api/status``                   the state as JSON
+``DELETE /api/quarantine/<id>``       removes one object for good: 200, or 404 when there is none
+``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
+all others                            CTP's own page; 403 for those that change what is deployed
+====================================  =========================================================
+
+All but the first ask for the user ``admin`` and the password in ``ctp_admin_pass`` (HTTP Basic).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import http.client
+import json
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from . import NAME
+from .workdir import USER
+
+LOG = logging.getLogger(__name__)
+
+LARGEST_BODY = 16 * 1024 * 1024
+_CHUNK = 256 * 1024
+CLOSED_PAGES = frozenset(
+    {"shutdown", "user", "users", "level", "daconfig", "script", "lookup", "login"}
+)
+"""Pages of CTP that change, or show, what is deployed: scripts (with the UID key), users, log."""
+_NOT_FORWARDED = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "expect",
+        # CTP takes the first as a command to end, and the second as a login in plain text.
+        "servicemanager",
+        "rsna",
+        "accept-encoding",
+    }
+)
+_NOT_RETURNED = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
+)
+
+
+class Site(Protocol):
+    """What the front shows."""
+
+    def health(self) -> tuple[bool, str]:
+        """Whether all is well, and a few lines for people."""
+        ...  # pragma: no cover
+
+    def status(self) -> dict[str, Any]:
+        """The state."""
+        ...  # pragma: no cover
+
+    def delete(self, object_id: str) -> bool:
+        """Remove an object from quarantine. Raises ``OSError``, ``HTTPException``."""
+        ...  # pragma: no cover
+
+    def release(self) -> dict[str, Any]:
+        """Send quarantined objects round again. Raises ``OSError``, ``HTTPException``."""
+        ...  # pragma: no cover
+
+
+class Front:
+    """Serves the pages, each request in its own thread."""
+
+    def __init__(self, address: tuple[str, int], password: str, site: Site, ctp_port: int) -> None:
+        """Listen on ``address``. Raises ``OSError`` when the port is taken."""
+        self._server = _Server(address, _handler(site, password.encode("utf-8"), ctp_port))
+
+    def start(self) -> None:
+        """Answer requests from now on."""
+        threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is not worth a traceback in the log."""
+
+
+def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        server_version = NAME
+        sys_version = ""
+        timeout = 30
+
+        def do_GET(self) -> None:
+            if urlsplit(self.path).path == "/healthz":
+                healthy, text = site.health()
+                self._answer(
+                    HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE,
+                    "text/plain; charset=utf-8",
+                    text,
+                )
+                return
+            self._with_login({"/api/status": lambda: self._json(HTTPStatus.OK, site.status())})
+
+        do_HEAD = do_GET
+
+        def do_POST(self) -> None:
+            self._with_login({"/api/quarantine/release": self._release})
+
+        def do_DELETE(self) -> None:
+            self._with_login({urlsplit(self.path).path: self._delete})
+
+        def _with_login(self, pages: dict[str, Callable[[], None]]) -> None:
+            path = urlsplit(self.path).path
+            if not self._is_admin():
+                self._answer(
+                    HTTPStatus.UNAUTHORIZED,
+                    "application/json",
+                    json.dumps({"error": f"Log in as {USER} with the secret ctp_admin_pass."}),
+                    {"WWW-Authenticate": 'Basic realm="CTP", charset="UTF-8"'},
+                )
+            elif self._comes_from_elsewhere():
+                # Browsers send the login along, whoever made the link: CTP deletes on GET.
+                self._json(HTTPStatus.FORBIDDEN, {"error": "A link of another site."})
+            elif path in pages:
+                pages[path]()
+            elif path.startswith("/api/"):
+                self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
+            elif self._first_part(path) in CLOSED_PAGES:
+                self._json(
+                    HTTPStatus.FORBIDDEN,
+                    {
+                        "error": "This page of CTP is closed: what it changes is deployed from the"
+                        " inventory, by site.yml."
+                    },
+                )
+            else:
+                self._forward()
+
+        @staticmethod
+        def _first_part(path: str) -> str:
+            # As CTP takes a path apart, which knows no escapes.
+            return next((part for part in path.split("/") if part), "").lower()
+
+        def _comes_from_elsewhere(self) -> bool:
+            if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+                return (
+                    self.command != "GET"
+                    or self.headers.get("Sec-Fetch-Mode") != "navigate"
+                    or (urlsplit(self.path).path != "/")
+                )
+            origin = self.headers.get("Origin")
+            return origin is not None and urlsplit(origin).netloc != self.headers.get("Host")
+
+        def _delete(self) -> None:
+            prefix, _, object_id = urlsplit(self.path).path.rpartition("/")
+            try:
+                deleted = prefix == "/api/quarantine" and site.delete(object_id)
+            except (OSError, http.client.HTTPException):
+                self._unavailable()
+                return
+            if deleted:
+                LOG.warning("Object %s was deleted from quarantine by %s", object_id, USER)
+                self._json(HTTPStatus.OK, {"deleted": object_id})
+            else:
+                self._json(HTTPStatus.NOT_FOUND, {"error": "No such object is in quarantine."})
+
+        def _release(self) -> None:
+            try:
+                result = site.release()
+            except (OSError, http.client.HTTPException):
+                self._unavailable()
+                return
+            LOG.info("Released %d objects from quarantine", result["released"])
+            self._json(HTTPStatus.OK, result)
+
+        def _unavailable(self) -> None:
+            self._json(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                {"error": "CTP does not answer now. Its state is at /api/status."},
+            )
+
+        def _is_admin(self) -> bool:
+            scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "basic":
+                return False
+            try:
+                user, _, given = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+            except (binascii.Error, ValueError):
+                return False
+            # Both are always compared, each in constant time.
+            right_user = hmac.compare_digest(user, USER.encode())
+            return hmac.compare_digest(given, password) and right_user
+
+        def _forward(self) -> None:
+            """CTP's own page. CTP honours the same login."""
+            body = None
+            if self.command == "POST":
+                try:
+                    length = int(self.headers.get("Content-Length", "0"))
+                except ValueError:
+                    length = -1
+                if not 0 <= length <= LARGEST_BODY:
+                    self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "Too long a body."})
+                    return
+                body = self.rfile.read(length)
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in _NOT_FORWARDED
+            }
+            upstream = http.client.HTTPConnection("127.0.0.1", ctp_port, timeout=60)
+            try:
+                # CTP reads nothing of a request that it knows, but GET and POST.
+                method = "GET" if self.command == "HEAD" else self.command
+                upstream.request(method, self.path, body=body, headers=headers)
+                response = upstream.getresponse()
+            except (OSError, http.client.HTTPException):
+                upstream.close()
+                self._unavailable()
+                return
+            try:
+                self._return(response)
+            finally:
+                upstream.close()
+
+        def _return(self, response: http.client.HTTPResponse) -> None:
+            self.send_response(response.status)
+            for name, value in response.getheaders():
+                if name.lower() == "location":
+                    here = f"//127.0.0.1:{ctp_port}"
+                    parts = urlsplit(value)
+                    if f"//{parts.netloc}" == here:
+                        value = parts._replace(scheme="", netloc="").geturl() or "/"
+                if name.lower() not in _NOT_RETURNED:
+                    self.send_header(name, value)
+            self._security("frame-ancestors 'self'", "SAMEORIGIN")
+            # HTTP/1.0: the end of the connection is the end of the body.
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            if self.command != "HEAD":
+                while chunk := response.read(_CHUNK):
+                    self.wfile.write(chunk)
+
+        def _json(self, status: HTTPStatus, content: dict[str, Any]) -> None:
+            self._answer(status, "application/json", json.dumps(content))
+
+        def _security(self, policy: str, frames: str) -> None:
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("X-Frame-Options", frames)
+            self.send_header("Referrer-Policy", "same-origin")
+            self.send_header("Content-Security-Policy", policy)
+
+        def _answer(
+            self,
+            status: HTTPStatus,
+            media_type: str,
+            content: str,
+            headers: dict[str, str] | None = None,
+        ) -> None:
+            body = content.encode("utf-8")
+            self.send_response(status)
+            self.send_header("Content-Type", media_type)
+            self.send_header("Content-Length", str(len(body)))
+            self._security("default-src 'none'; frame-ancestors 'none'", "DENY")
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Requests are not logged: a path is whatever a client sends."""
+
+    return Handler
