@@ -1,0 +1,956 @@
+"""The elements that the anonymizer script knows, and by which rule each is kept or replaced.
+
+Whatever is not listed here is removed: the script is a list of what may stay. Tags, value
+representations and keywords are those of DICOM PS3.6 (edition 2025b, by pydicom 3.0.2); the rules
+are explained in `ctp_script`. `DROPPED` lists elements that CTP keeps on its own, so that they have
+to be removed by name: those of groups 0002, 0028 and 7FE0 that can hold a text, a UID, a sequence
+or bytes. The repeating elements of group 0028 are added by `ctp_script`.
+"""
+
+from __future__ import annotations
+
+# One block a rule; a line is tag, value representation, keyword.
+ELEMENTS = """
+[age patient]
+00101010 AS PatientAge
+[burned]
+00280301 CS BurnedInAnnotation
+[class]
+00080016 UI SOPClassUID
+[classref]
+00081150 UI ReferencedSOPClassUID
+[code meaning]
+00080104 LO CodeMeaning
+[code scheme]
+00080102 SH CodingSchemeDesignator
+[code value]
+00080100 SH CodeValue
+[cs ANY REMOVED]
+00700080 CS ContentLabel
+[cs APPROVAL -]
+300E0002 CS ApprovalStatus
+[cs BODYPART -]
+00180015 CS BodyPartExamined
+[cs CHARSET -]
+00080005 CS SpecificCharacterSet
+[cs CONTOUR -]
+30060042 CS ContourGeometricType
+[cs IMAGETYPE *]
+00080008 CS ImageType
+00089007 CS FrameType
+[cs JAWS -]
+300A00B8 CS RTBeamLimitingDeviceType
+[cs MODALITY OT]
+00080060 CS Modality
+[cs NUMBERED -]
+00282110 CS LossyImageCompression
+[cs ORIENTATION -]
+00200020 CS PatientOrientation
+[cs PHOTOMETRIC -]
+00280004 CS PhotometricInterpretation
+[cs POSITION -]
+00185100 CS PatientPosition
+[cs RELATION -]
+0040A010 CS RelationshipType
+[cs ROITYPE -]
+300600A4 CS RTROIInterpretedType
+[cs ROTATION -]
+00181140 CS RotationDirection
+300A011F CS GantryRotationDirection
+300A0121 CS BeamLimitingDeviceRotationDirection
+300A0123 CS PatientSupportRotationDirection
+300A0126 CS TableTopEccentricRotationDirection
+300A0142 CS TableTopPitchRotationDirection
+300A0146 CS TableTopRollRotationDirection
+300A014C CS GantryPitchRotationDirection
+[cs SIDE -]
+00200060 CS Laterality
+00200062 CS ImageLaterality
+00209072 CS FrameLaterality
+[cs TERMS -]
+00080064 CS ConversionType
+00080105 CS MappingResource
+00089205 CS PixelPresentation
+00089206 CS VolumetricProperties
+00089207 CS VolumeBasedCalculationTechnique
+00089208 CS ComplexImageComponent
+00089209 CS AcquisitionContrast
+00180020 CS ScanningSequence
+00180021 CS SequenceVariant
+00180022 CS ScanOptions
+00180023 CS MRAcquisitionType
+00181181 CS CollimatorType
+00181312 CS InPlanePhaseEncodingDirection
+00181315 CS VariableFlipAngleFlag
+00185101 CS ViewPosition
+00189004 CS ContentQualification
+00189008 CS EchoPulseSequence
+00189009 CS InversionRecovery
+00189010 CS FlowCompensation
+00189012 CS MultiPlanarExcitation
+00189014 CS PhaseContrast
+00189015 CS TimeOfFlightContrast
+00189017 CS SteadyStatePulseSequence
+00189020 CS MagnetizationTransfer
+00189021 CS T2Preparation
+00189022 CS BloodSignalNulling
+00189024 CS SaturationRecovery
+00189025 CS SpectrallySelectedSuppression
+00189026 CS SpectrallySelectedExcitation
+00189027 CS SpatialPresaturation
+00189028 CS Tagging
+00189032 CS GeometryOfKSpaceTraversal
+00189033 CS SegmentedKSpaceTraversal
+00189034 CS RectilinearPhaseEncodeReordering
+00189037 CS CardiacSynchronizationTechnique
+00189064 CS KSpaceFiltering
+00189075 CS DiffusionDirectionality
+00189081 CS PartialFourier
+00189100 CS ResonantNucleus
+00189147 CS DiffusionAnisotropyType
+00189170 CS RespiratoryMotionCompensationTechnique
+00189302 CS AcquisitionType
+00189315 CS ReconstructionAlgorithm
+00189323 CS ExposureModulationType
+00189361 CS MultienergyCTAcquisition
+00209311 CS DimensionOrganizationType
+00280051 CS CorrectedImage
+00280302 CS RecognizableVisualFeatures
+00281040 CS PixelIntensityRelationship
+00281056 CS VOILUTFunction
+00282114 CS LossyImageCompressionMethod
+0040A050 CS ContinuityOfContent
+0040A130 CS TemporalRangeType
+0040A491 CS CompletionFlag
+0040A496 CS PreliminaryFlag
+00480301 CS PixelOriginInterpretation
+00541000 CS SeriesType
+00541001 CS Units
+00541002 CS CountsSource
+00541004 CS ReprojectionMethod
+00541006 CS SUVType
+00541100 CS RandomsCorrectionMethod
+00541102 CS DecayCorrection
+00620001 CS SegmentationType
+00620008 CS SegmentAlgorithmType
+00620010 CS SegmentationFractionalType
+00620013 CS SegmentsOverlap
+00700023 CS GraphicType
+0070030C CS FrameOfReferenceTransformationMatrixType
+20500020 CS PresentationLUTShape
+3002000A CS ReportedValuesOrigin
+3002000C CS RTImagePlane
+30040001 CS DVHType
+30040002 CS DoseUnits
+30040004 CS DoseType
+30040005 CS SpatialTransformOfDose
+3004000A CS DoseSummationType
+30040014 CS TissueHeterogeneityCorrection
+30040054 CS DVHVolumeUnits
+30060033 CS RTROIRelationship
+30060036 CS ROIGenerationAlgorithm
+300600B2 CS ROIPhysicalProperty
+300600C4 CS FrameOfReferenceTransformationType
+300A000A CS PlanIntent
+300A000C CS RTPlanGeometry
+300A0014 CS DoseReferenceStructureType
+300A0020 CS DoseReferenceType
+300A00B3 CS PrimaryDosimeterUnit
+300A00C4 CS BeamType
+300A00C6 CS RadiationType
+300A00C7 CS HighDoseTechniqueType
+300A00CE CS TreatmentDeliveryType
+300A00D3 CS WedgeType
+300A00EE CS CompensatorType
+300A00F8 CS BlockType
+300A00FA CS BlockDivergence
+300A00FB CS BlockMountingPosition
+300A0109 CS ApplicatorType
+300A0118 CS WedgePosition
+300A0192 CS FixationDeviceType
+300A01B0 CS SetupTechnique
+300A0200 CS BrachyTreatmentTechnique
+300A0202 CS BrachyTreatmentType
+300A0214 CS SourceType
+300A0229 CS SourceStrengthUnits
+300A0232 CS ApplicationSetupType
+300A0288 CS SourceMovementType
+300A02E0 CS CompensatorDivergence
+300A02E1 CS CompensatorMountingPosition
+300A0308 CS ScanMode
+300A0309 CS ModulatedScanModeType
+300A0320 CS RangeShifterType
+[cs TERMS patient]
+001021A0 CS SmokingStatus
+00102203 CS PatientSexNeutered
+[cs VALUETYPE -]
+0040A040 CS ValueType
+[date]
+00080012 DA InstanceCreationDate
+00080013 TM InstanceCreationTime
+00080021 DA SeriesDate
+0008002A DT AcquisitionDateTime
+00080031 TM SeriesTime
+00181012 DA DateOfSecondaryCapture
+00181014 TM TimeOfSecondaryCapture
+00181072 TM RadiopharmaceuticalStartTime
+00181073 TM RadiopharmaceuticalStopTime
+00181078 DT RadiopharmaceuticalStartDateTime
+00181079 DT RadiopharmaceuticalStopDateTime
+00189074 DT FrameAcquisitionDateTime
+00189151 DT FrameReferenceDateTime
+00189701 DT DecayCorrectionDateTime
+00400244 DA PerformedProcedureStepStartDate
+00400245 TM PerformedProcedureStepStartTime
+0040A032 DT ObservationDateTime
+0040A120 DT DateTime
+0040A121 DA Date
+0040A122 TM Time
+30080054 DA FirstTreatmentDate
+30080056 DA MostRecentTreatmentDate
+30080250 DA TreatmentDate
+30080251 TM TreatmentTime
+300A022C DA SourceStrengthReferenceDate
+300A022E TM SourceStrengthReferenceTime
+[date empty]
+00080020 DA StudyDate
+00080022 DA AcquisitionDate
+00080023 DA ContentDate
+00080030 TM StudyTime
+00080032 TM AcquisitionTime
+00080033 TM ContentTime
+30060008 DA StructureSetDate
+30060009 TM StructureSetTime
+300A0006 DA RTPlanDate
+300A0007 TM RTPlanTime
+300E0004 DA ReviewDate
+300E0005 TM ReviewTime
+[descriptor]
+00081030 LO StudyDescription
+0008103E LO SeriesDescription
+00181030 LO ProtocolName
+00189423 LO AcquisitionProtocolName
+00321060 LO RequestedProcedureDescription
+00400254 LO PerformedProcedureStepDescription
+00620006 ST SegmentDescription
+30060004 LO StructureSetName
+30060028 ST ROIDescription
+300A0003 LO RTPlanName
+300A0016 LO DoseReferenceDescription
+300A00C2 LO BeamName
+[descriptor empty]
+00180010 LO ContrastBolusAgent
+00700081 LO ContentDescription
+[descriptor label]
+30060002 SH StructureSetLabel
+300A0002 SH RTPlanLabel
+[device]
+00081010 SH StationName
+00081090 LO ManufacturerModelName
+00181000 LO DeviceSerialNumber
+00181004 LO PlateID
+00181005 LO GeneratorID
+00181007 LO CassetteID
+00181008 LO GantryID
+00181020 LO SoftwareVersions
+00181200 DA DateOfLastCalibration
+00181201 TM TimeOfLastCalibration
+0018700A SH DetectorID
+30080105 LO SourceSerialNumber
+[device empty]
+300A00B2 SH TreatmentMachineName
+[device uid]
+00181002 UI DeviceUID
+[ds]
+00180050 DS SliceThickness
+00180060 DS KVP
+00180080 DS RepetitionTime
+00180081 DS EchoTime
+00180082 DS InversionTime
+00180083 DS NumberOfAverages
+00180084 DS ImagingFrequency
+00180087 DS MagneticFieldStrength
+00180088 DS SpacingBetweenSlices
+00180090 DS DataCollectionDiameter
+00180093 DS PercentSampling
+00180094 DS PercentPhaseFieldOfView
+00180095 DS PixelBandwidth
+00181060 DS TriggerTime
+00181071 DS RadiopharmaceuticalVolume
+00181074 DS RadionuclideTotalDose
+00181075 DS RadionuclideHalfLife
+00181076 DS RadionuclidePositronFraction
+00181077 DS RadiopharmaceuticalSpecificActivity
+00181100 DS ReconstructionDiameter
+00181110 DS DistanceSourceToDetector
+00181111 DS DistanceSourceToPatient
+00181114 DS EstimatedRadiographicMagnificationFactor
+00181120 DS GantryDetectorTilt
+00181130 DS TableHeight
+00181164 DS ImagerPixelSpacing
+00181190 DS FocalSpots
+00181314 DS FlipAngle
+00181316 DS SAR
+00182010 DS NominalScannedPixelSpacing
+00188150 DS ExposureTimeInuS
+00188151 DS XRayTubeCurrentInuA
+00200032 DS ImagePositionPatient
+00200037 DS ImageOrientationPatient
+00200110 DS TemporalResolution
+00201041 DS SliceLocation
+00280030 DS PixelSpacing
+00281050 DS WindowCenter
+00281051 DS WindowWidth
+00281052 DS RescaleIntercept
+00281053 DS RescaleSlope
+00282112 DS LossyImageCompressionRatio
+0040A30A DS NumericValue
+00541200 DS AxialAcceptance
+00541300 DS FrameReferenceTime
+00541320 DS SliceSensitivityFactor
+00541321 DS DecayFactor
+00541322 DS DoseCalibrationFactor
+00541323 DS ScatterFractionFactor
+00541324 DS DeadTimeFactor
+3002000D DS XRayImageReceptorTranslation
+3002000E DS XRayImageReceptorAngle
+30020010 DS RTImageOrientation
+30020011 DS ImagePlanePixelSpacing
+30020012 DS RTImagePosition
+30020022 DS RadiationMachineSAD
+30020024 DS RadiationMachineSSD
+30020026 DS RTImageSID
+30020032 DS MetersetExposure
+30040008 DS NormalizationPoint
+3004000C DS GridFrameOffsetVector
+3004000E DS DoseGridScaling
+30040040 DS DVHNormalizationPoint
+30040042 DS DVHNormalizationDoseValue
+30040052 DS DVHDoseScaling
+30040058 DS DVHData
+30040070 DS DVHMinimumDose
+30040072 DS DVHMaximumDose
+30040074 DS DVHMeanDose
+3006002C DS ROIVolume
+30060044 DS ContourSlabThickness
+30060045 DS ContourOffsetVector
+30060050 DS ContourData
+300600B4 DS ROIPhysicalPropertyValue
+300600C6 DS FrameOfReferenceTransformationMatrix
+300A0018 DS DoseReferencePointCoordinates
+300A001A DS NominalPriorDose
+300A0021 DS ConstraintWeight
+300A0022 DS DeliveryWarningDose
+300A0023 DS DeliveryMaximumDose
+300A0025 DS TargetMinimumDose
+300A0026 DS TargetPrescriptionDose
+300A0027 DS TargetMaximumDose
+300A0028 DS TargetUnderdoseVolumeFraction
+300A002A DS OrganAtRiskFullVolumeDose
+300A002B DS OrganAtRiskLimitDose
+300A002C DS OrganAtRiskMaximumDose
+300A002D DS OrganAtRiskOverdoseVolumeFraction
+300A0044 DS GantryAngleTolerance
+300A0046 DS BeamLimitingDeviceAngleTolerance
+300A004A DS BeamLimitingDevicePositionTolerance
+300A004C DS PatientSupportAngleTolerance
+300A004E DS TableTopEccentricAngleTolerance
+300A0051 DS TableTopVerticalPositionTolerance
+300A0052 DS TableTopLongitudinalPositionTolerance
+300A0053 DS TableTopLateralPositionTolerance
+300A0082 DS BeamDoseSpecificationPoint
+300A0084 DS BeamDose
+300A0086 DS BeamMeterset
+300A00A2 DS BrachyApplicationSetupDoseSpecificationPoint
+300A00A4 DS BrachyApplicationSetupDose
+300A00B4 DS SourceAxisDistance
+300A00BA DS SourceToBeamLimitingDeviceDistance
+300A00BE DS LeafPositionBoundaries
+300A00D6 DS WedgeFactor
+300A00D8 DS WedgeOrientation
+300A00DA DS SourceToWedgeTrayDistance
+300A00E2 DS TotalCompensatorTrayFactor
+300A00E6 DS SourceToCompensatorTrayDistance
+300A00E9 DS CompensatorPixelSpacing
+300A00EA DS CompensatorPosition
+300A00EB DS CompensatorTransmissionData
+300A00EC DS CompensatorThicknessData
+300A00F2 DS TotalBlockTrayFactor
+300A00F6 DS SourceToBlockTrayDistance
+300A0100 DS BlockThickness
+300A0102 DS BlockTransmission
+300A0106 DS BlockData
+300A010C DS CumulativeDoseReferenceCoefficient
+300A010E DS FinalCumulativeMetersetWeight
+300A0114 DS NominalBeamEnergy
+300A0115 DS DoseRateSet
+300A011C DS LeafJawPositions
+300A011E DS GantryAngle
+300A0120 DS BeamLimitingDeviceAngle
+300A0122 DS PatientSupportAngle
+300A0124 DS TableTopEccentricAxisDistance
+300A0125 DS TableTopEccentricAngle
+300A0128 DS TableTopVerticalPosition
+300A0129 DS TableTopLongitudinalPosition
+300A012A DS TableTopLateralPosition
+300A012C DS IsocenterPosition
+300A012E DS SurfaceEntryPoint
+300A0130 DS SourceToSurfaceDistance
+300A0134 DS CumulativeMetersetWeight
+300A01D2 DS TableTopVerticalSetupDisplacement
+300A01D4 DS TableTopLongitudinalSetupDisplacement
+300A01D6 DS TableTopLateralSetupDisplacement
+300A0218 DS ActiveSourceDiameter
+300A021A DS ActiveSourceLength
+300A0222 DS SourceEncapsulationNominalThickness
+300A0224 DS SourceEncapsulationNominalTransmission
+300A0228 DS SourceIsotopeHalfLife
+300A022A DS ReferenceAirKermaRate
+300A0250 DS TotalReferenceAirKerma
+300A0284 DS ChannelLength
+300A0286 DS ChannelTotalTime
+300A028C DS PulseRepetitionInterval
+300A0296 DS SourceApplicatorLength
+300A029C DS SourceApplicatorWallNominalThickness
+300A02A0 DS SourceApplicatorStepSize
+300A02C8 DS FinalCumulativeTimeWeight
+300A02D2 DS ControlPointRelativePosition
+300A02D4 DS ControlPoint3DPosition
+300A02D6 DS CumulativeTimeWeight
+300C0008 DS StartCumulativeMetersetWeight
+300C0009 DS EndCumulativeMetersetWeight
+[ds patient]
+00101020 DS PatientSize
+00101030 DS PatientWeight
+[empty]
+00080050 SH AccessionNumber
+00080090 PN ReferringPhysicianName
+00100030 DA PatientBirthDate
+00200010 SH StudyID
+00201040 LO PositionReferenceIndicator
+00700084 PN ContentCreatorName
+300600A6 PN ROIInterpreter
+[ethnic patient]
+00102160 SH EthnicGroup
+[filter]
+00181160 SH FilterType
+[fixed UNVERIFIED]
+0040A493 CS VerificationFlag
+[is]
+00081160 IS ReferencedFrameNumber
+00082122 IS StageNumber
+00082124 IS NumberOfStages
+00180070 IS CountsAccumulated
+00180086 IS EchoNumbers
+00180089 IS NumberOfPhaseEncodingSteps
+00180091 IS EchoTrainLength
+00181150 IS ExposureTime
+00181151 IS XRayTubeCurrent
+00181152 IS Exposure
+00181153 IS ExposureInuAs
+00181170 IS GeneratorPower
+00181242 IS ActualFrameDuration
+00200011 IS SeriesNumber
+00200012 IS AcquisitionNumber
+00200013 IS InstanceNumber
+00200100 IS TemporalPositionIdentifier
+00200105 IS NumberOfTemporalPositions
+00201002 IS ImagesInAcquisition
+00280008 IS NumberOfFrames
+00280034 IS PixelAspectRatio
+30020029 IS FractionNumber
+30040056 IS DVHNumberOfBins
+30060022 IS ROINumber
+3006002A IS ROIDisplayColor
+30060046 IS NumberOfContourPoints
+30060048 IS ContourNumber
+30060049 IS AttachedContours
+30060082 IS ObservationNumber
+30060084 IS ReferencedROINumber
+30080022 IS CurrentFractionNumber
+300A0012 IS DoseReferenceNumber
+300A0042 IS ToleranceTableNumber
+300A0071 IS FractionGroupNumber
+300A0078 IS NumberOfFractionsPlanned
+300A0079 IS NumberOfFractionPatternDigitsPerDay
+300A007A IS RepeatFractionCycleLength
+300A0080 IS NumberOfBeams
+300A00A0 IS NumberOfBrachyApplicationSetups
+300A00BC IS NumberOfLeafJawPairs
+300A00C0 IS BeamNumber
+300A00D0 IS NumberOfWedges
+300A00D2 IS WedgeNumber
+300A00D5 IS WedgeAngle
+300A00E0 IS NumberOfCompensators
+300A00E4 IS CompensatorNumber
+300A00E7 IS CompensatorRows
+300A00E8 IS CompensatorColumns
+300A00ED IS NumberOfBoli
+300A00F0 IS NumberOfBlocks
+300A00FC IS BlockNumber
+300A0104 IS BlockNumberOfPoints
+300A0110 IS NumberOfControlPoints
+300A0112 IS ControlPointIndex
+300A0182 IS PatientSetupNumber
+300A0212 IS SourceNumber
+300A0234 IS ApplicationSetupNumber
+300A0282 IS ChannelNumber
+300A028A IS NumberOfPulses
+300A0290 IS SourceApplicatorNumber
+300A02A2 IS TransferTubeNumber
+300A0312 IS NumberOfRangeShifters
+300A0316 IS RangeShifterNumber
+300A0330 IS NumberOfLateralSpreadingDevices
+300A0340 IS NumberOfRangeModulators
+300A0392 IS NumberOfScanSpotPositions
+300A039A IS NumberOfPaintings
+300C0006 IS ReferencedBeamNumber
+300C0007 IS ReferencedReferenceImageNumber
+300C000C IS ReferencedBrachyApplicationSetupNumber
+300C000E IS ReferencedSourceNumber
+300C0022 IS ReferencedFractionGroupNumber
+300C0051 IS ReferencedDoseReferenceNumber
+300C006A IS ReferencedPatientSetupNumber
+300C00A0 IS ReferencedToleranceTableNumber
+300C00C0 IS ReferencedWedgeNumber
+300C0100 IS ReferencedRangeShifterNumber
+[kernel]
+00181210 SH ConvolutionKernel
+[maker]
+00080070 LO Manufacturer
+[nucleus]
+00180085 SH ImagedNucleus
+[number]
+00181271 FD WaterEquivalentDiameter
+00181310 US AcquisitionMatrix
+00189058 US MRAcquisitionFrequencyEncodingSteps
+00189069 FD ParallelReductionFactorInPlane
+00189079 FD InversionTimes
+00189082 FD EffectiveEchoTime
+00189087 FD DiffusionBValue
+00189089 FD DiffusionGradientOrientation
+00189231 US MRAcquisitionPhaseEncodingStepsInPlane
+00189240 US RFEchoTrainLength
+00189241 US GradientEchoTrainLength
+00189305 FD RevolutionTime
+00189306 FD SingleCollimationWidth
+00189307 FD TotalCollimationWidth
+00189309 FD TableSpeed
+00189310 FD TableFeedPerRotation
+00189311 FD SpiralPitchFactor
+00189313 FD DataCollectionCenterPatient
+00189317 FD ReconstructionFieldOfView
+00189318 FD ReconstructionTargetCenterPatient
+00189319 FD ReconstructionAngle
+00189322 FD ReconstructionPixelSpacing
+00189327 FD TablePosition
+00189328 FD ExposureTimeInms
+00189330 FD XRayTubeCurrentInmA
+00189332 FD ExposureInmAs
+00189345 FD CTDIvol
+00209057 UL InStackPositionNumber
+00209128 UL TemporalPositionIndex
+00209153 FD NominalCardiacTriggerDelayTime
+00209156 US FrameAcquisitionNumber
+00209157 UL DimensionIndexValues
+00280002 US SamplesPerPixel
+00280006 US PlanarConfiguration
+00280010 US Rows
+00280011 US Columns
+00280100 US BitsAllocated
+00280101 US BitsStored
+00280102 US HighBit
+00280103 US PixelRepresentation
+00280106 US/SS SmallestImagePixelValue
+00280107 US/SS LargestImagePixelValue
+00280120 US/SS PixelPaddingValue
+00280121 US/SS PixelPaddingRangeLimit
+00281041 SS PixelIntensityRelationshipSign
+00281101 US/SS RedPaletteColorLookupTableDescriptor
+00281102 US/SS GreenPaletteColorLookupTableDescriptor
+00281103 US/SS BluePaletteColorLookupTableDescriptor
+00283002 US/SS LUTDescriptor
+00409211 US/SS RealWorldValueLastValueMapped
+00409213 FD DoubleFloatRealWorldValueLastValueMapped
+00409214 FD DoubleFloatRealWorldValueFirstValueMapped
+00409216 US/SS RealWorldValueFirstValueMapped
+00409224 FD RealWorldValueIntercept
+00409225 FD RealWorldValueSlope
+0040A136 US ReferencedFrameNumbers
+0040A161 FD FloatingPointValue
+0040A162 SL RationalNumeratorValue
+0040A163 UL RationalDenominatorValue
+0040DB73 UL ReferencedContentItemIdentifier
+00540010 US EnergyWindowVector
+00540011 US NumberOfEnergyWindows
+00540020 US DetectorVector
+00540021 US NumberOfDetectors
+00540051 US NumberOfRotations
+00540071 US NumberOfTimeSlots
+00540080 US SliceVector
+00540081 US NumberOfSlices
+00540101 US NumberOfTimeSlices
+00541330 US ImageIndex
+00620004 US SegmentNumber
+0062000B US ReferencedSegmentNumber
+0062000D US RecommendedDisplayCIELabValue
+0062000E US MaximumFractionalValue
+00640007 UL GridDimensions
+00640008 FD GridResolution
+00700022 FL GraphicData
+300A00BB FL IsocenterToBeamLimitingDeviceDistance
+300A0140 FL TableTopPitchAngle
+300A0144 FL TableTopRollAngle
+300A014A FL GantryPitchAngle
+300A030A FL VirtualSourceAxisDistances
+300A030D FL SnoutPosition
+300A0364 FL IsocenterToRangeShifterDistance
+300A0366 FL RangeShifterWaterEquivalentThickness
+300A0394 FL ScanSpotPositionMap
+300A0396 FL ScanSpotMetersetWeights
+300A0398 FL ScanningSpotSize
+[number patient]
+001021C0 US PregnancyStatus
+[palette]
+00281201 OW RedPaletteColorLookupTableData
+00281202 OW GreenPaletteColorLookupTableData
+00281203 OW BluePaletteColorLookupTableData
+[pointer]
+00209165 AT DimensionIndexPointer
+00209167 AT FunctionalGroupPointer
+00280009 AT FrameIncrementPointer
+[radionuclide]
+00180031 LO Radiopharmaceutical
+300A0226 LO SourceIsotopeName
+[raw]
+00283006 US/OW LUTData
+00640009 OF VectorGridData
+7FE00001 OV ExtendedOffsetTable
+7FE00002 OV ExtendedOffsetTableLengths
+7FE00003 UV EncapsulatedPixelDataValueTotalLength
+7FE00008 OF FloatPixelData
+7FE00009 OD DoubleFloatPixelData
+[rescale]
+00281054 LO RescaleType
+00283004 LO ModalityLUTType
+[sex]
+00100040 CS PatientSex
+[structure]
+00620005 LO SegmentLabel
+30060026 LO ROIName
+[template]
+0040DB00 CS TemplateIdentifier
+[text]
+0040A123 PN PersonName
+0040A160 UT TextValue
+00620009 LO SegmentAlgorithmName
+30020002 SH RTImageLabel
+300A00D4 SH WedgeID
+300A00F5 SH BlockTrayID
+300A0108 SH ApplicatorID
+[uid]
+00080017 UI AcquisitionUID
+00080018 UI SOPInstanceUID
+00081155 UI ReferencedSOPInstanceUID
+00081195 UI TransactionUID
+00083010 UI IrradiationEventUID
+0020000D UI StudyInstanceUID
+0020000E UI SeriesInstanceUID
+00200052 UI FrameOfReferenceUID
+00200200 UI SynchronizationFrameOfReferenceUID
+00200242 UI SOPInstanceUIDOfConcatenationSource
+00209161 UI ConcatenationUID
+00209164 UI DimensionOrganizationUID
+0040A124 UI UID
+0040A171 UI ObservationUID
+00620021 UI TrackingUID
+00640003 UI SourceFrameOfReferenceUID
+0070031A UI FiducialUID
+00880140 UI StorageMediaFileSetUID
+30060024 UI ReferencedFrameOfReferenceUID
+300600C2 UI RelatedFrameOfReferenceUID
+300A0013 UI DoseReferenceUID
+300A0054 UI TableTopPositionAlignmentUID
+300A0083 UI ReferencedDoseReferenceUID
+[wellknown]
+0008010C UI CodingSchemeUID
+00080117 UI ContextUID
+00080118 UI MappingResourceUID
+"""
+
+# Sequences whose items are treated by the same rules. After the keyword: paths of which at least
+# one must have a value in the first item, or the sequence is removed. CTP keeps a sequence that it
+# could not read as one (value representation UN) as it is, whoever is named in it; this tells them
+# apart.
+SEQUENCES = """
+00081115 SQ ReferencedSeriesSequence SeriesInstanceUID
+00081140 SQ ReferencedImageSequence ReferencedSOPInstanceUID
+0008114A SQ ReferencedInstanceSequence ReferencedSOPInstanceUID
+00081199 SQ ReferencedSOPSequence ReferencedSOPInstanceUID
+00081200 SQ StudiesContainingOtherReferencedInstancesSequence StudyInstanceUID
+00082112 SQ SourceImageSequence ReferencedSOPInstanceUID
+00082218 SQ AnatomicRegionSequence CodeMeaning
+00082220 SQ AnatomicRegionModifierSequence CodeMeaning
+00089124 SQ DerivationImageSequence SourceImageSequence::ReferencedSOPInstanceUID
+    DerivationCodeSequence::CodeMeaning
+00089215 SQ DerivationCodeSequence CodeMeaning
+00189076 SQ DiffusionGradientDirectionSequence DiffusionGradientOrientation
+00189112 SQ MRTimingAndRelatedParametersSequence RepetitionTime
+00189114 SQ MREchoSequence EffectiveEchoTime
+00189117 SQ MRDiffusionSequence DiffusionBValue DiffusionDirectionality
+00189119 SQ MRAveragesSequence NumberOfAverages
+00189125 SQ MRFOVGeometrySequence InPlanePhaseEncodingDirection
+00189226 SQ MRImageFrameTypeSequence FrameType
+00189301 SQ CTAcquisitionTypeSequence AcquisitionType
+00189314 SQ CTReconstructionSequence ReconstructionAlgorithm
+00189321 SQ CTExposureSequence ExposureTimeInms
+00189325 SQ CTXRayDetailsSequence KVP
+00189329 SQ CTImageFrameTypeSequence FrameType
+00209071 SQ FrameAnatomySequence FrameLaterality
+00209111 SQ FrameContentSequence DimensionIndexValues FrameAcquisitionNumber
+    InStackPositionNumber
+00209113 SQ PlanePositionSequence ImagePositionPatient
+00209116 SQ PlaneOrientationSequence ImageOrientationPatient
+00209221 SQ DimensionOrganizationSequence DimensionOrganizationUID
+00209222 SQ DimensionIndexSequence DimensionIndexPointer
+00283000 SQ ModalityLUTSequence LUTDescriptor
+00289110 SQ PixelMeasuresSequence PixelSpacing SliceThickness
+00289132 SQ FrameVOILUTSequence WindowCenter
+00289145 SQ PixelValueTransformationSequence RescaleSlope
+004008EA SQ MeasurementUnitsCodeSequence CodeMeaning
+00409096 SQ RealWorldValueMappingSequence RealWorldValueSlope
+0040A043 SQ ConceptNameCodeSequence CodeMeaning
+0040A168 SQ ConceptCodeSequence CodeMeaning
+0040A170 SQ PurposeOfReferenceCodeSequence CodeMeaning
+0040A300 SQ MeasuredValueSequence NumericValue
+0040A301 SQ NumericValueQualifierCodeSequence CodeMeaning
+0040A360 SQ PredecessorDocumentsSequence StudyInstanceUID
+0040A375 SQ CurrentRequestedProcedureEvidenceSequence StudyInstanceUID
+0040A385 SQ PertinentOtherEvidenceSequence StudyInstanceUID
+0040A504 SQ ContentTemplateSequence TemplateIdentifier
+0040A730 SQ ContentSequence ValueType RelationshipType
+00540016 SQ RadiopharmaceuticalInformationSequence RadionuclideTotalDose
+    RadionuclideHalfLife RadiopharmaceuticalVolume RadionuclideCodeSequence::CodeMeaning
+00540300 SQ RadionuclideCodeSequence CodeMeaning
+00540304 SQ RadiopharmaceuticalCodeSequence CodeMeaning
+00540410 SQ PatientOrientationCodeSequence CodeMeaning
+00540412 SQ PatientOrientationModifierCodeSequence CodeMeaning
+00540414 SQ PatientGantryRelationshipCodeSequence CodeMeaning
+00620002 SQ SegmentSequence SegmentNumber
+00620003 SQ SegmentedPropertyCategoryCodeSequence CodeMeaning
+0062000A SQ SegmentIdentificationSequence ReferencedSegmentNumber
+0062000F SQ SegmentedPropertyTypeCodeSequence CodeMeaning
+00620011 SQ SegmentedPropertyTypeModifierCodeSequence CodeMeaning
+00640002 SQ DeformableRegistrationSequence SourceFrameOfReferenceUID
+00640005 SQ DeformableRegistrationGridSequence GridDimensions
+0064000F SQ PreDeformationMatrixRegistrationSequence
+    FrameOfReferenceTransformationMatrixType
+00640010 SQ PostDeformationMatrixRegistrationSequence
+    FrameOfReferenceTransformationMatrixType
+00700308 SQ RegistrationSequence FrameOfReferenceUID
+00700309 SQ MatrixRegistrationSequence
+    MatrixSequence::FrameOfReferenceTransformationMatrixType
+0070030A SQ MatrixSequence FrameOfReferenceTransformationMatrixType
+0070030D SQ RegistrationTypeCodeSequence CodeMeaning
+30020030 SQ ExposureSequence NumberOfBlocks
+30040050 SQ DVHSequence DVHType
+30040060 SQ DVHReferencedROISequence ReferencedROINumber
+30060010 SQ ReferencedFrameOfReferenceSequence FrameOfReferenceUID
+30060012 SQ RTReferencedStudySequence ReferencedSOPInstanceUID
+30060014 SQ RTReferencedSeriesSequence SeriesInstanceUID
+30060016 SQ ContourImageSequence ReferencedSOPInstanceUID
+30060020 SQ StructureSetROISequence ROINumber
+30060030 SQ RTRelatedROISequence ReferencedROINumber
+30060039 SQ ROIContourSequence ReferencedROINumber
+30060040 SQ ContourSequence ContourGeometricType
+30060080 SQ RTROIObservationsSequence ObservationNumber
+30060086 SQ RTROIIdentificationCodeSequence CodeMeaning
+300600B0 SQ ROIPhysicalPropertiesSequence ROIPhysicalProperty
+300A0010 SQ DoseReferenceSequence DoseReferenceNumber
+300A0040 SQ ToleranceTableSequence ToleranceTableNumber
+300A0048 SQ BeamLimitingDeviceToleranceSequence RTBeamLimitingDeviceType
+300A0070 SQ FractionGroupSequence FractionGroupNumber
+300A00B0 SQ BeamSequence BeamNumber
+300A00B6 SQ BeamLimitingDeviceSequence RTBeamLimitingDeviceType
+300A00D1 SQ WedgeSequence WedgeNumber
+300A00E3 SQ CompensatorSequence CompensatorNumber
+300A00F4 SQ BlockSequence BlockNumber
+300A0107 SQ ApplicatorSequence ApplicatorType
+300A0111 SQ ControlPointSequence ControlPointIndex
+300A0116 SQ WedgePositionSequence ReferencedWedgeNumber
+300A011A SQ BeamLimitingDevicePositionSequence RTBeamLimitingDeviceType
+300A0180 SQ PatientSetupSequence PatientSetupNumber
+300A0210 SQ SourceSequence SourceNumber
+300A0230 SQ ApplicationSetupSequence ApplicationSetupNumber
+300A0280 SQ ChannelSequence ChannelNumber
+300A02D0 SQ BrachyControlPointSequence ControlPointIndex
+300A0314 SQ RangeShifterSequence RangeShifterNumber
+300A0360 SQ RangeShifterSettingsSequence ReferencedRangeShifterNumber
+300A03A2 SQ IonBeamSequence BeamNumber
+300A03A4 SQ IonBeamLimitingDeviceSequence RTBeamLimitingDeviceType
+300A03A8 SQ IonControlPointSequence ControlPointIndex
+300C0002 SQ ReferencedRTPlanSequence ReferencedSOPInstanceUID
+300C0004 SQ ReferencedBeamSequence ReferencedBeamNumber
+300C000A SQ ReferencedBrachyApplicationSetupSequence
+    ReferencedBrachyApplicationSetupNumber
+300C0020 SQ ReferencedFractionGroupSequence ReferencedFractionGroupNumber
+300C0042 SQ ReferencedReferenceImageSequence ReferencedSOPInstanceUID
+300C0050 SQ ReferencedDoseReferenceSequence ReferencedDoseReferenceNumber
+300C0055 SQ BrachyReferencedDoseReferenceSequence ReferencedDoseReferenceNumber
+300C0060 SQ ReferencedStructureSetSequence ReferencedSOPInstanceUID
+300C0080 SQ ReferencedDoseSequence ReferencedSOPInstanceUID
+300C00B0 SQ ReferencedBolusSequence ReferencedROINumber
+52009229 SQ SharedFunctionalGroupsSequence PixelMeasuresSequence::SliceThickness
+    PixelMeasuresSequence::PixelSpacing PlaneOrientationSequence::ImageOrientationPatient
+    PlanePositionSequence::ImagePositionPatient
+    PixelValueTransformationSequence::RescaleSlope FrameVOILUTSequence::WindowCenter
+    SegmentIdentificationSequence::ReferencedSegmentNumber
+52009230 SQ PerFrameFunctionalGroupsSequence FrameContentSequence::DimensionIndexValues
+    FrameContentSequence::FrameAcquisitionNumber
+    FrameContentSequence::InStackPositionNumber
+    PlanePositionSequence::ImagePositionPatient
+    PixelValueTransformationSequence::RescaleSlope
+    SegmentIdentificationSequence::ReferencedSegmentNumber
+"""
+
+DROPPED = """
+00020000 UL FileMetaInformationGroupLength
+00020001 OB FileMetaInformationVersion
+00020002 UI MediaStorageSOPClassUID
+00020003 UI MediaStorageSOPInstanceUID
+00020010 UI TransferSyntaxUID
+00020012 UI ImplementationClassUID
+00020013 SH ImplementationVersionName
+00020016 AE SourceApplicationEntityTitle
+00020017 AE SendingApplicationEntityTitle
+00020018 AE ReceivingApplicationEntityTitle
+00020026 UR SourcePresentationAddress
+00020027 UR SendingPresentationAddress
+00020028 UR ReceivingPresentationAddress
+00020031 OB RTVMetaInformationVersion
+00020032 UI RTVCommunicationSOPClassUID
+00020033 UI RTVCommunicationSOPInstanceUID
+00020035 OB RTVSourceIdentifier
+00020036 OB RTVFlowIdentifier
+00020037 UL RTVFlowRTPSamplingRate
+00020038 FD RTVFlowActualFrameDuration
+00020100 UI PrivateInformationCreatorUID
+00020102 OB PrivateInformation
+00280031 DS ZoomFactor
+00280032 DS ZoomCenter
+00280040 CS ImageFormat
+00280050 LO ManipulatedImage
+0028005F LO CompressionRecognitionCode
+00280060 CS CompressionCode
+00280061 SH CompressionOriginator
+00280062 LO CompressionLabel
+00280063 SH CompressionDescription
+00280065 CS CompressionSequence
+00280090 CS BlockedPixels
+00280300 CS QualityControlImage
+00280304 UI ReferencedColorPaletteInstanceUID
+00280400 LO TransformLabel
+00280401 LO TransformVersionNumber
+00280403 LO SequenceOfCompressedData
+00280700 LO DCTLabel
+00280701 CS DataBlockDescription
+00280A02 CS PixelSpacingCalibrationType
+00280A04 LO PixelSpacingCalibrationDescription
+00281055 LO WindowCenterWidthExplanation
+00281080 CS GrayScale
+00281090 CS RecommendedViewingMode
+00281199 UI PaletteColorLookupTableUID
+00281200 US/SS/OW GrayLookupTableData
+00281204 OW AlphaPaletteColorLookupTableData
+00281211 OW LargeRedPaletteColorLookupTableData
+00281212 OW LargeGreenPaletteColorLookupTableData
+00281213 OW LargeBluePaletteColorLookupTableData
+00281214 UI LargePaletteColorLookupTableUID
+00281221 OW SegmentedRedPaletteColorLookupTableData
+00281222 OW SegmentedGreenPaletteColorLookupTableData
+00281223 OW SegmentedBluePaletteColorLookupTableData
+00281224 OW SegmentedAlphaPaletteColorLookupTableData
+00281230 SQ StoredValueColorRangeSequence
+00281300 CS BreastImplantPresent
+00281350 CS PartialView
+00281351 ST PartialViewDescription
+00281352 SQ PartialViewCodeSequence
+0028135A CS SpatialLocationsPreserved
+00281401 SQ DataFrameAssignmentSequence
+00281402 CS DataPathAssignment
+00281404 SQ BlendingLUT1Sequence
+00281405 CS BlendingLUT1TransferFunction
+00281408 OW BlendingLookupTableData
+0028140B SQ EnhancedPaletteColorLookupTableSequence
+0028140C SQ BlendingLUT2Sequence
+0028140D CS BlendingLUT2TransferFunction
+0028140E CS DataPathID
+0028140F CS RGBLUTTransferFunction
+00281410 CS AlphaLUTTransferFunction
+00282000 OB ICCProfile
+00282002 CS ColorSpace
+00283001 SQ VariableModalityLUTSequence
+00283003 LO LUTExplanation
+00283010 SQ VOILUTSequence
+00283110 SQ SoftcopyVOILUTSequence
+00284000 LT ImagePresentationComments
+00285000 SQ BiPlaneAcquisitionSequence
+00286022 LO FrameOfInterestDescription
+00286023 CS FrameOfInterestType
+00286100 SQ MaskSubtractionSequence
+00286101 CS MaskOperation
+00286190 ST MaskOperationExplanation
+00287000 SQ EquipmentAdministratorSequence
+00287004 SH DisplaySubsystemName
+00287005 LO DisplaySubsystemDescription
+00287006 CS SystemStatus
+00287007 LO SystemStatusComment
+00287008 SQ TargetLuminanceCharacteristicsSequence
+0028700A SQ DisplaySubsystemConfigurationSequence
+0028700C SH ConfigurationName
+0028700D LO ConfigurationDescription
+0028700F SQ QAResultsSequence
+00287010 SQ DisplaySubsystemQAResultsSequence
+00287011 SQ ConfigurationQAResultsSequence
+00287012 SQ MeasurementEquipmentSequence
+00287013 CS MeasurementFunctions
+00287014 CS MeasurementEquipmentType
+00287015 SQ VisualEvaluationResultSequence
+00287016 SQ DisplayCalibrationResultSequence
+00287019 CS DisplayFunctionType
+0028701C SQ LuminanceResponseSequence
+00287020 LO LuminanceResponseDescription
+00287021 CS WhitePointFlag
+00287022 SQ DisplayDeviceTypeCodeSequence
+00287023 SQ DisplaySubsystemSequence
+00287024 SQ LuminanceResultSequence
+00287025 CS AmbientLightValueSource
+00287026 CS MeasuredCharacteristics
+00287027 SQ LuminanceUniformityResultSequence
+00287028 SQ VisualEvaluationTestSequence
+00287029 CS TestResult
+0028702A LO TestResultComment
+0028702B CS TestImageValidation
+0028702C SQ TestPatternCodeSequence
+0028702D SQ MeasurementPatternCodeSequence
+0028702E SQ VisualEvaluationMethodCodeSequence
+00287FE0 UR PixelDataProviderURL
+00289003 CS SignalDomainColumns
+00289108 CS DataRepresentation
+00289235 CS SignalDomainRows
+00289415 SQ FramePixelShiftSequence
+00289422 SQ PixelIntensityRelationshipLUTSequence
+00289443 SQ FramePixelDataPropertiesSequence
+00289444 CS GeometricalProperties
+00289446 CS ImageProcessingApplied
+00289454 CS MaskSelectionMode
+00289474 CS LUTFunction
+00289501 SQ PixelShiftSequence
+00289502 SQ RegionPixelShiftSequence
+00289505 SQ MultiFramePresentationSequence
+00289520 DS ImageToEquipmentMappingMatrix
+00289537 CS EquipmentCoordinateSystemIdentification
+7FE00020 OW CoefficientsSDVN
+7FE00030 OW CoefficientsSDHN
+7FE00040 OW CoefficientsSDDN
+"""

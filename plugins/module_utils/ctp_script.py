@@ -1,0 +1,501 @@
+r"""The scripts that RSNA CTP runs: an anonymizer script and a filter script, made from data.
+
+The anonymizer script is a list of what may stay; CTP removes the rest at every level
+(``unspecifiedelements``). It follows PS3.15 Annex E, Table E.1-1 (`ps3_15_e1_1`): attributes that
+the profile empties are emptied, UIDs are replaced consistently, options add what the table lets
+them add. An element that stays, stays only when its value has the form that the standard gives it:
+a coded string is one of the defined terms, a number is a number. So a name in the wrong place does
+not pass.
+
+What CTP does that the script has to reckon with (its source, and measured):
+
+- It keeps groups 0002, 0028 and 7FE0, SOPClassUID, SOPInstanceUID and StudyInstanceUID without
+  being told to, so that these need rules of their own.
+- ``@process()`` treats the items of a sequence; an element with a sequence's tag and another value
+  representation (UN, as some gateways write) it *keeps as it is*. A sequence is therefore
+  processed only when an element of its first item can be read.
+- A value that does not fit the value representation of the element leaves the *original* value,
+  with a warning. A replacement is therefore given only where the value has a character that neither
+  bytes (CTP shows them as hexadecimal numbers) nor numbers have; the filter script looks at the
+  names.
+- Blank is also what an element of the wrong representation (SQ) looks like, so that a blank value
+  is no reason to keep an element.
+- In an argument ``\`` escapes; a brace inside quotes still counts. Regular expressions therefore
+  stand in parameters (``<p t="NAME">``, used as ``@NAME``), where nothing is escaped.
+- Each element listed costs CTP some 14 microseconds for every object that passes.
+
+Pure functions; nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from xml.sax.saxutils import escape, quoteattr
+
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_elements, ctp_terms
+
+UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
+# An element that no edition of the standard defines: its script is the key of the UID hash, and
+# should an object have it all the same, it is removed.
+UID_KEY_TAG = "0012FFF0"
+
+LONGITUDINAL = ("none", "full", "shifted")
+METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
+
+_PATIENT_ID = "00100020"
+_PATIENT_NAME = "00100010"
+_IDENTITY_REMOVED = "00120062"
+_METHOD_TAG = "00120063"
+_METHOD_CODES = "00120064"
+_DATES_MODIFIED = "00280303"
+_KEEP = "@keep()"
+_REMOVE = "@remove()"
+_EMPTY = "@empty()"
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_UID_ROOT = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
+# A decimal MD5 has at most 39 digits, CTP may put a 9 before it, and a UID has 64 characters.
+_MAX_UID_ROOT = 64 - 1 - 40
+
+
+@dataclass(frozen=True)
+class ScriptOptions:
+    """What the operator wants to keep beyond the Basic Profile (PS3.15 E.3).
+
+    Attributes:
+        longitudinal: ``none`` (dates and times go), ``full`` (kept), ``shifted`` (dates at the
+            root moved by the days that the lookup table gives as ``DateShift/<PatientID>``; a
+            patient without such a line is quarantined; nested dates go, times stay).
+        retain_patient_characteristics: sex, age (90 and over become 90), size, weight, ethnic
+            group, smoking and pregnancy status.
+        retain_device_identity: station and machine names, serial numbers, device UIDs, model and
+            software versions, dates of calibration.
+        clean_descriptors: descriptions and labels stay when every word of them is a listed one.
+        uid_root: what the new UIDs begin with.
+    """
+
+    longitudinal: str = "none"
+    retain_patient_characteristics: bool = False
+    retain_device_identity: bool = False
+    clean_descriptors: bool = False
+    uid_root: str = "2.25"
+
+    def __post_init__(self) -> None:
+        """Refuse what the script cannot be made from.
+
+        Raises:
+            ValueError: an option has a value that it may not have.
+        """
+        if self.longitudinal not in LONGITUDINAL:
+            raise ValueError(
+                f"longitudinal is {self.longitudinal!r}; it may be {', '.join(LONGITUDINAL)}."
+            )
+        if not _UID_ROOT.fullmatch(self.uid_root) or len(self.uid_root) > _MAX_UID_ROOT:
+            raise ValueError(
+                f"uid_root is {self.uid_root!r}; it must be a UID of at most {_MAX_UID_ROOT}"
+                " characters."
+            )
+
+
+@dataclass(frozen=True)
+class Element:
+    """One line of `ctp_elements`: tag (eight hexadecimal digits), VR, keyword and rule."""
+
+    tag: str
+    vr: str
+    keyword: str
+    rule: str
+
+
+@cache
+def elements() -> tuple[Element, ...]:
+    """Return the elements that have a rule."""
+    found = []
+    rule = ""
+    for line in ctp_elements.ELEMENTS.strip().splitlines():
+        if line.startswith("["):
+            rule = line.strip("[]")
+            continue
+        tag, vr, keyword = line.split()
+        found.append(Element(tag, vr, keyword, rule))
+    return tuple(found)
+
+
+@cache
+def sequences() -> dict[Element, tuple[str, ...]]:
+    """Return the sequences that are processed and the paths by which CTP can tell them."""
+    found: dict[Element, list[str]] = {}
+    paths: list[str] = []
+    for word in ctp_elements.SEQUENCES.split():
+        if re.fullmatch("[0-9A-F]{8}", word):
+            paths = [word]
+        elif len(paths) < 2:
+            paths.append(word)
+        elif len(paths) == 2:
+            element = Element(paths[0], paths[1], word, "sequence")
+            found[element] = []
+            paths.append(word)
+        else:
+            found[element].append(word)
+    return {element: tuple(guards) for element, guards in found.items()}
+
+
+@cache
+def dropped() -> tuple[Element, ...]:
+    """Return the elements that are removed by name, the repeating ones of group 0028 included."""
+    found = [
+        Element(tag, vr, keyword, "drop")
+        for tag, vr, keyword in map(str.split, ctp_elements.DROPPED.strip().splitlines())
+    ]
+    # (0028,04x2) Coefficient Coding and (0028,08x0) Code Label, both retired.
+    for digit in "0123456789ABCDEF":
+        found.append(Element(f"002804{digit}2", "LO", "CoefficientCoding", "drop"))
+        found.append(Element(f"002808{digit}0", "CS", "CodeLabel", "drop"))
+    return tuple(found)
+
+
+def _if(pattern: str, yes: str, no: str, element: str = "this") -> str:
+    return f"@if({element},matches,@{pattern}){{{yes}}}{{{no}}}"
+
+
+def _replace(value: str, otherwise: str = _REMOVE) -> str:
+    """Give a value where it can be given: not to bytes, to numbers or to what cannot be read."""
+    return _if("WORDY", value, otherwise)
+
+
+def _coded() -> str:
+    other = _replace("UNKNOWN")
+    script = other
+    for scheme in reversed(ctp_terms.CODE_FORMS):
+        script = _if(f"SCHEME_{scheme}", _if(f"CODE_{scheme}", _KEEP, other), script, "00080102")
+    return script
+
+
+def _hash(options: ScriptOptions) -> str:
+    return _if(
+        "UID_STANDARD",
+        _KEEP,
+        _if("UID", f"@hashuid({options.uid_root},this,{UID_KEY_TAG})", _REMOVE),
+    )
+
+
+def _date(element: Element, options: ScriptOptions, otherwise: str) -> str:
+    """Return the script of a date, a time or both; the Basic Profile alone keeps none."""
+    if options.longitudinal == "none":
+        return "" if otherwise == _REMOVE else otherwise
+    if options.longitudinal == "full" or element.vr == "TM":
+        return _if(element.vr, _KEEP, otherwise)
+    shift = _if(element.vr, "@incrementdate(this,PatientID,DateShift)", otherwise)
+    return f"@select(){{{shift}}}{{{_REMOVE}}}"
+
+
+def _class_script() -> str:
+    at_root = _if("CLASS_REFUSED", "@quarantine()", _if("CLASS", _KEEP, "@quarantine()"))
+    return f"@select(){{{at_root}}}{{{_if('CLASS', _KEEP, _REMOVE)}}}"
+
+
+def _element_script(element: Element, options: ScriptOptions) -> str:
+    """Return the script of an element, empty where it need not be listed to be removed."""
+    rule, *words = element.rule.split()
+    if rule == "cs":
+        terms, fallback = words[0], words[1]
+        if fallback == "patient":
+            return _if(terms, _KEEP, _REMOVE) if options.retain_patient_characteristics else ""
+        if fallback == "*":
+            # Unknown words of a list become OTHER; the others, and their number, stay.
+            unknown = ctp_terms.UNKNOWN_IMAGE_TYPE.replace("\\", "\\\\")
+            return _replace(f'@contents(this,"{unknown}","OTHER")')
+        if terms == "ANY":
+            return _if("TERMS", _KEEP, _replace(fallback))
+        return _if(terms, _KEEP, _REMOVE if fallback == "-" else _replace(fallback))
+    patient = "patient" in words
+    if patient and not options.retain_patient_characteristics:
+        return ""
+    if rule == "date":
+        return _date(element, options, _EMPTY if words else _REMOVE)
+    if rule == "device":
+        if words == ["uid"]:
+            return _if("UID", _KEEP, _REMOVE) if options.retain_device_identity else ""
+        if not options.retain_device_identity:
+            return _EMPTY if words else ""
+        return _if(element.vr if element.vr in ("DA", "TM") else "TEXT", _KEEP, _REMOVE)
+    if rule == "descriptor":
+        otherwise = {"label": _replace("REMOVED"), "empty": _EMPTY}.get(" ".join(words), _REMOVE)
+        if options.clean_descriptors:
+            return _if("WORDS", _KEEP, otherwise)
+        return "" if otherwise == _REMOVE else otherwise
+    if rule == "sex":
+        return _if("SEX", _KEEP, _EMPTY) if options.retain_patient_characteristics else _EMPTY
+    if rule == "age":
+        return _if("AGE", _KEEP, _if("AGE_OVER_89", "090Y", _REMOVE))
+    if rule == "code":
+        return {
+            "value": _coded(),
+            "scheme": _if("SCHEME", _KEEP, _replace("99LOCAL")),
+            "meaning": _replace("See code value"),
+        }[words[0]]
+    scripts = {
+        "burned": f"@if(this,equals,YES){{@quarantine()}}{{{_if('YESNO', _KEEP, _REMOVE)}}}",
+        "class": _class_script(),
+        "classref": _if("CLASS", _KEEP, _REMOVE),
+        "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
+        "uid": _hash(options),
+        "empty": _EMPTY,
+        "fixed": _replace(words[0] if words else ""),
+        "text": _replace("REMOVED"),
+        # Zero length where the name could be bytes, because software looks for the element.
+        "structure": _if("STRUCTURE", _KEEP, _replace("ROI", _if("HEX", _EMPTY, _REMOVE))),
+        "maker": _if("MAKER", _KEEP, _EMPTY),
+        "raw": _KEEP,
+        "palette": f"@if(00280004,contains,PALETTE){{{_KEEP}}}{{{_REMOVE}}}",
+    }
+    return scripts.get(rule) or _if(rule.upper(), _KEEP, _REMOVE)
+
+
+def _sequence_script(element: Element, guards: Sequence[str], tags: dict[str, str]) -> str:
+    script = _REMOVE
+    for guard in reversed(guards):
+        path = "::".join(tags[keyword] for keyword in (element.keyword, *guard.split("::")))
+        script = f"@if({path},isblank){{{script}}}{{@process()}}"
+    return script
+
+
+def method_codes(options: ScriptOptions) -> list[str]:
+    """Return the codes of (0012,0064): Basic Profile, Clean Structured Content, the options."""
+    codes = ["113100", "113104"]
+    if options.clean_descriptors:
+        codes.append("113105")
+    if options.longitudinal != "none":
+        codes.append("113106" if options.longitudinal == "full" else "113107")
+    if options.retain_patient_characteristics:
+        codes.append("113108")
+    if options.retain_device_identity:
+        codes.append("113109")
+    return codes
+
+
+def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
+    """Return the elements that say what was done; they are added where an object lacks them."""
+    state = {"none": "REMOVED", "full": "UNMODIFIED", "shifted": "MODIFIED"}[options.longitudinal]
+    codes = "/".join(["reset", *method_codes(options)])
+    if options.longitudinal == "shifted":
+        # CTP would empty the dates of a patient who has no shift. Looked up here, the patient is
+        # quarantined; what is found becomes a code, which "reset" takes away again.
+        codes = f"@select(){{@lookup(PatientID,DateShift)/{codes}}}{{reset}}"
+        codes = f"@always(){codes}"
+
+    def put(value: str) -> str:
+        return f"@always(){_if('HEX', _REMOVE, value)}"
+
+    return [
+        (_IDENTITY_REMOVED, "PatientIdentityRemoved", "@always()YES"),
+        (_METHOD_TAG, "DeidentificationMethod", put(METHOD)),
+        (_METHOD_CODES, "DeidentificationMethodCodeSequence", codes),
+        (_DATES_MODIFIED, "LongitudinalTemporalInformationModified", put(state)),
+    ]
+
+
+def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
+    """Return what the script says of each element: keyword and script by tag."""
+    lookup = f"@always()@select(){{@lookup(PatientID,PatientID)}}{{{_REMOVE}}}"
+    tags = {element.keyword: element.tag for element in (*elements(), *sequences())}
+    entries = {
+        _PATIENT_ID: ("PatientID", lookup),
+        _PATIENT_NAME: ("PatientName", lookup),
+        UID_KEY_TAG: ("UidKey", UID_KEY_PLACEHOLDER + _REMOVE),
+    }
+    for tag, keyword, script in _marking(options):
+        entries[tag] = (keyword, script)
+    for element in elements():
+        script = _element_script(element, options)
+        if script or element.tag[:4] in ("0002", "0028", "7FE0"):
+            entries[element.tag] = (element.keyword, script or _REMOVE)
+    for element, guards in sequences().items():
+        entries[element.tag] = (element.keyword, _sequence_script(element, guards, tags))
+    for element in dropped():
+        entries[element.tag] = (element.keyword, _REMOVE)
+    return dict(sorted(entries.items()))
+
+
+def anonymizer_script(options: ScriptOptions) -> str:
+    """Return the script of a ``DicomAnonymizer`` stage, with `UID_KEY_PLACEHOLDER` in it.
+
+    Whoever installs it replaces the placeholder by a secret (hexadecimal digits), which makes the
+    hash of UIDs a keyed one.
+    """
+    entries = script_entries(options)
+    used = set(
+        re.findall(r"matches,@([A-Z0-9_]+)\)", " ".join(text for _, text in entries.values()))
+    )
+    lines = ["<script>"]
+    for name in sorted(used):
+        lines.append(f"  <p t={quoteattr(name)}>{escape(ctp_terms.PATTERNS[name])}</p>")
+    for tag, (keyword, script) in entries.items():
+        lines.append(f'  <e en="T" t="{tag.lower()}" n="{keyword}">{escape(script)}</e>')
+    for what in ("privategroups", "unspecifiedelements", "overlays", "curves"):
+        lines.append(f'  <r en="T" t="{what}"/>')
+    return "\n".join([*lines, "</script>", ""])
+
+
+def filter_script(prefixes: Sequence[str]) -> str:
+    """Return the script of the ``DicomFilter`` stage behind the anonymizer.
+
+    It lets an object through that says that its identity was removed, by the method of this script,
+    and whose PatientID and PatientName both begin with one of the prefixes: CTP leaves a name in
+    place that it could not overwrite.
+
+    Raises:
+        ValueError: there is no prefix, or one that could match more than itself.
+    """
+    if not prefixes:
+        raise ValueError("prefixes is empty; without one no object would get through.")
+    for prefix in prefixes:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(
+                f"the pseudonym prefix {prefix!r} may only have letters, digits and _ . - (1 to 32,"
+                " the first a letter or digit)."
+            )
+
+    def begins(tag: str) -> str:
+        return "(" + " + ".join(f'[{tag}].startsWith("{prefix}")' for prefix in prefixes) + ")"
+
+    lines = [
+        f'[{_IDENTITY_REMOVED}].equals("YES")',
+        f'[{_METHOD_TAG}].equals("{METHOD}")',
+        begins(_PATIENT_ID),
+        begins(_PATIENT_NAME),
+    ]
+    return "\n* ".join(lines) + "\n"
+
+
+_ARGUMENT_OF_LOOKUP = re.compile(r"@\s*lookup\s*\(\s*([^,)]*?)\s*,\s*([^,)]*?)\s*(,[^)]*)?\)")
+
+
+def script_problems(text: str) -> list[str]:
+    """Return what makes an anonymizer script unfit to be run, none if it is fit.
+
+    This looks at the text alone, as CTP would read it, so that it can also judge a script that was
+    changed since it was made.
+    """
+    if re.search("<!DOCTYPE|<!ENTITY", text, re.IGNORECASE):
+        return ["it has a document type, which no script needs"]
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        return [f"it is not well-formed XML ({error}): CTP would export everything as it came"]
+    if root.tag != "script":
+        return [f"its root element is <{root.tag}>, not <script>"]
+    problems = []
+    if root.attrib:
+        problems.append("its root element has attributes")
+    removed = set()
+    scripts: dict[str, str] = {}
+    parameters: dict[str, str] = {}
+    for child in root:
+        kind, enabled = child.tag, child.get("en") == "T"
+        if len(child):
+            problems.append(f"<{kind}> has elements inside")
+        if kind == "r" and enabled:
+            removed.add(child.get("t", ""))
+        elif kind == "k" and enabled:
+            problems.append(f"it keeps the group {child.get('t', '')!r} as it is")
+        elif kind == "p":
+            parameters[child.get("t", "")] = child.text or ""
+        elif kind == "e" and enabled:
+            tag = child.get("t", "").upper()
+            if not re.fullmatch("[0-9A-F]{8}", tag):
+                problems.append(f"{child.get('t')!r} is no tag")
+            if tag in scripts:
+                problems.append(f"{tag} has two scripts")
+            scripts[tag] = (child.text or "").strip()
+        elif kind not in ("r", "k", "p", "e"):
+            problems.append(f"<{kind}> is nothing that CTP knows")
+    for what in ("privategroups", "unspecifiedelements", "overlays", "curves"):
+        if what not in removed:
+            problems.append(f'<r en="T" t="{what}"> is missing')
+    for tag, script in scripts.items():
+        problems += [f"{tag}: {problem}" for problem in _rule_problems(tag, script, parameters)]
+    for tag in (_PATIENT_ID, _PATIENT_NAME):
+        if not re.fullmatch(
+            r"@always\(\)(?:@lookup\(PatientID,PatientID\)"
+            r"|@select\(\)\{@lookup\(PatientID,PatientID\)\}\{@remove\(\)\})",
+            scripts.get(tag, ""),
+        ):
+            problems.append(f"{tag} is not looked up by PatientID alone")
+    for tag, wanted in (
+        (_IDENTITY_REMOVED, r"@always\(\)YES"),
+        (_METHOD_TAG, r"@always\(\).*" + re.escape(METHOD) + r"\}?"),
+        (_METHOD_CODES, r".*reset/113100\b.*"),
+        ("00080016", r"(?!@keep\(\)$).+"),
+        ("00080018", r".*@hashuid\(.*"),
+        ("0020000D", r".*@hashuid\(.*"),
+        (UID_KEY_TAG, r"(?:@@UID_KEY@@|[0-9a-f]{64})@remove\(\)"),
+    ):
+        if not re.fullmatch(wanted, scripts.get(tag, ""), re.DOTALL):
+            problems.append(f"{tag} has not the script that it must have")
+    for element in dropped():
+        if scripts.get(element.tag) != _REMOVE:
+            problems.append(f"{element.tag} ({element.keyword}) is not removed, CTP would keep it")
+    if text.count(UID_KEY_PLACEHOLDER) > 1:
+        problems.append(f"{UID_KEY_PLACEHOLDER} stands in it more than once")
+    return problems
+
+
+def _rule_problems(tag: str, script: str, parameters: dict[str, str]) -> list[str]:
+    problems = []
+    if not script:
+        problems.append("an empty script leaves it to CTP's version what happens")
+    if "@skip" in script.replace(" ", ""):
+        problems.append("@skip() passes the whole object as it came")
+    if re.search(r"@\s*(?:call|param|encrypt|hash|hashptid|hashname|value)\s*\(", script):
+        problems.append("it calls a function that this project does not use")
+    if re.search(r"@\s*lookup", script):
+        if not script.startswith("@always()"):
+            problems.append("@lookup without @always() passes objects that lack the element")
+        calls = _ARGUMENT_OF_LOOKUP.findall(script)
+        if len(calls) != len(re.findall(r"@\s*lookup", script)):
+            problems.append("@lookup has not two arguments")
+        for key, kind, more in calls:
+            if key != "PatientID" or kind not in ("PatientID", "DateShift") or more:
+                problems.append(
+                    "@lookup must look up PatientID and quarantine what it does not find"
+                )
+    for call in re.findall(r"@hashuid\(([^)]*)\)", script):
+        if call.split(",")[1:] != ["this", UID_KEY_TAG]:
+            problems.append("@hashuid without the key can be undone")
+    for name in re.findall(r"matches,@([A-Za-z0-9_]+)", script):
+        if not parameters.get(name):
+            problems.append(f"the parameter {name} is missing")
+    if script.count("{") != script.count("}") or script.count("(") != script.count(")"):
+        problems.append("its brackets do not match")
+    if tag[:4] not in ("7FE0", "0028", "0064") and script == _KEEP:
+        problems.append("it is kept whatever it holds")
+    return problems
+
+
+def filter_problems(text: str) -> list[str]:
+    """Return what makes a filter script unfit to be run, none if it is fit."""
+    lines = [line.strip() for line in text.strip().split("\n* ")]
+    if len(lines) != 4 or text.strip().startswith("//"):
+        return ["it has not the four conditions that this project writes"]
+    problems = []
+    for line, wanted in zip(
+        lines,
+        (
+            re.escape(f'[{_IDENTITY_REMOVED}].equals("YES")'),
+            re.escape(f'[{_METHOD_TAG}].equals("{METHOD}")'),
+            _begins_pattern(_PATIENT_ID),
+            _begins_pattern(_PATIENT_NAME),
+        ),
+    ):
+        if not re.fullmatch(wanted, line):
+            problems.append(f"the condition {line!r} is not one that this project writes")
+    return problems
+
+
+def _begins_pattern(tag: str) -> str:
+    one = rf'\[{tag}\]\.startsWith\("{_PREFIX.pattern}"\)'
+    return rf"\({one}(?: \+ {one})*\)"
