@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -79,11 +80,15 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     code, page = process.request("GET", "/")
     assert code == 200 and "STAND-IN" in page and str(quarantine) in page
     assert process.request("GET", "/ping", None)[0] == 200
+    assert not process.request("GET", "/ping", None)[1][0].isdigit()
+    assert process.request("GET", "/ping")[1][0].isdigit()
+    listed = process.request("GET", "/quarantines")[1]
+    assert re.findall(r"\?p=(\d)&amp;s=(\d)", listed) == [("0", s) for s in "0123"]
     for login in (None, "admin:wrong", "nobody:x", f"king:{PASSWORD}", "admin"):
         assert process.request("GET", "/", login)[0] == 401
         assert process.request("GET", "/quarantines/queueAll?p=0&s=1", login)[0] == 401
     assert process.request("GET", "/quarantines/queueAll?p=0&s=1", f"guest:{PASSWORD}")[0] == 403
-    for query in ("p=1&s=1", "p=0&s=7", "p=0", "p=-1&s=-1", ""):
+    for query in ("p=1&s=1", "p=0&s=7", "p=0", "p=-1&s=-1"):
         assert process.request("GET", f"/quarantines/queueAll?{query}")[0] == 404
 
     assert process.request("GET", "/quarantines/queueAll?p=0&s=2")[0] == 200  # another stage
@@ -197,11 +202,17 @@ def test_what_was_left_in_active_is_taken_up(
     (active / "TMP-1.dcm").write_bytes(whole)
     (active / "TMP-2.dcm").write_bytes(whole[:300])
     (temp / "TMP-3.dcm").write_bytes(whole)  # CTP's own: not this program's to judge
+    recovered = ctp.root("import") / "queue" / "!recovered"
+    recovered.mkdir(parents=True)
+    slices = [encode(dataset) for dataset in study(marked=False).slices[1:]]
+    (recovered / "QR-1.dcm").write_bytes(slices[0])
     receiver.start()
     process.start()
-    wait_until("both are decided", counted(process, forwarded=1, quarantined=1, queued=0))
+    wait_until("all are decided", counted(process, forwarded=2, quarantined=1, queued=0))
     assert list(active.iterdir()) == [] and (temp / "TMP-3.dcm").exists()
-    assert len(receiver.objects) == 1
+    (recovered / "QR-2.dcm").write_bytes(slices[1])  # while it runs, as CTP would serve it
+    wait_until("that one too", counted(process, forwarded=3, received=4))
+    assert len(receiver.objects) == 3
 
 
 def test_ae_titles_are_refused_so_that_the_sender_sees_it(
@@ -263,7 +274,7 @@ def test_no_pipeline_and_no_users_are_refused(ctp: CtpDirectory) -> None:
     with pytest.raises(SettingsError, match=r"users\.xml cannot be read"):
         read_login(ctp.work / "users.xml")
     (ctp.work / "users.xml").write_text('<users><user username="x" password="y"/></users>')
-    with pytest.raises(SettingsError, match="no user with the role admin"):
+    with pytest.raises(SettingsError, match="no user with the role admin or qadmin"):
         read_login(ctp.work / "users.xml")
 
 

@@ -5,7 +5,8 @@ File, element                   What is taken from it
 ==============================  =================================================================
 ``config.xml``: Server          ``port``; ``requireAuthentication`` must be ``yes``
 DicomImportService              ``ip``, ``port``, ``root``, ``quarantine``, ``accept`` with
-                                ``calledAET`` or ``callingAET``
+                                ``calledAET`` or ``callingAET``; one with ``sopClass`` is passed
+                                over
 DicomAnonymizer                 ``lookupTable``, ``quarantine``; ``script`` is only judged, see
                                 ``AnonymizerScript``
 DicomFilter                     ``script`` (see ``filter_script``), ``quarantine``
@@ -36,7 +37,7 @@ from . import filter_script
 from .deidentify import RefusedError
 from .filter_script import FilterError
 from .lookup_table import TableLookup
-from .plan import ADMIN, Login, Pipeline, Plan, Stage
+from .plan import QUARANTINE_ROLES, Login, Pipeline, Plan, Stage
 from .settings import Settings, SettingsError
 from .spool import Layout, Reason
 from .worker import Checks
@@ -178,8 +179,9 @@ def read_login(path: Path) -> Login:
         password = user.get("password", "")
         roles = frozenset((role.text or "").strip() for role in user.findall("role"))
         users[user.get("username", "")] = (password if hashed else digest(password), roles)
-    if not any(ADMIN in roles for _, roles in users.values()):
-        raise SettingsError(f"{path} has no user with the role {ADMIN}. Give it one.")
+    if not any(roles & QUARANTINE_ROLES for _, roles in users.values()):
+        needed = " or ".join(sorted(QUARANTINE_ROLES))
+        raise SettingsError(f"{path} has no user with the role {needed}. Give it one.")
 
     def login(user: str, password: str) -> frozenset[str] | None:
         expected, roles = users.get(user, ("", frozenset()))
@@ -264,7 +266,7 @@ def _kind(stage: Element, name: str) -> str:
 
 
 def _accepted(importer: Element, name: str) -> tuple[frozenset[str], frozenset[str]]:
-    titles: dict[str, set[str]] = {"calledAET": set(), "callingAET": set()}
+    titles: dict[str, set[str]] = {"calledAET": set(), "callingAET": set(), "sopClass": set()}
     for child in importer:
         if (
             child.tag != "accept"

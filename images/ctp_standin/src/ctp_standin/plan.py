@@ -18,7 +18,9 @@ from .spool import Layout
 from .worker import Checks
 
 ADMIN = "admin"
-"""The web user of the AusCAT image."""
+"""The web user of the AusCAT image, and the role of CTP that may do everything."""
+QUARANTINE_ROLES = frozenset({ADMIN, "qadmin"})
+"""Roles of CTP that may act on quarantines."""
 
 Login = Callable[[str, str], "frozenset[str] | None"]
 """Roles of the user with this name and password; ``None`` when there is no such user."""

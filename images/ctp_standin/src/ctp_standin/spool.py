@@ -349,6 +349,8 @@ class Spool:
     def _take_up(self) -> None:
         for path in sorted(self._incoming.glob("*.dcm")):
             if not _ID.match(path.stem):
+                if self._layout.left_over is not None:
+                    continue  # taken up below
                 LOG.warning("A file in incoming/ that this program did not write was left alone")
             elif path.stem == self._last:
                 # Counted just before the process ended, removed only now.
@@ -363,13 +365,29 @@ class Spool:
                     self._quarantined[match["id"]] = _quarantined(path, match["id"], reason)
                 elif match:
                     path.unlink()
-        if self._layout.left_over:
-            for path in sorted(self._layout.left_over.iterdir()):
-                if path.is_file():
-                    object_id = _new_id()
-                    target = self._incoming / f"{object_id}.dcm"
-                    path.rename(target)
+        self.take_up_left_over()
+
+    def take_up_left_over(self) -> None:
+        """Queue what CTP, or who recovers for it, has put into the directories of its own queue.
+
+        CTP, too, serves whatever it finds there, at any time.
+        """
+        if self._layout.left_over is None:
+            return
+        found = [path for path in self._layout.left_over.rglob("*") if path.is_file()]
+        found += [
+            path
+            for path in self._incoming.rglob("*")
+            if not (path.parent == self._incoming and _ID.match(path.stem)) and path.is_file()
+        ]
+        for path in sorted(found):
+            object_id = _new_id()
+            target = self._incoming / f"{object_id}.dcm"
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(target)
+                with self._changed:
                     heapq.heappush(self._queue, QueuedObject(0.0, object_id, target))
+                    self._changed.notify_all()
 
     def _load_counters(self) -> tuple[int, int, str]:
         try:

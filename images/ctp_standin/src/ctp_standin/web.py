@@ -7,7 +7,7 @@ Request                             Answer
 ``GET /api/status``                 the same as JSON
 ``DELETE /api/quarantine/<id>``     removes one object for good: 200, or 404 when there is none
 ``GET /healthz``                    without login: 200 while the workers move, else 503
-``GET /ping``                       without login: 200, as CTP
+``GET /ping``                       200, with a login beginning with the time, as CTP's
 ``GET /shutdown``                   from loopback, with a header ``servicemanager``, without login:
                                     stops as CTP does and answers when nothing is in hand any more
 ==================================  ===========================================================
@@ -16,6 +16,7 @@ In the place of stock CTP also its own addresses of quarantines, for users with 
 or ``qadmin``; ``p`` and ``s`` are the indexes of pipeline and stage:
 
 =================================================  ============================================
+``GET /quarantines``                               a link to each quarantine
 ``GET /quarantines/queueAll?p=&s=``                all objects there are tried again
 ``GET /quarantines/queueFile?p=&s=&filename=``     this one is
 ``GET /quarantines/deleteFile?p=&s=&filename=``    this one is removed for good
@@ -36,6 +37,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,13 +45,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from . import BANNER, IMPLEMENTATION_VERSION_NAME
-from .plan import ADMIN, Login, Pipeline
+from .plan import ADMIN, QUARANTINE_ROLES, Login, Pipeline
 from .spool import QuarantinedObject, Spool
 from .worker import Worker
 
 LOG = logging.getLogger(__name__)
 
-QUARANTINE_ROLES = frozenset({ADMIN, "qadmin"})
 SILENT_SECONDS = 120.0
 """A worker that has not moved for this time is not healthy: no single step may take as long."""
 
@@ -154,6 +155,16 @@ class StatusPage:
         """Remove one object from quarantine for good; whether there was one of that id."""
         return any(shown.spool.delete_quarantined(object_id) for shown in self.pipelines)
 
+    def quarantine_links(self) -> str:
+        """A list of all quarantines as HTML, empty where CTP's addresses do not exist."""
+        rows = [
+            f'<li><a href="?p={p}&amp;s={stage.index}">{html.escape(shown.pipeline.name)}:'
+            f" {stage.kind}</a></li>"
+            for p, shown in enumerate(self.pipelines)
+            for stage in shown.pipeline.stages
+        ]
+        return f"<p>{html.escape(BANNER)}</p><ul>{''.join(rows)}</ul>\n" if rows else ""
+
     def stage(self, pipeline: str, stage: str) -> tuple[Shown, Path] | None:
         """The running pipeline and the quarantine behind two indexes; ``None``: no such stage."""
         try:
@@ -245,7 +256,9 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
                     "ok\n" if healthy else "the worker does not move\n",
                 )
             elif path == "/ping":
-                self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", f"{BANNER}\n")
+                # CTP answers 200 to everybody, and to who has no login with the login page.
+                now = f"{datetime.now():%Y.%m.%d %H:%M:%S} " if self._roles() is not None else ""
+                self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", f"{now}{BANNER}\n")
             elif path == "/shutdown" and self._is_service_manager():
                 site.shut_down()
                 self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", "Goodbye.\n")
@@ -255,8 +268,8 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
                 self._answer(HTTPStatus.OK, "text/html; charset=utf-8", site.page())
             elif path == "/api/status":
                 self._json(HTTPStatus.OK, site.status())
-            elif path.startswith("/quarantines/"):
-                self._quarantines(path.rpartition("/")[2])
+            elif path == "/quarantines" or path.startswith("/quarantines/"):
+                self._quarantines(path[len("/quarantines/") :])
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
 
@@ -268,7 +281,7 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
             roles = self._roles()
             if roles is None:
                 self._ask_for_login()
-            elif ADMIN not in roles:
+            elif not roles & QUARANTINE_ROLES:
                 self._json(HTTPStatus.FORBIDDEN, {"error": f"This needs the role {ADMIN}."})
             elif prefix == "/api/quarantine" and site.delete(object_id):
                 LOG.warning("Object %s was deleted from quarantine on the page", object_id)
@@ -280,6 +293,10 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
             query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
             if not QUARANTINE_ROLES & (self._roles() or frozenset()):
                 self._json(HTTPStatus.FORBIDDEN, {"error": f"This needs the role {ADMIN}."})
+                return
+            links = site.quarantine_links()
+            if not command and not query and links:
+                self._answer(HTTPStatus.OK, "text/html; charset=utf-8", links)
                 return
             stage = site.stage(query.get("p", ""), query.get("s", ""))
             if stage is None or command not in ("queueAll", "queueFile", "deleteFile"):

@@ -98,6 +98,7 @@ class Worker:
             entry = self._spool.take(IDLE_SECONDS)
             if entry is None:
                 self._exporter.close()
+                self._look_for_more()
                 continue
             try:
                 self._handle(entry)
@@ -109,6 +110,12 @@ class Worker:
                 LOG.error("Object %s is tried again in %.1f s: %s", entry.id, delay, where(error))
                 self._spool.defer(entry, delay)
         self._exporter.close()
+
+    def _look_for_more(self) -> None:
+        try:
+            self._spool.take_up_left_over()
+        except OSError as error:
+            LOG.warning("The spool could not be looked through (%s)", type(error).__name__)
 
     def _handle(self, entry: QueuedObject) -> None:
         try:
