@@ -212,6 +212,7 @@ class ActionModule(ActionBase):
                 problems += guardrails.flavour_problems(
                     self._quietly("ctp_flavour"),
                     str(definition.get("image")),
+                    self._quietly("ctp_distribution"),
                     self._is_true("auscat_rehearsal", False),
                 )
         problems += guardrails.image_problems(

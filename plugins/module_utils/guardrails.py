@@ -129,21 +129,30 @@ def _is_default(password: str, user: str) -> bool:
     )
 
 
-def flavour_problems(flavour: Any, image: str, rehearsal: bool) -> list[str]:
+def flavour_problems(flavour: Any, image: str, distribution: Any, rehearsal: bool) -> list[str]:
     """Refuse the CTP stand-in, unless the whole deployment is a declared rehearsal.
 
     Args:
         flavour: ctp_flavour.
         image: what the service ctp runs; the stand-in's own is known by its name.
+        distribution: ctp_distribution.
         rehearsal: auscat_rehearsal.
     """
-    if rehearsal or (flavour != "standin" and "/ctp_standin" not in image):
+    if rehearsal:
         return []
-    what = "ctp_flavour is 'standin'" if flavour == "standin" else f"The image of ctp is {image!r}"
+    if flavour == "standin":
+        what = "ctp_flavour is 'standin'"
+    elif flavour == "rsna" and distribution == "standin":
+        what = "ctp_distribution is 'standin'"
+    elif "/ctp_standin" in image:
+        what = f"The image of ctp is {image!r}"
+    else:
+        return []
     return [
         f"{what}. Accepted in production: a real CTP, since the stand-in is a "
-        "small gateway for simulation and tests whose de-identification nobody has certified. This "
-        "version of the project brings no other flavour yet. To rehearse this inventory with "
+        "small gateway for simulation and tests whose de-identification nobody has certified. "
+        "Download CTP from RSNA, name it in ctp_distribution and set ctp_flavour: rsna, or use the "
+        "AusCAT image with ctp_flavour: auscat (docs/ctp.md). To rehearse this inventory with "
         "synthetic data only, set auscat_rehearsal: true (docs/errors.md)."
     ]
 

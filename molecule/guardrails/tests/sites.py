@@ -12,14 +12,15 @@ from typing import Any
 import yaml
 from shared.machines import REPOSITORY, Machine, Outcome, Scenario
 
-# Who may connect, on each inventory's own terms.
-SOURCES = {
+# Who may connect, on each inventory's own terms, and which CTP: the stand-in.
+MUST_BE_SET = {
+    "ctp_distribution": "standin",
     "ctp_dicom_sources": ["10.213.81.0/24"],
     "ctp_web_sources": ["10.213.81.40"],
     "keydb_sources": ["10.213.81.41"],
     "orthanc_web_sources": ["10.213.81.0/24", "fd00:a5ca:81::/64"],
 }
-# A test host has no second disk to name or to encrypt. CTP is the stand-in.
+# A test host has no second disk to name or to encrypt.
 DISK = "host_volume_device"
 ACCEPTED = {"auscat_rehearsal": True, "host_volume_allow_system_disk": True}
 SMALL = {"orthanc_free_gib": 1, "keydb_free_gib": 1, "ctp_free_gib": 1}
@@ -113,10 +114,10 @@ def sample(name: str, directory: Path, hosts: dict[str, Machine]) -> Path:
             key for key, value in (yaml.safe_load(file.read_text()) or {}).items() if not value
         ]
         asked.update(dict.fromkeys(empty, file))
-    assert sorted(asked.keys() - {DISK}) == sorted(SOURCES), "what else must be set?"
+    assert sorted(asked.keys() - {DISK}) == sorted(MUST_BE_SET), "what else must be set?"
     for variable, file in asked.items():
         if variable != DISK:
-            edit(file, **{variable: SOURCES[variable]})
+            edit(file, **{variable: MUST_BE_SET[variable]})
     if DISK in asked:
         edit(inventory / "group_vars/keyvm.yml", host_volume_encryption=False)
     # How test hosts are reached, in the place of SSH.

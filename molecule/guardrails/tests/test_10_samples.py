@@ -52,6 +52,7 @@ def test_as_shipped_each_empty_value_is_named_at_once(
         *("ctp_dicom_sources", "ctp_web_sources", "keydb_sources", "orthanc_web_sources"),
     ):
         assert f"{variable} is empty" in outcome.errors
+    assert "ctp_distribution is ''" in outcome.errors
     for variable, secret in (
         ("orthanc_registered_users", "vault_orthanc_admin_password"),
         ("keydb_password", "vault_keydb_password"),

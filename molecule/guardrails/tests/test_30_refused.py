@@ -69,8 +69,13 @@ CASES = [
     # --- What runs
     Case(
         "stand-in",
-        {"auscat_rehearsal": False},
+        {"auscat_rehearsal": False, "ctp_flavour": "standin"},
         ["ctp_flavour is 'standin'", "Accepted in production: a real CTP"],
+    ),
+    Case(
+        "stand-in in the place of CTP",
+        {"auscat_rehearsal": False},
+        ["ctp_distribution is 'standin'", "Accepted in production: a real CTP"],
     ),
     Case(
         "image without a digest",

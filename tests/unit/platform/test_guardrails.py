@@ -105,22 +105,28 @@ def test_which_options_are_passwords(name: str, is_one: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flavour", "image", "rehearsal", "words"),
+    ("flavour", "image", "distribution", "rehearsal", "words"),
     [
-        ("standin", "any", False, ["ctp_flavour is 'standin'", "auscat_rehearsal: true"]),
-        ("standin", "any", True, []),
-        ("auscat", "any", False, []),
+        ("standin", "any", "", False, ["ctp_flavour is 'standin'", "auscat_rehearsal: true"]),
+        ("standin", "any", "", True, []),
+        ("auscat", "any", "", False, []),
+        ("rsna", "any", "CTP-installer.jar", False, []),
+        ("rsna", "any", "standin", False, ["ctp_distribution is 'standin'", "docs/ctp.md"]),
+        ("rsna", "any", "standin", True, []),
         # Not by its name either.
         (
             "auscat",
             "auscat-imaging/ctp_standin:0123456789ab",
+            "",
             False,
             ["auscat-imaging/ctp_standin:"],
         ),
     ],
 )
-def test_flavour(flavour: str, image: str, rehearsal: bool, words: list[str]) -> None:
-    agrees(guardrails.flavour_problems(flavour, image, rehearsal), words)
+def test_flavour(
+    flavour: str, image: str, distribution: str, rehearsal: bool, words: list[str]
+) -> None:
+    agrees(guardrails.flavour_problems(flavour, image, distribution, rehearsal), words)
 
 
 @pytest.mark.parametrize(

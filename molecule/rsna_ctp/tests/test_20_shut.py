@@ -1,0 +1,87 @@
+"""Who is refused, and how: by an answer that the sender sees."""
+
+from __future__ import annotations
+
+import urllib.error
+from base64 import b64encode
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from pydicom.uid import CTImageStorage
+from pynetdicom import AE
+from shared.machines import Machine, Node, Scenario
+from shared.streams import Rest
+
+
+def associate(node: Node, called: str, calling: str) -> Any:
+    ae = AE(ae_title=calling)
+    ae.add_requested_context(CTImageStorage)
+    association = ae.associate(node.address, 8104, ae_title=called)
+    if association.is_established:
+        association.release()
+    return association
+
+
+@pytest.mark.parametrize(
+    ("called", "calling", "diagnostic"),
+    [("WRONG", "PACS", 7), ("CTP", "STRANGER", 3)],  # PS3.8 9.3.4
+)
+def test_a_foreign_ae_title_is_rejected(
+    node: Node, called: str, calling: str, diagnostic: int
+) -> None:
+    association = associate(node, called, calling)
+    assert association.is_rejected
+    answer = association.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, diagnostic)
+
+
+@pytest.mark.parametrize("calling", ["PACS", "SECOND_PACS"])
+def test_declared_ae_titles_are_accepted(node: Node, calling: str) -> None:
+    assert associate(node, "CTP", calling).is_released
+
+
+PAGES = ["/", "/ping", "/status", "/summary", "/server", "/system", "/environment", "/api/status"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/users", "/shutdown", "/quarantines", "/daconfig"])
+def test_no_page_without_a_login(node: Node, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urlopen(f"http://{node.address}:9090{path}", timeout=10)
+    assert refused.value.code == 401
+
+
+@pytest.mark.parametrize("login", ["admin:password", "king:password", "admin:admin", "admin:"])
+def test_no_default_user(node: Node, login: str) -> None:
+    headers = {"Authorization": "Basic " + b64encode(login.encode()).decode()}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urlopen(Request(f"http://{node.address}:9090/", headers=headers), timeout=10)
+    assert refused.value.code == 401
+
+
+@pytest.mark.parametrize("port", [8201, 8202, 8301, 9080])
+def test_what_is_inside_is_not_published(node: Node, pacs: Machine, port: int) -> None:
+    assert not pacs.connects(node.address, port)
+
+
+def test_secrets_stand_in_no_process_and_no_log(node: Node) -> None:
+    (task,) = node.tasks("auscat_ctp")
+    seen = node.shell(
+        f"docker exec {task['Id']} sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ'"
+        " 2>/dev/null | tr '\\0' '\\n'; docker service logs --raw auscat_ctp 2>&1; docker inspect "
+        + task["Id"],
+        check=False,
+    )
+    assert seen
+    for name in ("ctp_admin_password", "keydb_ctp_password", "keydb_password"):
+        assert node.variables[name] not in seen, name
+
+
+def test_the_login_opens_the_page(ctp: Rest) -> None:
+    assert ctp.ask("/api/status")["healthy"] is True
+
+
+def test_a_second_run_changes_nothing(scenario: Scenario) -> None:
+    outcome = scenario.play("site.yml", "--check", "--diff")
+    assert outcome.returncode == 0, outcome.errors
+    assert outcome.changed_tasks == []

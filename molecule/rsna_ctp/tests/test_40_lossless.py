@@ -1,0 +1,96 @@
+"""What was acknowledged is neither lost nor doubled, whatever happens to CTP meanwhile.
+
+200 objects of half a MB from 16 senders, and in the midst of it something happens. Each case is
+repeated LOSSLESS_ROUNDS times (default: once).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from conftest import new_patient
+from shared.machines import Node, wait_for
+from shared.streams import Rest, Stream, balance, ct_slices
+
+OBJECTS = 200
+ROUNDS = int(os.environ.get("LOSSLESS_ROUNDS", "1"))
+
+
+def container(node: Node) -> str:
+    return wait_for("a container of CTP runs", lambda: node.tasks("auscat_ctp"))[0]["Id"]
+
+
+def service_update(node: Node) -> None:
+    node.run("docker", "service", "update", "--force", "--detach", "auscat_ctp")
+
+
+def docker_stop(node: Node) -> None:
+    node.run("docker", "stop", "--time", "90", container(node))
+
+
+def kill_engine(node: Node) -> None:
+    """The process that receives and de-identifies: CTP's Java machine, or the stand-in."""
+    (task,) = node.tasks("auscat_ctp")
+    node.run(
+        *("docker", "exec", "--user", "0", task["Id"], "sh", "-c"),
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null |"
+        " grep -qE 'CTP.jar|-m ctp_standin' && kill -9 ${p#/proc/}; done; true",
+        check=False,
+    )
+
+
+def kill_container(node: Node) -> None:
+    node.run("docker", "kill", "--signal", "KILL", container(node))
+
+
+def reboot(node: Node) -> None:
+    """Sudden: nobody on the machine is told."""
+    subprocess.run(["docker", "kill", node.container], check=True, capture_output=True)
+    subprocess.run(["docker", "start", node.container], check=True, capture_output=True)
+
+
+def disk_full(node: Node) -> None:
+    """Another program writes until nothing is left, and is found a while later."""
+    filler = "/srv/auscat/ctp/temp/filler"
+    node.shell(f"dd if=/dev/zero of={filler} bs=1M 2>/dev/null || true")
+    assert node.shell("df --output=avail /srv/auscat/ctp/temp | tail -n 1").strip() == "0"
+    node.run("sleep", "5")
+    node.run("rm", filler)
+
+
+EVENTS: list[Callable[[Node], None]] = [
+    service_update,
+    docker_stop,
+    kill_engine,
+    kill_container,
+    reboot,
+    disk_full,
+]
+
+
+@pytest.mark.parametrize("attempt", range(1, ROUNDS + 1))
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: str(event.__name__))
+def test_nothing_is_lost_or_doubled(
+    event: Callable[[Node], None],
+    attempt: int,
+    node: Node,
+    orthanc: Rest,
+    load: Callable[..., None],
+    quarantined: Callable[[], set[str]],
+    record_property: Callable[[str, object], None],
+) -> None:
+    patient = new_patient()
+    load(patient)
+    with Stream(node, ct_slices(patient.patient_id, OBJECTS)) as stream:
+        stream.wait(OBJECTS // 4)
+        event(node)
+        stream.wait(OBJECTS, 300)
+    node.wait_until_healthy(3)
+    result = balance(orthanc, patient.pseudonym, stream, quarantined)
+    record_property("balance", f"{event.__name__} {attempt}: {result}; refused {stream.refusals}")
+    print(f"{event.__name__} {attempt}: {result}; refused or aborted {stream.refusals}")
+    assert (result.acknowledged, result.arrived) == (OBJECTS, OBJECTS), result
+    assert (result.doubled, result.quarantined, result.lost) == (0, 0, 0), result

@@ -1,0 +1,214 @@
+"""Many senders at once, and what became of each object: acknowledged, arrived, lost, doubled."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+import urllib.request
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
+from shared.machines import Node, wait_for
+
+SUCCESS = 0x0000
+
+
+def ct_slices(patient_id: str, count: int, side: int = 512) -> list[Dataset]:
+    """Build CT slices of one patient, numbered from 1 (InstanceNumber), with `side` rows."""
+    study, series, frame = (generate_uid() for _ in range(3))
+    slices = []
+    for number in range(1, count + 1):
+        image = Dataset()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.SOPClassUID = CTImageStorage
+        image.SOPInstanceUID = generate_uid()
+        image.StudyInstanceUID, image.SeriesInstanceUID = study, series
+        image.FrameOfReferenceUID = frame
+        image.PatientID = patient_id
+        image.PatientName = "Stream^Identifiable"
+        image.Modality = "CT"
+        image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        image.SeriesNumber, image.InstanceNumber = 1, number
+        image.ImagePositionPatient = [0, 0, number]
+        image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        image.PixelSpacing = [1, 1]
+        image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+        image.Rows = image.Columns = side
+        image.BitsAllocated = image.BitsStored = 16
+        image.HighBit, image.PixelRepresentation = 15, 0
+        image.RescaleIntercept, image.RescaleSlope = -1024, 1
+        image.PixelData = number.to_bytes(2, "little") * (side * side)
+        slices.append(image)
+    return slices
+
+
+@dataclass
+class Stream:
+    """Senders that, like a PACS, offer each object again until it is acknowledged.
+
+    Attributes:
+        acknowledged: InstanceNumber of the objects that the node answered with Success.
+        refusals: associations that were rejected or aborted, and other answers than Success.
+    """
+
+    node: Node
+    objects: list[Dataset]
+    senders: int = 16
+    called: str = "CTP"
+    calling: str = "PACS"
+    port: int = 8104
+    acknowledged: set[int] = field(default_factory=set)
+    refusals: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: Iterator[Dataset] = iter(self.objects)
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._send, daemon=True) for _ in range(self.senders)
+        ]
+
+    def __enter__(self) -> Stream:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait(self, count: int, seconds: float = 300) -> None:
+        """Wait until this many objects are acknowledged."""
+        wait_for(
+            f"{count} objects are acknowledged",
+            lambda: len(self.acknowledged) >= count,
+            seconds,
+        )
+
+    def _send(self) -> None:
+        association: Any = None
+        while not self._stop.is_set():
+            with self._lock:
+                image = next(self._next, None)
+            if image is None:
+                break
+            while not self._stop.is_set():
+                if association is None or not association.is_established:
+                    association = self._associate()
+                if association is not None and self._store(association, image):
+                    break
+                with self._lock:
+                    self.refusals += 1
+                self._stop.wait(0.3)
+        if association is not None and association.is_established:
+            association.release()
+
+    def _associate(self) -> Any:
+        ae = AE(ae_title=self.calling)
+        ae.connection_timeout = ae.acse_timeout = 5
+        ae.dimse_timeout = ae.network_timeout = 20
+        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        association = ae.associate(self.node.address, self.port, ae_title=self.called)
+        return association if association.is_established else None
+
+    def _store(self, association: Any, image: Dataset) -> bool:
+        try:
+            answer = association.send_c_store(image)
+        except (RuntimeError, ValueError, AttributeError):
+            return False
+        if "Status" not in answer or answer.Status != SUCCESS:
+            return False
+        with self._lock:
+            self.acknowledged.add(int(image.InstanceNumber))
+        return True
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What became of the acknowledged objects."""
+
+    acknowledged: int
+    arrived: int
+    doubled: int
+    quarantined: int
+    lost: int
+
+    def __str__(self) -> str:
+        return (
+            f"acknowledged {self.acknowledged}, arrived {self.arrived}, doubled {self.doubled}, "
+            f"quarantined {self.quarantined}, lost {self.lost}"
+        )
+
+
+@dataclass(frozen=True)
+class Rest:
+    """An HTTP API with a login, as this machine sees it."""
+
+    url: str
+    user: str
+    password: str
+
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        """Return the JSON that a path answers with."""
+        login = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        request = urllib.request.Request(
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Authorization": f"Basic {login}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+def arrived(orthanc: Rest, pseudonym: str) -> Counter[int]:
+    """Return how often each InstanceNumber of a patient is in Orthanc."""
+    query = {"Level": "Instance", "Query": {"PatientID": pseudonym}, "Expand": True}
+    query["RequestedTags"] = ["InstanceNumber"]
+    found: Counter[int] = Counter()
+    for since in itertools.count(0, 100):
+        page = orthanc.ask("/tools/find", {**query, "Since": since, "Limit": 100})
+        found.update(int(each["MainDicomTags"]["InstanceNumber"]) for each in page)
+        if len(page) < 100:
+            return found
+    raise AssertionError("unreachable")
+
+
+def balance(
+    orthanc: Rest,
+    pseudonym: str,
+    stream: Stream,
+    quarantined: Callable[[], set[str]],
+    seconds: float = 180,
+) -> Balance:
+    """Wait until every acknowledged object has arrived or lies in quarantine, and count.
+
+    Args:
+        quarantined: asks for the SOP Instance UIDs in CTP's quarantines.
+        seconds: after which what is missing counts as lost.
+    """
+    number_of = {str(image.SOPInstanceUID): int(image.InstanceNumber) for image in stream.objects}
+    deadline = time.monotonic() + seconds
+    while True:
+        there = arrived(orthanc, pseudonym)
+        held = {number_of[uid] for uid in quarantined() if uid in number_of}
+        missing = stream.acknowledged - set(there) - held
+        if not missing or time.monotonic() > deadline:
+            return Balance(
+                len(stream.acknowledged),
+                len(set(there) & stream.acknowledged),
+                sum(count - 1 for count in there.values()),
+                len((held - set(there)) & stream.acknowledged),
+                len(missing),
+            )
+        time.sleep(1)

@@ -1,0 +1,67 @@
+"""Filters that make what stock CTP reads; the logic is in module_utils/ctp_config.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_config,
+    ctp_distribution,
+)
+
+
+@lru_cache(maxsize=8)
+def _rendered(settings: str) -> dict[str, str]:
+    return ctp_config.files(json.loads(settings))
+
+
+def ctp_files(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the files as a definition's ``configs``: name, target and content of each.
+
+    Raises:
+        AnsibleFilterError: the settings are wrong; the text holds all problems, one a line.
+    """
+    try:
+        # The definitions are evaluated for many tasks, and a script takes a while to put together.
+        rendered = _rendered(json.dumps(settings, sort_keys=True, default=str))
+    except ctp_config.CtpConfigurationError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return [
+        {"name": name.replace(".", "_"), "target": f"/etc/ctp/{name}", "content": content}
+        for name, content in sorted(rendered.items())
+    ]
+
+
+@lru_cache(maxsize=8)
+def _checksum(source: str) -> str:
+    return ctp_distribution.checksum(source)
+
+
+def ctp_checksum(source: str, expected: str = "") -> str:
+    """Return the SHA-256 of a distribution; it must be the expected one, where one is given.
+
+    Raises:
+        AnsibleFilterError: there is no such distribution, or it is another one.
+    """
+    try:
+        found = _checksum(str(source))
+    except ctp_distribution.DistributionError as error:
+        raise AnsibleFilterError(str(error)) from error
+    if expected and found != str(expected).removeprefix("sha256:").lower():
+        raise AnsibleFilterError(
+            f"ctp_distribution_checksum is {expected}, but {source} has {found}. Accepted: the "
+            "SHA-256 of the file. Compare it with what you meant to install, and download it again."
+        )
+    return found
+
+
+class FilterModule:
+    """Filters over the variables of the role ctp."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"ctp_files": ctp_files, "ctp_checksum": ctp_checksum}

@@ -1,0 +1,386 @@
+"""All that stock CTP (RSNA) reads, rendered from the variables of the role ctp.
+
+Everything here is pure. The names of elements and attributes are those of CTP's ``config.xml``.
+What is rendered is fail-closed by construction: every stage has a quarantine, every anonymizer a
+script, and behind it stands a filter that lets through nothing but what says of itself that it is
+de-identified and carries a pseudonym of the site. The program in the container
+(images/ctp_rsna, ctp_supervisor) checks the same again before it starts CTP.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+
+#: Ports inside the container. 8104 and 9090 are published; the others are reached over loopback.
+DICOM_PORT = 8104
+WEB_PORT = 9090
+CTP_WEB_PORT = 9080
+FIRST_IMPORT_PORT = 8201
+FIRST_EXPORT_PORT = 8301
+
+DATA = "/ctp_temp"
+LOOKUP_TABLE = f"{DATA}/lookup.properties"
+STAGES = ("import", "anonymizer", "filter", "export")
+
+MOST_PARALLEL = 8
+PIPELINE_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}\Z")
+PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
+PIPELINE_KEYS = {"name", "called_aets", "calling_aets", "parallel", "deidentification", "export"}
+EXPORT_KEYS = {"host", "port", "called_aet", "calling_aet"}
+OPTIONS = {field.name for field in dataclasses.fields(ctp_script.ScriptOptions)}
+SWITCHES = OPTIONS - {"longitudinal", "uid_root"}
+LONGITUDINAL = ("none", "full", "shifted")
+
+# CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
+# and in what it says of objects at the level INFO. Neither is let through.
+LOG4J = """\
+log4j.rootLogger = WARN, Console
+log4j.appender.Console = org.apache.log4j.ConsoleAppender
+log4j.appender.Console.layout = org.apache.log4j.PatternLayout
+log4j.appender.Console.layout.ConversionPattern = ctp: %-5p [%c{1}] %m%n
+log4j.logger.org.rsna.ctp.stdstages.anonymizer = OFF
+log4j.logger.org.rsna.ctp.stdstages.DicomAnonymizer = ERROR
+log4j.logger.org.rsna.ctp.objects = ERROR
+"""
+
+
+class CtpConfigurationError(ValueError):
+    """The variables of the role cannot be rendered; the text holds all problems, one a line."""
+
+
+def problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the variables, each with name, value, accepted and remedy.
+
+    Args:
+        settings: ctp_pipelines, ctp_deidentification, ctp_pseudonym_prefixes, ctp_heap_mib,
+            ctp_memory_mib, ctp_minimum_free_mib, ctp_admin_password_has_colon and those that
+            `files` needs besides.
+    """
+    found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
+    if settings["ctp_admin_password_has_colon"]:
+        found.append(
+            "ctp_admin_password contains a colon, with which nobody can log in to CTP. Accepted: a "
+            "password without ':'. Set another one in the vault."
+        )
+    prefixes = settings["ctp_pseudonym_prefixes"]
+    if not _is_list(prefixes) or not prefixes:
+        found.append(
+            f"ctp_pseudonym_prefixes is {prefixes!r}. Accepted: a list of at least one prefix, "
+            "such as [ANON-]; what carries none of them never leaves CTP."
+        )
+    else:
+        found += [
+            f"ctp_pseudonym_prefixes contains {prefix!r}. Accepted: 1 to 32 letters, digits, '.', "
+            "'_' and '-', the first a letter or digit."
+            for prefix in prefixes
+            if not PREFIX.match(str(prefix))
+        ]
+    if int(settings["ctp_heap_mib"]) + 200 > int(settings["ctp_memory_mib"]):
+        found.append(
+            f"ctp_heap_mib is {settings['ctp_heap_mib']} and ctp_memory_mib "
+            f"{settings['ctp_memory_mib']}. Accepted: a memory limit of at least 200 MiB more than "
+            "the heap, since the engine kills what outgrows it. Raise ctp_memory_mib."
+        )
+    pipelines = settings["ctp_pipelines"]
+    if not _is_list(pipelines) or not pipelines:
+        return [
+            *found,
+            f"ctp_pipelines is {pipelines!r}. Accepted: a list of at least one pipeline, such as "
+            "[{name: orthanc}].",
+        ]
+    names = [str(each.get("name")) if isinstance(each, Mapping) else "" for each in pipelines]
+    for index, pipeline in enumerate(pipelines):
+        found += _pipeline_problems(pipeline, f"ctp_pipelines[{index}]")
+    found += [
+        f"ctp_pipelines has {names.count(name)} pipelines called {name!r}. Accepted: names of "
+        "their own."
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    ]
+    return found + _routing_problems(pipelines)
+
+
+def files(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what CTP and its supervisor read: file name to content.
+
+    Args:
+        settings: the variables of the role (see roles/ctp/vars/main.yml), as for `problems`, and
+            ctp_distribution, ctp_orthanc_hostname, ctp_orthanc_port, ctp_orthanc_aet, ctp_aet,
+            ctp_keydb_query, ctp_sync_before_acknowledge and ctp_stop_seconds.
+
+    Raises:
+        CtpConfigurationError: there are problems; the text holds all of them.
+    """
+    found = problems(settings)
+    if found:
+        raise CtpConfigurationError("\n".join(found))
+    rendered = {
+        "config.xml": config_xml(settings),
+        "log4j.properties": LOG4J,
+        "supervisor.json": json.dumps(supervisor(settings), indent=2, sort_keys=True) + "\n",
+    }
+    for pipeline in settings["ctp_pipelines"]:
+        name = pipeline["name"]
+        options = ctp_script.ScriptOptions(
+            **{**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
+        )
+        rendered[f"{name}.anonymizer.script"] = ctp_script.anonymizer_script(options)
+        rendered[f"{name}.filter.script"] = ctp_script.filter_script(
+            settings["ctp_pseudonym_prefixes"]
+        )
+    # A mistake of this program must not reach CTP either.
+    for name, text in rendered.items():
+        if name.endswith(".anonymizer.script"):
+            found += [f"{name}: {problem}" for problem in ctp_script.script_problems(text)]
+        elif name.endswith(".filter.script"):
+            found += [f"{name}: {problem}" for problem in ctp_script.filter_problems(text)]
+    if found:
+        raise CtpConfigurationError("\n".join(found))
+    return rendered
+
+
+def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return CTP's pipelines: one with ``parallel: 2`` becomes two with the same AE titles.
+
+    Keys: name, index, pipeline (its name in ctp_pipelines), import_port, called_aets, calling_aets,
+    script, filter, export (listen_port, host, port, called_aet, calling_aet), stages (each with
+    index, kind, root and quarantine).
+    """
+    result: list[dict[str, Any]] = []
+    for pipeline in settings["ctp_pipelines"]:
+        name = pipeline["name"]
+        given = pipeline.get("export") or {}
+        for number in range(1, int(pipeline.get("parallel", 1)) + 1):
+            index, own = len(result), f"{name}-{number}"
+            result.append(
+                {
+                    "name": own,
+                    "index": index,
+                    "pipeline": name,
+                    "import_port": FIRST_IMPORT_PORT + index,
+                    "called_aets": [str(aet) for aet in pipeline.get("called_aets") or []],
+                    "calling_aets": [str(aet) for aet in pipeline.get("calling_aets") or []],
+                    "script": f"{name}.anonymizer.script",
+                    "filter": f"{name}.filter.script",
+                    "export": {
+                        "listen_port": FIRST_EXPORT_PORT + index,
+                        "host": str(given.get("host") or settings["ctp_orthanc_hostname"]),
+                        "port": int(given.get("port") or settings["ctp_orthanc_port"]),
+                        "called_aet": str(given.get("called_aet") or settings["ctp_orthanc_aet"]),
+                        "calling_aet": str(given.get("calling_aet") or settings["ctp_aet"]),
+                    },
+                    "stages": [
+                        {
+                            "index": stage,
+                            "kind": kind,
+                            "root": f"{DATA}/roots/{own}/{kind}",
+                            "quarantine": f"{DATA}/quarantines/{own}/{kind}",
+                        }
+                        for stage, kind in enumerate(STAGES)
+                    ],
+                }
+            )
+    return result
+
+
+def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the supervisor reads (images/ctp_rsna/src/ctp_supervisor/settings.py)."""
+    pipelines = expanded(settings)
+    return {
+        "engine": "standin" if settings["ctp_distribution"] == "standin" else "ctp",
+        "dicom_port": DICOM_PORT,
+        "web_port": WEB_PORT,
+        "ctp_web_port": CTP_WEB_PORT,
+        "heap_mib": int(settings["ctp_heap_mib"]),
+        "minimum_free_mib": int(settings["ctp_minimum_free_mib"]),
+        "sync_before_acknowledge": bool(settings["ctp_sync_before_acknowledge"]),
+        "stop_seconds": int(settings["ctp_stop_seconds"]),
+        "pseudonym_prefixes": [str(prefix) for prefix in settings["ctp_pseudonym_prefixes"]],
+        "lookup_table": LOOKUP_TABLE,
+        "date_shift": any(_shifts_dates(settings, each) for each in settings["ctp_pipelines"]),
+        "keydb": {
+            "host": "keydb",
+            "port": 5432,
+            "database": "key_db",
+            "query": str(settings["ctp_keydb_query"]),
+        },
+        "pipelines": [
+            {
+                **pipeline,
+                "export": {key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+            }
+            for pipeline in pipelines
+        ],
+    }
+
+
+def config_xml(settings: Mapping[str, Any]) -> str:
+    """Return CTP's ``config.xml``. It holds no secret: CTP shows all of it at ``/server``."""
+    root = ElementTree.Element("Configuration")
+    ElementTree.SubElement(
+        root, "Server", {"port": str(CTP_WEB_PORT), "requireAuthentication": "yes"}
+    )
+    for pipeline in expanded(settings):
+        element = ElementTree.SubElement(root, "Pipeline", {"name": pipeline["name"]})
+        stages = {stage["kind"]: stage for stage in pipeline["stages"]}
+
+        def stage(
+            kind: str,
+            java_class: str,
+            attributes: Mapping[str, str],
+            element: ElementTree.Element = element,
+            stages: Mapping[str, Mapping[str, Any]] = stages,
+        ) -> None:
+            own = {key: stages[kind][key] for key in ("root", "quarantine")}
+            name = {"name": java_class, "class": f"org.rsna.ctp.stdstages.{java_class}"}
+            ElementTree.SubElement(element, java_class, {**name, **own, **attributes})
+
+        stage(
+            "import",
+            "DicomImportService",
+            # Reached through the supervisor's gate only, which is what refuses AE titles: CTP
+            # answers Success to a sender that it refuses.
+            {"ip": "127.0.0.1", "port": str(pipeline["import_port"]), "logConnections": "no"},
+        )
+        stage(
+            "anonymizer",
+            "DicomAnonymizer",
+            {"script": pipeline["script"], "lookupTable": LOOKUP_TABLE},
+        )
+        stage("filter", "DicomFilter", {"script": pipeline["filter"]})
+        export = pipeline["export"]
+        stage(
+            "export",
+            "DicomExportService",
+            {
+                "url": f"dicom://{export['called_aet']}:{export['calling_aet']}"
+                f"@127.0.0.1:{export['listen_port']}",
+                # Milliseconds between two looks at the queue; CTP takes no less.
+                "interval": "1000",
+                # Seconds: Orthanc stops at once, instead of waiting for an idle association.
+                "associationTimeout": "5",
+            },
+        )
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _shifts_dates(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
+    merged = {**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
+    return bool(merged.get("longitudinal") == "shifted")
+
+
+def _option_problems(options: Any, where: str) -> list[str]:
+    if not isinstance(options, Mapping):
+        return [f"{where} is {options!r}. Accepted: a mapping of {', '.join(sorted(OPTIONS))}."]
+    found = [
+        f"{where} has the unknown option {name!r}. Accepted: {', '.join(sorted(OPTIONS))}."
+        for name in options
+        if name not in OPTIONS
+    ]
+    for name, value in options.items():
+        if name == "longitudinal" and value not in LONGITUDINAL:
+            found.append(f"{where}.{name} is {value!r}. Accepted: {', '.join(LONGITUDINAL)}.")
+        elif name in SWITCHES and not isinstance(value, bool):
+            found.append(f"{where}.{name} is {value!r}. Accepted: true or false.")
+    return found
+
+
+def _pipeline_problems(pipeline: Any, where: str) -> list[str]:
+    if not isinstance(pipeline, Mapping):
+        return [f"{where} is {pipeline!r}. Accepted: a mapping, such as {{name: orthanc}}."]
+    found = [
+        f"{where} has the unknown key {key!r}. Accepted: {', '.join(sorted(PIPELINE_KEYS))}."
+        for key in pipeline
+        if key not in PIPELINE_KEYS
+    ]
+    if not PIPELINE_NAME.match(str(pipeline.get("name", ""))):
+        found.append(
+            f"{where}.name is {pipeline.get('name')!r}. Accepted: a lower-case letter, then up to "
+            "30 lower-case letters, digits and '_': it names files and directories."
+        )
+    parallel = pipeline.get("parallel", 1)
+    if not _is_number(parallel, 1, MOST_PARALLEL):
+        found.append(
+            f"{where}.parallel is {parallel!r}. Accepted: 1 to {MOST_PARALLEL}, the threads of CTP "
+            "that share what comes in."
+        )
+    for key in ("called_aets", "calling_aets"):
+        titles = pipeline.get(key) or []
+        if not _is_list(titles):
+            found.append(f"{where}.{key} is {titles!r}. Accepted: a list of AE titles.")
+            continue
+        found += [
+            f"{where}.{key} contains {title!r}. Accepted: an AE title of 1 to 16 characters."
+            for title in titles
+            if not is_ae_title(title)
+        ]
+    found += _option_problems(pipeline.get("deidentification") or {}, f"{where}.deidentification")
+    export = pipeline.get("export") or {}
+    if not isinstance(export, Mapping) or set(export) - EXPORT_KEYS:
+        found.append(
+            f"{where}.export is {export!r}. Accepted: a mapping with any of "
+            f"{', '.join(sorted(EXPORT_KEYS))}."
+        )
+        return found
+    found += [
+        f"{where}.export.{key} is {export[key]!r}. Accepted: an AE title of 1 to 16 characters "
+        "without ':', '@' and '/'."
+        for key in ("called_aet", "calling_aet")
+        if key in export and (not is_ae_title(export[key]) or set(":@/") & set(export[key]))
+    ]
+    if "port" in export and not _is_number(export["port"], 1, 65535):
+        found.append(f"{where}.export.port is {export['port']!r}. Accepted: 1 to 65535.")
+    return found
+
+
+def _routing_problems(pipelines: Sequence[Any]) -> list[str]:
+    """Several pipelines behind one port are told apart by the called AE title alone."""
+    taken: dict[str, str] = {}
+    found = []
+    for pipeline in pipelines:
+        if not isinstance(pipeline, Mapping) or len(pipelines) < 2:
+            continue
+        titles: Any = pipeline.get("called_aets") or []
+        if not titles:
+            found.append(
+                f"The pipeline {pipeline.get('name')!r} of ctp_pipelines has no called_aets. "
+                "Accepted, where there are several: AE titles by which a sender chooses it."
+            )
+        for title in titles if _is_list(titles) else []:
+            if title in taken:
+                found.append(
+                    f"The called AE title {title!r} of the pipeline {pipeline.get('name')!r} "
+                    f"belongs to {taken[title]!r} already. Accepted: one pipeline for each title."
+                )
+            taken.setdefault(title, str(pipeline.get("name")))
+    return found
+
+
+def is_ae_title(value: Any) -> bool:
+    """Tell whether a value is an AE title (PS3.5 6.2, VR AE), without spaces at its ends."""
+    return (
+        isinstance(value, str)
+        and 1 <= len(value) <= 16
+        and value == value.strip()
+        and "\\" not in value
+        and all(" " <= character <= "~" for character in value)
+    )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _is_number(value: Any, least: int, most: int) -> bool:
+    try:
+        return not isinstance(value, bool) and least <= int(value) <= most
+    except (TypeError, ValueError):
+        return False

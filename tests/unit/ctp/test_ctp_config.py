@@ -1,0 +1,170 @@
+"""What stock CTP reads: rendered from variables, fail-closed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_config
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    given = {
+        "ctp_distribution": "/root/CTP-installer.jar",
+        "ctp_pipelines": [{"name": "orthanc"}],
+        "ctp_deidentification": {},
+        "ctp_pseudonym_prefixes": ["ANON-"],
+        "ctp_heap_mib": 512,
+        "ctp_memory_mib": 1024,
+        "ctp_minimum_free_mib": 1024,
+        "ctp_sync_before_acknowledge": True,
+        "ctp_stop_seconds": 60,
+        "ctp_orthanc_hostname": "orthanc",
+        "ctp_orthanc_port": 4242,
+        "ctp_orthanc_aet": "ORTHANC",
+        "ctp_aet": "CTP",
+        "ctp_keydb_query": "",
+        "ctp_admin_password_has_colon": False,
+    }
+    return {**given, **changes}
+
+
+def stages(text: str) -> list[ElementTree.Element]:
+    return [stage for pipeline in ElementTree.fromstring(text) for stage in pipeline]
+
+
+def test_the_defaults_are_sound() -> None:
+    assert ctp_config.problems(settings()) == []
+
+
+def test_every_stage_has_a_quarantine_and_a_root_of_its_own() -> None:
+    pipelines = [
+        {"name": "a", "called_aets": ["A"], "parallel": 2},
+        {"name": "b", "called_aets": ["B"]},
+    ]
+    found = stages(ctp_config.config_xml(settings(ctp_pipelines=pipelines)))
+    assert len(found) == 3 * 4
+    for attribute in ("root", "quarantine"):
+        assert len({stage.get(attribute) for stage in found}) == len(found)
+        assert all(str(stage.get(attribute)).startswith("/ctp_temp/") for stage in found)
+
+
+def test_the_filter_stands_between_anonymizer_and_export() -> None:
+    found = [stage.tag for stage in stages(ctp_config.config_xml(settings()))]
+    assert found == ["DicomImportService", "DicomAnonymizer", "DicomFilter", "DicomExportService"]
+
+
+def test_ctp_is_reached_over_loopback_alone_and_asks_for_a_login() -> None:
+    root = ElementTree.fromstring(ctp_config.config_xml(settings()))
+    server = root.find("Server")
+    assert server is not None
+    assert server.get("requireAuthentication") == "yes"
+    (importer,) = root.iter("DicomImportService")
+    assert importer.get("ip") == "127.0.0.1"
+    (exporter,) = root.iter("DicomExportService")
+    assert exporter.get("url") == "dicom://ORTHANC:CTP@127.0.0.1:8301"
+
+
+def test_the_export_follows_orthanc() -> None:
+    changed = settings(
+        ctp_orthanc_hostname="192.0.2.7",
+        ctp_orthanc_port=11112,
+        ctp_orthanc_aet="ARCHIVE",
+        ctp_aet="ME",
+    )
+    assert "dicom://ARCHIVE:ME@" in ctp_config.config_xml(changed)
+    (pipeline,) = ctp_config.supervisor(changed)["pipelines"]
+    assert pipeline["export"] == {"listen_port": 8301, "host": "192.0.2.7", "port": 11112}
+
+
+def test_a_pipeline_in_parallel_shares_ae_titles_and_script() -> None:
+    pipelines = [{"name": "orthanc", "parallel": 3, "called_aets": ["CTP"]}]
+    found = ctp_config.supervisor(settings(ctp_pipelines=pipelines))["pipelines"]
+    assert [each["name"] for each in found] == ["orthanc-1", "orthanc-2", "orthanc-3"]
+    assert len({each["import_port"] for each in found}) == 3
+    assert {each["script"] for each in found} == {"orthanc.anonymizer.script"}
+    assert [each["called_aets"] for each in found] == [["CTP"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, False), ({"longitudinal": "full"}, False), ({"longitudinal": "shifted"}, True)],
+)
+def test_the_shift_is_asked_of_keydb_only_where_dates_are_shifted(
+    options: dict[str, Any], expected: bool
+) -> None:
+    for changed in (
+        settings(ctp_deidentification=options),
+        settings(ctp_pipelines=[{"name": "a", "deidentification": options}]),
+    ):
+        assert ctp_config.supervisor(changed)["date_shift"] is expected
+
+
+def test_all_files_are_rendered_and_none_holds_a_secret_or_an_identifier_in_the_log() -> None:
+    found = ctp_config.files(settings())
+    assert sorted(found) == [
+        "config.xml",
+        "log4j.properties",
+        "orthanc.anonymizer.script",
+        "orthanc.filter.script",
+        "supervisor.json",
+    ]
+    assert json.loads(found["supervisor.json"])["engine"] == "ctp"
+    assert "stdstages.anonymizer = OFF" in found["log4j.properties"]
+
+
+def test_the_standin_is_announced_to_the_supervisor() -> None:
+    assert ctp_config.supervisor(settings(ctp_distribution="standin"))["engine"] == "standin"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ctp_pipelines": []}, "ctp_pipelines is []"),
+        ({"ctp_pipelines": "orthanc"}, "ctp_pipelines is 'orthanc'"),
+        ({"ctp_pipelines": [{"name": "../etc"}]}, "ctp_pipelines[0].name is '../etc'"),
+        ({"ctp_pipelines": [{"name": "a", "colour": 1}]}, "the unknown key 'colour'"),
+        ({"ctp_pipelines": [{"name": "a", "parallel": 0}]}, "parallel is 0. Accepted: 1 to 8"),
+        ({"ctp_pipelines": [{"name": "a", "calling_aets": "PACS"}]}, "calling_aets is 'PACS'"),
+        ({"ctp_pipelines": [{"name": "a", "called_aets": ["x" * 17]}]}, "of 1 to 16 characters"),
+        (
+            {"ctp_pipelines": [{"name": "a", "export": {"called_aet": "A:B"}}]},
+            "export.called_aet is 'A:B'",
+        ),
+        ({"ctp_pipelines": [{"name": "a", "export": {"port": 0}}]}, "export.port is 0"),
+        (
+            {"ctp_pipelines": [{"name": "a", "called_aets": ["A"]}] * 2},
+            "2 pipelines called 'a'",
+        ),
+        (
+            {
+                "ctp_pipelines": [
+                    {"name": "a", "called_aets": ["A"]},
+                    {"name": "b", "called_aets": ["A"]},
+                ]
+            },
+            "'A' of the pipeline 'b' belongs to 'a' already",
+        ),
+        ({"ctp_deidentification": {"x": 1}}, "the unknown option 'x'"),
+        (
+            {"ctp_deidentification": {"longitudinal": True}},
+            "ctp_deidentification.longitudinal is True",
+        ),
+        (
+            {"ctp_deidentification": {"clean_descriptors": "yes"}},
+            "clean_descriptors is 'yes'. Accepted: true or false",
+        ),
+        ({"ctp_pseudonym_prefixes": "ANON-"}, "ctp_pseudonym_prefixes is 'ANON-'"),
+        ({"ctp_pseudonym_prefixes": ['"+true']}, "ctp_pseudonym_prefixes contains"),
+        ({"ctp_heap_mib": 900}, "ctp_heap_mib is 900"),
+        ({"ctp_admin_password_has_colon": True}, "ctp_admin_password contains a colon"),
+    ],
+)
+def test_problems_name_variable_value_and_accepted(changes: dict[str, Any], words: str) -> None:
+    text = "\n".join(ctp_config.problems(settings(**changes)))
+    assert words in text
+    assert "Accepted" in text
+    with pytest.raises(ctp_config.CtpConfigurationError):
+        ctp_config.files(settings(**changes))
