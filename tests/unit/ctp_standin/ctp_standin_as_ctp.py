@@ -13,11 +13,15 @@ from ctp_standin_doubles import PASSWORD, Process, free_port
 KEY = "5a" * 32
 SCRIPT = f"""<script>
 <e en="T" t="00100020" n="PatientID">@always()@lookup(PatientID,PatientID)</e>
-<e en="T" t="00120022" n="Key">{KEY}@remove()</e>
+<e en="T" t="00120063" n="Method">@always()@if(this,matches,@HEX){{@remove()}}{{Rendered}}</e>
+<e en="T" t="0012fff0" n="UidKey">{KEY}@remove()</e>
 <r en="T" t="privategroups">Remove private groups</r>
 </script>
 """
-FILTER = 'PatientIdentityRemoved.equals("YES") * PatientID.startsWith("PROOF-")\n'
+FILTER = """[00120062].equals("YES")
+* [00120063].equals("Rendered")
+* ([00100020].startsWith("PROOF-") + [00100020].startsWith("TRIAL-"))
+"""
 
 
 def pipeline(

@@ -10,7 +10,9 @@ import pytest
 from ctp_standin.filter_script import FilterError, parse
 from ctp_standin.lookup_table import MalformedTableError, TableLookup, parse_properties
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
+METHOD = Tag("DeidentificationMethod")
 BOTH = 'PatientIdentityRemoved.equals("YES") * PatientID.startsWith("ANON-")'
 
 
@@ -27,6 +29,7 @@ def dataset(patient_id: str = "ANON-1", removed: str = "YES") -> Dataset:
         BOTH,
         f"// why\n ( {BOTH} )\n",
         '[0012,0062].equals("YES")*[0010,0020].startsWith("ANON-")',
+        '[00120062].equals("YES")\n* [00120063].equals("M") * [00100020].startsWith("ANON-")',
         'PatientIdentityRemoved.equals("YES") * (PatientID.startsWith("ANON-")'
         ' + PatientID.startsWith("TRIAL-"))',
         f'{BOTH} * !PatientID.contains(" ")',
@@ -36,8 +39,9 @@ def dataset(patient_id: str = "ANON-1", removed: str = "YES") -> Dataset:
 def test_a_sound_filter(expression: str) -> None:
     found = parse(expression)
     assert found.prefixes[0] == "ANON-"
-    assert found.lets_through(dataset())
-    assert found.lets_through(dataset("TRIAL-1")) == ("TRIAL-" in found.prefixes)
+    assert found.lets_through(dataset(), {METHOD: "M"})
+    assert found.lets_through(dataset()) == (METHOD not in found.tags)
+    assert found.lets_through(dataset("TRIAL-1"), {METHOD: "M"}) == ("TRIAL-" in found.prefixes)
     for refused in (
         dataset("0012345"),
         dataset(""),
@@ -46,7 +50,7 @@ def test_a_sound_filter(expression: str) -> None:
         dataset("anon-1"),
         Dataset(),
     ):
-        assert not found.lets_through(refused)
+        assert not found.lets_through(refused, {METHOD: "M"})
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,10 @@ def test_a_sound_filter(expression: str) -> None:
         ('PatientID.startsWith("ANON-")', "lets through an object that is not de-identified"),
         (BOTH.replace("*", "+"), "lets through an object without a pseudonym"),
         (BOTH.replace("ANON-", ""), "does not ask for the prefix"),
+        (
+            f'{BOTH} + [00120063].equals("M") * PatientID.startsWith("ANON-")',
+            "lets through an object that is not de-identified",
+        ),
         (f"!({BOTH})", "lets through an object"),
         (f"({BOTH}", "a parenthesis is not closed"),
         (f"{BOTH})", "goes on behind its end"),

@@ -32,6 +32,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from . import filter_script
 from .deidentify import RefusedError
@@ -47,6 +48,9 @@ _KEY = re.compile(r"\s*([0-9a-f]{64})@remove\(\)\s*")
 _URL = re.compile(
     r"dicom://(?P<called>[^:@/]{1,16}):(?P<calling>[^:@/]{1,16})@(?P<host>[^:@/]+):(?P<port>\d{1,5})"
 )
+_FUNCTION = re.compile(r"@\w+\(\)")
+_BRANCH = re.compile(r"\{([^{}@]+)\}")
+METHOD = Tag("DeidentificationMethod")
 _KINDS = {
     "DicomImportService": "import",
     "DicomAnonymizer": "anonymizer",
@@ -102,6 +106,14 @@ class AnonymizerScript:
                 return bytes.fromhex(match[1])
         return None
 
+    def method(self) -> str:
+        """What the script writes into De-identification Method (0012,0063)."""
+        for element in _enabled(self._root()):
+            if element.get("t", "").replace(",", "") == "00120063":
+                branches = _BRANCH.findall(element.text or "")  # of an @if, that with plain text
+                return (branches[-1] if branches else _FUNCTION.sub("", element.text or "")).strip()
+        return ""
+
     def _root(self) -> Element:
         return ElementTree.fromstring(self.path.read_bytes())
 
@@ -126,11 +138,18 @@ class ScriptChecks(Checks):
     def may_leave(self, dataset: Dataset) -> None:
         """Refuse what the filter keeps back, and everything while the filter is broken."""
         try:
-            passed = filter_script.read(self.filter_path).lets_through(dataset)
-        except FilterError as error:
-            raise RefusedError(Reason.RESIDUAL_IDENTIFIER, f"filter script: {error}") from None
+            # The object says what de-identified it: the stand-in. The filter may ask whether it
+            # was CTP's script, which would have written its own name.
+            method = {METHOD: self.script.method()}
+            passed = filter_script.read(self.filter_path).lets_through(dataset, method)
+        except (FilterError, OSError, ElementTree.ParseError) as error:
+            raise RefusedError(Reason.RESIDUAL_IDENTIFIER, f"filter script: {_of(error)}") from None
         if not passed:
             raise RefusedError(Reason.RESIDUAL_IDENTIFIER, "filter script")
+
+
+def _of(error: Exception) -> str:
+    return str(error) if isinstance(error, FilterError) else type(error).__name__
 
 
 def read_plan(directory: Path) -> Plan:

@@ -6,7 +6,7 @@
     term       = factor { "*" factor }                 and
     factor     = "!" factor | "(" expression ")" | "true." | "false." | test
     test       = element "." method "(" '"' text '"' ")"
-    element    = keyword | "[" gggg "," eeee "]"
+    element    = keyword | "[" gggg "," eeee "]" | "[" ggggeeee "]"
 
 ``// …`` is a comment. CTP takes an element or a method that it does not know for "no", so that a
 misspelt one behind a ``!`` passes everything. Here what is not understood is an error, and whoever
@@ -15,6 +15,8 @@ asks must let nothing through.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +32,7 @@ PATIENT_ID, IDENTITY_REMOVED = Tag("PatientID"), Tag("PatientIdentityRemoved")
 _TOKEN = re.compile(
     r"(?P<space>\s+|//[^\n]*)"
     r"|(?P<constant>(?:true|false)\.)"
-    r"|(?P<element>\[[0-9a-fA-F]{1,4},[0-9a-fA-F]{1,4}\]|[A-Za-z]\w*)\s*"
+    r"|(?P<element>\[[0-9a-fA-F]{4},?[0-9a-fA-F]{4}\]|[A-Za-z]\w*)\s*"
     r'\.\s*(?P<method>\w+)\s*\(\s*"(?P<text>[^"]*)"\s*\)'
     r"|(?P<sign>[+*!()])"
 )
@@ -44,6 +46,8 @@ _METHODS: dict[str, Callable[[str, str], bool]] = {
     "endsWith": lambda value, text: value.endswith(text),
     "endsWithIgnoreCase": lambda value, text: value.lower().endswith(text.lower()),
 }
+
+_MOST_TRIALS = 4096
 
 Values = Mapping[BaseTag, str]
 Condition = Callable[[Values], bool]
@@ -61,9 +65,10 @@ class SafetyFilter:
     tags: frozenset[BaseTag]
     prefixes: tuple[str, ...]
 
-    def lets_through(self, dataset: Dataset) -> bool:
-        """Whether the object may go on to the next stage."""
-        return self.condition({tag: _text(dataset, tag) for tag in self.tags})
+    def lets_through(self, dataset: Dataset, instead: Mapping[BaseTag, str] | None = None) -> bool:
+        """Whether the object may go on; ``instead`` holds values that replace its own."""
+        values = {tag: _text(dataset, tag) for tag in self.tags}
+        return self.condition({**values, **(instead or {})})
 
 
 def read(path: Path) -> SafetyFilter:
@@ -87,23 +92,28 @@ def parse(expression: str) -> SafetyFilter:
     if not prefixes or "" in prefixes:
         raise FilterError("it does not ask for the prefix of a pseudonym")
     stranger = next(c for c in ("?", "~", "^") if not any(p.startswith(c) for p in prefixes))
-    blank = dict.fromkeys(parser.tags | {PATIENT_ID, IDENTITY_REMOVED}, "")
     tried = {
         "without a pseudonym": {PATIENT_ID: stranger, IDENTITY_REMOVED: "YES"},
         "without a PatientID": {PATIENT_ID: "", IDENTITY_REMOVED: "YES"},
         "that is not de-identified": {PATIENT_ID: f"{prefixes[0]}1", IDENTITY_REMOVED: ""},
         "that says it is identified": {PATIENT_ID: f"{prefixes[0]}1", IDENTITY_REMOVED: "NO"},
     }
+    # Whatever else it asks for, what it names itself must not make up for that.
+    others = sorted(parser.texts.keys() - {PATIENT_ID, IDENTITY_REMOVED})
+    candidates = [("", *sorted(parser.texts[tag])) for tag in others]
+    if math.prod(map(len, candidates)) > _MOST_TRIALS:
+        raise FilterError("it has too many conditions to be tried")
     for kind, values in tried.items():
-        if condition({**blank, **values}):
-            raise FilterError(f"it lets through an object {kind}")
-    return SafetyFilter(condition, frozenset(parser.tags), prefixes)
+        for given in itertools.product(*candidates):
+            if condition({**dict(zip(others, given)), **values}):
+                raise FilterError(f"it lets through an object {kind}")
+    return SafetyFilter(condition, frozenset(parser.texts), prefixes)
 
 
 @dataclass
 class _Parser:
     expression: str
-    tags: set[BaseTag] = field(default_factory=set)
+    texts: dict[BaseTag, set[str]] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -156,8 +166,7 @@ class _Parser:
 
     def _test(self, element: str, method: str, text: str) -> Condition:
         if element.startswith("["):
-            group, number = element[1:-1].split(",")
-            tag = Tag(int(group, 16), int(number, 16))
+            tag = Tag(int(element[1:-1].replace(",", ""), 16))
         else:
             found = tag_for_keyword(element)
             if found is None:
@@ -166,7 +175,7 @@ class _Parser:
         if method not in _METHODS:
             raise FilterError("it names a method that is not understood")
         compare = _METHODS[method]
-        self.tags.add(tag)
+        self.texts.setdefault(tag, set()).add(text)
         if tag == PATIENT_ID and method == "startsWith":
             self.prefixes.append(text)
         return lambda values: compare(values[tag], text)
