@@ -1,5 +1,7 @@
 """``python3 -m ctp_supervisor`` runs CTP; ``python3 -m ctp_supervisor healthcheck`` asks one.
 
+``python3 -m ctp_supervisor gate`` runs the gate alone, see ``standalone``.
+
 Exit status: 0 stopped as told, or healthy; 1 CTP ended by itself, or not healthy; 2 cannot start
 with these files; 3 a file that CTP reads was changed while it ran.
 """
@@ -14,6 +16,10 @@ from .settings import SettingsError, load
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
+    if arguments[:1] == ["gate"]:
+        from .standalone import main as gate
+
+        return gate(arguments[1:])
     try:
         settings = load(os.environ)
         if arguments and arguments != ["healthcheck"]:

@@ -1,6 +1,6 @@
 """The gate alone, in front of a CTP in another container, of which nothing else is known.
 
-``python3 -m ctp_supervisor.standalone`` runs it, with the argument ``healthcheck`` it asks one.
+``python3 -m ctp_supervisor gate`` runs it, ``python3 -m ctp_supervisor gate healthcheck`` asks one.
 It refuses AE titles so that the sender sees it, turns senders away before the disk is full, and
 holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what it has taken
 goes on being worked on below the floor, so the floor has to leave room for that.
@@ -174,6 +174,9 @@ def check(settings: GateSettings) -> str:
 
 def main(arguments: list[str]) -> int:
     """Return the exit status: 0 well, 1 not healthy, 2 cannot run with these settings."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
+    )
     try:
         settings = load(os.environ)
         if arguments == ["healthcheck"]:
@@ -197,12 +200,3 @@ def main(arguments: list[str]) -> int:
     stop.wait()
     gate.stop()
     return 0
-
-
-if __name__ == "__main__":
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)-7s %(message)s"
-    )
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(status)
