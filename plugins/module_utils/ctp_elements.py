@@ -569,7 +569,6 @@ ELEMENTS = """
 00281101 US/SS RedPaletteColorLookupTableDescriptor
 00281102 US/SS GreenPaletteColorLookupTableDescriptor
 00281103 US/SS BluePaletteColorLookupTableDescriptor
-00283002 US/SS LUTDescriptor
 00409211 US/SS RealWorldValueLastValueMapped
 00409213 FD DoubleFloatRealWorldValueLastValueMapped
 00409214 FD DoubleFloatRealWorldValueFirstValueMapped
@@ -623,7 +622,6 @@ ELEMENTS = """
 00180031 LO Radiopharmaceutical
 300A0226 LO SourceIsotopeName
 [raw]
-00283006 US/OW LUTData
 00640009 OF VectorGridData
 7FE00001 OV ExtendedOffsetTable
 7FE00002 OV ExtendedOffsetTableLengths
@@ -632,7 +630,6 @@ ELEMENTS = """
 7FE00009 OD DoubleFloatPixelData
 [rescale]
 00281054 LO RescaleType
-00283004 LO ModalityLUTType
 [sex]
 00100040 CS PatientSex
 [structure]
@@ -713,7 +710,6 @@ SEQUENCES = """
 00209116 SQ PlaneOrientationSequence ImageOrientationPatient
 00209221 SQ DimensionOrganizationSequence DimensionOrganizationUID
 00209222 SQ DimensionIndexSequence DimensionIndexPointer
-00283000 SQ ModalityLUTSequence LUTDescriptor
 00289110 SQ PixelMeasuresSequence PixelSpacing SliceThickness
 00289132 SQ FrameVOILUTSequence WindowCenter
 00289145 SQ PixelValueTransformationSequence RescaleSlope
@@ -836,6 +832,7 @@ DROPPED = """
 00020038 FD RTVFlowActualFrameDuration
 00020100 UI PrivateInformationCreatorUID
 00020102 OB PrivateInformation
+00280020 OB Unnamed
 00280031 DS ZoomFactor
 00280032 DS ZoomCenter
 00280040 CS ImageFormat
@@ -889,8 +886,12 @@ DROPPED = """
 00281410 CS AlphaLUTTransferFunction
 00282000 OB ICCProfile
 00282002 CS ColorSpace
+00283000 SQ ModalityLUTSequence
 00283001 SQ VariableModalityLUTSequence
+00283002 US/SS LUTDescriptor
 00283003 LO LUTExplanation
+00283004 LO ModalityLUTType
+00283006 US/OW LUTData
 00283010 SQ VOILUTSequence
 00283110 SQ SoftcopyVOILUTSequence
 00284000 LT ImagePresentationComments

@@ -1,0 +1,293 @@
+"""The scripts made for CTP: what options change, what a check refuses, and the data behind."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ctp_terms
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    METHOD,
+    UID_KEY_PLACEHOLDER,
+    UID_KEY_TAG,
+    ScriptOptions,
+    anonymizer_script,
+    filter_problems,
+    filter_script,
+    script_entries,
+    script_problems,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import KEPT_ELEMENTS
+from ansible_collections.auscat.imaging.plugins.module_utils.ps3_15_e1_1 import (
+    DESCRIPTORS,
+    DEVICE_IDENTITY,
+    FULL_DATES,
+    PATIENT_CHARACTERISTICS,
+    UNKNOWN_OPTIONS,
+    attributes,
+)
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+STRICT = ScriptOptions()
+ALL_OPTIONS = [
+    STRICT,
+    ScriptOptions(longitudinal="full"),
+    ScriptOptions(longitudinal="shifted"),
+    ScriptOptions(
+        longitudinal="full",
+        retain_patient_characteristics=True,
+        retain_device_identity=True,
+        clean_descriptors=True,
+        uid_root="1.2.826.0.1.3680043.10",
+    ),
+]
+
+
+def tag_of(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"
+
+
+def script_of(keyword: str, options: ScriptOptions = STRICT) -> str:
+    return script_entries(options).get(tag_of(keyword), ("", ""))[1]
+
+
+@pytest.mark.parametrize("options", ALL_OPTIONS)
+def test_a_script_made_here_is_fit(options: ScriptOptions) -> None:
+    text = anonymizer_script(options)
+    assert script_problems(text) == []
+    assert text.count(UID_KEY_PLACEHOLDER) == 1
+    assert script_problems(text.replace(UID_KEY_PLACEHOLDER, "ab" * 32)) == []
+
+
+def test_the_elements_are_those_of_the_dictionary() -> None:
+    listed = [*ctp_script.elements(), *ctp_script.sequences()]
+    assert len({element.tag for element in listed}) == len(listed)
+    for element in listed:
+        tag = int(element.tag, 16)
+        assert keyword_for_tag(tag) == element.keyword
+        assert dictionary_VR(tag).replace(" or ", "/") == element.vr
+
+
+def test_no_element_that_ctp_keeps_by_itself_and_that_can_hold_text_is_forgotten() -> None:
+    from pydicom._dicom_dict import DicomDictionary
+
+    entries = script_entries(STRICT)
+    numbers = {"US", "SS", "US or SS", "UL", "FL", "FD", "AT", "OV", "UV"}
+    for tag, entry in DicomDictionary.items():
+        if tag >> 16 in (0x0002, 0x0028, 0x7FE0) and entry[0] not in numbers and tag != 0x7FE00010:
+            assert f"{tag:08X}" in entries, entry
+
+
+@pytest.mark.parametrize("keyword", sorted(KEPT_ELEMENTS))
+def test_what_images_dose_and_plan_need_is_kept(keyword: str) -> None:
+    assert "@keep()" in script_of(keyword)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "option", "value"),
+    [
+        ("StudyDate", "longitudinal", "full"),
+        ("SeriesTime", "longitudinal", "full"),
+        ("AcquisitionDateTime", "longitudinal", "full"),
+        ("PatientSex", "retain_patient_characteristics", True),
+        ("PatientAge", "retain_patient_characteristics", True),
+        ("PatientWeight", "retain_patient_characteristics", True),
+        ("StationName", "retain_device_identity", True),
+        ("DeviceUID", "retain_device_identity", True),
+        ("TreatmentMachineName", "retain_device_identity", True),
+        ("StudyDescription", "clean_descriptors", True),
+        ("RTPlanLabel", "clean_descriptors", True),
+    ],
+)
+def test_an_option_keeps_what_is_lost_without_it(keyword: str, option: str, value: object) -> None:
+    assert "@keep()" not in script_of(keyword)
+    options = ScriptOptions(**{option: value})
+    assert "@keep()" in script_of(keyword, options)
+
+
+def test_dates_are_shifted_at_the_root_and_gone_below() -> None:
+    options = ScriptOptions(longitudinal="shifted")
+    assert script_of("StudyDate", options) == (
+        "@select(){@if(this,matches,@DA){@incrementdate(this,PatientID,DateShift)}{@empty()}}"
+        "{@remove()}"
+    )
+    assert "@incrementdate" not in anonymizer_script(ScriptOptions(longitudinal="full"))
+    # A patient without a shift is quarantined: CTP itself would empty the dates.
+    codes = script_of("DeidentificationMethodCodeSequence", options)
+    assert codes.startswith("@always()@select(){@lookup(PatientID,DateShift)/reset/113100")
+
+
+@pytest.mark.parametrize("options", ALL_OPTIONS)
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "AccessionNumber", "StudyID"])
+def test_some_elements_are_empty_whatever_the_options(keyword: str, options: ScriptOptions) -> None:
+    assert script_of(keyword, options) == "@empty()"
+
+
+def test_the_method_is_recorded_with_the_options() -> None:
+    assert script_of("DeidentificationMethodCodeSequence") == "reset/113100/113104"
+    assert script_of("DeidentificationMethodCodeSequence", ALL_OPTIONS[-1]) == (
+        "reset/113100/113104/113105/113106/113108/113109"
+    )
+    assert len(METHOD) <= 64
+    for longitudinal, word in (
+        ("none", "REMOVED"),
+        ("full", "UNMODIFIED"),
+        ("shifted", "MODIFIED"),
+    ):
+        script = script_of(
+            "LongitudinalTemporalInformationModified", ScriptOptions(longitudinal=longitudinal)
+        )
+        assert f"{{{word}}}" in script
+
+
+def test_every_element_of_the_table_that_is_kept_is_kept_by_its_option() -> None:
+    """The Basic Profile alone keeps nothing that the table removes, empties or replaces."""
+    columns = {
+        "date": FULL_DATES,
+        "device": DEVICE_IDENTITY,
+        "descriptor": DESCRIPTORS,
+        "patient": PATIENT_CHARACTERISTICS,
+    }
+    table = attributes()
+    strict = script_entries(STRICT)
+    for element in ctp_script.elements():
+        row = table.get(element.tag)
+        if row is None or row.basic.startswith("U"):
+            continue
+        if element.keyword != "ROIName":
+            assert "@keep()" not in strict.get(element.tag, ("", ""))[1], element
+        for word, column in columns.items():
+            if word in element.rule.split() and element.tag not in UNKNOWN_OPTIONS:
+                assert column in row.options or DEVICE_IDENTITY in row.options, element
+
+
+def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
+    table = attributes()
+    for element in ctp_script.elements():
+        row = table.get(element.tag)
+        if row is not None and row.basic == "U" and element.keyword != "DeviceUID":
+            script = script_entries(STRICT)[element.tag][1]
+            assert f"@hashuid(2.25,this,{UID_KEY_TAG})" in script, element
+
+
+@pytest.mark.parametrize(
+    ("name", "passes", "stops"),
+    [
+        ("TERMS", ["NONE", r"SK\SP", "DERIVED"], ["", "MEIER", r"SK\MEIER", r"\SK"]),
+        ("IS", ["0", "-3", r"255\0\0"], ["", "1234567", "12A", r"1\1234567"]),
+        ("DS", ["-1.5E+3", r"1\2.5\ 3"], ["", "A12", "Q1"]),
+        ("UID", ["1.2.840.113619.2.55"], ["", "31", r"1.2\1.3", "1.2.A", r"31\2e"]),
+        ("DA", ["19991231", r"20200101\20200102"], ["", "1999", "99999999", "19991331"]),
+        (
+            "STRUCTURE",
+            ["PTV_High", "Lung_L", "body", "SpinalCord_PRV05"],
+            ["", "Meier", "GTV Meier"],
+        ),
+        ("WORDS", ["CT Chest 3 mm", "thorax"], ["", "CT Meier", "Meier"]),
+        ("CODE_SCT", ["103339001"], ["", "12345", "Q1739264850"]),
+        ("CODE_UCUM", ["mm", "Gy", "cm2", "mmol/L", "[hnsf'U]"], ["", "MEIER", "Q1"]),
+        ("CHARSET", ["ISO_IR 192", r"\ISO 2022 IR 87"[1:]], ["", "MEIER"]),
+        ("AGE", ["047Y", "011M"], ["", "090Y", "47"]),
+        ("UID_STANDARD", ["1.2.840.10008.1.4.1.1"], ["1.2.840.10008.5.1", "1.2.840.113619"]),
+    ],
+)
+def test_patterns(name: str, passes: list[str], stops: list[str]) -> None:
+    # Possessive quantifiers, which Java has, came to Python with 3.11.
+    pattern = re.compile(ctp_terms.PATTERNS[name].replace("++", "+").replace("*+", "*"))
+    assert [value for value in passes if not pattern.fullmatch(value)] == []
+    assert [value for value in stops if pattern.fullmatch(value)] == []
+
+
+BROKEN = {
+    "cut off": lambda text: text[: len(text) // 2],
+    "empty": lambda _: "",
+    "another root": lambda text: text.replace("<script>", "<s>").replace("</script>", "</s>"),
+    "an entity": lambda text: '<!DOCTYPE script [<!ENTITY a "b">]>' + text,
+    "private groups stay": lambda text: text.replace('<r en="T" t="privategroups"/>', ""),
+    "unspecified stay": lambda text: text.replace('en="T" t="unspecified', 'en="F" t="unspecified'),
+    "overlays stay": lambda text: text.replace('<r en="T" t="overlays"/>', ""),
+    "curves stay": lambda text: text.replace('<r en="T" t="curves"/>', ""),
+    "a group is kept": lambda text: text.replace("</script>", '<k en="T" t="0018"/></script>'),
+    "lookup without always": lambda text: text.replace("@always()@select()", "@select()"),
+    "the name looks itself up": lambda text: text.replace(
+        "@lookup(PatientID,PatientID)", "@lookup(this,PatientID)"
+    ),
+    "lookup keeps": lambda text: text.replace(
+        "@lookup(PatientID,PatientID)", "@lookup(PatientID,PatientID,keep)"
+    ),
+    "skip": lambda text: text.replace("@quarantine()", "@skip()"),
+    "not marked": lambda text: text.replace("@always()YES", "@always()NO"),
+    "unkeyed": lambda text: text.replace(f"this,{UID_KEY_TAG})", "this)"),
+    "two keys": lambda text: text.replace(
+        "</script>", f"<p t='x'>{UID_KEY_PLACEHOLDER}</p></script>"
+    ),
+    "no key": lambda text: text.replace(UID_KEY_PLACEHOLDER, ""),
+    "everything is kept": lambda text: re.sub(r'(t="00080060"[^>]*>)[^<]*', r"\g<1>@keep()", text),
+    "a pattern is missing": lambda text: re.sub(r'  <p t="DS">.*\n', "", text),
+    "a bracket is missing": lambda text: text.replace("{@remove()}</e>", "{@remove()</e>", 1),
+    "0028 is forgotten": lambda text: re.sub(r'  <e en="T" t="00282000".*\n', "", text),
+    "an element is off": lambda text: text.replace('en="T" t="0020000d"', 'en="F" t="0020000d"'),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_a_broken_script_is_found(name: str) -> None:
+    text = anonymizer_script(STRICT)
+    broken = BROKEN[name](text)
+    assert broken != text
+    assert script_problems(broken), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"longitudinal": "yes"}, "longitudinal is 'yes'"),
+        ({"uid_root": "2.025"}, "uid_root is"),
+        ({"uid_root": "1." + "2." * 15 + "3"}, "uid_root is"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScriptOptions(**options)
+
+
+def test_the_filter_names_every_prefix_for_both_elements() -> None:
+    text = filter_script(["ANON-", "PROOF-ANON-"])
+    assert filter_problems(text) == []
+    for tag in ("00100010", "00100020"):
+        for prefix in ("ANON-", "PROOF-ANON-"):
+            assert f'[{tag}].startsWith("{prefix}")' in text
+
+
+@pytest.mark.parametrize("prefixes", [[], [""], ['A").x("'], ["A B"], ["ANON-", "*"]])
+def test_a_prefix_that_could_match_anything_is_refused(prefixes: list[str]) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        filter_script(prefixes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("* [00120063]", "+ [00120063]"),
+        ('equals("YES")', 'equals("")'),
+        ("[00100020].startsWith", "[00100020].contains"),
+        ('startsWith("ANON-")', 'startsWith("")'),
+        ("[00120062]", "true.true()\n* [00120062]"),
+        ("[00120062]", "![00120062]"),
+        ("[00120062]", "//[00120062]"),
+    ],
+)
+def test_a_broken_filter_is_found(old: str, new: str) -> None:
+    text = filter_script(["ANON-"])
+    assert old in text
+    assert filter_problems(text.replace(old, new, 1))
+    assert filter_problems("")
+
+
+def test_scripts_are_xml_that_ctp_can_split() -> None:
+    root = ET.fromstring(anonymizer_script(ALL_OPTIONS[-1]))
+    for element in root.iter("e"):
+        script = element.text or ""
+        assert script.count("{") == script.count("}"), script
+        assert len(element.get("t", "")) == 8
