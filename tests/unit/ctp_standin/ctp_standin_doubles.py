@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ctp_standin.export import settle
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -225,6 +226,7 @@ def send(port: int, objects: Iterable[Dataset], called_aet: str = "ANY") -> list
         try:
             answer = association.send_c_store(dataset)
             statuses.append(int(answer.Status) if "Status" in answer else None)
+            settle(association)
         except (RuntimeError, ValueError):
             statuses.append(None)
     if association.is_established:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,9 @@ MOST_CONTEXTS = 127  # 128 in all (PS3.8 9.3.2.2), one of them Verification
 _TRY_AGAIN = frozenset({0x0124, 0x0213, *range(0xA700, 0xA800)})
 
 
+_SETTLE_SECONDS = 1.0
+
+
 class ExportUnavailableError(Exception):
     """Orthanc cannot be reached now: nothing to blame on the object."""
 
@@ -41,6 +45,17 @@ def prepare_socket(event: evt.Event) -> None:
     connection = event.assoc.dul.socket
     if connection is not None and connection.socket is not None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def settle(association: Association) -> None:
+    """Let the library's reactor go on after a request, before the next one pauses it.
+
+    The next request takes a reactor that has not woken yet for paused; it then wakes and takes away
+    an answer that comes at once, for which the request waits until its timeout.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while association._is_paused and association.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.0001)
 
 
 class Exporter:
@@ -82,6 +97,7 @@ class Exporter:
         except (RuntimeError, ValueError, AttributeError) as error:
             self.close()
             raise ExportInterruptedError(type(error).__name__) from None
+        settle(association)
         if "Status" not in status:
             self.close()
             raise ExportInterruptedError("no answer")
