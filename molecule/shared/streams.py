@@ -200,8 +200,13 @@ def balance(
     number_of = {str(image.SOPInstanceUID): int(image.InstanceNumber) for image in stream.objects}
     deadline = time.monotonic() + seconds
     while True:
-        there = arrived(orthanc, pseudonym)
-        held = {number_of[uid] for uid in quarantined() if uid in number_of}
+        try:
+            there = arrived(orthanc, pseudonym)
+            held = {number_of[uid] for uid in quarantined() if uid in number_of}
+        except OSError:  # not up again yet
+            assert time.monotonic() < deadline, "Orthanc or CTP's page does not answer"
+            time.sleep(1)
+            continue
         missing = stream.acknowledged - set(there) - held
         if not missing or time.monotonic() > deadline:
             return Balance(

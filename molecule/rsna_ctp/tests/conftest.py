@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared.machines import Machine, Node, Scenario
+from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest
 
 
@@ -53,8 +54,10 @@ def quarantined(ctp: Rest) -> Callable[[], set[str]]:
 
 
 @pytest.fixture(scope="session")
-def load(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Load patients into KeyDB, as an operator does."""
+def load(
+    scenario: Scenario, ctp: Rest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., None]:
+    """Load patients into KeyDB, as an operator does, and wait until CTP knows them."""
     directory: Path = tmp_path_factory.mktemp("keys")
 
     def load_keys(*patients: Patient) -> None:
@@ -63,6 +66,13 @@ def load(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Callab
         keys.write_text(f"patient_id,pseudonym\n{rows}")
         outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
         assert outcome.returncode == 0, outcome.errors
+        loaded = time.monotonic()
+
+        # CTP reads a table that changed no sooner than a second later.
+        def known() -> bool:
+            return 1.5 < status(ctp)["keydb"]["age_seconds"] < time.monotonic() - loaded
+
+        wait_for("CTP knows the patients", known, 10)
 
     return load_keys
 

@@ -55,10 +55,13 @@ def reboot(node: Node) -> None:
 def disk_full(node: Node) -> None:
     """Another program writes until nothing is left, and is found a while later."""
     filler = "/srv/auscat/ctp/temp/filler"
-    node.shell(f"dd if=/dev/zero of={filler} bs=1M 2>/dev/null || true")
-    assert node.shell("df --output=avail /srv/auscat/ctp/temp | tail -n 1").strip() == "0"
-    node.run("sleep", "5")
-    node.run("rm", filler)
+    node.shell(f"dd if=/dev/zero of={filler} bs=64K 2>/dev/null || true")
+    left = int(node.shell("df --output=avail /srv/auscat/ctp/temp | tail -n 1"))
+    assert left < 1024, f"{left} KiB are free"
+    try:
+        node.run("sleep", "5")
+    finally:
+        node.run("rm", filler)
 
 
 EVENTS: list[Callable[[Node], None]] = [
