@@ -89,6 +89,14 @@ def new_patient() -> Patient:
     return Patient(f"HOSP:{token} A=1", f"ANON-{token}")
 
 
+def logs(node: Node) -> str:
+    """All that the containers of CTP logged, the ended ones too."""
+    label = "label=com.docker.swarm.service.name=auscat_ctp"
+    return node.shell(
+        f"for id in $(docker ps --all --quiet --filter={label}); do docker logs $id 2>&1; done"
+    )
+
+
 def status(ctp: Rest) -> dict[str, Any]:
     """What the supervisor says of itself."""
     answer: dict[str, Any] = ctp.ask("/api/status")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import Patient, new_patient, status
+from conftest import Patient, logs, new_patient, status
 from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
 
@@ -60,7 +60,7 @@ def test_nothing_that_arrived_names_the_patient(node: Node) -> None:
 
 
 def test_no_log_names_the_patient(node: Node) -> None:
-    log = node.shell("docker service logs --raw auscat_ctp 2>&1")
+    log = logs(node)
     assert log
     for mark in ("HOSP:", "Identifiable"):
         assert mark not in log
