@@ -32,8 +32,9 @@ def free_bytes(directory: Path) -> int:
 class SpaceGuard:
     """Watches the free space; ``level`` is ``OPEN``, ``LOW`` below the floor, or ``CRITICAL``.
 
-    ``CRITICAL`` starts at half of the floor and ends at the floor: CTP drops what it acknowledged
-    when a write fails, so it must not write at all then.
+    ``CRITICAL`` starts at half of the floor: CTP drops what it acknowledged when a write fails, so
+    it must not write at all then. It ends at five eighths and not at the floor, because what CTP
+    has queued may be what is missing up to there.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class SpaceGuard:
             old = self.level
             if self.free >= self._floor:
                 self.level = OPEN
-            elif self.free < self._floor // 2 or old == CRITICAL:
+            elif self.free < self._floor * (5 if old == CRITICAL else 4) // 8:
                 self.level = CRITICAL
             else:
                 self.level = LOW

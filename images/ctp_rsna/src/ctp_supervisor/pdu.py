@@ -17,7 +17,7 @@ ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
-C_STORE_RSP, C_ECHO_RSP = 0x8001, 0x8030
+C_STORE_RQ, C_STORE_RSP, C_ECHO_RSP = 0x0001, 0x8001, 0x8030
 
 PERMANENT, TRANSIENT = 1, 2
 LARGEST_REQUEST = 256 * 1024
@@ -70,6 +70,11 @@ def abort() -> bytes:
     return struct.pack(">BxIxxBB", ABORT, 4, 2, 0)
 
 
+def release_reply() -> bytes:
+    """An A-RELEASE-RP (PS3.8 9.3.7)."""
+    return struct.pack(">BxIxxxx", RELEASE_RP, 4)
+
+
 @dataclass(frozen=True)
 class AssociateRequest:
     """What the gate decides by."""
@@ -103,6 +108,22 @@ def parse_request(pdu: bytes) -> AssociateRequest:
                 if inner == 0x30
             ]
     return AssociateRequest(titles[0], titles[1], tuple(syntaxes))
+
+
+def accepted_syntaxes(pdu: bytes) -> dict[int, str]:
+    """The transfer syntax of each presentation context that an A-ASSOCIATE-AC accepts.
+
+    PS3.8 9.3.3. Raises ``ProtocolError``.
+    """
+    if len(pdu) < 74 or pdu[0] != ASSOCIATE_AC:
+        raise ProtocolError("no A-ASSOCIATE-AC")
+    found = {}
+    for kind, item in _items(pdu[74:]):
+        if kind == 0x21 and len(item) >= 4 and item[2] == 0:
+            for inner, value in _items(item[4:]):
+                if inner == 0x40:
+                    found[item[0]] = value.decode("ascii", "replace").strip(" \0")
+    return found
 
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -28,8 +28,11 @@ LONGEST_LINE = 8192
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
-NOT_STORED = ("Unable to store a received file", "DicomStorageSCP.storeToDir")
-"""CTP says this of an object that it could not write, and acknowledges it all the same."""
+NOT_STORED = re.compile(
+    r"java\.io\.\w+Exception: .*(No space left on device|Input/output error|Disk quota exceeded"
+    r"|Read-only file system|Too many open files|Permission denied|Structure needs cleaning)"
+)
+"""How a failed write looks in CTP's log. It acknowledges the object all the same."""
 
 
 def command(settings: Settings, working: Working) -> list[str]:
@@ -152,7 +155,7 @@ class Engine:
             if not line:
                 return
             text = line.decode("utf-8", "replace")
-            if any(words in text for words in NOT_STORED):
+            if NOT_STORED.search(text):
                 self._not_stored()
             try:
                 sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from . import dicomfile
 from .process import Client
 from .recovery import files_in
+from .refusals import Refusals
 from .settings import Pipeline
 
 LOG = logging.getLogger(__name__)
@@ -50,11 +51,12 @@ class Quarantined:
         """What it is called from outside."""
         return f"{self.pipeline}-{self.stage}-{self.path.name}"
 
-    def reason(self, known: Mapping[str, str]) -> str:
-        """Why it is here, as far as its stage and the lookup table tell."""
-        if self.kind == "export":
+    def reason(self, known: Mapping[str, str], refused: Container[str] = ()) -> str:
+        """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
+        kept from leaving."""
+        if self.kind == "export" and self.sop_instance_uid not in refused:
             return REFUSED_BY_ORTHANC
-        if self.kind == "filter":
+        if self.kind in ("filter", "export"):
             return RESIDUAL_IDENTIFIER
         if self.kind == "import" or self.patient_id is None:
             return UNREADABLE
@@ -72,10 +74,12 @@ class Quarantines:
         data: Path,
         known: Callable[[], Mapping[str, str]],
         client: Client,
+        refusals: Refusals,
     ) -> None:
         self._pipelines = pipelines
         self._known = known
         self._client = client
+        self._refusals = refusals
         self._lock = threading.Lock()
         self._read: dict[tuple[Path, int, int], Quarantined] = {}
         self._attempts_file = data / "export-attempts.json"
@@ -106,7 +110,7 @@ class Quarantines:
             {
                 "id": each.id,
                 "sop_instance_uid": each.sop_instance_uid,
-                "reason": each.reason(known),
+                "reason": each.reason(known, self._refusals),
                 "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(
                     timespec="seconds"
                 ),
@@ -131,10 +135,13 @@ class Quarantines:
         for each in self.scan():
             by_stage.setdefault((each.pipeline, each.stage), []).append(each)
         for (pipeline, stage), objects in by_stage.items():
-            going = [each for each in objects if each.reason(known) in RELEASABLE]
+            going = []
             for each in objects:
-                if each not in going:
-                    left[each.reason(known)] = left.get(each.reason(known), 0) + 1
+                reason = each.reason(known, self._refusals)
+                if reason in RELEASABLE:
+                    going.append(each)
+                else:
+                    left[reason] = left.get(reason, 0) + 1
             if len(going) == len(objects) and len(going) > 1:
                 # One request: CTP renders its page anew for each.
                 self._client.quarantine("queueAll", pipeline, stage)
@@ -153,9 +160,13 @@ class Quarantines:
         object looks to it like a refusal. Each object a few times, counted on disk."""
         repeated = 0
         now = time.time()
-        for each in self.scan():
-            if each.kind != "export" or not each.sop_instance_uid or not reachable(each.pipeline):
+        exports = [each for each in self.scan() if each.kind == "export"]
+        self._refusals.keep({each.sop_instance_uid for each in exports})
+        for each in exports:
+            if not each.sop_instance_uid or not reachable(each.pipeline):
                 continue
+            if each.sop_instance_uid in self._refusals:
+                continue  # it would be kept from leaving again
             count = int(self._attempts.get(each.sop_instance_uid, [0])[0])
             if count >= AUTOMATIC_ATTEMPTS or now - each.arrived < _PAUSES[count]:
                 continue

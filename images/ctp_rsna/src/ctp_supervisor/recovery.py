@@ -128,21 +128,18 @@ def recover(
         if settle(path, found):
             fresh.append(path)
     leaving = [path for path in files_in(exporting / "active") if not _drop_empty(path)]
-    # A whole object of its own may also lie in a quarantine, queued again from there.
-    waiting = [
-        path
-        for kind in ("import", "anonymizer", "filter")
-        for path in files_in(pipeline.stage(kind).quarantine)
-    ]
+    here, gone = [*fresh], [*done, *leaving]
     if not clean:
-        found.copies += _drop_copies(fresh + waiting, incoming)
-        found.copies += _drop_copies(
-            done + leaving + files_in(pipeline.stage("export").quarantine), outgoing
-        )
-        for path in [p for p in done for q in leaving if _same_start(p, q)]:
-            path.unlink()
-            done.remove(path)
-            found.copies += 1
+        # A kill while a quarantined object was queued again leaves two of it, too.
+        for kind in ("import", "anonymizer", "filter"):
+            here += files_in(pipeline.stage(kind).quarantine)
+        gone += files_in(pipeline.stage("export").quarantine)
+    found.copies += _drop_copies(here, incoming)
+    found.copies += _drop_copies(gone, outgoing)
+    for path in [p for p in done for q in leaving if _same_start(p, q)]:
+        path.unlink()
+        done.remove(path)
+        found.copies += 1
     found.imported += _move(fresh, incoming)
     found.exported += _move(done + leaving, outgoing)
     if doubtful_since is not None:

@@ -9,20 +9,20 @@ import logging
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from . import NAME, disk, recovery, verify, workdir
+from . import NAME, disk, pdu, recovery, verify, workdir
 from .disk import GroupSync, SpaceGuard
-from .gate import Gate
+from .gate import HEALTHCHECK_AET, Gate
 from .healthcheck import OPEN
 from .lookup import LookupUpdater
 from .process import Client, Engine
 from .quarantine import Quarantines
+from .refusals import Refusals
 from .relay import ExportRelay
 from .settings import MIB, Settings, SettingsError
 from .status import Counters, Queues, total
@@ -90,11 +90,22 @@ class Supervisor:
         self.sync_failed = False
         self.lookup = LookupUpdater(settings)
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
+        self.refusals = Refusals(settings.data)
         self.quarantines = Quarantines(
-            settings.pipelines, settings.data, lambda: self.lookup.pseudonyms, self.client
+            settings.pipelines,
+            settings.data,
+            lambda: self.lookup.pseudonyms,
+            self.client,
+            self.refusals,
         )
         self.relays = [
-            ExportRelay(pipeline, self._intact, lambda n: self.counters.add("forwarded", n))
+            ExportRelay(
+                pipeline,
+                self._intact,
+                lambda n: self.counters.add("forwarded", n),
+                settings.pseudonym_prefixes,
+                self.refusals,
+            )
             for pipeline in settings.pipelines
         ]
         self.answered = time.monotonic()
@@ -192,8 +203,8 @@ class Supervisor:
         self.events.put(("changed", [path.name for path in changed]))
 
     def _not_stored(self) -> None:
-        LOG.error("CTP could not store an object that it will acknowledge")
-        self.gate.abort_all("CTP could not store an object")
+        LOG.error("CTP failed to write a file; what it acknowledges now does not reach a sender")
+        self.gate.abort_all("CTP failed to write a file")
 
     # What the front shows.
 
@@ -407,9 +418,8 @@ class Supervisor:
 
     def _is_ready(self) -> bool:
         for pipeline in self.settings.pipelines:
-            try:
-                socket.create_connection(("127.0.0.1", pipeline.import_port), timeout=2).close()
-            except OSError:
+            # A bare connection would leave a stack trace in CTP's log.
+            if pdu.echo("127.0.0.1", pipeline.import_port, "CTP", HEALTHCHECK_AET, 2):
                 return False
         return self.client.ping()
 
@@ -504,10 +514,14 @@ class Supervisor:
         began = time.monotonic()
         LOG.info("Stopping")
         drain = min(DRAIN_SECONDS, self.settings.stop_seconds / 4)
-        if not self.phase:
-            self.gate.drain(drain)
+        try:
+            if not self.phase:
+                self.gate.drain(drain)
+            self.phase = "stopping"
+            self._wait_for_temp(drain)
+        except OSError as error:
+            LOG.error("Stopping in a hurry (%s)", error.strerror)
         self.phase = "stopping"
-        self._wait_for_temp(drain)
         left = self.settings.stop_seconds - (time.monotonic() - began)
         if self.engine.stop(self.client, max(1.0, left)):
             (self.settings.data / "clean-stop").touch()
@@ -515,15 +529,22 @@ class Supervisor:
         return STOPPED
 
     def _wait_for_temp(self, seconds: float) -> None:
-        """CTP takes what it acknowledged into its queue in threads that its end does not await."""
+        """CTP takes what it acknowledged into its queue in threads that its end does not await.
+
+        What is left all the same is recovered at the next start.
+        """
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(
-            path in _open_files(self.engine.process.pid) or not path.stat().st_size
-            for pipeline in self.settings.pipelines
-            for path in recovery.files_in(pipeline.stage("import").root / "temp")
-            if self.engine is not None and path.exists()
-        ):
-            time.sleep(0.1)
+        before: list[Path] = []
+        while time.monotonic() < deadline:
+            left = [
+                path
+                for pipeline in self.settings.pipelines
+                for path in recovery.files_in(pipeline.stage("import").root / "temp")
+            ]
+            if not left or left == before:
+                return
+            before = left
+            time.sleep(0.5)
 
 
 def _open_files(process: int) -> set[Path]:
