@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help environment simulation verify lint unit test test-all docs
+.PHONY: help environment simulation verify lint unit test test-all docs screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -28,6 +28,9 @@ test: environment ## All tests: lint, unit, and the node on a test host (needs r
 
 test-all: environment ## As test, and the slow scenarios too
 	$(ACTIVATE) tools/test.sh --all
+
+screenshots: environment ## Take the pictures of the documents again (needs root)
+	$(ACTIVATE) tools/screenshots.sh
 
 docs: environment ## Write the generated documentation again
 	$(ACTIVATE) python tools/variables_table.py

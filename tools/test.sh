@@ -19,7 +19,7 @@ step() {
     timings+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
 }
 
-scenarios=(guardrails default two_vm volume airgap)
+scenarios=(guardrails default clients two_vm volume airgap)
 [ "${1:-}" = --all ] && scenarios+=(vm)
 
 step "Install what the tests call on this machine" ansible-playbook tests/machine.yml
