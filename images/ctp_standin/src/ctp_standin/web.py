@@ -59,7 +59,7 @@ _LISTED_ON_PAGE = 1000
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="10">
 <title>CTP stand-in</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 64rem; padding: 0 1rem;
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 0 1rem;
   color: #1c2733; background: #fff }}
 .banner {{ background: #ffd54a; color: #1c2733; font-weight: 600; padding: .6rem 1rem;
   margin: 0 -1rem }}
@@ -69,6 +69,7 @@ dt {{ color: #4a5968 }} dd {{ margin: 0; font-size: 1.8rem; font-variant-numeric
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #dde3e8;
   overflow-wrap: anywhere }}
+th, td:nth-child(-n + 2) {{ white-space: nowrap }} td:nth-child(n + 3) {{ font: .85em monospace }}
 </style></head><body>
 <p class="banner" role="note">{banner}</p>
 <h1>CTP stand-in</h1>
@@ -196,8 +197,11 @@ class StatusPage:
         rows = "".join(
             "<tr>"
             + "".join(
-                f"<td>{html.escape(found[key])}</td>"
-                for key in ("received_at", "reason", "sop_instance_uid", "id")
+                f"<td>{html.escape(text)}</td>"
+                for text in (
+                    found["received_at"][:19].replace("T", " "),
+                    *(found[key] for key in ("reason", "sop_instance_uid", "id")),
+                )
             )
             + "</tr>"
             for found in reversed(listed)
