@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ps3_15_e1_1
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     CT,
     SOP_CLASS_NAMES,
@@ -309,8 +310,55 @@ def private_problems(arrived: Sequence[Arrived]) -> list[str]:
     )
 
 
+@dataclass(frozen=True)
+class Retained:
+    """What the options that a site declares let an object keep (PS3.15 E.3), and nothing else.
+
+    Attributes:
+        keywords: attributes that keep their values.
+        dates: ``none``, ``full`` or ``shifted``; shifted dates keep their time of day.
+    """
+
+    keywords: frozenset[str] = frozenset()
+    dates: str = "none"
+
+    @classmethod
+    def by(cls, options: Mapping[str, Any]) -> Retained:
+        """Return what follows from ctp_deidentification."""
+        columns = {
+            ps3_15_e1_1.PATIENT_CHARACTERISTICS: options.get("retain_patient_characteristics"),
+            ps3_15_e1_1.DEVICE_IDENTITY: options.get("retain_device_identity"),
+        }
+        return cls(
+            frozenset(
+                row.keyword
+                for row in ps3_15_e1_1.attributes().values()
+                if any(wished and column in row.options for column, wished in columns.items())
+            ),
+            str(options.get("longitudinal", "none")),
+        )
+
+    def allows(self, place: str, keyword: str | None = None, vr: str | None = None) -> bool:
+        """Tell whether the mark that was put in a place may stand in an element.
+
+        Args:
+            place: where the mark was put, as `find_marks` tells it.
+            keyword: of the element in which it was found; None where that is not known.
+            vr: its value representation; None where that is not known.
+        """
+        if place == TIME_OF_STUDY:
+            return self.dates != "none" and vr in (None, "TM", "DT")
+        if place.startswith("the "):
+            return self.dates == "full" and "birth" not in place and vr in (None, "DA", "DT")
+        marked = place.replace("/", ".").rpartition(".")[2]
+        return marked in self.keywords and keyword in (None, marked)
+
+
 def mark_problems(
-    study: Study, arrived: Sequence[Arrived], records: Mapping[str, str]
+    study: Study,
+    arrived: Sequence[Arrived],
+    records: Mapping[str, str],
+    retained: Retained | None = None,
 ) -> list[str]:
     """Search everything that arrived for what identifies the patient.
 
@@ -318,7 +366,9 @@ def mark_problems(
         study: the study as sent; the marks of a proof are the same for both of its patients.
         arrived: the objects: each file's bytes and each decoded element at all levels.
         records: further text by its name, such as what Orthanc's index tells of the study.
+        retained: what may be left in it; without it, nothing.
     """
+    retained = retained or Retained()
     findings: list[tuple[str, str]] = []
     time_of_day = study.time[:6].encode()
     for entry in arrived:
@@ -330,13 +380,21 @@ def mark_problems(
             if not places and start is not None and data[start : start + 6] == time_of_day:
                 places = [TIME_OF_STUDY]
             explained.update(places)
-            findings += [(entry.name, f"{path} {_leak(path, place)}") for place in places]
+            findings += [
+                (entry.name, f"{path} {_leak(path, place)}")
+                for place in places
+                if not retained.allows(place, element.keyword, str(element.VR))
+            ]
         # Preamble, padding, and what a reader skips: in the file, but in no element.
         where = "a part of the file that is no element"
         hidden = set(find_marks(entry.raw, study)) - explained
         findings += [(entry.name, f"{where} {_leak('', place)}") for place in sorted(hidden)]
     for name, text in records.items():
-        findings += [(name, _leak("", place)) for place in find_marks(text.encode(), study)]
+        findings += [
+            (name, _leak("", place))
+            for place in find_marks(text.encode(), study)
+            if not retained.allows(place)
+        ]
     return _grouped(findings)
 
 
@@ -432,9 +490,13 @@ def reference_problems(study: Study, arrived: Sequence[Arrived]) -> tuple[list[s
 
 
 def judge_study(
-    study: Study, arrived: Sequence[Arrived], records: Mapping[str, str], report: Report
+    study: Study,
+    arrived: Sequence[Arrived],
+    records: Mapping[str, str],
+    report: Report,
+    retained: Retained | None = None,
 ) -> None:
-    """Add the rows about the known patient's study."""
+    """Add the rows about the known patient's study; see `mark_problems`."""
     report.add(
         "The known patient's study arrived complete",
         completeness_problems(study, arrived),
@@ -452,7 +514,7 @@ def judge_study(
     )
     report.add(
         "No identifying mark is left in it",
-        mark_problems(study, arrived, records),
+        mark_problems(study, arrived, records, retained),
         f"{len(study.texts)} texts, {len(study.uids)} UIDs, dates and times searched for in"
         f" {len(arrived)} files, their elements and Orthanc's index",
         "CTP lets identifying elements through. Stop sending patients to it until its anonymizer"

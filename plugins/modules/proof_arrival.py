@@ -26,6 +26,11 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  deidentification:
+    description:
+      - The options that the site declares, as C(ctp_deidentification); what they keep may arrive.
+    type: dict
+    default: {}
   url:
     description: Orthanc's REST API.
     type: str
@@ -99,6 +104,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     Arrived,
     Report,
+    Retained,
     is_stray,
     judge_study,
     read_arrived,
@@ -207,7 +213,12 @@ def find_strays(
 
 
 def look_after(
-    orthanc: Orthanc, report: Report, studies: list[Study], since: int, timeout: int
+    orthanc: Orthanc,
+    report: Report,
+    studies: list[Study],
+    since: int,
+    timeout: int,
+    retained: Retained,
 ) -> None:
     """Add the rows about what arrived."""
     known = studies[0]
@@ -268,7 +279,7 @@ def look_after(
         "Look at CTP's page, queue and log, then at Orthanc's log.",
         fetch,
     )
-    judge_study(known, arrived, records, report)
+    judge_study(known, arrived, records, report, retained)
     report.attempt(
         "Orthanc finds neither patient by what was sent",
         "CTP lets identifiers through: stop sending patients to it until its anonymizer is right.",
@@ -318,6 +329,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "deidentification": {"type": "dict", "default": {}},
             "url": {"type": "str", "default": "http://127.0.0.1:8042"},
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
@@ -355,7 +367,8 @@ def main() -> None:
             lambda: clean(orthanc, studies, since),
         )
     elif studies:
-        look_after(orthanc, report, studies, since, timeout)
+        retained = Retained.by(parameters["deidentification"])
+        look_after(orthanc, report, studies, since, timeout, retained)
     module.exit_json(changed=False, checks=report.rows(), since=since)
 
 
