@@ -62,7 +62,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 0 1rem;
   color: #1c2733; background: #fff }}
 .banner {{ background: #ffd54a; color: #1c2733; font-weight: 600; padding: .6rem 1rem;
-  margin: 0 -1rem }}
+  margin: 0 -1rem; box-shadow: 0 0 0 100vmax #ffd54a; clip-path: inset(0 -100vmax) }}
 dl {{ display: flex; flex-wrap: wrap; gap: 1rem }}
 dl div {{ border: 1px solid #c3ccd5; border-radius: .4rem; padding: .5rem 1rem; min-width: 8rem }}
 dt {{ color: #4a5968 }} dd {{ margin: 0; font-size: 1.8rem; font-variant-numeric: tabular-nums }}
@@ -191,7 +191,7 @@ class StatusPage:
             state = "Working."
         numbers = "".join(
             f"<div><dt>{name.capitalize()}</dt><dd>{status[name]}</dd></div>"
-            for name in ("received", "forwarded", "queued", "quarantined")
+            for name in ("received", "forwarded", "queued", "quarantined", "deleted")
         )
         listed = status["quarantine"][-_LISTED_ON_PAGE:]
         rows = "".join(
