@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import Patient, logs, new_patient, status
+from shared.ctp_node import Patient, logs, new_patient, status
 from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
 

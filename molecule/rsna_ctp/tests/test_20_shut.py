@@ -8,9 +8,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import logs
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE
+from shared.ctp_node import logs
 from shared.machines import Machine, Node, Scenario
 from shared.streams import Rest
 

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from conftest import new_patient
+from shared.ctp_node import new_patient
 from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, balance, ct_slices
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conftest import new_patient, status
+from shared.ctp_node import new_patient, status
 from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
 

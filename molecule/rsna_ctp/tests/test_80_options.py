@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 from shared.machines import Node, Scenario
 
 
 @pytest.fixture
-def put_back(scenario: Scenario) -> object:
+def put_back(scenario: Scenario) -> Generator[None]:
     yield
     outcome = scenario.play("site.yml")
     assert outcome.returncode == 0, outcome.errors
 
 
 def test_shifted_dates_and_patient_characteristics(
-    scenario: Scenario, node: Node, put_back: object
+    scenario: Scenario, node: Node, put_back: None
 ) -> None:
     before = {name: tasks[0]["Id"] for name in node.services() if (tasks := node.tasks(name))}
     options = {

@@ -13,10 +13,10 @@ from urllib.request import Request, urlopen
 
 import pynetdicom._config
 import pytest
-from conftest import Patient, logs, new_patient
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context
+from shared.ctp_node import Patient, logs, new_patient
 from shared.machines import REPOSITORY, Node, wait_for
 from shared.streams import Rest, Stream, balance, ct_slices
 

@@ -1,0 +1,103 @@
+"""The node with stock CTP (or the stand-in in its place), and what looks at it from outside."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shared.machines import Machine, Node, Scenario, wait_for
+from shared.streams import Rest
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient and the pseudonym that KeyDB holds, or is about to hold, for them."""
+
+    patient_id: str
+    pseudonym: str
+
+
+@pytest.fixture(scope="session")
+def node(scenario: Scenario) -> Node:
+    """The single VM, in both groups."""
+    return scenario.node("node")
+
+
+@pytest.fixture(scope="session")
+def pacs(scenario: Scenario) -> Machine:
+    """The neighbour that the inventory allows to send."""
+    return scenario.client("pacs")
+
+
+@pytest.fixture(scope="session")
+def orthanc(node: Node) -> Rest:
+    """Orthanc's REST API."""
+    password = node.variables["orthanc_registered_users"]["admin"]
+    return Rest(f"http://{node.address}:8042", "admin", password)
+
+
+@pytest.fixture(scope="session")
+def ctp(node: Node) -> Rest:
+    """What the supervisor tells on CTP's web port."""
+    return Rest(f"http://{node.address}:9090", "admin", node.variables["ctp_admin_password"])
+
+
+@pytest.fixture(scope="session")
+def quarantined(ctp: Rest) -> Callable[[], set[str]]:
+    """Ask for the SOP Instance UIDs of all objects in quarantine."""
+    return lambda: {each["sop_instance_uid"] for each in ctp.ask("/api/status")["quarantine"]}
+
+
+@pytest.fixture(scope="session")
+def load(
+    scenario: Scenario, ctp: Rest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., None]:
+    """Load patients into KeyDB, as an operator does, and wait until CTP knows them."""
+    directory: Path = tmp_path_factory.mktemp("keys")
+
+    def load_keys(*patients: Patient) -> None:
+        keys = directory / f"{uuid.uuid4().hex}.csv"
+        rows = "".join(f"{each.patient_id},{each.pseudonym}\n" for each in patients)
+        keys.write_text(f"patient_id,pseudonym\n{rows}")
+        outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+        assert outcome.returncode == 0, outcome.errors
+        loaded = time.monotonic()
+
+        # CTP reads a table that changed no sooner than a second later.
+        def known() -> bool:
+            return 1.5 < status(ctp)["keydb"]["age_seconds"] < time.monotonic() - loaded
+
+        wait_for("CTP knows the patients", known, 10)
+
+    return load_keys
+
+
+@pytest.fixture
+def patient() -> Patient:
+    """A patient whom KeyDB does not know yet."""
+    return new_patient()
+
+
+def new_patient() -> Patient:
+    """Make up a patient; the identifier holds what properties files must escape."""
+    token = uuid.uuid4().hex[:10]
+    return Patient(f"HOSP:{token} A=1", f"ANON-{token}")
+
+
+def logs(node: Node) -> str:
+    """All that the containers of CTP logged, the ended ones too."""
+    label = "label=com.docker.swarm.service.name=auscat_ctp"
+    return node.shell(
+        f"for id in $(docker ps --all --quiet --filter={label}); do docker logs $id 2>&1; done"
+    )
+
+
+def status(ctp: Rest) -> dict[str, Any]:
+    """What the supervisor says of itself."""
+    answer: dict[str, Any] = ctp.ask("/api/status")
+    return answer
