@@ -21,6 +21,7 @@ import hmac
 import http.client
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -60,6 +61,14 @@ _NOT_FORWARDED = frozenset(
 _NOT_RETURNED = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 )
+
+
+_PLAIN_PATH = re.compile(r"(?:/+(?!\.\.?(?:/|$))[A-Za-z0-9._-]*)+")
+"""CTP takes escapes and dots apart by itself: what is not plain could lead to a closed page."""
+
+
+def _first_part(path: str) -> str:
+    return next((part for part in path.split("/") if part), "").lower()
 
 
 class Site(Protocol):
@@ -147,7 +156,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 pages[path]()
             elif path.startswith("/api/"):
                 self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
-            elif self._first_part(path) in CLOSED_PAGES:
+            elif not _PLAIN_PATH.fullmatch(path) or _first_part(path) in CLOSED_PAGES:
                 self._json(
                     HTTPStatus.FORBIDDEN,
                     {
@@ -157,11 +166,6 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 )
             else:
                 self._forward()
-
-        @staticmethod
-        def _first_part(path: str) -> str:
-            # As CTP takes a path apart, which knows no escapes.
-            return next((part for part in path.split("/") if part), "").lower()
 
         def _comes_from_elsewhere(self) -> bool:
             if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
@@ -230,11 +234,13 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 for name, value in self.headers.items()
                 if name.lower() not in _NOT_FORWARDED
             }
+            parts = urlsplit(self.path)
+            target = parts.path + (f"?{parts.query}" if parts.query else "")
             upstream = http.client.HTTPConnection("127.0.0.1", ctp_port, timeout=60)
             try:
                 # CTP reads nothing of a request that it knows, but GET and POST.
                 method = "GET" if self.command == "HEAD" else self.command
-                upstream.request(method, self.path, body=body, headers=headers)
+                upstream.request(method, target, body=body, headers=headers)
                 response = upstream.getresponse()
             except (OSError, http.client.HTTPException):
                 upstream.close()

@@ -73,6 +73,10 @@ def make(settings: Settings, verified: Verified, key: bytes, password: str) -> W
                 (path / found.name).symlink_to(found)
     for name in ("logs", "ROOT", "tmp"):
         (path / name).mkdir(mode=0o700)
+    # CTP's installer makes the start page of this example.
+    page = settings.distribution / "ROOT" / "example-index.html"
+    if page.is_file():
+        shutil.copyfile(page, path / "ROOT" / "index.html")
     contents = dict(verified.files)
     for pipeline in settings.pipelines:
         contents[pipeline.script] = contents[pipeline.script].replace(
