@@ -19,7 +19,13 @@ step() {
     timings+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
 }
 
-scenarios=(guardrails default clients two_vm volume airgap)
+scenarios=(guardrails default clients rsna_standin auscat_ctp two_vm volume airgap)
+if [ -n "${CTP_DISTRIBUTION:-}" ]; then
+    scenarios+=(rsna_ctp)
+    stock_ctp="was tested: $CTP_DISTRIBUTION (scenario rsna_ctp)"
+else
+    stock_ctp="was NOT tested: CTP_DISTRIBUTION names no distribution (scenario rsna_ctp, docs/ctp.md)"
+fi
 [ "${1:-}" = --all ] && scenarios+=(vm)
 
 step "Install what the tests call on this machine" ansible-playbook tests/machine.yml
@@ -29,5 +35,6 @@ for scenario in "${scenarios[@]}"; do
     step "Molecule scenario $scenario" molecule test --scenario-name "$scenario"
 done
 
+printf '\nStock CTP %s.\n' "$stock_ctp"
 printf '\nTime of each step:\n'
 printf '%s\n' "${timings[@]}"
