@@ -384,3 +384,11 @@ def test_large_pixel_data_is_not_kept() -> None:
     kept = io.BytesIO()
     kept.write(checker._rest)
     assert len(kept.getvalue()) < 2048
+
+
+@pytest.mark.parametrize("vr", ["UN", "SQ", "OB", "LT", "PN"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_an_empty_value_hides_nothing(vr: str, depth: int) -> None:
+    """What CTP empties keeps the VR with which it came."""
+    make = within(depth, 0x00081080, vr, b"") if depth else put(0x00081081, 0x00081080, vr, b"")
+    check(EXPLICIT, make(EXPLICIT))

@@ -206,9 +206,8 @@ class Checker:
                 sequence = b"SQ" in known
             else:
                 vr = bytes(data[position + 4 : position + 6])
-                if vr not in known:
+                if vr not in _VRS:
                     raise self._violation(tag, _why_vr(vr))
-                sequence = vr == b"SQ"
                 if vr in _LONG:
                     if size - position < 12:
                         break
@@ -216,6 +215,10 @@ class Checker:
                     (length,) = struct.unpack_from("<I", data, position + 8)
                 else:
                     length >>= 16
+                # CTP empties a value and keeps the VR that it came with; nothing hides in it.
+                if vr not in known and length:
+                    raise self._violation(tag, _why_vr(vr))
+                sequence = vr == b"SQ" and vr in known
             end, limit = self._ends(level, tag, offset + after, length)
 
             if sequence:
