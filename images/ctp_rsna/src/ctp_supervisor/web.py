@@ -100,7 +100,9 @@ class Front:
 
     def start(self) -> None:
         """Answer requests from now on."""
-        threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="web", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Close the port."""

@@ -1,0 +1,364 @@
+"""The web front, the quarantine and the counters."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from ctp_supervisor.process import NOT_STORED, Client, command, environment
+from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantines
+from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.settings import Settings
+from ctp_supervisor.status import Counters, Queues
+from ctp_supervisor.verify import verify
+from ctp_supervisor.web import Front
+from ctp_supervisor.workdir import make
+from ctp_supervisor_site import Site, dicom
+
+PASSWORD = "a long pässword"
+
+
+class CtpPagesDouble:
+    """CTP's web server, as far as it is asked here; it has no pipeline behind it."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.settings = settings
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                double.asked.append((self.command, self.path, dict(self.headers), body))
+                parts = urlsplit(self.path)
+                query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+                if parts.path.startswith("/quarantines/"):
+                    double.quarantine(parts.path.rsplit("/", 1)[1], query)
+                if parts.path == "/moved":
+                    self.send_response(302)
+                    self.send_header("Location", f"http://127.0.0.1:{double.port}/there?a=1")
+                    self.end_headers()
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<html>" + bytes(100_000))
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = int(self.server.server_address[1])
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def quarantine(self, action: str, query: dict[str, str]) -> None:
+        if self.settings is None:
+            return
+        stage = self.settings.pipelines[int(query["p"])].stages[int(query["s"])]
+        for path in list(stage.quarantine.glob("*.dcm")):
+            if action == "queueAll" or path.name == query.get("filename"):
+                path.unlink()
+
+
+class SiteDouble:
+    def __init__(self) -> None:
+        self.healthy = True
+
+    def health(self) -> tuple[bool, str]:
+        return self.healthy, "text\n"
+
+    def status(self) -> dict[str, Any]:
+        return {"received": 1}
+
+    def delete(self, object_id: str) -> bool:
+        return object_id == "0-1-TQ-1.dcm"
+
+    def release(self) -> dict[str, Any]:
+        return {"released": 2, "left": {"unreadable": 1}}
+
+
+class Client2:
+    """A client of the front."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(
+        self, method: str, path: str, login: str | None = f"admin:{PASSWORD}", **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if login is not None:
+            sent["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        connection.request(method, path, headers=sent, body=b"a=b" if method == "POST" else None)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, body, {k.lower(): v for k, v in response.getheaders()}
+
+
+@pytest.fixture
+def pages() -> Iterator[CtpPagesDouble]:
+    double = CtpPagesDouble()
+    yield double
+    double.server.shutdown()
+    double.server.server_close()
+
+
+@pytest.fixture
+def site() -> SiteDouble:
+    return SiteDouble()
+
+
+@pytest.fixture
+def ask(pages: CtpPagesDouble, site: SiteDouble) -> Iterator[Client2]:
+    front = Front(("127.0.0.1", 0), PASSWORD, site, pages.port)
+    front.start()
+    yield Client2(int(front._server.server_address[1]))
+    front.stop()
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/ping", "/api/nothing", "/shutdown"])
+@pytest.mark.parametrize("login", [None, "admin:wrong", f"king:{PASSWORD}", "admin", ""])
+def test_no_page_without_the_login(
+    ask: Client2, pages: CtpPagesDouble, path: str, login: str | None
+) -> None:
+    for method in ("GET", "POST", "DELETE", "HEAD"):
+        status, body, headers = ask(method, path, login=login)
+        assert status == 401 and headers["www-authenticate"].startswith("Basic")
+        assert b"html" not in body
+    assert not pages.asked
+
+
+def test_health_needs_no_login(ask: Client2, site: SiteDouble) -> None:
+    assert ask("GET", "/healthz", login=None)[:2] == (200, b"text\n")
+    site.healthy = False
+    assert ask("GET", "/healthz", login=None)[0] == 503
+
+
+def test_the_api(ask: Client2) -> None:
+    status, body, headers = ask("GET", "/api/status")
+    assert status == 200 and json.loads(body) == {"received": 1}
+    assert headers["cache-control"] == "no-store" and headers["x-frame-options"] == "DENY"
+    assert ask("DELETE", "/api/quarantine/0-1-TQ-1.dcm")[0] == 200
+    assert ask("DELETE", "/api/quarantine/0-1-TQ-2.dcm")[0] == 404
+    assert ask("DELETE", "/elsewhere/0-1-TQ-1.dcm")[0] == 404
+    assert json.loads(ask("POST", "/api/quarantine/release")[1])["released"] == 2
+
+
+def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:
+    status, body, headers = ask("GET", "/quarantines?p=0&s=1", servicemanager="exit", RSNA="a:b")
+    assert status == 200 and len(body) == 100_006
+    assert headers["x-content-type-options"] == "nosniff"
+    method, path, sent, _ = pages.asked[0]
+    assert (method, path) == ("GET", "/quarantines?p=0&s=1")
+    assert sent["Authorization"].startswith("Basic ")
+    assert not {"servicemanager", "rsna"} & {name.lower() for name in sent}
+    assert ask("POST", "/anything")[0] == 200
+    assert pages.asked[1][0] == "POST" and pages.asked[1][3] == b"a=b"
+    status, _, headers = ask("GET", "/moved")
+    assert status == 302 and headers["location"] == "/there?a=1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/shutdown",
+        "//shutdown",
+        "/Shutdown/",
+        "/ping/../shutdown",
+        "/%73hutdown",
+        "/./users",
+        "/script?p=0",
+        "/daconfig",
+        "/lookup",
+        "/level",
+        "/user;x",
+    ],
+)
+def test_closed_pages(ask: Client2, pages: CtpPagesDouble, path: str) -> None:
+    assert ask("GET", path)[0] == 403
+    assert ask("POST", path)[0] == 403
+    assert not pages.asked
+
+
+def test_a_link_of_another_site_does_nothing(ask: Client2, pages: CtpPagesDouble) -> None:
+    path = "/quarantines/deleteAll?p=0&s=1"
+    assert ask("GET", path, Sec_Fetch_Site="cross-site")[0] == 403
+    assert ask("POST", path, Origin="http://other.example")[0] == 403
+    assert ask("DELETE", "/api/quarantine/0-1-TQ-1.dcm", Origin="http://other.example")[0] == 403
+    assert not pages.asked
+    assert ask("GET", path, Sec_Fetch_Site="same-origin")[0] == 200
+
+
+def test_ctp_that_does_not_answer(ask: Client2, pages: CtpPagesDouble) -> None:
+    pages.server.shutdown()
+    pages.server.server_close()
+    assert ask("GET", "/status")[0] == 503
+
+
+def quarantines(
+    tmp_path: Path, known: dict[str, str]
+) -> tuple[Settings, Quarantines, CtpPagesDouble]:
+    settings = Site(tmp_path).settings()
+    double = CtpPagesDouble(settings)
+    return settings, made_quarantines(settings, known, double), double
+
+
+def made_quarantines(
+    settings: Settings, known: dict[str, str], double: CtpPagesDouble
+) -> Quarantines:
+    return Quarantines(
+        settings.pipelines,
+        settings.data,
+        lambda: known,
+        Client(double.port, PASSWORD),
+        Refusals(settings.data),
+    )
+
+
+def test_reasons_and_release(tmp_path: Path) -> None:
+    known: dict[str, str] = {}
+    settings, found, double = quarantines(tmp_path, known)
+    stages = {stage.kind: stage.quarantine for stage in settings.pipelines[0].stages}
+    dicom(stages["anonymizer"] / "TQ-1.dcm", "1")
+    dicom(stages["anonymizer"] / "TQ-2.dcm", "2 ")
+    dicom(stages["anonymizer"] / "TQ-3.dcm", "")
+    (stages["import"]).mkdir(parents=True)
+    (stages["import"] / "TQ-4").write_bytes(b"no DICOM")
+    dicom(stages["filter"] / "TQ-5.dcm", "ANON-5")
+    dicom(stages["export"] / "TQ-6.dcm", "ANON-6", done=True)
+    (stages["export"] / "..index").mkdir()
+
+    def reasons() -> dict[str, str]:
+        return {each["id"]: each["reason"] for each in found.listed()}
+
+    expected = {
+        "0-1-TQ-1.dcm": "unknown-patient",
+        "0-1-TQ-2.dcm": "unknown-patient",
+        "0-1-TQ-3.dcm": "missing-patient-id",
+        "0-0-TQ-4": "unreadable",
+        "0-2-TQ-5.dcm": "residual-identifier",
+        "0-3-TQ-6.dcm": "refused-by-orthanc",
+    }
+    assert reasons() == expected
+    # No identifier leaves with the list.
+    assert all(
+        set(each) == {"id", "sop_instance_uid", "reason", "received_at"} for each in found.listed()
+    )
+    known["2"] = "ANON-2"
+    assert reasons()["0-1-TQ-2.dcm"] == "known-patient"
+    assert found.release() == {
+        "released": 2,
+        "left": {
+            "unknown-patient": 1,
+            "missing-patient-id": 1,
+            "unreadable": 1,
+            "residual-identifier": 1,
+        },
+    }
+    assert not {"0-1-TQ-2.dcm", "0-3-TQ-6.dcm"} & set(reasons())
+    assert found.delete("0-1-TQ-1.dcm") and not found.delete("0-1-TQ-1.dcm")
+    double.server.shutdown()
+
+
+def test_exports_are_repeated_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, found, double = quarantines(tmp_path, {})
+    monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
+    path = settings.pipelines[0].stage("export").quarantine / "TQ-1.dcm"
+    data = dicom(path, "ANON-1", done=True)
+    assert found.repeat_exports(lambda _: False) == 0
+    counts = []
+    for _ in range(AUTOMATIC_ATTEMPTS + 2):
+        path.write_bytes(data)
+        # Each time as after a restart: the count is on disk.
+        again = made_quarantines(settings, {}, double)
+        counts.append(again.repeat_exports(lambda _: True))
+    assert counts == [1] * AUTOMATIC_ATTEMPTS + [0, 0]
+    assert path.exists()
+    double.server.shutdown()
+
+
+def test_counters_outlive_a_restart_and_are_never_made_up(tmp_path: Path) -> None:
+    path = tmp_path / "counters.json"
+    counters = Counters(path)
+    counters.add("received", 3)
+    counters.save()
+    again = Counters(path)
+    again.add("received", 1)
+    assert again.all() == {"received": 4, "forwarded": 0, "deleted": 0}
+    path.write_text("{broken")
+    unknown = Counters(path)
+    unknown.add("received", 1)
+    unknown.save()
+    assert set(unknown.all().values()) == {None}
+    assert path.read_text() == "{broken"
+
+
+def test_a_queue_that_does_not_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Site(tmp_path).settings().pipelines[0]
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    queues = Queues(pipeline)
+    queue = pipeline.stage("import").root / "queue/0000000000/000"
+    for name in ("000", "001"):
+        dicom(queue / name)
+    queues.look(excused=False)
+    assert queues.imports == 2 and queues.oldest is not None
+    now += 299
+    queues.look(excused=False)
+    assert not queues.stuck
+    now += 2
+    # More that comes in is no movement.
+    dicom(queue / "002")
+    queues.look(excused=False)
+    assert queues.stuck
+    (queue / "000").unlink()
+    queues.look(excused=False)
+    assert not queues.stuck
+    now += 400
+    queues.look(excused=True)
+    assert not queues.stuck
+
+
+def test_ctp_finds_nothing_secret_in_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", "secret")
+    settings = Site(tmp_path).settings()
+    working = make(settings, verify(settings), bytes(32), "a-password")
+    found = environment(settings, working)
+    assert set(found) <= {"PATH", "LANG", "HOME", "TZ"}
+    line = command(settings, working)
+    assert f"-Xmx{settings.heap_mib}m" in line and "a-password" not in " ".join(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "alarming"),
+    [
+        ("java.io.IOException: No space left on device", True),
+        ("java.io.FileNotFoundException: /x (Read-only file system)", True),
+        ("java.net.SocketException: Connection reset", False),
+        ("ctp: WARN  [DicomStorageSCP] Unable to store a received file.", False),
+    ],
+)
+def test_what_a_failed_write_looks_like(line: str, alarming: bool) -> None:
+    assert bool(NOT_STORED.search(line)) == alarming
+
+
+def test_nothing_is_logged_of_a_request(ask: Client2, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    ask("GET", "/secret-path")
+    assert "secret-path" not in caplog.text

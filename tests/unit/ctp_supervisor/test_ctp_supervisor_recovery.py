@@ -1,0 +1,163 @@
+"""What kills leave in the directories of CTP, state by state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ctp_supervisor import dicomfile
+from ctp_supervisor.recovery import Marks, Recovered, files_below, holds_objects, recover
+from ctp_supervisor.settings import Pipeline
+from ctp_supervisor_site import METHOD, Site, dicom
+
+MARKS = Marks(("ANON-", "B-"), METHOD)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Site(tmp_path).settings().pipelines[0]
+
+
+def contents(directory: Path) -> list[bytes]:
+    return sorted(Path(entry.path).read_bytes() for entry in files_below(directory))
+
+
+def part(pipeline: Pipeline, kind: str, name: str) -> Path:
+    return pipeline.stage(kind).root / name
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_an_acknowledged_object_goes_back_into_the_queue(pipeline: Pipeline) -> None:
+    data = dicom(part(pipeline, "import", "temp") / "TMP-1.dcm")
+    assert recover(pipeline, MARKS, clean=False) == Recovered(imported=1)
+    assert contents(part(pipeline, "import", "queue")) == [data]
+    assert contents(part(pipeline, "import", "temp")) == []
+    assert recover(pipeline, MARKS, clean=False) == Recovered()
+    assert contents(part(pipeline, "import", "queue")) == [data]
+
+
+@pytest.mark.parametrize("length", [1, 100, 140, 400, -1])
+def test_half_an_object_was_not_acknowledged(pipeline: Pipeline, length: int) -> None:
+    path = part(pipeline, "import", "temp") / "TMP-1.dcm"
+    put(path, dicom(path)[:length])
+    assert recover(pipeline, MARKS, clean=False) == Recovered(incomplete=1)
+    assert contents(pipeline.stage("import").root) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 500, None])
+def test_a_copy_in_the_queue_is_not_a_second_object(pipeline: Pipeline, length: int | None) -> None:
+    data = dicom(part(pipeline, "import", "temp") / "TMP-1.dcm")
+    other = dicom(part(pipeline, "import", "queue") / "0000000000/000/000")
+    put(part(pipeline, "import", "queue") / "0000000000/000/001", data[:length])
+    assert recover(pipeline, MARKS, clean=False) == Recovered(imported=1, copies=1)
+    assert contents(part(pipeline, "import", "queue")) == sorted([data, other])
+
+
+def test_an_object_not_yet_anonymized(pipeline: Pipeline) -> None:
+    active = part(pipeline, "import", "active")
+    data = dicom(active / "QF-1.dcm")
+    # Cut short, and whole: the original is there, so it is done again.
+    for length in (300, None):
+        put(active / "DCMtemp-1.anon", dicom(active / "x", "ANON-1", done=True)[:length])
+        (active / "x").unlink()
+        put(active / "QF-2", b"")
+        found = recover(pipeline, MARKS, clean=False)
+        assert found == Recovered(imported=1, copies=1)
+        assert contents(part(pipeline, "import", "queue")) == [data]
+        assert contents(active) == []
+        for entry in list(files_below(part(pipeline, "import", "queue"))):
+            Path(entry.path).rename(active / "QF-1.dcm")
+
+
+@pytest.mark.parametrize("name", ["QF-1.dcm", "DCMtemp-1.anon"])
+def test_an_anonymized_object_goes_to_the_export(pipeline: Pipeline, name: str) -> None:
+    data = dicom(part(pipeline, "import", "active") / name, "ANON-1", done=True)
+    # Kill in the middle of CTP's copy into the export queue.
+    put(part(pipeline, "export", "queue") / "0000000000/000/000", data[:700])
+    assert recover(pipeline, MARKS, clean=False) == Recovered(exported=1, copies=1)
+    assert contents(part(pipeline, "export", "queue")) == [data]
+    assert contents(part(pipeline, "import", "queue")) == []
+
+
+@pytest.mark.parametrize("patient", ["1", "ANON-1"])
+def test_what_only_looks_anonymized_goes_through_the_anonymizer(
+    pipeline: Pipeline, patient: str
+) -> None:
+    path = part(pipeline, "import", "active") / "QF-1.dcm"
+    data = dicom(path, patient, done=patient == "1")
+    assert recover(pipeline, MARKS, clean=False) == Recovered(imported=1)
+    assert contents(part(pipeline, "import", "queue")) == [data]
+    assert contents(part(pipeline, "export", "queue")) == []
+
+
+def test_an_object_on_its_way_to_orthanc(pipeline: Pipeline) -> None:
+    data = dicom(part(pipeline, "export", "active") / "QF-1", "ANON-1", done=True)
+    put(part(pipeline, "export", "queue") / "0000000000/000/005", data)
+    assert recover(pipeline, MARKS, clean=False) == Recovered(exported=1, copies=1)
+    assert contents(part(pipeline, "export", "queue")) == [data]
+    assert contents(part(pipeline, "export", "active")) == []
+
+
+def test_the_same_object_in_both_stages_is_exported_once(pipeline: Pipeline) -> None:
+    data = dicom(part(pipeline, "export", "active") / "QF-1", "ANON-1", done=True)
+    put(part(pipeline, "import", "active") / "QF-7.dcm", data)
+    assert recover(pipeline, MARKS, clean=False) == Recovered(exported=1, copies=1)
+    assert contents(part(pipeline, "export", "queue")) == [data]
+
+
+def test_a_kill_while_a_quarantined_object_is_queued_again(pipeline: Pipeline) -> None:
+    quarantine = pipeline.stage("anonymizer").quarantine
+    data = dicom(quarantine / "TQ-1.dcm")
+    put(part(pipeline, "import", "queue") / "0000000000/000/000", data[:900])
+    assert recover(pipeline, MARKS, clean=False) == Recovered(copies=1)
+    assert contents(quarantine) == [data]
+    assert contents(part(pipeline, "import", "queue")) == []
+
+
+def test_the_index_of_a_quarantine_is_made_anew_after_a_kill(pipeline: Pipeline) -> None:
+    for stage in pipeline.stages:
+        put(stage.quarantine / "..index/QuarantineIndex.db", b"x")
+    recover(pipeline, MARKS, clean=True)
+    assert all((stage.quarantine / "..index").exists() for stage in pipeline.stages)
+    recover(pipeline, MARKS, clean=False)
+    assert not any((stage.quarantine / "..index").exists() for stage in pipeline.stages)
+
+
+def test_what_met_a_changed_script_does_not_leave(pipeline: Pipeline) -> None:
+    queue = part(pipeline, "export", "queue")
+    data = dicom(queue / "0000000000/000/000", "ANON-1", done=True)
+    since = (queue / "0000000000/000/000").stat().st_mtime
+    assert recover(pipeline, MARKS, False, since + 100) == Recovered()
+    assert recover(pipeline, MARKS, False, since) == Recovered(doubtful=1)
+    assert contents(queue) == []
+    assert contents(pipeline.stage("filter").quarantine) == [data]
+
+
+def test_objects_are_found_wherever_they_are(pipeline: Pipeline) -> None:
+    assert not holds_objects([pipeline])
+    put(pipeline.stage("filter").quarantine / "..index/QuarantineIndex.db", b"x")
+    assert not holds_objects([pipeline])
+    dicom(pipeline.stage("filter").quarantine / "TQ-1.dcm")
+    assert holds_objects([pipeline])
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_truncated_everywhere(tmp_path: Path, step: int) -> None:
+    """Cut within an element: truncated. Cut between two: not to be told from a whole one."""
+    path = tmp_path / "a.dcm"
+    data = dicom(path, pixels=200)
+    assert not dicomfile.is_truncated(path)
+    whole = []
+    for length in range(0, len(data), step):
+        path.write_bytes(data[:length])
+        if not dicomfile.is_truncated(path):
+            whole.append(length)
+    # SOP Class, SOP Instance, Patient ID, Bits Allocated: four places between elements.
+    assert len(whole) <= 4
+    path.write_bytes(b"no DICOM at all".ljust(500))
+    assert not dicomfile.is_truncated(path)
