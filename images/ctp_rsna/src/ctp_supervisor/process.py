@@ -126,9 +126,7 @@ class Engine:
         """End it by its own shutdown; by SIGKILL after ``seconds``. Whether it ended by itself."""
         deadline = time.monotonic() + seconds
         self.thaw()
-        # CTP answers when it has ended its pipelines.
-        asking = threading.Thread(target=client.shutdown, args=(seconds,), daemon=True)
-        asking.start()
+        threading.Thread(target=self._ask_to_end, args=(client, deadline), daemon=True).start()
         try:
             self.process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -137,6 +135,12 @@ class Engine:
             self.process.wait()
             return False
         return True
+
+    def _ask_to_end(self, client: Client, deadline: float) -> None:
+        # CTP answers when it has ended its pipelines; one that is still starting, not at all.
+        while self.alive and (left := deadline - time.monotonic()) > 0:
+            client.shutdown(left)
+            time.sleep(1)
 
     def _signal(self, number: int) -> bool:
         try:

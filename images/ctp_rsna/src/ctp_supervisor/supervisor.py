@@ -358,6 +358,8 @@ class Supervisor:
             lambda code: self.events.put(("ended", code)),
             self._not_stored,
         )
+        if self.space.check() == disk.CRITICAL:
+            self.engine.freeze()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         for relay in self.relays:
             relay.start()
@@ -522,6 +524,10 @@ class Supervisor:
         except OSError as error:
             LOG.error("Stopping in a hurry (%s)", error.strerror)
         self.phase = "stopping"
+        if self.space.check() == disk.CRITICAL:
+            LOG.warning("CTP is killed where it is: going on would lose what it cannot write")
+            self.engine.kill()
+            return STOPPED
         left = self.settings.stop_seconds - (time.monotonic() - began)
         if self.engine.stop(self.client, max(1.0, left)):
             (self.settings.data / "clean-stop").touch()
