@@ -133,6 +133,8 @@ def test_objects_pass_and_are_counted(ctp: CtpDouble) -> None:
     sent = [image() for _ in range(5)]
     for dataset in sent:
         assert sender.send_c_store(dataset).Status == 0  # type: ignore[attr-defined]
+        # Or the library may take away the next answer (ctp_standin.export.settle).
+        wait_until(lambda: not sender._is_paused, "its reactor goes on")  # type: ignore[attr-defined]
     sender.release()  # type: ignore[attr-defined]
     assert ctp.stored == [dataset.SOPInstanceUID for dataset in sent]
     assert ctp.called == ["PACS"]
@@ -192,6 +194,7 @@ def test_no_success_for_what_is_not_on_disk(ctp: CtpDouble) -> None:
     double = GateDouble(pipeline(ctp.port))
     _, sender = association(double.port)
     assert sender.send_c_store(image()).Status == 0  # type: ignore[attr-defined]
+    wait_until(lambda: not sender._is_paused, "its reactor goes on")  # type: ignore[attr-defined]
     double.refused = "no space"
     status = sender.send_c_store(image())  # type: ignore[attr-defined]
     assert "Status" not in status
