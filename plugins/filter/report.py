@@ -7,6 +7,9 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils import report
 from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import PortRuleError
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation import (
+    isolation_verdict,
+)
 
 
 def port_rows(*arguments: Any) -> list[list[str]]:
@@ -27,6 +30,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "isolation_verdict": isolation_verdict,
             "node_report": report.node_report,
             "port_rows": port_rows,
             "port_table": report.port_table,

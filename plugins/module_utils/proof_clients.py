@@ -483,7 +483,14 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def send_files(address: str, port: int, calling: str, called: str, directory: Path) -> int:
+def send_files(
+    address: str,
+    port: int,
+    calling: str,
+    called: str,
+    directory: Path,
+    enter: Sequence[str] = (),
+) -> int:
     """Send the DICOM files of a directory with dcmtk's dcmsend.
 
     Args:
@@ -492,6 +499,7 @@ def send_files(address: str, port: int, calling: str, called: str, directory: Pa
         calling: AE title of the sender.
         called: AE title of the receiver.
         directory: holds the files; the report of dcmsend lands beside it.
+        enter: command that starts dcmsend elsewhere, such as in the network of a container.
 
     Returns:
         How many objects the receiver acknowledged with Success.
@@ -504,7 +512,8 @@ def send_files(address: str, port: int, calling: str, called: str, directory: Pa
     report = directory.with_suffix(".report")
     options = [*limits, *names, "--scan-directories", "--create-report-file", str(report)]
     try:
-        run([tool("dcmsend"), *options, address, str(port), str(directory)], timeout=600)
+        send = [*enter, tool("dcmsend"), *options, address, str(port), str(directory)]
+        run(send, timeout=600)
         said = report.read_text(encoding="utf-8", errors="replace")
     except CommandError as error:
         raise ClientError(_last_words(str(error))) from error
