@@ -77,13 +77,14 @@ def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
 
 
 def port_declarations(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
-    """Return the definitions with nothing but their names, titles and ports.
+    """Return the definitions and their companions with nothing but names, titles and ports.
 
     Nothing else of a definition is evaluated, so that it may hold passwords that nobody has yet.
     """
     return [
-        {key: definition[key] for key in ("name", "title", "ports") if key in definition}
+        {key: each[key] for key in ("name", "title", "ports") if key in each}
         for definition in definitions
+        for each in (definition, *(definition.get("companions") or []))
     ]
 
 

@@ -235,3 +235,20 @@ def test_companions_are_services_of_their_own() -> None:
     flat = d.with_companions([service(companions=[gate]), service(name="keydb")])
     assert [each["name"] for each in flat] == ["orthanc", "gate", "keydb"]
     assert all("companions" not in each for each in flat)
+
+
+class Unready(dict):
+    """A definition whose passwords and images nobody has yet."""
+
+    def __getitem__(self, key: str) -> Any:
+        assert key in ("name", "title", "ports"), key
+        return super().__getitem__(key)
+
+
+def test_ports_are_declared_without_evaluating_anything_else() -> None:
+    gate = Unready(name="gate", title="Gate", image="?", ports=[{"published": 8104}])
+    ctp = Unready(name="ctp", title="CTP", image="?", secrets="?", companions=[gate])
+    assert d.port_declarations([ctp]) == [
+        {"name": "ctp", "title": "CTP"},
+        {"name": "gate", "title": "Gate", "ports": [{"published": 8104}]},
+    ]
