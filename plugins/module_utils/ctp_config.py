@@ -30,6 +30,8 @@ LOOKUP_TABLE = f"{DATA}/lookup.properties"
 STAGES = ("import", "anonymizer", "filter", "export")
 
 MOST_PARALLEL = 8
+#: What Java and the supervisor take besides the heap, with room to spare (measured: 250 at most).
+BESIDE_HEAP_MIB = 400
 PIPELINE_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}\Z")
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
 PIPELINE_KEYS = {"name", "called_aets", "calling_aets", "parallel", "deidentification", "export"}
@@ -39,7 +41,9 @@ SWITCHES = OPTIONS - {"longitudinal", "uid_root"}
 LONGITUDINAL = ("none", "full", "shifted")
 
 # CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
-# and in what it says of objects at the level INFO. Neither is let through.
+# and in what it says of objects at the level INFO, and logins in what it says of refused requests.
+# None of it is let through. The last three write a stack trace for each aborted association.
+# DicomStorageSCP stays at WARN: the supervisor learns from it that a write has failed.
 LOG4J = """\
 log4j.rootLogger = WARN, Console
 log4j.appender.Console = org.apache.log4j.ConsoleAppender
@@ -48,6 +52,12 @@ log4j.appender.Console.layout.ConversionPattern = ctp: %-5p [%c{1}] %m%n
 log4j.logger.org.rsna.ctp.stdstages.anonymizer = OFF
 log4j.logger.org.rsna.ctp.stdstages.DicomAnonymizer = ERROR
 log4j.logger.org.rsna.ctp.objects = ERROR
+log4j.logger.org.rsna.ctp.servlets.ShutdownServlet = ERROR
+log4j.logger.org.rsna.server.HttpHandler = OFF
+log4j.logger.org.dcm4cheri.data.DcmObjectImpl = ERROR
+log4j.logger.org.dcm4cheri.net.ActiveAssociationImpl = OFF
+log4j.logger.org.dcm4cheri.net.FsmImpl = ERROR
+log4j.logger.org.dcm4cheri.server.ServerImpl = OFF
 """
 
 
@@ -82,11 +92,11 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             for prefix in prefixes
             if not PREFIX.match(str(prefix))
         ]
-    if int(settings["ctp_heap_mib"]) + 200 > int(settings["ctp_memory_mib"]):
+    if int(settings["ctp_heap_mib"]) + BESIDE_HEAP_MIB > int(settings["ctp_memory_mib"]):
         found.append(
             f"ctp_heap_mib is {settings['ctp_heap_mib']} and ctp_memory_mib "
-            f"{settings['ctp_memory_mib']}. Accepted: a memory limit of at least 200 MiB more than "
-            "the heap, since the engine kills what outgrows it. Raise ctp_memory_mib."
+            f"{settings['ctp_memory_mib']}. Accepted: a memory limit of at least "
+            f"{BESIDE_HEAP_MIB} MiB more than the heap, since the engine kills what outgrows it. Raise ctp_memory_mib."
         )
     pipelines = settings["ctp_pipelines"]
     if not _is_list(pipelines) or not pipelines:
