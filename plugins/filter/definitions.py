@@ -29,6 +29,7 @@ class FilterModule:
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,
+            "declared_images": definitions.declared_images,
             "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
             "published_ports": _clear_errors(definitions.published_ports),

@@ -96,7 +96,8 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
         found.append(
             f"ctp_heap_mib is {settings['ctp_heap_mib']} and ctp_memory_mib "
             f"{settings['ctp_memory_mib']}. Accepted: a memory limit of at least "
-            f"{BESIDE_HEAP_MIB} MiB more than the heap, since the engine kills what outgrows it. Raise ctp_memory_mib."
+            f"{BESIDE_HEAP_MIB} MiB more than the heap, since the engine kills what outgrows it. "
+            "Raise ctp_memory_mib."
         )
     pipelines = settings["ctp_pipelines"]
     if not _is_list(pipelines) or not pipelines:

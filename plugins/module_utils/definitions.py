@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils import port_rules
@@ -83,9 +83,19 @@ def port_declarations(definitions: Iterable[Definition]) -> list[dict[str, Any]]
     """
     return [
         {key: each[key] for key in ("name", "title", "ports") if key in each}
-        for definition in definitions
-        for each in (definition, *(definition.get("companions") or []))
+        for each in _all(definitions)
     ]
+
+
+def declared_images(definitions: Iterable[Definition]) -> list[str]:
+    """Return the images of the definitions and their companions, and evaluate nothing else."""
+    return [each["image"] for each in _all(definitions)]
+
+
+def _all(definitions: Iterable[Definition]) -> Iterator[Definition]:
+    for definition in definitions:
+        yield definition
+        yield from definition.get("companions") or []
 
 
 def host_directories(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:

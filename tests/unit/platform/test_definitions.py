@@ -235,6 +235,8 @@ def test_companions_are_services_of_their_own() -> None:
     flat = d.with_companions([service(companions=[gate]), service(name="keydb")])
     assert [each["name"] for each in flat] == ["orthanc", "gate", "keydb"]
     assert all("companions" not in each for each in flat)
+    with_gate = service(companions=[service(name="gate", image="gate:1")])
+    assert d.declared_images([with_gate]) == [service()["image"], "gate:1"]
 
 
 class Unready(dict):
