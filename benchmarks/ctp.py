@@ -68,13 +68,13 @@ def start_default(node: Node) -> None:
     node.shell(
         f"""
         docker network create bench >/dev/null
-        mkdir -p /root/bench/ctp
+        mkdir -p /root/bench/ctp /root/bench/db
         cp -r {mount["Source"]}/. /root/bench/ctp/
         cat > /root/bench/ctp/config.xml <<'END'\n{DEFAULT_CONFIG}END
         cat > /root/bench/orthanc.json <<'END'\n{json.dumps(DEFAULT_ORTHANC)}\nEND
         chmod -R a+rwX /root/bench
         docker run --detach --name bench-orthanc --network bench --env TCP_NODELAY=0 \
-          --publish {DEFAULT_WEB}:8042 --tmpfs /var/lib/orthanc/db:mode=1777 \
+          --publish {DEFAULT_WEB}:8042 --volume /root/bench/db:/var/lib/orthanc/db \
           --volume /root/bench/orthanc.json:/run/secrets/orthanc.json:ro \
           {images["orthanc"]} >/dev/null
         docker run --detach --name bench-ctp --network bench --user 0 \
