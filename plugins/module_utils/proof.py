@@ -17,6 +17,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     CT,
     SOP_CLASS_NAMES,
     TIME_OF_STUDY,
+    TOKEN_ALONE,
     Study,
     describe_tag,
     find_marks,
@@ -348,9 +349,13 @@ class Retained:
         """
         if place == TIME_OF_STUDY:
             return self.dates != "none" and vr in (None, "TM", "DT")
+        if place == TOKEN_ALONE:
+            # A number carries nothing but the token, so where it was put is where it stands.
+            return keyword in self.keywords
         if place.startswith("the "):
             return self.dates == "full" and "birth" not in place and vr in (None, "DA", "DT")
-        marked = place.replace("/", ".").rpartition(".")[2]
+        # "Sequence (gggg,eeee) > Keyword (gggg,eeee)"
+        marked = place.rpartition(" > ")[2].partition(" (")[0]
         return marked in self.keywords and keyword in (None, marked)
 
 

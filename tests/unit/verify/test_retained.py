@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import TIME_OF_STUDY
+from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    TIME_OF_STUDY,
+    TOKEN_ALONE,
+    describe_tag,
+    make_study,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import Retained
 
 DATE = "the date of the study"
@@ -15,16 +20,34 @@ BIRTH = "the date of birth"
 @pytest.mark.parametrize(
     ("options", "found", "allowed"),
     [
-        ({}, ("PatientAge", "PatientAge", "AS"), False),
+        ({}, (describe_tag(0x00101010), "PatientAge", "AS"), False),
         ({}, (TIME_OF_STUDY, "StudyTime", "TM"), False),
         ({}, (DATE, "StudyDate", "DA"), False),
-        ({"retain_patient_characteristics": True}, ("PatientSex", "PatientSex", "CS"), True),
-        ({"retain_patient_characteristics": True}, ("PatientSex", "StudyID", "SH"), False),
-        ({"retain_patient_characteristics": True}, ("PatientName", "PatientName", "PN"), False),
-        ({"retain_patient_characteristics": True}, ("StationName", "StationName", "SH"), False),
-        ({"retain_device_identity": True}, ("StationName", "StationName", "SH"), True),
-        ({"retain_device_identity": True}, ("StationName", None, None), True),
-        ({"retain_device_identity": True}, ("PatientSex", "PatientSex", "CS"), False),
+        (
+            {"retain_patient_characteristics": True},
+            (describe_tag(0x00100040), "PatientSex", "CS"),
+            True,
+        ),
+        (
+            {"retain_patient_characteristics": True},
+            (describe_tag(0x00100040), "StudyID", "SH"),
+            False,
+        ),
+        (
+            {"retain_patient_characteristics": True},
+            (describe_tag(0x00100010), "PatientName", "PN"),
+            False,
+        ),
+        (
+            {"retain_patient_characteristics": True},
+            (describe_tag(0x00081010), "StationName", "SH"),
+            False,
+        ),
+        ({"retain_device_identity": True}, (describe_tag(0x00081010), "StationName", "SH"), True),
+        ({"retain_device_identity": True}, (describe_tag(0x00081010), None, None), True),
+        ({"retain_device_identity": True}, (describe_tag(0x00100040), "PatientSex", "CS"), False),
+        ({"retain_patient_characteristics": True}, (TOKEN_ALONE, "PatientSize", "DS"), True),
+        ({"retain_patient_characteristics": True}, (TOKEN_ALONE, "PatientID", "LO"), False),
         ({"longitudinal": "full"}, (DATE, "StudyDate", "DA"), True),
         ({"longitudinal": "full"}, (DATE, "StudyDescription", "LO"), False),
         ({"longitudinal": "full"}, (BIRTH, "PatientBirthDate", "DA"), False),
@@ -38,3 +61,11 @@ def test_retained(
     options: dict[str, Any], found: tuple[str, str | None, str | None], allowed: bool
 ) -> None:
     assert Retained.by(options).allows(*found) is allowed
+
+
+def test_places_are_read_as_the_study_writes_them() -> None:
+    retained = Retained.by({"retain_device_identity": True})
+    study = make_study("1234567890", True, 4)
+    allowed = {place for place in study.texts.values() if retained.allows(place)}
+    assert describe_tag(0x00081010) in allowed
+    assert not any("Patient" in place.rpartition(" > ")[2] for place in allowed)
