@@ -221,7 +221,10 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
             return _if("UID", _KEEP, _REMOVE) if options.retain_device_identity else ""
         if not options.retain_device_identity:
             return _EMPTY if words else ""
-        return _if(element.vr if element.vr in ("DA", "TM") else "TEXT", _KEEP, _REMOVE)
+        # Stricter than the table: a date of the device can be the date of the study.
+        if element.vr in ("DA", "DT", "TM"):
+            return _date(element, options, _REMOVE)
+        return _if("TEXT", _KEEP, _REMOVE)
     if rule == "descriptor":
         otherwise = {"label": _replace("REMOVED"), "empty": _EMPTY}.get(" ".join(words), _REMOVE)
         if options.clean_descriptors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ctp_terms
@@ -291,3 +292,19 @@ def test_scripts_are_xml_that_ctp_can_split() -> None:
         script = element.text or ""
         assert script.count("{") == script.count("}"), script
         assert len(element.get("t", "")) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"retain_device_identity": True}, None),
+        ({"retain_device_identity": True, "longitudinal": "shifted"}, "@incrementdate("),
+        ({"retain_device_identity": True, "longitudinal": "full"}, "@keep()"),
+    ],
+)
+def test_a_date_of_the_device_follows_the_option_of_dates(
+    options: dict[str, Any], expected: str | None
+) -> None:
+    entries = ctp_script.script_entries(ctp_script.ScriptOptions(**options))
+    script = entries.get("00181200", ("", ""))[1]  # DateOfLastCalibration
+    assert expected in script if expected else not script
