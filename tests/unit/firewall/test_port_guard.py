@@ -32,6 +32,10 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 _AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.auscat.imaging.plugins.modules import port_guard
+# A namespace has no files of its own: what the node of this machine has there is left alone.
+for name in ("UNIT", "NFTABLES_DROP_IN", "DOCKER_DROP_IN", "INIT_SCRIPT"):
+    path = getattr(port_guard, name)
+    setattr(port_guard, name, path.__class__(sys.argv[3]) / path.relative_to("/"))
 with patch_module_args(json.loads(sys.argv[2])):
     port_guard.main()
 """
@@ -66,7 +70,8 @@ class Host:
             "_ansible_diff": True,
             **parameters,
         }
-        result = self.run(sys.executable, "-c", RUN_MODULE, COLLECTIONS, json.dumps(arguments))
+        given = (COLLECTIONS, json.dumps(arguments), str(self.file.parents[1]))
+        result = self.run(sys.executable, "-c", RUN_MODULE, *given)
         assert result.stdout, result.stderr
         answer: dict[str, Any] = json.loads(result.stdout)
         return answer
