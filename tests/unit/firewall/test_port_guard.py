@@ -36,6 +36,7 @@ from ansible_collections.auscat.imaging.plugins.modules import port_guard
 for name in ("UNIT", "NFTABLES_DROP_IN", "DOCKER_DROP_IN", "INIT_SCRIPT"):
     path = getattr(port_guard, name)
     setattr(port_guard, name, path.__class__(sys.argv[3]) / path.relative_to("/"))
+port_guard.rc_links = list
 with patch_module_args(json.loads(sys.argv[2])):
     port_guard.main()
 """
