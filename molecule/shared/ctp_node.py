@@ -90,11 +90,9 @@ def new_patient() -> Patient:
 
 
 def logs(node: Node) -> str:
-    """All that the containers of CTP logged, the ended ones too."""
-    label = "label=com.docker.swarm.service.name=auscat_ctp"
-    return node.shell(
-        f"for id in $(docker ps --all --quiet --filter={label}); do docker logs $id 2>&1; done"
-    )
+    """All that the containers of CTP and of the gate logged, the ended ones too."""
+    containers = "docker ps --all --quiet --filter=name=auscat_ctp"
+    return node.shell(f"for id in $({containers}); do docker logs $id 2>&1; done")
 
 
 def status(ctp: Rest) -> dict[str, Any]:

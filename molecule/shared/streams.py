@@ -115,8 +115,9 @@ class Stream:
 
     def _associate(self) -> Any:
         ae = AE(ae_title=self.calling)
-        ae.connection_timeout = ae.acse_timeout = 5
-        ae.dimse_timeout = ae.network_timeout = 20
+        # As patient as a PACS: 30 s for an association and 60 s for an answer are usual.
+        ae.connection_timeout, ae.acse_timeout = 5, 30
+        ae.dimse_timeout = ae.network_timeout = 60
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = ae.associate(self.node.address, self.port, ae_title=self.called)
         return association if association.is_established else None

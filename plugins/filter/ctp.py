@@ -64,4 +64,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"ctp_files": ctp_files, "ctp_checksum": ctp_checksum}
+        return {
+            "ctp_checksum": ctp_checksum,
+            "ctp_files": ctp_files,
+            "ctp_gate_pipelines": ctp_config.gate_pipelines,
+        }

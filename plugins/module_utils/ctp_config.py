@@ -201,6 +201,24 @@ def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
+def gate_pipelines(pipelines: Any, flavour: str) -> list[dict[str, Any]]:
+    """Return what the gate in front of CTP is told of ``ctp_pipelines``.
+
+    In front of the AusCAT image, whose pipelines are its own, only the AE titles of the first one
+    count. What is wrong with the pipelines is for `problems` to say, so that it is left out here.
+    """
+    own = flavour == "auscat"
+    return [
+        {
+            "called_aets": [str(aet) for aet in each.get("called_aets") or []],
+            "calling_aets": [str(aet) for aet in each.get("calling_aets") or []],
+            "parallel": 1 if own else int(each.get("parallel", 1)),
+        }
+        for each in (pipelines if _is_list(pipelines) else [])[: 1 if own else None]
+        if isinstance(each, Mapping) and _is_number(each.get("parallel", 1), 1, MOST_PARALLEL)
+    ]
+
+
 def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the supervisor reads (images/ctp_rsna/src/ctp_supervisor/settings.py)."""
     pipelines = expanded(settings)

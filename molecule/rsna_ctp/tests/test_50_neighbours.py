@@ -33,7 +33,7 @@ def test_orthanc_away(
         assert status(ctp)["healthy"] is True
     finally:
         scale(node, "orthanc", 1)
-    node.wait_until_healthy(3)
+    node.wait_until_healthy(4)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (50, 0, 0), result
 
@@ -51,7 +51,7 @@ def test_orthanc_restarted_under_load(
         (task,) = node.tasks("auscat_orthanc")
         node.run("docker", "kill", "--signal", "KILL", task["Id"])
         stream.wait(100)
-    node.wait_until_healthy(3)
+    node.wait_until_healthy(4)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (100, 0, 0), result
 
@@ -72,5 +72,5 @@ def test_keydb_away_leaves_the_last_table(
         wait_for("the study is in Orthanc", lambda: len(arrived(orthanc, patient.pseudonym)) == 3)
     finally:
         scale(node, "keydb", 1)
-    node.wait_until_healthy(3)
+    node.wait_until_healthy(4)
     wait_for("it is there again", lambda: status(ctp)["keydb"]["state"] == "ok", 30)

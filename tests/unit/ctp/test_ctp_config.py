@@ -67,6 +67,34 @@ def test_ctp_is_reached_over_loopback_alone_and_asks_for_a_login() -> None:
     assert exporter.get("url") == "dicom://ORTHANC:CTP@127.0.0.1:8301"
 
 
+@pytest.mark.parametrize(
+    ("pipelines", "flavour", "expected"),
+    [
+        ([{"name": "a"}], "rsna", [([], [], 1)]),
+        (
+            [
+                {"name": "a", "called_aets": ["A"], "calling_aets": ["PACS"], "parallel": 3},
+                {"name": "b", "called_aets": ["B"]},
+            ],
+            "rsna",
+            [(["A"], ["PACS"], 3), (["B"], [], 1)],
+        ),
+        # How many pipelines the image has is not known.
+        ([{"name": "a", "called_aets": ["A"], "parallel": 3}, {}], "auscat", [(["A"], [], 1)]),
+        # Said by name elsewhere.
+        ([{"name": "a", "parallel": "many"}, "b"], "rsna", []),
+        ("a", "rsna", []),
+    ],
+)
+def test_what_the_gate_is_told(
+    pipelines: Any, flavour: str, expected: list[tuple[list[str], list[str], int]]
+) -> None:
+    assert [
+        (each["called_aets"], each["calling_aets"], each["parallel"])
+        for each in ctp_config.gate_pipelines(pipelines, flavour)
+    ] == expected
+
+
 def test_the_export_follows_orthanc() -> None:
     changed = settings(
         ctp_orthanc_hostname="192.0.2.7",

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ctp_standin_doubles import GatewayProcess, ReceivingScpDouble, free_port, send, wait_until
@@ -27,19 +28,31 @@ def objects(number: int = 1) -> list[Dataset]:
 
 
 class GateProcess:
-    def __init__(self, directory: Path, ctp_port: int, **changes: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ctp_port: int,
+        called_aets: Any = (),
+        calling_aets: Any = (),
+        **changes: object,
+    ) -> None:
         self.port = free_port()
         self.data = directory / "data"
-        self.data.mkdir()
+        self.spool = directory / "spool"
+        for each in (self.data, self.spool):
+            each.mkdir()
         self.log = directory / "gate.log"
         self.file = directory / "gate.json"
         self.settings = {
             "dicom_port": self.port,
             "ctp_host": "localhost",
             "ctp_port": ctp_port,
-            "called_aets": [],
-            "calling_aets": [],
+            "pipelines": [
+                {"called_aets": called_aets, "calling_aets": calling_aets, "parallel": 1}
+            ],
             "data": str(self.data),
+            "spool": str(self.spool),
+            "hold_seconds": 0,
             "minimum_free_mib": 1,
             "sync_before_acknowledge": True,
             "stop_seconds": 2,
@@ -157,6 +170,7 @@ def test_ctp_away_is_refused_and_not_healthy(tmp_path: Path, gates: list[GatePro
         ("dicom_port", "8104", "dicom_port has to be a whole number from 1 to 65535"),
         ("called_aets", "CTP", "called_aets has to be a list of texts"),
         ("data", "/nowhere/at/all", "the directory /nowhere/at/all readable"),
+        ("spool", "/nowhere/at/all", "/nowhere/at/all writable"),
     ],
 )
 def test_settings_that_are_wrong_are_named(

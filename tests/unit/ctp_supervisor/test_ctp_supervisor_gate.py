@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from ctp_supervisor import disk, pdu
 from ctp_supervisor.disk import GroupSync, SpaceGuard
-from ctp_supervisor.gate import HEALTHCHECK_AET, Gate
-from ctp_supervisor.settings import Export, Pipeline
+from ctp_supervisor.gate import HEALTHCHECK_AET, Gate, Pipeline
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
@@ -86,9 +85,7 @@ class GateDouble:
 
 
 def pipeline(port: int, called: set[str] = set(), calling: set[str] = set()) -> Pipeline:  # noqa: B006
-    return Pipeline(
-        "p", 0, port, frozenset(called), frozenset(calling), "", "", Export(1, "", 1), ()
-    )
+    return Pipeline(port, frozenset(called), frozenset(calling))
 
 
 @pytest.fixture

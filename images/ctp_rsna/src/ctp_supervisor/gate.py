@@ -13,20 +13,32 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from . import pdu
-from .settings import Pipeline
 
 LOG = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 600.0
-MOST_ASSOCIATIONS = 64
+MOST_ASSOCIATIONS = 96
 MOST_PER_PIPELINE = 48
 """CTP itself takes 50 on one port."""
 HEALTHCHECK_AET = "HEALTHCHECK"
 _CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Where objects go, and whose. No AE titles given: any."""
+
+    port: int
+    """Where CTP takes them."""
+    called_aets: frozenset[str]
+    calling_aets: frozenset[str]
+    parallel: int = 1
+    """How many pipelines of CTP share what comes to that port."""
 
 
 class Association:
@@ -34,12 +46,26 @@ class Association:
 
     def __init__(self, sender: socket.socket, pipeline: Pipeline, health: bool) -> None:
         self.sender = sender
-        self.ctp: socket.socket | None = None
+        self._ctp: set[socket.socket] = set()
         self.pipeline = pipeline
         self.health = health
         self.moved = time.monotonic()
         self.ended = False
         self.lock = threading.Lock()
+
+    def attach(self, ctp: socket.socket) -> bool:
+        """Take a connection to CTP in, which ends with this; false when this has ended."""
+        with self.lock:
+            if self.ended:
+                pdu.reset(ctp)
+                return False
+            self._ctp.add(ctp)
+            return True
+
+    def detach(self, ctp: socket.socket) -> None:
+        """Leave the connection to whoever calls this."""
+        with self.lock:
+            self._ctp.discard(ctp)
 
     def answer(self, data: bytes) -> bool:
         """Send whole PDUs to the sender, unless the association was aborted."""
@@ -61,22 +87,23 @@ class Association:
                 self.sender.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # gone already
-            if self.ctp is not None:
-                pdu.reset(self.ctp)
+            for ctp in self._ctp:
+                pdu.reset(ctp)
 
     def close(self) -> None:
         """End both sides."""
         with self.lock:
             self.ended = True
-            for connection in (self.sender, self.ctp):
-                if connection is not None:
-                    with contextlib.suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
-                    connection.close()
+            for connection in (self.sender, *self._ctp):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
 
 
 class Gate:
     """Listens on the DICOM port. Each association is relayed by two threads."""
+
+    most_associations = MOST_ASSOCIATIONS
 
     def __init__(
         self,
@@ -85,11 +112,11 @@ class Gate:
         closed: Callable[[], str],
         before_answer: Callable[[], str],
         received: Callable[[int], None],
-        ctp_host: str = "127.0.0.1",
+        published: bool = False,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
-        ``ctp_host`` is another one where the gate stands in front of another container.
+        ``published``: others than our own containers can connect.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -97,7 +124,7 @@ class Gate:
         self._closed = closed
         self._before_answer = before_answer
         self._received = received
-        self._ctp_host = ctp_host
+        self._published = published
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -158,7 +185,7 @@ class Gate:
                 return
             request = pdu.parse_request(raw)
             health = (
-                peer == "127.0.0.1"
+                (peer == "127.0.0.1" or not self._published)
                 and request.calling_aet == HEALTHCHECK_AET
                 and request.only_verification
             )
@@ -170,7 +197,7 @@ class Gate:
                 self._linger(sender)
                 return
             association = chosen
-            self._relay(association, raw + reader.rest())
+            self._relay(association, raw, reader.rest())
         except (OSError, pdu.ProtocolError):
             pass  # a sender that went away or speaks something else
         finally:
@@ -200,33 +227,31 @@ class Gate:
         with self._lock:
             counts = [sum(a.pipeline is p for a in self._associations) for p in chosen]
             fewest = min(range(len(chosen)), key=counts.__getitem__)
+            most = MOST_PER_PIPELINE * chosen[fewest].parallel
             if not health and (
-                len(self._associations) >= MOST_ASSOCIATIONS or counts[fewest] >= MOST_PER_PIPELINE
+                len(self._associations) >= self.most_associations or counts[fewest] >= most
             ):
                 return pdu.local_limit("too many associations")
             association = Association(sender, chosen[fewest], health)
             self._associations.add(association)
             return association
 
-    def _relay(self, association: Association, first: bytes) -> None:
+    def _relay(self, association: Association, request: bytes, more: bytes) -> None:
+        """Lead it to its end. ``request`` is the A-ASSOCIATE-RQ, ``more`` what came behind it."""
+        port = association.pipeline.port
         try:
-            ctp = socket.create_connection(
-                (self._ctp_host, association.pipeline.import_port), timeout=CONNECT_SECONDS
-            )
+            ctp = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
         except OSError:
-            LOG.warning("CTP does not listen on port %d", association.pipeline.import_port)
+            LOG.warning("CTP does not listen on port %d", port)
             association.answer(pdu.congestion("CTP does not listen").pdu())
             self._linger(association.sender)
             return
-        with association.lock:
-            association.ctp = ctp
-            if association.ended:
-                pdu.reset(ctp)
-                return
+        if not association.attach(ctp):
+            return
         pdu.prepare(ctp)
         ctp.settimeout(None)
         association.sender.settimeout(None)
-        ctp.sendall(first)
+        ctp.sendall(request + more)
         answers = threading.Thread(
             target=self._relay_answers, args=(association, ctp), name="answers", daemon=True
         )

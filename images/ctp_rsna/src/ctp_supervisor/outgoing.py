@@ -15,7 +15,6 @@ from .egress import Checker, Violation
 
 REFUSED = 0xC001
 """C-STORE: Cannot understand (PS3.4 B.2.3). Any failure makes CTP quarantine the object."""
-_NO_DATA_SET = 0x0101
 _NO_CONTEXT = 0
 
 
@@ -36,7 +35,7 @@ class Request:
             (0x0002, _padded(self.sop_class_uid)),
             (0x0100, struct.pack("<H", pdu.C_STORE_RSP)),
             (0x0120, struct.pack("<H", self.message_id)),
-            (0x0800, struct.pack("<H", _NO_DATA_SET)),
+            (0x0800, struct.pack("<H", pdu.NO_DATA_SET)),
             (0x0900, struct.pack("<H", status)),
             (0x1000, _padded(self.sop_instance_uid)),
         ):
@@ -169,7 +168,7 @@ def _parse(context: int, data: bytes) -> Request | None:
         elif element in uids:
             uids[element] = value.decode("ascii", "replace").strip(" \0")
         position += 8 + length
-    if numbers[0x0800] == _NO_DATA_SET:
+    if numbers[0x0800] == pdu.NO_DATA_SET:
         return None
     return Request(context, numbers[0x0100], numbers[0x0110], uids[0x0002], uids[0x1000])
 

@@ -19,6 +19,7 @@ IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
 C_STORE_RQ, C_STORE_RSP, C_ECHO_RSP = 0x0001, 0x8001, 0x8030
 
+NO_DATA_SET = 0x0101
 PERMANENT, TRANSIENT = 1, 2
 LARGEST_REQUEST = 256 * 1024
 """An A-ASSOCIATE-RQ with 128 presentation contexts stays far below this."""
@@ -65,9 +66,19 @@ def local_limit(why: str) -> Refusal:
     return Refusal(TRANSIENT, 3, 2, why)
 
 
+def is_permanent(pdu: bytes) -> bool:
+    """Whether this is an A-ASSOCIATE-RJ that says that there is no use in trying again."""
+    return pdu[0] == ASSOCIATE_RJ and len(pdu) >= 10 and pdu[7] == PERMANENT
+
+
 def abort() -> bytes:
     """An A-ABORT of the service provider (PS3.8 9.3.8), reason not specified."""
     return struct.pack(">BxIxxBB", ABORT, 4, 2, 0)
+
+
+def release_request() -> bytes:
+    """An A-RELEASE-RQ (PS3.8 9.3.6)."""
+    return struct.pack(">BxIxxxx", RELEASE_RQ, 4)
 
 
 def release_reply() -> bytes:
@@ -108,6 +119,28 @@ def parse_request(pdu: bytes) -> AssociateRequest:
                 if inner == 0x30
             ]
     return AssociateRequest(titles[0], titles[1], tuple(syntaxes))
+
+
+@dataclass(frozen=True)
+class Negotiated:
+    """What an A-ASSOCIATE-AC settles for all that is sent later."""
+
+    syntaxes: dict[int, str]
+    """The transfer syntax of each accepted presentation context."""
+    largest_pdu: int
+    """Bytes that the one who accepts takes in one PDU; 0: any number (PS3.8 D.1)."""
+
+
+def negotiated(pdu: bytes) -> Negotiated:
+    """What this A-ASSOCIATE-AC settles. Raises ``ProtocolError``."""
+    syntaxes = accepted_syntaxes(pdu)
+    largest = 0
+    for kind, item in _items(pdu[74:]):
+        if kind == 0x50:
+            for inner, value in _items(item):
+                if inner == 0x51 and len(value) == 4:
+                    (largest,) = struct.unpack(">I", value)
+    return Negotiated(syntaxes, largest)
 
 
 def accepted_syntaxes(pdu: bytes) -> dict[int, str]:
@@ -193,26 +226,123 @@ class ResponseScanner:
                     if len(self._command) > LARGEST_REQUEST:
                         raise ProtocolError("a command without end")
                     if header & 2:  # the last one
-                        found.append(_command(bytes(self._command)))
+                        command = parse_command(bytes(self._command))
+                        found.append((command.field, command.status))
                         self._command.clear()
                 position += 4 + max(length, 2)
         return found
 
 
-def _command(data: bytes) -> tuple[int, int]:
-    """Command Field (0000,0100) and Status (0000,0900) of an implicit little endian command."""
-    field, status, position = 0, 0xFFFF, 0
+@dataclass(frozen=True)
+class Command:
+    """A DIMSE command (PS3.7 6.3), as far as it is looked at here."""
+
+    field: int
+    """Command Field (0000,0100)."""
+    status: int
+    """Status (0000,0900) of a response."""
+    data_set: bool
+    """Whether a data set follows: Command Data Set Type (0000,0800)."""
+    sop_instance_uid: bytes
+    """Affected SOP Instance UID (0000,1000), as it was sent."""
+
+
+def parse_command(data: bytes) -> Command:
+    """Read an implicit little endian command."""
+    numbers = {0x0100: 0, 0x0800: NO_DATA_SET, 0x0900: 0xFFFF}
+    uid, position = b"", 0
     while position + 8 <= len(data):
         group, element, length = struct.unpack_from("<HHI", data, position)
         position += 8
-        if group == 0 and length == 2 and position + 2 <= len(data):
-            (value,) = struct.unpack_from("<H", data, position)
-            if element == 0x0100:
-                field = value
-            elif element == 0x0900:
-                status = value
+        if group == 0 and position + length <= len(data):
+            if element in numbers and length == 2:
+                (numbers[element],) = struct.unpack_from("<H", data, position)
+            elif element == 0x1000:
+                uid = data[position : position + length]
         position += length
-    return field, status
+    return Command(numbers[0x0100], numbers[0x0900], numbers[0x0800] != NO_DATA_SET, uid)
+
+
+class MessageScanner:
+    """Follows one direction to the end of one message, in whatever pieces it comes.
+
+    It ends behind the last fragment of a DIMSE message (PS3.8 Annex E), or behind any PDU that is
+    no P-DATA-TF. PDUs of any length pass through it, since it keeps nothing but the command.
+    """
+
+    def __init__(self) -> None:
+        self.kind = 0
+        """Type of the latest PDU."""
+        self.command: Command | None = None
+        """Once all of it has come."""
+        self.ended = False
+        self._header = bytearray()
+        self._pdu_left = self._fragment_left = 0
+        self._control = 0
+        self._whole = False
+        self._bytes = bytearray()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything of it yet."""
+        return bool(self.kind or self._header)
+
+    def feed(self, data: memoryview) -> int:
+        """Return how many bytes belong to it. Raises ``ProtocolError``."""
+        position = 0
+        while position < len(data) and not self.ended:
+            if self._fragment_left or (self._pdu_left and self.kind != P_DATA):
+                count = min(self._fragment_left or self._pdu_left, len(data) - position)
+                if self._fragment_left:
+                    if self._control & 1:
+                        self._bytes += data[position : position + count]
+                        if len(self._bytes) > LARGEST_REQUEST:
+                            raise ProtocolError("a command without end")
+                    self._fragment_left -= count
+                self._pdu_left -= count
+                position += count
+                if self.kind == P_DATA and not self._fragment_left:
+                    self._end_fragment()
+            else:
+                count = min(6 - len(self._header), len(data) - position)
+                self._header += data[position : position + count]
+                position += count
+                if len(self._header) == 6:
+                    self._read_header()
+                    self._header.clear()
+            self.ended = (
+                not self._header
+                and not self._pdu_left
+                and (self._whole or self.kind not in (0, P_DATA))
+            )
+        return position
+
+    def _read_header(self) -> None:
+        if not self._pdu_left:
+            self.kind, self._pdu_left = struct.unpack(">BxI", self._header)
+            if not ASSOCIATE_RQ <= self.kind <= ABORT:
+                raise ProtocolError("no PDU")
+            if self.kind != P_DATA and self._pdu_left > LARGEST_REQUEST:
+                raise ProtocolError("too long a PDU")
+            return
+        length, _, self._control = struct.unpack(">IBB", self._header)
+        if length < 2 or length + 4 > self._pdu_left:
+            raise ProtocolError("a fragment longer than its PDU")
+        if self._whole:
+            raise ProtocolError("two messages in one PDU")
+        if bool(self._control & 1) == (self.command is not None):
+            raise ProtocolError("a command or a data set out of turn")
+        self._pdu_left -= 6
+        self._fragment_left = length - 2
+        if not self._fragment_left:
+            self._end_fragment()
+
+    def _end_fragment(self) -> None:
+        if self._control & 1 and self._control & 2:
+            self.command = parse_command(bytes(self._bytes))
+            self._whole = not self.command.data_set
+        elif self._control & 2:
+            self._whole = True
 
 
 def acknowledge_quickly(connection: socket.socket) -> None:
@@ -230,6 +360,17 @@ def prepare(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     acknowledge_quickly(connection)
+
+
+def notice_silence(connection: socket.socket, seconds: int) -> None:
+    """End the connection when the other side says nothing at all any more, as after a power cut."""
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 10),
+        (socket.TCP_KEEPINTVL, 5),
+        (socket.TCP_KEEPCNT, 4),
+        (socket.TCP_USER_TIMEOUT, seconds * 1000),
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def reset(connection: socket.socket) -> None:
@@ -293,7 +434,7 @@ def echo(host: str, port: int, called: str, calling: str, seconds: float) -> str
             answer = reader.read()
             if answer is None or ResponseScanner().feed(answer) != [(C_ECHO_RSP, 0)]:
                 return "does not answer C-ECHO with Success"
-            connection.sendall(struct.pack(">BxIxxxx", RELEASE_RQ, 4))
+            connection.sendall(release_request())
             reader.read()
     except (OSError, ProtocolError) as error:
         return f"does not answer ({type(error).__name__})"

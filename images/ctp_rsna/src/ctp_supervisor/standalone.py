@@ -1,9 +1,12 @@
-"""The gate alone, in front of a CTP in another container, of which nothing else is known.
+"""The gate in front of CTP's container, in one of its own.
+
+It has no secret, and so no reason to be restarted when one is changed.
 
 ``python3 -m ctp_supervisor gate`` runs it, ``python3 -m ctp_supervisor gate healthcheck`` asks one.
 It refuses AE titles so that the sender sees it, turns senders away before the disk is full, and
-holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what it has taken
-goes on being worked on below the floor, so the floor has to leave room for that.
+lets them wait while CTP is restarted (``holding``). In front of a CTP of which nothing else is
+known, it also holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what
+it has taken goes on being worked on below the floor, so the floor has to leave room for that.
 
 It reads ``gate.json`` in ``CTP_CONFIGURATION_DIRECTORY`` (default ``/etc/ctp``):
 
@@ -12,9 +15,13 @@ Key                             Meaning
 ==============================  =================================================================
 ``dicom_port``                  port that it listens on, 1-65535
 ``ctp_host``, ``ctp_port``      where CTP listens for DICOM
-``called_aets``                 AE titles that may be called; empty: any
-``calling_aets``                AE titles that may call; empty: any
+``pipelines``                   each with ``called_aets`` and ``calling_aets``, the AE titles
+                                that may be used (empty: any), and ``parallel``, how many
+                                pipelines of CTP share what comes in
 ``data``                        directory on the file system that CTP writes to; read-only is enough
+``spool``                       directory for the object under way of each sender; nothing in it
+                                has a name, and nothing outlives the association
+``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
@@ -28,6 +35,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,12 +43,15 @@ from pathlib import Path
 
 from . import pdu
 from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard, free_bytes
-from .gate import HEALTHCHECK_AET, Gate
-from .settings import MIB, Export, Pipeline, SettingsError, _Reader
+from .gate import HEALTHCHECK_AET, Pipeline
+from .holding import HoldingGate
+from .settings import MIB, SettingsError, _Reader
 
 LOG = logging.getLogger(__name__)
 
-HEALTH_SECONDS = 5.0
+HEALTH_SECONDS = 8.0
+WAITING = "A-ASSOCIATE-RJ 2/3/2"
+"""How the gate tells the health check that CTP is away, and waited for."""
 _CLOSED = {LOW: "the disk is almost full", CRITICAL: "the disk is full"}
 
 
@@ -52,9 +63,10 @@ class GateSettings:
     dicom_port: int
     ctp_host: str
     ctp_port: int
-    called_aets: frozenset[str]
-    calling_aets: frozenset[str]
+    pipelines: tuple[Pipeline, ...]
     data: Path
+    spool: Path
+    hold_seconds: int
     minimum_free_mib: int
     sync_before_acknowledge: bool
     stop_seconds: int
@@ -72,14 +84,24 @@ def load(environment: Mapping[str, str]) -> GateSettings:
     except ValueError as error:
         raise SettingsError(f"{path} is not JSON: {error}.") from error
     read = _Reader(given, str(path))
+    ctp_port = read.number("ctp_port", 1, 65535)
     return GateSettings(
         bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
         dicom_port=read.number("dicom_port", 1, 65535),
         ctp_host=read.text("ctp_host"),
-        ctp_port=read.number("ctp_port", 1, 65535),
-        called_aets=frozenset(read.texts("called_aets")),
-        calling_aets=frozenset(read.texts("calling_aets")),
+        ctp_port=ctp_port,
+        pipelines=tuple(
+            Pipeline(
+                ctp_port,
+                frozenset(each.texts("called_aets")),
+                frozenset(each.texts("calling_aets")),
+                each.number("parallel", 1, 64),
+            )
+            for each in read.parts("pipelines")
+        ),
         data=Path(read.text("data")),
+        spool=Path(read.text("spool")),
+        hold_seconds=read.number("hold_seconds", 0, 3600),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
@@ -93,26 +115,19 @@ class StandaloneGate:
         """Open the port. Raises ``OSError`` when it is taken or there is no data directory."""
         self._settings = settings
         self._sync = GroupSync(settings.data) if settings.sync_before_acknowledge else None
-        self._gate: Gate | None = None
+        self._gate: HoldingGate | None = None
         self._space = SpaceGuard(settings.data, settings.minimum_free_mib * MIB, self._changed)
-        pipeline = Pipeline(
-            name="ctp",
-            index=0,
-            import_port=settings.ctp_port,
-            called_aets=settings.called_aets,
-            calling_aets=settings.calling_aets,
-            script="",
-            filter="",
-            export=Export(0, "", 0),
-            stages=(),
-        )
-        self._gate = Gate(
+        with tempfile.TemporaryFile(dir=settings.spool):
+            pass  # or this says now that it cannot be written
+        self._gate = HoldingGate(
             (settings.bind, settings.dicom_port),
-            [pipeline],
+            settings.pipelines,
             closed=lambda: _CLOSED.get(self._space.level, ""),
             before_answer=self._before_answer,
             received=lambda _number: None,
             ctp_host=settings.ctp_host,
+            hold_seconds=settings.hold_seconds,
+            spool=settings.spool,
         )
 
     def start(self) -> None:
@@ -157,11 +172,15 @@ class StandaloneGate:
 
 
 def check(settings: GateSettings) -> str:
-    """What is wrong, in one sentence; empty when all is well. Closed for want of space is well."""
+    """What is wrong, in one sentence; empty when all is well.
+
+    Closed for want of space is well, and so is to wait for CTP: a restart of this cures neither,
+    and would end what waits.
+    """
     problem = pdu.echo(
         "127.0.0.1", settings.dicom_port, "GATE", HEALTHCHECK_AET, seconds=HEALTH_SECONDS
     )
-    if not problem:
+    if not problem or WAITING in problem:
         return ""
     try:
         closed = free_bytes(settings.data) < settings.minimum_free_mib * MIB
@@ -190,8 +209,9 @@ def main(arguments: list[str]) -> int:
         print(f"The gate cannot start: {error}", file=sys.stderr, flush=True)
         return 2
     except OSError as error:
-        print(f"The gate cannot start: {error}. Its port must be free, and the directory"
-              f" {settings.data} readable.", file=sys.stderr, flush=True)  # fmt: skip
+        print(f"The gate cannot start: {error}. Its port must be free, the directory"
+              f" {settings.data} readable, {settings.spool} writable.",
+              file=sys.stderr, flush=True)  # fmt: skip
         return 2
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import NAME, disk, pdu, recovery, verify, workdir
 from .disk import GroupSync, SpaceGuard
-from .gate import HEALTHCHECK_AET, Gate
+from .gate import HEALTHCHECK_AET, Gate, Pipeline
 from .healthcheck import OPEN
 from .lookup import LookupUpdater
 from .process import Client, Engine
@@ -112,7 +112,10 @@ class Supervisor:
         self.tampered = threading.Event()
         self.gate = Gate(
             (settings.bind, settings.dicom_port),
-            settings.pipelines,
+            [
+                Pipeline(each.import_port, each.called_aets, each.calling_aets)
+                for each in settings.pipelines
+            ],
             self.closed,
             self._before_answer,
             lambda n: self.counters.add("received", n),

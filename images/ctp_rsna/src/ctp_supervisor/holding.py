@@ -1,0 +1,528 @@
+"""The gate in front of CTP's container: senders wait while CTP is restarted, and do not notice.
+
+An association of a sender stays while those with CTP come and go behind it. Messages pass one at a
+time, each kept until CTP has answered it: one whose answer does not come is sent again over a new
+association. Nothing is answered in CTP's place, so a sender knows no more than CTP has said, and an
+object that CTP got twice is one to Orthanc (the script maps its SOP Instance UID to the same one).
+
+An association that cannot begin now waits too. One that was accepted before with the same proposal
+is accepted again at once, and its first message waits: senders are more patient for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import select
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from . import pdu
+from .gate import CONNECT_SECONDS, Association, Gate, Pipeline
+
+LOG = logging.getLogger(__name__)
+
+ASSOCIATE_SECONDS = 30.0
+RETRY_SECONDS = 0.5
+POLL_SECONDS = 0.1
+FORGET_SECONDS = 45.0
+"""What was last seen of CTP holds as long; the health check looks more often."""
+LANE_IDLE_SECONDS = 5.0
+"""CTP's side of an idle association ends then, so that CTP can stop without waiting for it."""
+RELEASE_SECONDS = 2.0
+UNACKNOWLEDGED_SECONDS = 60
+ATTEMPTS = 5
+"""As often CTP may break off over one and the same message."""
+MEMORY_BYTES = 1024 * 1024
+"""A longer message is kept in a file without a name."""
+MOST_KNOWN = 64
+MOST_REMEMBERED = 10_000
+MOST_EXTRA_LANES = 24
+"""With many senders each pipeline has something to do anyway."""
+_CHUNK = 256 * 1024
+
+
+class _AwayError(Exception):
+    """CTP takes no association now."""
+
+
+class _RefusedError(Exception):
+    """CTP refuses for good."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _EndError(Exception):
+    """The sender's association cannot go on; the text is for the log, if there is one."""
+
+
+class Absence:
+    """Since when CTP is away, as the latest try saw it. All associations share one."""
+
+    def __init__(self, seconds: float) -> None:
+        """``seconds``: so long is it waited for."""
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._tried = 0.0
+        self._told = False
+
+    def may_try(self) -> bool:
+        """Whether it is time to look, which is then up to the caller: one looks for all."""
+        with self._lock:
+            now = time.monotonic()
+            if self._since is not None and now - self._tried > FORGET_SECONDS:
+                self._since = None
+            if self._since is not None and now - self._tried < RETRY_SECONDS:
+                return False
+            self._tried = now
+            return True
+
+    def missed(self) -> None:
+        """It was not there."""
+        with self._lock:
+            self._tried = time.monotonic()
+            if self._since is None:
+                self._since = self._tried
+                self._told = False
+                LOG.warning("CTP is away: senders wait for it, %d s at most", self._seconds)
+
+    def reached(self) -> None:
+        """It was there."""
+        with self._lock:
+            if self._since is not None:
+                away = time.monotonic() - self._since
+                LOG.warning("CTP is back after %.1f s", away)
+            self._since = None
+
+    def waits(self) -> bool:
+        """Whether senders should wait; not any more when it has been away for too long."""
+        with self._lock:
+            if self._since is None or time.monotonic() - self._since < self._seconds:
+                return True
+            if not self._told:
+                self._told = True
+                LOG.error("CTP has been away for %d s: senders are turned away", self._seconds)
+            return False
+
+
+class _Message:
+    """The bytes of one message, in memory or in a file that has no name and so ends with this."""
+
+    def __init__(self, spool: Path) -> None:
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(spool))  # noqa: SIM115
+        self._size = 0
+        self.kept = True
+        """Whether all of it is here."""
+
+    def write(self, part: memoryview) -> None:
+        if self.kept:
+            try:
+                self._file.write(part)
+                self._size += len(part)
+            except OSError as error:
+                LOG.warning("An object cannot be kept to be sent again (%s)", error.strerror)
+                self.kept = False
+
+    def pieces(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while piece := self._file.read(_CHUNK):
+            yield piece
+        self._file.seek(self._size)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Lane:
+    """One association with CTP. It may be broken, and opened again."""
+
+    def __init__(self, association: Association, host: str, request: bytes) -> None:
+        self._association = association
+        self._address = (host, association.pipeline.port)
+        self._request = request
+        self._connection: socket.socket | None = None
+
+    @property
+    def up(self) -> bool:
+        return self._connection is not None
+
+    def open(self) -> bytes:
+        """Return the A-ASSOCIATE-AC. Raises ``_AwayError``, ``_RefusedError``, ``_EndError``."""
+        try:
+            connection = socket.create_connection(self._address, timeout=CONNECT_SECONDS)
+        except OSError:
+            raise _AwayError from None
+        if not self._association.attach(connection):
+            raise _EndError
+        self._connection = connection
+        try:
+            pdu.prepare(connection)
+            pdu.notice_silence(connection, UNACKNOWLEDGED_SECONDS)
+            connection.settimeout(ASSOCIATE_SECONDS)
+            connection.sendall(self._request)
+            answer = pdu.PduReader(connection, pdu.LARGEST_REQUEST).read()
+            connection.settimeout(None)
+        except (OSError, pdu.ProtocolError):
+            answer = None
+        if answer is not None and answer[0] == pdu.ASSOCIATE_AC:
+            return answer
+        self.drop()
+        if answer is not None and pdu.is_permanent(answer):
+            raise _RefusedError(answer)
+        raise _AwayError
+
+    def send(self, parts: Iterable[bytes | memoryview]) -> None:
+        """Send. What goes wrong breaks the lane."""
+        try:
+            for part in parts:
+                if self._connection is None:
+                    return
+                self._connection.sendall(part)
+        except OSError:
+            self.drop()
+
+    def answer(self) -> tuple[bytes, pdu.Command] | None:
+        """The next message of CTP; ``None`` when the lane broke."""
+        scanner = pdu.MessageScanner()
+        found = bytearray()
+        data, count = b"", 0
+        try:
+            while not scanner.ended:
+                assert self._connection is not None
+                data = self._connection.recv(_CHUNK)
+                pdu.acknowledge_quickly(self._connection)
+                count = scanner.feed(memoryview(data))
+                found += data[:count]
+                if not data or len(found) > pdu.LARGEST_ANSWER:
+                    raise pdu.ProtocolError("no answer")
+        except (OSError, pdu.ProtocolError):
+            self.drop()
+            return None
+        if scanner.kind != pdu.P_DATA or scanner.command is None:
+            self.drop()
+            return None
+        if count < len(data):
+            self.drop()  # CTP stops: A-ABORT follows its last answer
+        return bytes(found), scanner.command
+
+    def drop_if_ended(self) -> None:
+        """Between two messages CTP says nothing but that it ends."""
+        if self._connection is not None and _readable(self._connection):
+            self.drop()
+
+    def drop(self) -> None:
+        """End it so that CTP takes half an object for nothing else."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._association.detach(connection)
+            pdu.reset(connection)
+
+    def release(self) -> None:
+        """End it in order, between two messages."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._association.detach(connection)
+        try:
+            connection.settimeout(RELEASE_SECONDS)
+            connection.sendall(pdu.release_request())
+            connection.recv(4096)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+
+class _Session:
+    """One sender's association, from its proposal to its end."""
+
+    def __init__(
+        self, gate: HoldingGate, association: Association, request: bytes, more: bytes
+    ) -> None:
+        self._gate = gate
+        self._association = association
+        self._request = request
+        self._proposal = hashlib.sha256(request).digest()
+        self._rest = memoryview(more)
+        self._lanes = [_Lane(association, gate.ctp_host, request)]
+        self._settled: pdu.Negotiated | None = None
+        self._dealt = False
+        self._turn = 0
+        self._lane_of: dict[bytes, _Lane] = {}
+
+    def run(self) -> None:
+        association = self._association
+        association.sender.settimeout(None)
+        try:
+            answer = self._begin()
+            if not association.answer(answer):
+                return
+            if answer[0] != pdu.ASSOCIATE_AC:
+                self._gate.linger(association.sender)
+                return
+            while self._pass_message():
+                pass
+        except _EndError as end:
+            if str(end):
+                LOG.warning("Aborted an association: %s", end)
+            association.abort()
+        finally:
+            for lane in self._lanes:
+                lane.drop()
+            self._gate.give_back(len(self._lanes) - 1)
+
+    def _begin(self) -> bytes:
+        """The answer to the A-ASSOCIATE-RQ. Raises ``_EndError``."""
+        absence, health = self._gate.absence, self._association.health
+        while True:
+            if health or absence.may_try():
+                try:
+                    answer = self._open(self._lanes[0])
+                except _RefusedError as refused:
+                    return refused.answer
+                except _AwayError:
+                    pass
+                else:
+                    self._gate.know(self._proposal, answer)
+                    return answer
+            if not absence.waits():
+                return pdu.congestion("CTP is away").pdu()
+            if health:
+                return pdu.local_limit("CTP is away, and waited for").pdu()
+            known = self._gate.known(self._proposal)
+            if known is not None:
+                self._settled = pdu.negotiated(known)
+                return known
+            self._wait()
+
+    def _open(self, lane: _Lane) -> bytes:
+        """Raises ``_AwayError``, ``_RefusedError``, ``_EndError``."""
+        try:
+            answer = lane.open()
+        except _AwayError:
+            self._gate.absence.missed()
+            raise
+        except _RefusedError:
+            self._gate.absence.reached()
+            raise
+        self._gate.absence.reached()
+        settled = pdu.negotiated(answer)
+        if self._settled is None:
+            self._settled = settled
+        elif settled != self._settled:
+            self._gate.forget(self._proposal)
+            raise _EndError("CTP accepts other transfer syntaxes than it did")
+        return answer
+
+    def _wait(self) -> None:
+        """Wait a moment. Raises ``_EndError`` when there is nobody left to wait for."""
+        sender = self._association.sender
+        if self._association.ended or self._gate.draining:
+            raise _EndError
+        if _readable(sender):
+            found = sender.recv(1, socket.MSG_PEEK)
+            if not found or (not self._rest and found[0] == pdu.ABORT):
+                raise _EndError
+        self._association.moved = time.monotonic()
+        time.sleep(POLL_SECONDS)
+
+    def _pass_message(self) -> bool:
+        """Pass one message on, and its answer back. False when the sender has ended."""
+        scanner = pdu.MessageScanner()
+        message = _Message(self._gate.spool)
+        try:
+            lane: _Lane | None = None
+            while not scanner.ended:
+                part = self._receive(scanner)
+                if not part:
+                    return False
+                message.write(part)
+                if scanner.command is None:
+                    continue
+                if lane is None:
+                    lane = self._choose(scanner.command)
+                    self._open_now(lane)
+                    lane.send(message.pieces())
+                else:
+                    lane.send([part])
+            if scanner.kind == pdu.RELEASE_RQ:
+                self._association.answer(pdu.release_reply())
+                for each in self._lanes:
+                    each.release()
+            if scanner.kind != pdu.P_DATA or lane is None:
+                return False
+            answer, response = self._answer(lane, message)
+        finally:
+            message.close()
+        stored = response.field == pdu.C_STORE_RSP
+        if (stored and self._gate.before_answer()) or not self._association.answer(answer):
+            raise _EndError
+        if stored:
+            self._gate.received(int(response.status == 0))
+            if self._gate.draining:
+                raise _EndError
+        return True
+
+    def _receive(self, scanner: pdu.MessageScanner) -> memoryview:
+        """The next bytes of the message; none when the sender closed."""
+        sender = self._association.sender
+        if not self._rest:
+            idle = not scanner.begun and any(lane.up for lane in self._lanes)
+            sender.settimeout(LANE_IDLE_SECONDS if idle else None)
+            try:
+                data = sender.recv(_CHUNK)
+            except TimeoutError:
+                for lane in self._lanes:
+                    lane.release()
+                sender.settimeout(None)
+                data = sender.recv(_CHUNK)
+            pdu.acknowledge_quickly(sender)
+            self._rest = memoryview(data)
+            self._association.moved = time.monotonic()
+        count = scanner.feed(self._rest)
+        part, self._rest = self._rest[:count], self._rest[count:]
+        return part
+
+    def _choose(self, command: pdu.Command) -> _Lane:
+        """Objects in turn to CTP's pipelines, but the same one always to the same."""
+        if command.field != pdu.C_STORE_RQ or self._association.pipeline.parallel == 1:
+            return self._lanes[0]
+        if not self._dealt and self._lanes[0].up:
+            self._dealt = True
+            for _ in range(self._association.pipeline.parallel - 1):
+                if not self._gate.take():
+                    break
+                self._lanes.append(_Lane(self._association, self._gate.ctp_host, self._request))
+                self._open_now(self._lanes[-1])
+        lane = self._lane_of.pop(command.sop_instance_uid, None)
+        if lane is None:
+            lane = self._lanes[self._turn % len(self._lanes)]
+            self._turn += 1
+            if len(self._lane_of) >= MOST_REMEMBERED:
+                del self._lane_of[next(iter(self._lane_of))]
+        self._lane_of[command.sop_instance_uid] = lane
+        return lane
+
+    def _open_now(self, lane: _Lane) -> None:
+        """Open it unless it is open, or CTP is away."""
+        lane.drop_if_ended()
+        if not lane.up and self._gate.absence.may_try():
+            # The message waits, and learns what it is.
+            with contextlib.suppress(_AwayError, _RefusedError):
+                self._open(lane)
+
+    def _answer(self, lane: _Lane, message: _Message) -> tuple[bytes, pdu.Command]:
+        """CTP's answer to the message, which is sent again as needed. Raises ``_EndError``."""
+        for _ in range(ATTEMPTS):
+            while not lane.up:
+                if not message.kept:
+                    raise _EndError("CTP broke off, and the object was not kept")
+                if self._gate.absence.may_try():
+                    try:
+                        self._open(lane)
+                    except _RefusedError:
+                        raise _EndError("CTP refuses what it accepted before") from None
+                    except _AwayError:
+                        pass
+                    else:
+                        lane.send(message.pieces())
+                        break
+                if not self._gate.absence.waits():
+                    raise _EndError("CTP is away for too long")
+                self._wait()
+            found = lane.answer() if lane.up else None
+            if found is not None:
+                return found
+            if self._association.ended:
+                raise _EndError
+        raise _EndError(f"CTP broke off {ATTEMPTS} times over the same message")
+
+
+class HoldingGate(Gate):
+    """A gate on a published port, in front of CTP in another container."""
+
+    most_associations = 64
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        pipelines: Sequence[Pipeline],
+        closed: Callable[[], str],
+        before_answer: Callable[[], str],
+        received: Callable[[int], None],
+        ctp_host: str,
+        hold_seconds: float,
+        spool: Path,
+    ) -> None:
+        """As ``Gate``. ``spool``: a directory for the message under way of each association."""
+        super().__init__(address, pipelines, closed, before_answer, received, published=True)
+        self.ctp_host = ctp_host
+        self.spool = spool
+        self.absence = Absence(hold_seconds)
+        self._known: dict[bytes, bytes] = {}
+        self._extra = 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether this program stops."""
+        return self._draining
+
+    def before_answer(self) -> str:
+        """See ``Gate``."""
+        return self._before_answer()
+
+    def received(self, count: int) -> None:
+        """See ``Gate``."""
+        self._received(count)
+
+    def linger(self, sender: socket.socket) -> None:
+        """See ``Gate``."""
+        self._linger(sender)
+
+    def known(self, proposal: bytes) -> bytes | None:
+        """What CTP answered to this A-ASSOCIATE-RQ the last time, if it accepted it."""
+        with self._lock:
+            return self._known.get(proposal)
+
+    def know(self, proposal: bytes, answer: bytes) -> None:
+        """Remember for ``known``."""
+        with self._lock:
+            self._known.pop(proposal, None)
+            self._known[proposal] = answer
+            if len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+
+    def forget(self, proposal: bytes) -> None:
+        """It is no longer what CTP would answer."""
+        with self._lock:
+            self._known.pop(proposal, None)
+
+    def take(self) -> bool:
+        """Whether one more association with CTP is to be had, beside the first of each sender."""
+        with self._lock:
+            if self._extra >= MOST_EXTRA_LANES:
+                return False
+            self._extra += 1
+            return True
+
+    def give_back(self, number: int) -> None:
+        """End of what ``take`` gave."""
+        with self._lock:
+            self._extra -= number
+
+    def _relay(self, association: Association, request: bytes, more: bytes) -> None:
+        _Session(self, association, request, more).run()
+
+
+def _readable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
