@@ -9,8 +9,9 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -23,9 +24,13 @@ SUCCESS = 0x0000
 
 def ct_slices(patient_id: str, count: int, side: int = 512) -> list[Dataset]:
     """Build CT slices of one patient, numbered from 1 (InstanceNumber), with `side` rows."""
+    return list(itertools.islice(ct_series(patient_id, side), count))
+
+
+def ct_series(patient_id: str, side: int = 512, numbers: Iterable[int] = ()) -> Iterator[Dataset]:
+    """Build CT slices of one patient, as `ct_slices` does, with these numbers or without end."""
     study, series, frame = (generate_uid() for _ in range(3))
-    slices = []
-    for number in range(1, count + 1):
+    for number in numbers or itertools.count(1):
         image = Dataset()
         image.file_meta = FileMetaDataset()
         image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -47,8 +52,7 @@ def ct_slices(patient_id: str, count: int, side: int = 512) -> list[Dataset]:
         image.HighBit, image.PixelRepresentation = 15, 0
         image.RescaleIntercept, image.RescaleSlope = -1024, 1
         image.PixelData = number.to_bytes(2, "little") * (side * side)
-        slices.append(image)
-    return slices
+        yield image
 
 
 @dataclass
@@ -56,23 +60,30 @@ class Stream:
     """Senders that, like a PACS, offer each object again until it is acknowledged.
 
     Attributes:
+        objects: what is sent; each has an InstanceNumber of its own.
+        pace: least seconds from one object to the next, over all senders.
+        offered: SOP Instance UID and InstanceNumber of each object that was sent at least once.
         acknowledged: InstanceNumber of the objects that the node answered with Success.
         refusals: associations that were rejected or aborted, and other answers than Success.
     """
 
     node: Node
-    objects: list[Dataset]
+    objects: Iterable[Dataset]
     senders: int = 16
+    pace: float = 0
     called: str = "CTP"
     calling: str = "PACS"
     port: int = 8104
+    offered: dict[str, int] = field(default_factory=dict)
     acknowledged: set[int] = field(default_factory=set)
     refusals: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._next: Iterator[Dataset] = iter(self.objects)
         self._stop = threading.Event()
+        self._enough = threading.Event()
         self._threads = [
             threading.Thread(target=self._send, daemon=True) for _ in range(self.senders)
         ]
@@ -95,11 +106,28 @@ class Stream:
             seconds,
         )
 
+    def finish(self, seconds: float = 300) -> None:
+        """Send nothing that is new, and wait until all that was sent is acknowledged."""
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(seconds)
+        missing = set(self.offered.values()) - self.acknowledged
+        assert not missing, f"Not acknowledged after {seconds:g} s: {len(missing)} objects"
+
+    def _take(self) -> Dataset | None:
+        with self._turn:
+            if self._enough.is_set():
+                return None
+            image = next(self._next, None)
+            if image is not None:
+                self.offered[str(image.SOPInstanceUID)] = int(image.InstanceNumber)
+                self._enough.wait(self.pace)
+            return image
+
     def _send(self) -> None:
         association: Any = None
         while not self._stop.is_set():
-            with self._lock:
-                image = next(self._next, None)
+            image = self._take()
             if image is None:
                 break
             while not self._stop.is_set():
@@ -191,29 +219,33 @@ def balance(
     stream: Stream,
     quarantined: Callable[[], set[str]],
     seconds: float = 180,
+    settled: Callable[[], bool] = lambda: True,
 ) -> Balance:
     """Wait until every acknowledged object has arrived or lies in quarantine, and count.
 
     Args:
         quarantined: asks for the SOP Instance UIDs in CTP's quarantines.
-        seconds: after which what is missing counts as lost.
+        seconds: after which what is missing counts as lost, and what is in both places as doubled.
+        settled: whether nothing is on its way any more, which is waited for as long.
     """
-    number_of = {str(image.SOPInstanceUID): int(image.InstanceNumber) for image in stream.objects}
+    number_of = stream.offered
     deadline = time.monotonic() + seconds
     while True:
         try:
             there = arrived(orthanc, pseudonym)
             held = {number_of[uid] for uid in quarantined() if uid in number_of}
-        except OSError:  # not up again yet
+            done = settled()
+        except (OSError, HTTPException, ValueError):  # not up again yet
             assert time.monotonic() < deadline, "Orthanc or CTP's page does not answer"
             time.sleep(1)
             continue
         missing = stream.acknowledged - set(there) - held
-        if not missing or time.monotonic() > deadline:
+        both = held & set(there)
+        if (done and not missing and not both) or time.monotonic() > deadline:
             return Balance(
                 len(stream.acknowledged),
                 len(set(there) & stream.acknowledged),
-                sum(count - 1 for count in there.values()),
+                sum(count - 1 for count in there.values()) + len(both),
                 len((held - set(there)) & stream.acknowledged),
                 len(missing),
             )

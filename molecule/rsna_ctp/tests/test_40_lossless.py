@@ -7,20 +7,16 @@ repeated LOSSLESS_ROUNDS times (default: once). What ends CTP alone no sender ma
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 
 import pytest
+from shared import faults
 from shared.ctp_node import new_patient
-from shared.machines import Node, wait_for
+from shared.machines import Node
 from shared.streams import Rest, Stream, balance, ct_slices
 
 OBJECTS = 200
 ROUNDS = int(os.environ.get("LOSSLESS_ROUNDS", "1"))
-
-
-def container(node: Node) -> str:
-    return wait_for("a container of CTP runs", lambda: node.tasks("auscat_ctp"))[0]["Id"]
 
 
 def service_update(node: Node) -> None:
@@ -28,40 +24,21 @@ def service_update(node: Node) -> None:
 
 
 def docker_stop(node: Node) -> None:
-    node.run("docker", "stop", "--time", "90", container(node))
+    node.run("docker", "stop", "--time", "90", faults.container(node, "auscat_ctp"))
 
 
 def kill_engine(node: Node) -> None:
-    """The process that receives and de-identifies: CTP's Java machine, or the stand-in."""
-    (task,) = node.tasks("auscat_ctp")
-    node.run(
-        *("docker", "exec", "--user", "0", task["Id"], "sh", "-c"),
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null |"
-        " grep -qE 'CTP.jar|-m ctp_standin' && kill -9 ${p#/proc/}; done; true",
-        check=False,
-    )
+    assert faults.kill_process(node, "auscat_ctp", faults.ENGINE)
 
 
 def kill_container(node: Node) -> None:
-    node.run("docker", "kill", "--signal", "KILL", container(node))
-
-
-def reboot(node: Node) -> None:
-    """Sudden: nobody on the machine is told."""
-    subprocess.run(["docker", "kill", node.container], check=True, capture_output=True)
-    subprocess.run(["docker", "start", node.container], check=True, capture_output=True)
+    faults.kill_container(node, "auscat_ctp")
 
 
 def disk_full(node: Node) -> None:
     """Another program writes until nothing is left, and is found a while later."""
-    filler = "/srv/auscat/ctp/temp/filler"
-    node.shell(f"dd if=/dev/zero of={filler} bs=64K 2>/dev/null || true")
-    left = int(node.shell("df --output=avail /srv/auscat/ctp/temp | tail -n 1"))
-    assert left < 1024, f"{left} KiB are free"
-    try:
+    with faults.full(node, "/srv/auscat/ctp/temp"):
         node.run("sleep", "5")
-    finally:
-        node.run("rm", filler)
 
 
 EVENTS: list[Callable[[Node], None]] = [
@@ -69,10 +46,10 @@ EVENTS: list[Callable[[Node], None]] = [
     docker_stop,
     kill_engine,
     kill_container,
-    reboot,
+    faults.reboot,
     disk_full,
 ]
-NOTICED = [reboot, disk_full]
+NOTICED = [faults.reboot, disk_full]
 
 
 @pytest.mark.parametrize("attempt", range(1, ROUNDS + 1))

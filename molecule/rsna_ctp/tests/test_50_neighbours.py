@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.ctp_node import new_patient, status
+from shared.faults import kill_container, scale
 from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
-
-
-def scale(node: Node, service: str, replicas: int) -> None:
-    node.run("docker", "service", "scale", "--detach", f"auscat_{service}={replicas}")
-    wait_for(
-        f"{service} has {replicas} tasks", lambda: len(node.tasks(f"auscat_{service}")) == replicas
-    )
 
 
 def test_orthanc_away(
@@ -25,14 +19,14 @@ def test_orthanc_away(
 ) -> None:
     patient = new_patient()
     load(patient)
-    scale(node, "orthanc", 0)
+    scale(node, "auscat_orthanc", 0)
     try:
         with Stream(node, ct_slices(patient.patient_id, 50)) as stream:
             stream.wait(50)
         wait_for("the objects are queued", lambda: status(ctp)["queued"] >= 50)
         assert status(ctp)["healthy"] is True
     finally:
-        scale(node, "orthanc", 1)
+        scale(node, "auscat_orthanc", 1)
     node.wait_until_healthy(4)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (50, 0, 0), result
@@ -48,8 +42,7 @@ def test_orthanc_restarted_under_load(
     load(patient)
     with Stream(node, ct_slices(patient.patient_id, 100)) as stream:
         stream.wait(25)
-        (task,) = node.tasks("auscat_orthanc")
-        node.run("docker", "kill", "--signal", "KILL", task["Id"])
+        kill_container(node, "auscat_orthanc")
         stream.wait(100)
     node.wait_until_healthy(4)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
@@ -63,7 +56,7 @@ def test_keydb_away_leaves_the_last_table(
     load(patient)
     known = status(ctp)["keydb"]["patients"]
     wait_for("CTP knows the patient", lambda: status(ctp)["keydb"]["state"] == "ok")
-    scale(node, "keydb", 0)
+    scale(node, "auscat_keydb", 0)
     try:
         wait_for("its absence is reported", lambda: status(ctp)["keydb"]["state"] != "ok", 30)
         assert status(ctp)["keydb"]["patients"] >= known
@@ -71,6 +64,6 @@ def test_keydb_away_leaves_the_last_table(
             stream.wait(3)
         wait_for("the study is in Orthanc", lambda: len(arrived(orthanc, patient.pseudonym)) == 3)
     finally:
-        scale(node, "keydb", 1)
+        scale(node, "auscat_keydb", 1)
     node.wait_until_healthy(4)
     wait_for("it is there again", lambda: status(ctp)["keydb"]["state"] == "ok", 30)
