@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,11 @@ class SiteDouble:
     def status(self) -> dict[str, Any]:
         return {"received": 1}
 
-    def delete(self, object_id: str) -> bool:
-        return object_id == "0-1-TQ-1.dcm"
+    def quarantine(self) -> list[dict[str, Any]]:
+        return [{"id": "0-1-TQ-1.dcm", "reason": "unknown-patient"}]
+
+    def delete(self, object_ids: Container[str]) -> int:
+        return int("0-1-TQ-1.dcm" in object_ids)
 
     def release(self) -> dict[str, Any]:
         return {"released": 2, "left": {"unreadable": 1}}
@@ -96,17 +99,23 @@ class Client2:
         self.port = port
 
     def __call__(
-        self, method: str, path: str, login: str | None = f"admin:{PASSWORD}", **headers: str
+        self,
+        method: str,
+        path: str,
+        login: str | None = f"admin:{PASSWORD}",
+        sent_body: bytes = b"a=b",
+        **headers: str,
     ) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if login is not None:
             sent["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        connection.request(method, path, headers=sent, body=b"a=b" if method == "POST" else None)
+        body = sent_body if method == "POST" else None
+        connection.request(method, path, headers=sent, body=body)
         response = connection.getresponse()
-        body = response.read()
+        answer = response.read()
         connection.close()
-        return response.status, body, {k.lower(): v for k, v in response.getheaders()}
+        return response.status, answer, {k.lower(): v for k, v in response.getheaders()}
 
 
 @pytest.fixture
@@ -156,6 +165,26 @@ def test_the_api(ask: Client2) -> None:
     assert ask("DELETE", "/api/quarantine/0-1-TQ-2.dcm")[0] == 404
     assert ask("DELETE", "/elsewhere/0-1-TQ-1.dcm")[0] == 404
     assert json.loads(ask("POST", "/api/quarantine/release")[1])["released"] == 2
+    assert json.loads(ask("GET", "/api/quarantine")[1])["quarantine"][0]["id"] == "0-1-TQ-1.dcm"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"ids": ["0-1-TQ-1.dcm", "0-1-TQ-2.dcm"]}', 200),
+        (b'{"ids": []}', 200),
+        (b'{"ids": [1]}', 400),
+        (b'{"ids": 1}', 400),
+        (b"{}", 400),
+        (b"[]", 400),
+        (b"\xff", 400),
+    ],
+)
+def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> None:
+    found, answer, _ = ask("POST", "/api/quarantine/delete", sent_body=body)
+    assert found == status
+    if status == 200:
+        assert json.loads(answer) == {"deleted": int(b"TQ-1" in body)}
 
 
 def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:
@@ -270,7 +299,28 @@ def test_reasons_and_release(tmp_path: Path) -> None:
         },
     }
     assert not {"0-1-TQ-2.dcm", "0-3-TQ-6.dcm"} & set(reasons())
-    assert found.delete("0-1-TQ-1.dcm") and not found.delete("0-1-TQ-1.dcm")
+    assert found.delete({"0-1-TQ-1.dcm"}) == 1 and not found.delete({"0-1-TQ-1.dcm"})
+    double.server.shutdown()
+
+
+def test_details_name_elements_and_no_patient(tmp_path: Path) -> None:
+    settings, _, double = quarantines(tmp_path, {})
+    prefixes = ("ANON-",)
+    client = Client(double.port, PASSWORD)
+    refusals = Refusals(settings.data)
+    found = Quarantines(settings.pipelines, settings.data, dict, client, refusals, prefixes)
+    stages = {stage.kind: stage.quarantine for stage in settings.pipelines[0].stages}
+    dicom(stages["anonymizer"] / "TQ-1.dcm", "SECRET-1")
+    dicom(stages["filter"] / "TQ-2.dcm", "SECRET-2")
+    (stages["filter"] / "TQ-3.dcm").write_bytes(b"no DICOM")
+    details = {each["id"]: each for each in found.detailed()}
+    assert details["0-1-TQ-1.dcm"]["why"] == ""
+    assert details["0-1-TQ-1.dcm"]["file"] == "quarantines/orthanc-1/anonymizer/TQ-1.dcm"
+    assert details["0-2-TQ-2.dcm"]["why"] == "(0010,0020): no pseudonym"
+    assert details["0-2-TQ-2.dcm"]["reason"] == "residual-identifier"
+    assert details["0-2-TQ-3.dcm"]["why"] == "it cannot be read"
+    assert not any(each["releasable"] for each in details.values())
+    assert "SECRET" not in json.dumps(list(details.values()))
     double.server.shutdown()
 
 

@@ -64,6 +64,18 @@ def _trimmed(value: str) -> str:
     return value.replace("\\", "").strip("".join(map(chr, range(33))))
 
 
+def begin_data_set(file: BinaryIO) -> str:
+    """Go to where the data set of an open DICOM file begins; return its transfer syntax.
+
+    Raises ``ValueError``, ``EOFError``, ``struct.error`` for what is no DICOM file.
+    """
+    size = file.seek(0, 2)
+    file.seek(128)
+    if file.read(4) != b"DICM":
+        raise ValueError("no DICOM file")
+    return _Walker(file, size).meta()
+
+
 def is_truncated(path: Path) -> bool:
     """Whether the file ends in the middle of an element, which no whole object does.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import struct
 import threading
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import dicomfile
+from . import dicomfile, egress
 from .process import Client
 from .recovery import files_in
 from .refusals import Refusals
@@ -32,6 +33,7 @@ RELEASABLE = (KNOWN_PATIENT, REFUSED_BY_ORTHANC)
 AUTOMATIC_ATTEMPTS = 3
 _PAUSES = (5.0, 30.0, 120.0)
 _KEEP_SECONDS = 7 * 86400.0
+_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ class Quarantines:
         known: Callable[[], Mapping[str, str]],
         client: Client,
         refusals: Refusals,
+        prefixes: Sequence[str] = (),
     ) -> None:
+        """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms."""
+        self._data = data
+        self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
         self._known = known
         self._client = client
@@ -118,13 +124,51 @@ class Quarantines:
             for each in self.scan()
         ]
 
-    def delete(self, object_id: str) -> bool:
-        """Remove one object for good. Whether there was one."""
+    def detailed(self) -> list[dict[str, Any]]:
+        """As who looks after the quarantine needs them: where each lies, and what was found.
+
+        Nothing of it identifies a patient, but for the file itself.
+        """
+        known = self._known()
+        found = []
         for each in self.scan():
-            if each.id == object_id:
+            reason = each.reason(known, self._refusals)
+            found.append(
+                {
+                    "id": each.id,
+                    "reason": reason,
+                    "why": self._why(each) if reason == RESIDUAL_IDENTIFIER else "",
+                    "releasable": reason in RELEASABLE,
+                    "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(),
+                    "pipeline": self._pipelines[each.pipeline].name,
+                    "stage": each.kind,
+                    "file": str(each.path.relative_to(self._data)),
+                }
+            )
+        return found
+
+    def _why(self, each: Quarantined) -> str:
+        """What kept an object from leaving: an element by its tag and what is wrong with it."""
+        try:
+            with each.path.open("rb") as file:
+                checker = egress.Checker(dicomfile.begin_data_set(file), self._prefixes)
+                while chunk := file.read(_CHUNK):
+                    checker.feed(chunk)
+            checker.finish()
+        except egress.Violation as violation:
+            return str(violation)
+        except (OSError, ValueError, EOFError, struct.error):
+            return "it cannot be read"
+        return "the pipeline's own filter"
+
+    def delete(self, object_ids: Container[str]) -> int:
+        """Remove objects for good; return how many are gone."""
+        deleted = 0
+        for each in self.scan():
+            if each.id in object_ids:
                 self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
-                return not each.path.exists()
-        return False
+                deleted += not each.path.exists()
+        return deleted
 
     def release(self) -> dict[str, Any]:
         """Send round again what can get further now."""

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ class Supervisor:
             lambda: self.lookup.pseudonyms,
             self.client,
             self.refusals,
+            settings.pseudonym_prefixes,
         )
         self.relays = [
             ExportRelay(
@@ -300,11 +302,14 @@ class Supervisor:
             },
         }
 
-    def delete(self, object_id: str) -> bool:
+    def quarantine(self) -> list[dict[str, Any]]:
         """See ``web.Site``."""
-        deleted = self.quarantines.delete(object_id)
-        if deleted:
-            self.counters.add("deleted", 1)
+        return self.quarantines.detailed()
+
+    def delete(self, object_ids: Container[str]) -> int:
+        """See ``web.Site``."""
+        deleted = self.quarantines.delete(object_ids)
+        self.counters.add("deleted", deleted)
         return deleted
 
     def release(self) -> dict[str, Any]:

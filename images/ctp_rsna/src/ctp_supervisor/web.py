@@ -5,7 +5,9 @@ Request                               Answer
 ====================================  =========================================================
 ``GET /healthz``                      without login: 200 while objects can be processed, else 503
 ``GET /api/status``                   the state as JSON
+``GET /api/quarantine``               each object: reason, what was found, file; no identifier
 ``DELETE /api/quarantine/<id>``       removes one object for good: 200, or 404 when there is none
+``POST /api/quarantine/delete``       removes those whose ids the body lists, ``{"ids": [...]}``
 ``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
 all others                            CTP's own page; 403 for those that change what is deployed
 ====================================  =========================================================
@@ -23,7 +25,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -82,8 +84,12 @@ class Site(Protocol):
         """The state."""
         ...  # pragma: no cover
 
-    def delete(self, object_id: str) -> bool:
-        """Remove an object from quarantine. Raises ``OSError``, ``HTTPException``."""
+    def quarantine(self) -> list[dict[str, Any]]:
+        """All objects in quarantine."""
+        ...  # pragma: no cover
+
+    def delete(self, object_ids: Container[str]) -> int:
+        """Remove objects from quarantine. Raises ``OSError``, ``HTTPException``."""
         ...  # pragma: no cover
 
     def release(self) -> dict[str, Any]:
@@ -132,12 +138,24 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                     text,
                 )
                 return
-            self._with_login({"/api/status": lambda: self._json(HTTPStatus.OK, site.status())})
+            self._with_login(
+                {
+                    "/api/status": lambda: self._json(HTTPStatus.OK, site.status()),
+                    "/api/quarantine": lambda: self._json(
+                        HTTPStatus.OK, {"quarantine": site.quarantine()}
+                    ),
+                }
+            )
 
         do_HEAD = do_GET
 
         def do_POST(self) -> None:
-            self._with_login({"/api/quarantine/release": self._release})
+            self._with_login(
+                {
+                    "/api/quarantine/release": self._release,
+                    "/api/quarantine/delete": self._delete_many,
+                }
+            )
 
         def do_DELETE(self) -> None:
             self._with_login({urlsplit(self.path).path: self._delete})
@@ -182,7 +200,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
         def _delete(self) -> None:
             prefix, _, object_id = urlsplit(self.path).path.rpartition("/")
             try:
-                deleted = prefix == "/api/quarantine" and site.delete(object_id)
+                deleted = prefix == "/api/quarantine" and site.delete({object_id})
             except (OSError, http.client.HTTPException):
                 self._unavailable()
                 return
@@ -191,6 +209,24 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 self._json(HTTPStatus.OK, {"deleted": object_id})
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": "No such object is in quarantine."})
+
+        def _delete_many(self) -> None:
+            body = self._body()
+            if body is None:
+                return
+            try:
+                ids = json.loads(body)["ids"]
+                if not all(isinstance(each, str) for each in ids):
+                    raise TypeError
+                deleted = site.delete(frozenset(ids))
+            except (ValueError, KeyError, TypeError):
+                self._json(HTTPStatus.BAD_REQUEST, {"error": 'The body is not {"ids": [...]}.'})
+                return
+            except (OSError, http.client.HTTPException):
+                self._unavailable()
+                return
+            LOG.warning("%d objects were deleted from quarantine by %s", deleted, USER)
+            self._json(HTTPStatus.OK, {"deleted": deleted})
 
         def _release(self) -> None:
             try:
@@ -223,14 +259,9 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             """CTP's own page. CTP honours the same login."""
             body = None
             if self.command == "POST":
-                try:
-                    length = int(self.headers.get("Content-Length", "0"))
-                except ValueError:
-                    length = -1
-                if not 0 <= length <= LARGEST_BODY:
-                    self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "Too long a body."})
+                body = self._body()
+                if body is None:
                     return
-                body = self.rfile.read(length)
             headers = {
                 name: value
                 for name, value in self.headers.items()
@@ -252,6 +283,17 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 self._return(response)
             finally:
                 upstream.close()
+
+        def _body(self) -> bytes | None:
+            """What the client sent; ``None`` where that was refused."""
+            try:
+                length = int(self.headers.get("Content-Length", "0"))
+            except ValueError:
+                length = -1
+            if not 0 <= length <= LARGEST_BODY:
+                self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "Too long a body."})
+                return None
+            return self.rfile.read(length)
 
         def _return(self, response: http.client.HTTPResponse) -> None:
             self.send_response(response.status)

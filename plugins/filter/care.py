@@ -1,0 +1,17 @@
+"""Filters for what is done to a running node; the logic is in module_utils."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.auscat.imaging.plugins.module_utils import quarantine
+
+
+class FilterModule:
+    """Tables and diagnoses."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "quarantine_report": quarantine.quarantine_report,
+        }

@@ -1,0 +1,174 @@
+"""CTP's quarantine: what lies there and why, who is missing in KeyDB, and what is old.
+
+Pure: what the module ctp_quarantine found goes in, tables and choices come out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.report import table
+
+UNKNOWN_PATIENT = "unknown-patient"
+NOT_TOLD = "not-told"
+
+DAY_SECONDS = 86400.0
+
+# What an operator does about each reason.
+NEXT_STEPS = {
+    UNKNOWN_PATIENT: "load the patients and release: load_keys.yml -e keys_file=… -e release=true",
+    "known-patient": "release: release_quarantine.yml",
+    "refused-by-orthanc": "see why (troubleshoot.yml), then release: release_quarantine.yml",
+    "missing-patient-id": "give it a PatientID in the PACS and send it again; then purge",
+    "unreadable": "send it again from the PACS; then purge",
+    "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
+    " purge",
+    "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
+    "burned-in-annotation": "nothing removes what stands in the pixels: keep it out; then purge",
+    "unsupported-content": "nothing here can de-identify it: keep it out; then purge",
+    "deidentification-failed": "send it again from the PACS; then purge",
+    NOT_TOLD: "this CTP tells no reason: look at its own page",
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """One object in quarantine. ``patient_id`` and ``study`` identify a patient.
+
+    Attributes:
+        id: what CTP calls it.
+        reason: why it is here.
+        why: what was found, such as an element by its tag; never a value.
+        releasable: whether sending it round again would get it further now.
+        received: when it came, seconds since 1970 (UTC).
+        path: the file on the host.
+        patient_id: PatientID (0010,0020); empty where there is none or it cannot be read.
+        study: Study Instance UID; empty likewise.
+        size: bytes.
+    """
+
+    id: str
+    reason: str
+    why: str
+    releasable: bool
+    received: float
+    path: str
+    patient_id: str = ""
+    study: str = ""
+    size: int = 0
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds since 1970 of an ISO 8601 time; one without a zone is UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def summary(held: Iterable[Held]) -> list[dict[str, Any]]:
+    """Return one row for each reason and each thing found, without any identifier.
+
+    Returns:
+        Rows with reason, why, objects, studies, patients, bytes, oldest (seconds since 1970),
+        releasable and next.
+    """
+    groups: dict[tuple[str, str], list[Held]] = {}
+    for each in held:
+        groups.setdefault((each.reason, each.why), []).append(each)
+    return [
+        {
+            "reason": reason,
+            "why": why,
+            "objects": len(objects),
+            "studies": len({each.study for each in objects if each.study}),
+            "patients": len({each.patient_id for each in objects if each.patient_id}),
+            "bytes": sum(each.size for each in objects),
+            "oldest": min(each.received for each in objects),
+            "releasable": all(each.releasable for each in objects),
+            "next": NEXT_STEPS.get(reason, "look at CTP's page"),
+        }
+        for (reason, why), objects in sorted(groups.items())
+    ]
+
+
+def chosen(
+    held: Iterable[Held], reasons: Sequence[str], older_than_days: float, now: float
+) -> list[Held]:
+    """Return what has one of the reasons (none given: any) and lies there for longer.
+
+    Args:
+        held: what lies there.
+        reasons: accepted reasons.
+        older_than_days: what came less than this long ago is left out; 0: nothing is.
+        now: seconds since 1970.
+    """
+    latest = now - older_than_days * DAY_SECONDS
+    return [
+        each
+        for each in held
+        if (not reasons or each.reason in reasons)
+        and (not older_than_days or each.received < latest)
+    ]
+
+
+def missing_patients(held: Iterable[Held]) -> list[str]:
+    """Return the PatientIDs that KeyDB does not know, each once. They identify patients."""
+    return sorted({e.patient_id for e in held if e.reason == UNKNOWN_PATIENT and e.patient_id})
+
+
+def keys_file(patient_ids: Iterable[str]) -> str:
+    """Return a CSV that load_keys.yml takes: these patients, without pseudonyms."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["patient_id"])
+    writer.writerows([each] for each in patient_ids)
+    return stream.getvalue()
+
+
+def manifest(named: Iterable[tuple[str, Held]]) -> str:
+    """Return the CSV that lies beside exported files. It identifies patients."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["file", "reason", "why", "received_utc", "patient_id", "study_instance_uid"])
+    for name, each in named:
+        writer.writerow(
+            [name, each.reason, each.why, _day(each.received), each.patient_id, each.study]
+        )
+    return stream.getvalue()
+
+
+def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str = "") -> str:
+    """Return the text on one machine: a table, and what to do about each reason."""
+    total = sum(row["objects"] for row in rows)
+    lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]
+    if rows:
+        header = ["reason", "objects", "studies", "patients", "MiB", "oldest (UTC)", "releasable"]
+        cells = [
+            [
+                row["reason"],
+                row["objects"],
+                row["studies"] or "?",
+                row["patients"] or "?",
+                f"{row['bytes'] / 2**20:.1f}",
+                _day(row["oldest"]),
+                "yes" if row["releasable"] else "no",
+            ]
+            for row in rows
+        ]
+        lines += ["", *table(header, cells), ""]
+        steps = {(row["reason"], row["next"]): None for row in rows}
+        lines += [f"{reason}: {step}" for reason, step in steps]
+        lines += [f"found in {row['objects']}: {row['why']}" for row in rows if row["why"]]
+    return "\n".join([*lines, *(["", last_line] if last_line else [])])
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M}"
