@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils import quarantine
+from ansible_collections.auscat.imaging.plugins.module_utils import quarantine, troubleshoot
 
 
 class FilterModule:
@@ -14,4 +14,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "quarantine_report": quarantine.quarantine_report,
+            "troubleshoot_addresses": troubleshoot.addresses,
+            "troubleshoot_bundle": troubleshoot.bundle,
+            "troubleshoot_report": troubleshoot.report,
         }

@@ -1,0 +1,258 @@
+"""From what was seen to the diagnosis."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.troubleshoot import (
+    FAILED,
+    UNKNOWN,
+    addresses,
+    bundle,
+    diagnose,
+    is_meant,
+    report,
+    shareable,
+)
+
+NOW = 1_800_000_000.0
+SERVICES = ("ctp", "keydb", "orthanc")
+HEALTHY: dict[str, Any] = {
+    "host": "node",
+    "reached": True,
+    "here": list(SERVICES),
+    "controller": NOW,
+    "minimum_free_mib": 1024,
+    "clock": {"now": NOW + 3, "synchronized": "yes"},
+    "engine": "running",
+    "disks": [
+        {"service": "ctp", "path": "/srv/c", "free_mib": 9000, "total_mib": 9999, "free_inodes": -1}
+    ],
+    "certificates": [{"path": "/x/swarm-node.crt", "expires": NOW + 90 * 86400}],
+    "services": {
+        name: {"deployed": True, "desired": 1, "running": 1, "health": "healthy", "error": ""}
+        for name in SERVICES
+    },
+    "secrets": [{"service": "ctp", "secret": "keydb_ctp_pass", "same": True}],
+    "firewall": {"table": True, "blocks": [], "dropped": {"8042": 0}, "ufw": [], "firewalld": []},
+    "refusals": [],
+    "titles": {"called": ["CTP"], "calling": ["PACS"]},
+    "target": {"hostname": "orthanc", "port": 4242, "called": "ORTHANC", "calling": "CTP"},
+    "ctp": {
+        "answers": True, "told": True, "login": True, "open": True, "space": False,
+        "frozen": False, "waits_for_orthanc": False, "waits_for_keydb": False,
+        "received": 5, "forwarded": 5, "queued": 0, "oldest_seconds": None, "free_mib": 9000,
+        "reasons": {},
+    },
+    "keydb": {"runs": True, "answers": True, "asked": True, "role": True, "password": True,
+              "patients": 7},
+    "echo": {"asked": True, "ok": True},
+    "orthanc": {"answers": True, "login": True, "studies": 1, "instances": 5},
+    "phantom": [{"check": "Orthanc takes the phantom", "passed": True}],
+    "reach": [
+        {"port": 8042, "service": "orthanc", "purpose": "Web page", "from": "10.1.1.1",
+         "meant": True, "state": "open"}
+    ],
+}  # fmt: skip
+BLOCK = {
+    "port": 8042, "address": "10.1.1.1", "who": "the operator", "variable": "orthanc_web_sources",
+    "where": "table inet site, chain base, handle 4", "rule": "tcp dport 8042 drop", "sets": [],
+    "ours": False, "certain": True,
+}  # fmt: skip
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    """A healthy node, but for what is changed: ``echo__ok=False`` reaches into a part."""
+    found = copy.deepcopy(HEALTHY)
+    for path, value in changes.items():
+        place = found
+        *parts, last = path.split("__")
+        for part in parts:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        place[int(last) if isinstance(place, list) else last] = value
+    return found
+
+
+def first(**changes: Any) -> str:
+    found = diagnose([seen(**changes)]).findings
+    return found[0].text if found else ""
+
+
+def test_a_healthy_node() -> None:
+    result = diagnose([HEALTHY])
+    assert not result.findings
+    assert {step.state for step in result.steps} == {"ok"}
+    assert "nothing wrong found. What was checked is listed above." in report([HEALTHY])
+
+
+STOPPED = {"deployed": True, "desired": 0, "running": 0, "health": "none", "error": ""}
+DEAD = {"deployed": True, "desired": 1, "running": 0, "health": "none", "error": "the disk is full"}
+REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"reached": False}, "The machine node cannot be reached from here"),
+        ({"engine": "down"}, "The Docker engine on node does not run"),
+        ({"engine": "absent"}, "Docker is not installed on node"),
+        ({"services__ctp": STOPPED}, "CTP was stopped on node: its service is scaled to 0."),
+        ({"services__orthanc": STOPPED}, "Orthanc was stopped on node"),
+        ({"services__keydb": DEAD}, "KeyDB does not run on node (the disk is full)."),
+        ({"services__ctp": {"deployed": False}}, "CTP is not deployed on node."),
+        ({"services__ctp__health": "unhealthy"}, "CTP on node runs, but is unhealthy."),
+        ({"disks__0__free_mib": 900}, "The disk of CTP's data on node is full: /srv/c has 900 MiB"),
+        ({"disks__0__free_inodes": 5}, "The disk of CTP's data on node is full: /srv/c has inodes"),
+        ({"clock__now": NOW + 7300}, "The clock of node is 2 hours ahead of that of this machine."),
+        ({"clock__now": NOW - 90}, "The clock of node is 90 seconds behind that of this machine."),
+        ({"certificates__0__expires": NOW - 86400},
+         "The certificate /x/swarm-node.crt on node expired on 2027-01-14."),
+        ({"secrets__0__same": False},
+         "What runs on node was given other secrets than the inventory has now: keydb_ctp_pass."),
+        ({"keydb__password": False}, "KeyDB on node has another password for CTP's role"),
+        ({"keydb__role": False}, "KeyDB on node has no role ctp_key_db_select that may log in"),
+        ({"keydb__asked": False}, "KeyDB on node runs, but does not answer."),
+        ({"orthanc__login": False}, "Orthanc on node refuses the first user"),
+        ({"orthanc__answers": False}, "Orthanc runs on node, but its REST API does not answer"),
+        ({"ctp__login": False}, "CTP's page on node refuses the inventory's password"),
+        ({"ctp__open": False, "ctp__space": True},
+         "CTP on node has closed its reception: only 9000 MiB are left"),
+        ({"ctp__open": False}, "CTP on node has closed its reception; its page and log say why."),
+        ({"refusals": [{**REFUSED, "why": "called AE title not recognized"}]},
+         "CTP on node has refused the sender 10.1.2.3 4 times, last at 18:40 UTC: it calls CTP"
+         " by an"
+         " AE title that CTP does not have. Accepted: CTP."),
+        ({"refusals": [{**REFUSED, "why": "calling AE title not recognized"}]},
+         "CTP on node has refused the sender 10.1.2.3 4 times, last at 18:40 UTC: it calls"
+         " itself by"
+         " an AE title that CTP does not accept. Accepted: PACS."),
+        ({"ctp__queued": 3, "ctp__oldest_seconds": 7300},
+         "3 objects wait in CTP's queues on node, the oldest for 2 hours."),
+        ({"ctp__reasons": {"unknown-patient": 9}},
+         "CTP on node holds 9 objects back in quarantine: KeyDB does not know their patients."),
+        ({"ctp__reasons": {"known-patient": 9}},
+         "CTP on node holds 9 objects back in quarantine: their patients were loaded after"),
+        ({"ctp__reasons": {"unreadable": 9}},
+         "CTP on node holds 9 objects back in quarantine: reason unreadable."),
+        ({"echo": {"asked": True, "ok": False, "why": "name"}},
+         "CTP on node does not find Orthanc: its name orthanc has no address"),
+        ({"echo": {"asked": True, "ok": False, "why": "port"}},
+         "CTP on node finds the machine of Orthanc, but nobody answers at orthanc:4242."),
+        ({"echo": {"asked": True, "ok": False, "why": "silent"}},
+         "CTP on node gets no answer from Orthanc at orthanc:4242."),
+        ({"echo": {"asked": True, "ok": False, "why": "called"}},
+         "Orthanc refuses CTP: CTP calls it ORTHANC, and that is not its AE title."),
+        ({"echo": {"asked": True, "ok": False, "why": "calling"}},
+         "Orthanc refuses CTP: it does not know the AE title CTP"),
+        ({"echo": {"asked": True, "ok": False, "why": "other"}},
+         "CTP on node cannot reach Orthanc at orthanc:4242."),
+        ({"phantom__0__passed": False},
+         "Orthanc on node does not take a phantom that is sent to it without CTP"),
+        ({"firewall__blocks": [BLOCK]},
+         "A firewall rule on node that is not of this project drops what the operator (10.1.1.1)"
+         " sends to port 8042: table inet site, chain base, handle 4: tcp dport 8042 drop."),
+        ({"firewall__blocks": [{**BLOCK, "ours": True, "sets": ["tcp_8042_ipv4"]}]},
+         "The firewall of node does not let the operator (10.1.1.1) in to port 8042: the address is"
+         " not in the set tcp_8042_ipv4 of the table inet auscat."),
+        ({"firewall__table": False}, "The table inet auscat is missing on node"),
+        ({"firewall__ufw": [8042]}, "ufw is active on node and lacks the rules for port 8042."),
+        ({"firewall__firewalld": [8042]}, "firewalld is active on node and lacks the rules"),
+        ({"reach__0__state": "no answer"},
+         "Port 8042 of node (Web page) cannot be reached from here (10.1.1.1): no answer."),
+    ],
+)  # fmt: skip
+def test_each_fault_has_its_sentence(changes: dict[str, Any], text: str) -> None:
+    result = diagnose([seen(**changes)])
+    assert result.findings[0].text.startswith(text), result.findings
+    assert result.findings[0].remedy
+    assert FAILED in {step.state for step in result.steps}
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        # The cause comes first, and what follows from it is not told as a fault of its own.
+        ({"services__orthanc": STOPPED, "echo": {"asked": True, "ok": False, "why": "name"},
+          "orthanc": {"answers": False}, "ctp__waits_for_orthanc": True, "ctp__queued": 3,
+          "phantom": []}, ["Orthanc was stopped"]),
+        ({"echo": {"asked": True, "ok": False, "why": "calling"}, "phantom__0__passed": False,
+          "ctp__reasons": {"refused-by-orthanc": 2}},
+         ["Orthanc refuses CTP", "Orthanc on node does not take", "CTP on node holds 2 objects"]),
+        ({"keydb__password": False, "ctp__reasons": {"unknown-patient": 1}},
+         ["KeyDB on node has another password", "CTP on node holds 1 objects"]),
+        # A rule on the machine explains a closed port.
+        ({"firewall__blocks": [BLOCK], "reach__0__state": "no answer"},
+         ["A firewall rule on node"]),
+        # Closed on purpose.
+        ({"reach__0__state": "no answer", "reach__0__meant": False}, []),
+        ({"refusals": [{**REFUSED, "why": "starting"}]}, []),
+    ],
+)  # fmt: skip
+def test_causes_come_before_what_follows(changes: dict[str, Any], texts: list[str]) -> None:
+    found = [finding.text for finding in diagnose([seen(**changes)]).findings]
+    assert len(found) == len(texts), found
+    assert all(text.startswith(begin) for text, begin in zip(found, texts)), found
+
+
+@pytest.mark.parametrize("gone", ["disks", "certificates", "services", "secrets", "firewall",
+                                  "clock", "ctp", "keydb", "echo", "orthanc"])  # fmt: skip
+def test_what_could_not_be_looked_at_is_said(gone: str) -> None:
+    result = diagnose([{**seen(**{gone: None}), "unanswered": {gone: "CommandError"}}])
+    assert any(step.state == UNKNOWN and step.detail.startswith("because") for step in result.steps)
+    assert report([{**HEALTHY, gone: None}])
+
+
+def test_a_machine_with_nothing_on_it() -> None:
+    bare = {"host": "node", "reached": True, "here": list(SERVICES), "engine": "absent"}
+    result = diagnose([bare])
+    assert result.findings[0].text.startswith("Docker is not installed")
+    assert {step.state for step in result.steps} == {FAILED, UNKNOWN}
+
+
+def test_one_machine_of_two_is_away() -> None:
+    other = {"host": "cat", "reached": False}
+    result = diagnose([seen(here=["ctp", "keydb"]), other])
+    assert [finding.text for finding in result.findings] == [
+        "The machine cat cannot be reached from here; nothing on it could be checked."
+    ]
+    assert any(step.where == "node" and step.state == "ok" for step in result.steps)
+
+
+PORTS: list[dict[str, Any]] = [
+    {"service": "ctp", "name": "dicom", "published": 8104, "protocol": "tcp",
+     "sources": ["10.1.0.0/24"], "sources_variable": "ctp_dicom_sources"},
+    {"service": "orthanc", "name": "web", "published": 8042, "sources": ["10.2.2.2"]},
+    {"service": "swarm", "name": "gossip", "published": 7946, "protocol": "udp",
+     "sources": ["10.0.0.1"]},
+]  # fmt: skip
+
+
+def test_who_is_to_reach_what() -> None:
+    found = {
+        (each["port"], each["address"]): each["who"]
+        for each in addresses(PORTS, "10.2.2.2", ["10.9.9.9"], ["10.8.8.8"])
+    }
+    assert found == {
+        (8104, "10.1.0.1"): "a declared source",
+        (8104, "10.9.9.9"): "the sender",
+        (8042, "10.2.2.2"): "the operator",
+        (8042, "10.8.8.8"): "the viewer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [("10.1.0.7", True), ("10.2.0.7", False), ("127.0.0.1", True), ("", False), ("::1", True)],
+)
+def test_who_is_meant(address: str, meant: bool) -> None:
+    assert is_meant(PORTS[0], address) is meant
+
+
+def test_only_known_texts_are_shared() -> None:
+    found = shareable({"host": "node", "name": "SECRET", "list": [{"note": "SECRET"}], "n": 1})
+    assert "SECRET" not in json.dumps(found) and found["host"] == "node" and found["n"] == 1
+    files = bundle([HEALTHY], {"node": {"ctp": "a line\n"}})
+    assert set(files) == {"report.txt", "observations.json", "node-ctp.log"}
