@@ -64,6 +64,28 @@ Aborted {n} associations: this program stops
 Aborted {n} associations: CTP has ended
 Aborted an association that was idle for {n} s
 """
+# In front of CTP, with words of its own and some of those above (images/ctp_rsna, standalone).
+_GATE = (
+    _SUPERVISOR
+    + """
+CTP is away: senders wait for it, {n} s at most
+CTP is back after {d} s
+CTP has been away for {n} s: senders are turned away
+There is space again: senders may come in
+Below the floor of free space (low): senders are turned away
+Below the floor of free space (critical): senders are turned away
+Refused an association from {ip}: CTP is away
+Refused an association from {ip}: CTP is away, and waited for
+Refused an association from {ip}: CTP does not listen
+Refused an association from {ip}: the disk is almost full
+Refused an association from {ip}: the disk is full
+Aborted {n} associations: the disk is almost full
+Aborted {n} associations: the disk is full
+Aborted an association: CTP is away for too long
+Aborted an association: CTP refuses what it accepted before
+Aborted an association: CTP accepts other transfer syntaxes than it did
+"""
+)
 _STANDIN = """
 Stopping
 Taken up: {n} queued, {n} in quarantine
@@ -128,6 +150,7 @@ def _compiled(forms: str) -> list[tuple[re.Pattern[str], str]]:
 
 _FORMS = {
     "supervisor": _compiled(_SUPERVISOR),
+    "gate": _compiled(_GATE),
     "standin": _compiled(_STANDIN),
     "orthanc": _compiled(_ORTHANC),
     "postgresql": _compiled(_POSTGRESQL),
@@ -135,6 +158,7 @@ _FORMS = {
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z (.*)", re.DOTALL)
 _SOURCES = [
     ("supervisor", re.compile(r"supervisor: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
+    ("gate", re.compile(r"gate: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
     (
         "standin",
         re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)"),
@@ -195,7 +219,9 @@ def passed_on(lines: Iterable[str]) -> str:
     return "\n".join(shown) + "\n"
 
 
-_REFUSED = re.compile(rf"supervisor: WARNING *Refused an association from ({_TYPES['ip']}): (.*)")
+_REFUSED = re.compile(
+    rf"(supervisor|gate): WARNING *Refused an association from ({_TYPES['ip']}): (.*)"
+)
 
 
 def refusals(lines: Iterable[str]) -> list[dict[str, object]]:
@@ -204,8 +230,8 @@ def refusals(lines: Iterable[str]) -> list[dict[str, object]]:
     for each in lines:
         stamped = _STAMP.fullmatch(each.rstrip("\r\n"))
         refused = _REFUSED.fullmatch(stamped[2]) if stamped else None
-        if stamped and refused and line(stamped[2]) != f"supervisor WARNING {_WITHHELD}":
-            found.setdefault((refused[1], refused[2]), []).append(stamped[1])
+        if stamped and refused and line(stamped[2]) != f"{refused[1]} WARNING {_WITHHELD}":
+            found.setdefault((refused[2], refused[3]), []).append(stamped[1])
     return [
         {"peer": peer, "why": why, "count": len(times), "last": max(times)}
         for (peer, why), times in sorted(found.items())

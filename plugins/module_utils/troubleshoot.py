@@ -43,7 +43,12 @@ SOON_DAYS = 14
     QUARANTINE,
 ) = range(13)
 
-_SERVICES = {"ctp": "CTP", "keydb": "KeyDB", "orthanc": "Orthanc"}
+_SERVICES = {
+    "ctp": "CTP",
+    "ctp_gate": "The gate in front of CTP",
+    "keydb": "KeyDB",
+    "orthanc": "Orthanc",
+}
 
 
 @dataclass(frozen=True)

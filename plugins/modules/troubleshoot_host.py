@@ -520,7 +520,8 @@ def main() -> None:
         for service in seen.get("services") or {}:
             lines = look("log", partial(log_of, stack, service, p["since"])) or []
             logs[service] = safe_log.passed_on(lines)
-            if service in ("ctp", "ctp_gate"):
+            # The gate is where senders are; behind it CTP sees the gate alone.
+            if service == "ctp_gate" or (service == "ctp" and "ctp_gate" not in seen["services"]):
                 seen["refusals"] = safe_log.refusals(lines)
         seen.pop("log", None)
     module.exit_json(changed=False, seen=seen, logs=logs)

@@ -106,8 +106,9 @@ def test_a_line_without_the_engines_time_is_withheld() -> None:
     assert safe_log.passed_on([]) == "\n"
 
 
-def test_who_was_refused() -> None:
-    form = "supervisor: WARNING Refused an association from {}: {}"
+@pytest.mark.parametrize("source", ["supervisor", "gate"])
+def test_who_was_refused(source: str) -> None:
+    form = source + ": WARNING Refused an association from {}: {}"
     lines = [
         STAMP + form.format("10.1.2.3", "called AE title not recognized"),
         STAMP.replace("17:", "18:") + form.format("10.1.2.3", "called AE title not recognized"),
