@@ -1,0 +1,171 @@
+"""The two machines, and what they say of themselves: their metrics and playbooks/status.yml."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from shared.machines import Machine, Node, Scenario, wait_for
+from shared.streams import Rest
+from shared.studies import Study, make_study, send
+
+METRICS = "/var/lib/auscat-metrics/auscat.prom"
+Labels = tuple[tuple[str, str], ...]
+
+
+@pytest.fixture(scope="session")
+def kv(scenario: Scenario) -> Node:
+    """The machine with KeyDB and CTP."""
+    return scenario.node("kv")
+
+
+@pytest.fixture(scope="session")
+def cat(scenario: Scenario) -> Node:
+    """The machine with Orthanc."""
+    return scenario.node("cat")
+
+
+@pytest.fixture(scope="session")
+def pacs(scenario: Scenario) -> Machine:
+    """The neighbour that the inventory allows to send."""
+    return scenario.client("pacs")
+
+
+@pytest.fixture(scope="session")
+def ctp(kv: Node) -> Rest:
+    """What the supervisor tells on CTP's web port."""
+    return Rest(f"http://{kv.address}:9090", "admin", kv.variables["ctp_admin_password"])
+
+
+@pytest.fixture(scope="session")
+def orthanc(cat: Node) -> Rest:
+    """Orthanc's REST API."""
+    password = cat.variables["orthanc_registered_users"]["admin"]
+    return Rest(f"http://{cat.address}:8042", "admin", password)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Two patients whose studies went to CTP: KeyDB knows the first, and not the second."""
+
+    known: Study
+    unknown: Study
+
+    def marks(self) -> list[str]:
+        """Everything of them that no status may show."""
+        return [
+            *(self.known.patient_id, self.unknown.patient_id, self.known.pseudonym),
+            *("Molecule", "Identifiable", "ACC-4711", "19400102", "Referring", "Physician"),
+        ]
+
+
+@pytest.fixture(scope="session")
+def sent(
+    scenario: Scenario,
+    kv: Node,
+    pacs: Machine,
+    ctp: Rest,
+    orthanc: Rest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Sent:
+    """Load one patient, send both, and wait until they are where they belong."""
+    directory = tmp_path_factory.mktemp("studies")
+    token = uuid.uuid4().hex[:8]
+    known = make_study(directory / "known", f"HOSP-{token}", f"ANON-{token}", 3)
+    unknown = make_study(directory / "unknown", f"NOBODY-{token}", "", 3)
+    keys = directory / "patients.csv"
+    keys.write_text(f"patient_id,pseudonym\n{known.patient_id},{known.pseudonym}\n")
+    loaded = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+    assert loaded.returncode == 0, loaded.errors
+
+    def patients() -> int:
+        found: int = ctp.ask("/api/status")["keydb"]["patients"]
+        return found
+
+    wait_for("CTP knows the patient", patients, 60)
+    for study in (known, unknown):
+        code, said = send(study, pacs, kv)
+        assert code == 0, said
+
+    def there() -> bool:
+        status = ctp.ask("/api/status")
+        assert status["quarantined"] == 3, status
+        stored = orthanc.ask("/statistics")["CountInstances"]
+        assert stored == 3, stored
+        return True
+
+    wait_for("one study is in Orthanc and the other in quarantine", there, 120)
+    return Sent(known, unknown)
+
+
+def metrics(node: Node) -> dict[tuple[str, Labels], float]:
+    """What a node_exporter would read now, by a parser of others."""
+    text = node.output("cat", METRICS)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(f"{text}\n")
+        for sample in family.samples
+    }
+
+
+def sample(node: Node) -> dict[tuple[str, Labels], float]:
+    """Have the machine's own unit take a sample now, and return its metrics."""
+    node.run("systemctl", "start", "auscat-status.service", timeout=180)
+    return metrics(node)
+
+
+def firing(node: Node, name: str, severity: str) -> bool:
+    """Take a sample, and tell whether it raises an alert."""
+    found = sample(node)
+    return found["auscat_alert", (("alert", name), ("severity", severity))] == 1
+
+
+def raised(node: Node, name: str, severity: str, seconds: float = 120) -> None:
+    """Wait until a machine raises an alert."""
+    wait_for(f"{node.name} raises {name}", lambda: firing(node, name, severity), seconds)
+
+
+def cleared(node: Node, name: str, severity: str, seconds: float = 240) -> None:
+    """Wait until it is not raised any more."""
+    wait_for(f"{node.name} clears {name}", lambda: not firing(node, name, severity), seconds)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a run of playbooks/status.yml said."""
+
+    returncode: int
+    table: str
+    errors: str
+    text: str
+    changed: int
+
+
+@pytest.fixture(scope="session")
+def show(scenario: Scenario) -> Callable[..., Shown]:
+    """Run playbooks/status.yml as an operator does."""
+
+    def run(**extra: Any) -> Shown:
+        outcome = scenario.play("playbooks/status.yml", extra=extra)
+        tables = [
+            r["msg"] for name, r in outcome.results if name == "Show their status" and "msg" in r
+        ]
+        table = tables[0] if tables else ""
+        return Shown(outcome.returncode, table, outcome.errors, outcome.text, outcome.changed)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screenshots go (tools/screenshots.sh)."""
+    wanted = os.environ.get("STATUS_SCREENSHOTS")
+    directory = Path(wanted) if wanted else tmp_path_factory.mktemp("pictures")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

@@ -1,0 +1,23 @@
+"""Filters for the status; the logic is in module_utils/status_report.py and status_page.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.auscat.imaging.plugins.module_utils.status_page import status_page
+from ansible_collections.auscat.imaging.plugins.module_utils.status_report import (
+    status_failures,
+    status_table,
+)
+
+
+class FilterModule:
+    """The status of all nodes as text and as a page."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "status_failures": status_failures,
+            "status_page": status_page,
+            "status_table": status_table,
+        }

@@ -1,0 +1,483 @@
+"""What of a node's state wants attention: one pure function, and what to do about each alert."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
+WARNING, CRITICAL = "warning", "critical"
+SEVERITIES = (CRITICAL, WARNING)
+
+ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "engine_down": (
+        (CRITICAL,),
+        "Look at `journalctl -u docker` on the machine and start it: systemctl start docker.",
+    ),
+    "service_down": (
+        (CRITICAL,),
+        "Look at `docker service ps --no-trunc` and `docker service logs` of the service; running "
+        "site.yml again deploys what is missing.",
+    ),
+    "service_unhealthy": (
+        (CRITICAL,),
+        "Look at `docker service logs` of the service: its container runs but does no work.",
+    ),
+    "service_restarting": (
+        (WARNING,),
+        "Look at `docker service ps --no-trunc` of the service for why its containers end.",
+    ),
+    "figures_missing": (
+        (WARNING,),
+        "Look whether the service answers on its web port on the machine itself; until it does, "
+        "alerts that rest on its figures cannot be raised.",
+    ),
+    "reception_closed": (
+        (CRITICAL,),
+        "CTP refuses senders, which then keep their studies: look at /api/status of CTP's page for "
+        "the reason; most often the disk is full.",
+    ),
+    "orthanc_not_receiving": (
+        (CRITICAL,),
+        "See whether Orthanc runs and CTP reaches it: ansible-playbook playbooks/test_orthanc.yml. "
+        "What CTP holds stays queued.",
+    ),
+    "queue_old": (
+        (WARNING,),
+        "See why CTP does not pass objects on: ansible-playbook playbooks/test_orthanc.yml, then "
+        "`docker service logs` of CTP.",
+    ),
+    "queue_growing": (
+        (WARNING,),
+        "More comes in than goes out: see whether Orthanc is away or the machine is too slow, and "
+        "hold large transfers back.",
+    ),
+    "quarantine_not_empty": (
+        (WARNING,),
+        "Load missing patients (playbooks/load_keys.yml), then send their studies on "
+        "(playbooks/release_quarantine.yml).",
+    ),
+    "quarantine_growing": (
+        (WARNING,),
+        "Look at the reasons: unknown-patient means a list that was not loaded "
+        "(playbooks/load_keys.yml), any other that CTP's script and the sender do not fit.",
+    ),
+    "keydb_table_stale": (
+        (WARNING,),
+        "CTP works on with the last list of patients: see whether KeyDB runs and CTP reaches it.",
+    ),
+    "disk_low": (
+        (WARNING, CRITICAL),
+        "Free space or grow the volume (docs/volumes.md) before reception stops.",
+    ),
+    "backup_missing": (
+        (WARNING,),
+        "Set up the backup of this machine; without one a lost disk is lost data.",
+    ),
+    "backup_failed": (
+        (CRITICAL,),
+        "Read the error, mend it, and run the backup again by hand.",
+    ),
+    "backup_overdue": (
+        (CRITICAL,),
+        "Look at the backup's timer and log on the machine, and run it by hand.",
+    ),
+    "backup_verify_failed": (
+        (CRITICAL,),
+        "The backup could not be restored into a scratch node: treat it as if there were none.",
+    ),
+    "proof_failed": (
+        (CRITICAL,),
+        "Send no patient through the node; ansible-playbook playbooks/verify.yml says what fails.",
+    ),
+    "proof_old": ((WARNING,), "Prove the node again: ansible-playbook playbooks/verify.yml."),
+    "certificate_expired": (
+        (CRITICAL,),
+        "Replace the certificate in the inventory and run site.yml; a Swarm's own is made again by "
+        "`docker swarm ca --rotate`.",
+    ),
+    "certificate_expiring": (
+        (WARNING,),
+        "Replace the certificate in time and run site.yml; a Swarm renews its own while the engine "
+        "runs.",
+    ),
+    "image_old": (
+        (WARNING,),
+        "Build or pull the images again for the security updates in them, and run site.yml.",
+    ),
+    "firewall_missing": (
+        (CRITICAL,),
+        "Every machine may reach the published ports: run site.yml --tags firewall now.",
+    ),
+    "firewall_changed": (
+        (CRITICAL,),
+        "The loaded rules are not those that were installed: run site.yml --tags firewall, and "
+        "find out who changed them.",
+    ),
+    "firewall_not_enabled": (
+        (WARNING,),
+        "The rules would be missing after a reboot: run site.yml --tags firewall.",
+    ),
+    "clock_unsynchronised": (
+        (WARNING,),
+        "See whether the machine reaches its time server: timedatectl, or chronyc sources.",
+    ),
+    "sampler_stopped": (
+        (WARNING,),
+        "Look at `journalctl -u auscat-status` on the machine, and run site.yml --tags status.",
+    ),
+    "unreachable": (
+        (CRITICAL,),
+        "See whether the machine runs and Ansible may log in to it.",
+    ),
+}
+
+LIMITS: dict[str, float] = {
+    "start_minutes": 5,
+    "restarts": 3,
+    "restart_minutes": 60,
+    "queue_old_minutes": 30,
+    "queue_growing_minutes": 30,
+    "queue_growing_objects": 100,
+    "orthanc_silent_minutes": 10,
+    "quarantine_objects": 1,
+    "quarantine_growing_minutes": 60,
+    "quarantine_growing_objects": 20,
+    "keydb_stale_minutes": 5,
+    "disk_warning_percent": 15,
+    "disk_critical_percent": 5,
+    "backup_hours": 26,
+    "backup_required": 0,
+    "proof_days": 30,
+    "certificate_days": 14,
+    "image_days": 180,
+    "clock_offset_seconds": 1,
+}
+
+
+def alert(name: str, severity: str, subject: str, text: str) -> dict[str, str]:
+    """Return an alert: name, severity, what it is about, in words, and what to do next."""
+    severities, remedy = ALERTS[name]
+    if severity not in severities:
+        raise ValueError(f"{name} is never {severity}")
+    return {
+        "alert": name,
+        "severity": severity,
+        "subject": subject,
+        "text": text,
+        "next": remedy,
+    }
+
+
+def evaluate(
+    state: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    limits: Mapping[str, float],
+) -> list[dict[str, str]]:
+    """Return the alerts of a node, the most urgent first.
+
+    Args:
+        state: as ``collect.state`` returns it. A part that could not be read is absent or None.
+        history: samples before it, oldest first, as ``samples.read`` returns them.
+        limits: as `LIMITS`, which stand for those that are left out.
+    """
+    known = {**LIMITS, **limits}
+    found: list[dict[str, str]] = []
+    for rule in (
+        _engine,
+        _services,
+        _ctp,
+        _queue,
+        _quarantine,
+        _volumes,
+        _backup,
+        _proof,
+        _certificates,
+        _firewall,
+        _clock,
+        _sampler,
+    ):
+        found += rule(state, history, known)
+    return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
+
+
+Found = Iterator[dict[str, str]]
+State = Mapping[str, Any]
+History = Sequence[Mapping[str, Any]]
+Limits = Mapping[str, float]
+
+
+def _engine(state: State, history: History, limits: Limits) -> Found:
+    if not state.get("engine"):
+        yield alert("engine_down", CRITICAL, "docker", "The Docker engine does not answer.")
+
+
+def _services(state: State, history: History, limits: Limits) -> Found:
+    if not state.get("engine"):
+        return
+    now = state["time"]
+    for name, service in sorted(state["services"].items()):
+        failures = [t for t in service["failures"] if t > now - limits["restart_minutes"] * MINUTE]
+        if service["running"] < service["desired"]:
+            yield alert(
+                "service_down",
+                CRITICAL,
+                name,
+                f"{service['running']} of {service['desired']} containers run.",
+            )
+        elif service["health"] == "unhealthy" or (
+            service["health"] == "starting"
+            and now - (service["since"] or now) > limits["start_minutes"] * MINUTE
+        ):
+            yield alert(
+                "service_unhealthy",
+                CRITICAL,
+                name,
+                f"Its container is {service['health']}, {words(now - (service['since'] or now))} "
+                "after its start.",
+            )
+        if len(failures) >= limits["restarts"]:
+            yield alert(
+                "service_restarting",
+                WARNING,
+                name,
+                f"Its containers ended {len(failures)} times in "
+                f"{words(limits['restart_minutes'] * MINUTE)}.",
+            )
+        created = service.get("image_created")
+        if created and now - created > limits["image_days"] * DAY:
+            yield alert(
+                "image_old", WARNING, name, f"Its image was made {words(now - created)} ago."
+            )
+    for name in ("ctp", "orthanc", "keydb"):
+        figures = state.get(name)
+        if figures is not None and not figures["answers"]:
+            yield alert("figures_missing", WARNING, name, "It tells no figures.")
+
+
+def _ctp(state: State, history: History, limits: Limits) -> Found:
+    ctp = state.get("ctp") or {}
+    if not ctp.get("answers"):
+        return
+    if ctp.get("reception_open") is False:
+        yield alert("reception_closed", CRITICAL, "ctp", "CTP receives nothing now.")
+    age = ctp.get("keydb_age_seconds")
+    if age is not None and age > limits["keydb_stale_minutes"] * MINUTE:
+        yield alert("keydb_table_stale", WARNING, "ctp", f"CTP last read KeyDB {words(age)} ago.")
+
+
+def _queue(state: State, history: History, limits: Limits) -> Found:
+    ctp = state.get("ctp") or {}
+    queued, now = ctp.get("queued"), state["time"]
+    if not queued:
+        return
+    oldest = ctp.get("oldest_seconds")
+    if oldest is not None and oldest > limits["queue_old_minutes"] * MINUTE:
+        yield alert("queue_old", WARNING, "ctp", f"An object has waited for {words(oldest)}.")
+
+    past = _since(history, "queued", now, limits["queue_growing_minutes"])
+    if past:
+        growth = queued - past[0]["queued"]
+        if growth >= limits["queue_growing_objects"] and queued >= max(r["queued"] for r in past):
+            yield alert(
+                "queue_growing",
+                WARNING,
+                "ctp",
+                f"{queued} objects wait, {growth} more than {words(now - past[0]['time'])} ago.",
+            )
+
+    # An export queue where it is known, all that waits where it is not.
+    waiting = "export_queue" if ctp.get("export_queue") is not None else "queued"
+    past = _since(history, waiting, now, limits["orthanc_silent_minutes"])
+    counts = [each.get("forwarded") for each in past] + [ctp.get("forwarded")]
+    if (
+        past
+        and None not in counts
+        and ctp[waiting]
+        and all(each[waiting] for each in past)
+        and len(set(counts)) == 1
+    ):
+        yield alert(
+            "orthanc_not_receiving",
+            CRITICAL,
+            "orthanc",
+            f"CTP holds {ctp[waiting]} objects for Orthanc, which has taken none for at least "
+            f"{words(now - past[0]['time'])}.",
+        )
+
+
+def _since(history: History, name: str, now: float, minutes: float) -> History:
+    """Return the samples that know `name` from the last one before the period on, or none where
+    the history does not reach that far back."""
+    known = [each for each in history if each.get(name) is not None and each["time"] <= now]
+    before = [each for each in known if each["time"] <= now - minutes * MINUTE]
+    return known[len(before) - 1 :] if before else []
+
+
+def _quarantine(state: State, history: History, limits: Limits) -> Found:
+    ctp = state.get("ctp") or {}
+    count, now = ctp.get("quarantined"), state["time"]
+    if not count:
+        return
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ctp["quarantine"].items()))
+    if count >= limits["quarantine_objects"]:
+        yield alert("quarantine_not_empty", WARNING, "ctp", f"{count} objects: {reasons}.")
+    minutes = limits["quarantine_growing_minutes"]
+    known = [each for each in history if each.get("quarantined") is not None]
+    # What a young node has put there since its first sample counts too.
+    past = _since(history, "quarantined", now, minutes) or known
+    growth = count - past[0]["quarantined"] if past else 0
+    if growth >= limits["quarantine_growing_objects"]:
+        yield alert(
+            "quarantine_growing",
+            WARNING,
+            "ctp",
+            f"{growth} objects more than {words(now - past[0]['time'])} ago; now {reasons}.",
+        )
+
+
+def _volumes(state: State, history: History, limits: Limits) -> Found:
+    for volume in state["volumes"]:
+        shares = [("space", volume["free"], volume["size"])]
+        if volume["inodes"]:
+            shares.append(("inodes", volume["inodes_free"], volume["inodes"]))
+        for what, free, size in shares:
+            percent = 100 * free / size if size else 100.0
+            for severity in SEVERITIES:
+                if percent < limits[f"disk_{severity}_percent"]:
+                    rest = f", {gib(free)}" if what == "space" else ""
+                    yield alert(
+                        "disk_low",
+                        severity,
+                        volume["mount"],
+                        f"{percent:.0f} % of its {what} are free{rest}.",
+                    )
+                    break
+
+
+def _backup(state: State, history: History, limits: Limits) -> Found:
+    now = state["time"]
+    for kind, report in sorted(state["backup"].items()):
+        if report is None:
+            if kind != "verify" and limits["backup_required"]:
+                yield alert("backup_missing", WARNING, kind, "There is no backup.")
+            continue
+        finished = moment(report.get("finished"))
+        if report.get("ok") is not True or finished is None:
+            name = "backup_verify_failed" if kind == "verify" else "backup_failed"
+            yield alert(name, CRITICAL, kind, "The last attempt failed.")
+        elif kind != "verify":
+            hours = report.get("max_age_hours")
+            allowed = float(hours if isinstance(hours, (int, float)) else limits["backup_hours"])
+            if now - finished > allowed * HOUR:
+                yield alert(
+                    "backup_overdue",
+                    CRITICAL,
+                    kind,
+                    f"The last one is {words(now - finished)} old; allowed are {allowed:g} h.",
+                )
+
+
+def _proof(state: State, history: History, limits: Limits) -> Found:
+    proof = state.get("proof")
+    if proof is None:
+        yield alert("proof_old", WARNING, "proof", "This node was never proved.")
+        return
+    finished = moment(proof.get("finished"))
+    if proof.get("passed") is not True or finished is None:
+        count = proof.get("failed")
+        text = f"{count} checks failed." if count else "it did not come to its end."
+        yield alert("proof_failed", CRITICAL, "proof", f"The last proof failed: {text}")
+    elif state["time"] - finished > limits["proof_days"] * DAY:
+        age = words(state["time"] - finished)
+        yield alert("proof_old", WARNING, "proof", f"The last proof is {age} old.")
+
+
+def _certificates(state: State, history: History, limits: Limits) -> Found:
+    for each in state["certificates"]:
+        if each["not_after"] is None:
+            continue
+        left = each["not_after"] - state["time"]
+        if left <= 0:
+            text = f"It ended {words(-left)} ago."
+            yield alert("certificate_expired", CRITICAL, each["name"], text)
+        elif left < limits["certificate_days"] * DAY:
+            text = f"It ends in {words(left)}."
+            yield alert("certificate_expiring", WARNING, each["name"], text)
+
+
+def _firewall(state: State, history: History, limits: Limits) -> Found:
+    firewall = state["firewall"]
+    if not firewall["wanted"]:
+        return
+    if not firewall["loaded"]:
+        yield alert(
+            "firewall_missing", CRITICAL, "firewall", "The table inet auscat is not loaded."
+        )
+    elif not firewall["equal"]:
+        text = "The table inet auscat is not as it was installed."
+        yield alert("firewall_changed", CRITICAL, "firewall", text)
+    if firewall["enabled"] is False:
+        text = "auscat-firewall is not started at boot."
+        yield alert("firewall_not_enabled", WARNING, "firewall", text)
+
+
+def _clock(state: State, history: History, limits: Limits) -> Found:
+    clock = state["clock"]
+    offset = clock["offset_seconds"]
+    if clock["synchronised"] is False:
+        text = f"{clock['source']} has not set the clock."
+        yield alert("clock_unsynchronised", WARNING, "clock", text)
+    elif offset is not None and abs(offset) > limits["clock_offset_seconds"]:
+        text = f"The clock is {abs(offset):.1f} s off."
+        yield alert("clock_unsynchronised", WARNING, "clock", text)
+
+
+def _sampler(state: State, history: History, limits: Limits) -> Found:
+    sampler = state["sampler"]
+    if not sampler["expected"]:
+        return
+    last = history[-1]["time"] if history else None
+    text = ""
+    if not sampler["active"]:
+        text = "Its timer is stopped."
+    elif sampler["failed"]:
+        text = "Its last run failed."
+    elif not sampler["now"] and last is not None:
+        age = state["time"] - last
+        if age > 3 * sampler["interval_minutes"] * MINUTE:
+            text = f"The last sample is {words(age)} old."
+    if text:
+        yield alert("sampler_stopped", WARNING, "sampler", text)
+
+
+def moment(text: Any) -> float | None:
+    """Return an ISO 8601 time in seconds since 1970, or None for anything else."""
+    try:
+        parsed = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=datetime.timezone.utc)
+    return parsed.timestamp()
+
+
+def words(seconds: float) -> str:
+    """Return a duration as a person says it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * MINUTE:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 48 * HOUR:
+        return f"{seconds / HOUR:.0f} h"
+    return f"{seconds / DAY:.0f} days"
+
+
+def gib(size: float) -> str:
+    """Return a number of bytes in a binary unit that fits it."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,41 @@
+"""An alert that cannot fire is worse than none: each is caused in molecule/status/tests."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
+
+CAUSES = Path(__file__).parents[3] / "molecule" / "status" / "tests" / "test_40_alerts.py"
+EVERY = {(name, s) for name, (severities, _) in rules.ALERTS.items() for s in severities}
+
+
+def asserted() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Give the alerts that the tests see raised, and those that they see cleared."""
+    raised, cleared = set(), set()
+    tree = ast.parse(CAUSES.read_text())
+    denied = {
+        id(node.operand)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            words = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            alert = (str(words[-2]), str(words[-1])) if len(words) >= 2 else ("", "")
+            if node.func.id == "raised":
+                raised.add(alert)
+            elif node.func.id == "cleared":
+                cleared.add(alert)
+            elif node.func.id == "told":
+                (cleared if id(node) in denied else raised).add(alert)
+    return raised, cleared
+
+
+def test_each_is_raised_by_its_cause() -> None:
+    assert asserted()[0] == EVERY
+
+
+def test_each_is_gone_after_its_cause() -> None:
+    assert EVERY - asserted()[1] == set()

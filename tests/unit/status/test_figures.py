@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
+
+PACKAGE = Path(__file__).parents[3] / "plugins" / "module_utils" / "node_status"
+TOLD: dict[str, Any] = {
+    "standin": False,
+    "version": "ctp_supervisor 1.4",
+    "waiting_for": "Orthanc cannot be reached",
+    "received": 9,
+    "forwarded": 4,
+    "queued": 3,
+    "quarantined": 2,
+    "quarantine": [
+        {"id": "0-1-a", "sop_instance_uid": "1.2.826.0.1", "reason": "unknown-patient"},
+        {"id": "0-1-b", "sop_instance_uid": "1.2.826.0.2", "reason": "DOE^JANE 4711"},
+    ],
+    "reception": "DOE^JANE",
+    "keydb": {"state": "away (4711)", "patients": 7, "age_seconds": 12.5},
+    "pipelines": [
+        {"name": "a", "import_queue": 1, "export_queue": 1, "oldest_seconds": 40},
+        {"name": "b", "import_queue": 0, "export_queue": 1, "oldest_seconds": None},
+    ],
+}
+
+
+def test_figures_of_the_supervisor() -> None:
+    assert collect.ctp_figures(TOLD) == {
+        "answers": True,
+        "standin": False,
+        "version": "1.4",
+        "received": 9,
+        "forwarded": 4,
+        "queued": 3,
+        "import_queue": 1,
+        "export_queue": 2,
+        "oldest_seconds": 40,
+        "quarantined": 2,
+        "quarantine": {"unknown-patient": 1, "other": 1},
+        "reception_open": False,
+        "keydb_age_seconds": 12.5,
+        "keydb_patients": 7,
+    }
+
+
+def test_no_word_that_a_service_tells_is_taken_over() -> None:
+    text = repr(collect.ctp_figures(TOLD))
+    assert not [word for word in ("DOE", "4711", "1.2.826", "0-1-a") if word in text]
+    assert collect.ctp_figures({**TOLD, "version": "x DOE^JANE"})["version"] == ""
+
+
+def test_figures_of_the_stand_in_alone() -> None:
+    """Of the flavour standin, which knows neither pipelines nor reception."""
+    told = {k: TOLD[k] for k in ("standin", "version", "received", "forwarded", "queued")}
+    figures = collect.ctp_figures({**told, "quarantined": 0, "quarantine": []})
+    assert figures["queued"] == 3
+    assert figures["export_queue"] is None
+    assert figures["reception_open"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-24T17:55:41.123456789Z", 1795542941.123456),
+        ("0001-01-01T00:00:00Z", None),
+        ("", None),
+    ],
+)
+def test_times_of_the_engine(text: str, expected: float | None) -> None:
+    assert collect.seconds(text) == expected
+
+
+def test_the_program_needs_the_standard_library_alone() -> None:
+    """It runs on a host where nothing of Ansible is."""
+    names = set()
+    for file in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(str(node.module).split(".")[0])
+    assert names <= set(sys.stdlib_module_names)

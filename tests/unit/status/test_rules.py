@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import copy
+import datetime
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
+
+NOW = 1_795_000_000.0
+
+
+def iso(seconds_ago: float) -> str:
+    moment = datetime.datetime.fromtimestamp(NOW - seconds_ago, datetime.timezone.utc)
+    return moment.isoformat(timespec="seconds")
+
+
+SERVICE = {
+    "desired": 1,
+    "running": 1,
+    "health": "healthy",
+    "since": NOW - 3600,
+    "failures": [],
+    "image": "x",
+    "image_id": "0123456789ab",
+    "image_created": NOW - 86400,
+    "version": "1.2",
+}
+WELL: dict[str, Any] = {
+    "time": NOW,
+    "node": "kv",
+    "environment": "simulation",
+    "system": {"os": "Debian", "kernel": "6", "service_manager": "systemd"},
+    "engine": "26.1",
+    "services": {"ctp": dict(SERVICE), "orthanc": dict(SERVICE)},
+    "ctp": {
+        "answers": True,
+        "received": 10,
+        "forwarded": 10,
+        "queued": 0,
+        "import_queue": 0,
+        "export_queue": 0,
+        "oldest_seconds": None,
+        "quarantined": 0,
+        "quarantine": {},
+        "reception_open": True,
+        "keydb_age_seconds": 1.0,
+        "keydb_patients": 3,
+    },
+    "orthanc": {
+        "answers": True,
+        "version": "1.12.7",
+        "patients": 1,
+        "studies": 2,
+        "series": 3,
+        "instances": 4,
+        "bytes": 5,
+    },
+    "keydb": {"answers": True, "version": "17.1", "patients": 3, "bytes": 1},
+    "volumes": [{"mount": "/", "size": 100, "free": 50, "inodes": 100, "inodes_free": 50}],
+    "certificates": [{"name": "Swarm", "not_after": NOW + 60 * 86400}],
+    "clock": {"source": "chrony", "synchronised": True, "offset_seconds": 0.0},
+    "firewall": {"wanted": True, "loaded": True, "equal": True, "enabled": True},
+    "proof": {"finished": iso(3600), "passed": True, "checks": 20, "failed": 0},
+    "backup": {
+        "identifiable": {"finished": iso(3600), "ok": True, "max_age_hours": 26, "failed": 0},
+        "verify": None,
+    },
+    "sampler": {
+        "expected": True,
+        "active": True,
+        "failed": False,
+        "now": False,
+        "interval_minutes": 5,
+        "possible": True,
+    },
+}
+
+
+def changed(**paths: Any) -> dict[str, Any]:
+    """Give the healthy state with values at paths such as ctp__queued replaced."""
+    state = copy.deepcopy(WELL)
+    for path, value in paths.items():
+        *parents, last = path.split("__")
+        place = state
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return state
+
+
+def past(minutes: float, **values: Any) -> dict[str, Any]:
+    return {"time": NOW - 60 * minutes, "forwarded": 10, "received": 10, **values}
+
+
+FRESH = [past(5, queued=0, export_queue=0, quarantined=0)]
+HELD = {"ctp__queued": 200, "ctp__export_queue": 200, "ctp__oldest_seconds": 60}
+CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
+    ({}, FRESH, set()),
+    ({"engine": ""}, FRESH, {"engine_down:critical"}),
+    ({"services__ctp__running": 0}, FRESH, {"service_down:critical"}),
+    ({"services__ctp__health": "unhealthy"}, FRESH, {"service_unhealthy:critical"}),
+    ({"services__ctp__health": "starting"}, FRESH, {"service_unhealthy:critical"}),
+    ({"services__ctp__health": "starting", "services__ctp__since": NOW - 60}, FRESH, set()),
+    ({"services__ctp__failures": [NOW - 60, NOW - 90]}, FRESH, set()),
+    (
+        {"services__ctp__failures": [NOW - 60, NOW - 90, NOW - 99]},
+        FRESH,
+        {"service_restarting:warning"},
+    ),
+    ({"services__ctp__failures": [NOW - 7200] * 5}, FRESH, set()),
+    ({"services__ctp__image_created": NOW - 181 * 86400}, FRESH, {"image_old:warning"}),
+    ({"services__ctp__image_created": NOW - 179 * 86400}, FRESH, set()),
+    ({"ctp": {"answers": False}}, FRESH, {"figures_missing:warning"}),
+    ({"ctp": None}, FRESH, set()),
+    ({"ctp__reception_open": False}, FRESH, {"reception_closed:critical"}),
+    ({"ctp__reception_open": None}, FRESH, set()),
+    ({"ctp__keydb_age_seconds": 301.0}, FRESH, {"keydb_table_stale:warning"}),
+    ({"ctp__queued": 3, "ctp__oldest_seconds": 1801}, FRESH, {"queue_old:warning"}),
+    ({"ctp__queued": 3, "ctp__oldest_seconds": 1799}, FRESH, set()),
+    # Growing: more than half an hour ago, and not already shrinking again.
+    (HELD, [past(31, queued=50), past(5, queued=150)], {"queue_growing:warning"}),
+    (HELD, [past(31, queued=150), past(5, queued=180)], set()),
+    (HELD, [past(31, queued=50), past(5, queued=400)], set()),
+    (HELD, [past(5, queued=50)], set()),
+    # Orthanc takes nothing, all the time.
+    (HELD, [past(11, export_queue=9), past(5, export_queue=8)], {"orthanc_not_receiving:critical"}),
+    (HELD, [past(11, export_queue=9), past(5, export_queue=0)], set()),
+    (HELD, [past(11, export_queue=9, forwarded=9), past(5, export_queue=9)], set()),
+    (HELD, [past(9, export_queue=9)], set()),
+    (
+        {**HELD, "ctp__export_queue": None},
+        [past(11, queued=201)],
+        {"orthanc_not_receiving:critical"},
+    ),
+    (
+        {"ctp__quarantined": 2, "ctp__quarantine": {"unknown-patient": 2}},
+        FRESH,
+        {"quarantine_not_empty:warning"},
+    ),
+    (
+        {"ctp__quarantined": 25, "ctp__quarantine": {"unknown-patient": 25}},
+        FRESH,
+        {"quarantine_not_empty:warning", "quarantine_growing:warning"},
+    ),
+    (
+        {"ctp__quarantined": 25, "ctp__quarantine": {"unknown-patient": 25}},
+        [past(90, quarantined=0), past(61, quarantined=20), past(5, quarantined=25)],
+        {"quarantine_not_empty:warning"},
+    ),
+    ({"volumes": [{**WELL["volumes"][0], "free": 14}]}, FRESH, {"disk_low:warning"}),
+    ({"volumes": [{**WELL["volumes"][0], "free": 4}]}, FRESH, {"disk_low:critical"}),
+    ({"volumes": [{**WELL["volumes"][0], "inodes_free": 4}]}, FRESH, {"disk_low:critical"}),
+    ({"volumes": [{**WELL["volumes"][0], "inodes": 0, "inodes_free": 0}]}, FRESH, set()),
+    ({"backup__identifiable": None}, FRESH, {"backup_missing:warning"}),
+    ({"backup__identifiable__ok": False}, FRESH, {"backup_failed:critical"}),
+    ({"backup__identifiable": {"failed": 0}}, FRESH, {"backup_failed:critical"}),
+    ({"backup__identifiable__finished": iso(27 * 3600)}, FRESH, {"backup_overdue:critical"}),
+    ({"backup__identifiable__max_age_hours": 0.5}, FRESH, {"backup_overdue:critical"}),
+    (
+        {"backup__verify": {"finished": iso(9), "ok": False, "failed": 0}},
+        FRESH,
+        {"backup_verify_failed:critical"},
+    ),
+    ({"backup__verify": {"finished": iso(9e6), "ok": True, "failed": 0}}, FRESH, set()),
+    ({"proof": None}, FRESH, {"proof_old:warning"}),
+    ({"proof__finished": iso(31 * 86400)}, FRESH, {"proof_old:warning"}),
+    ({"proof__passed": False}, FRESH, {"proof_failed:critical"}),
+    ({"proof": {"failed": 0}}, FRESH, {"proof_failed:critical"}),
+    (
+        {"certificates": [{"name": "a", "not_after": NOW - 1}]},
+        FRESH,
+        {"certificate_expired:critical"},
+    ),
+    (
+        {"certificates": [{"name": "a", "not_after": NOW + 13 * 86400}]},
+        FRESH,
+        {"certificate_expiring:warning"},
+    ),
+    ({"certificates": [{"name": "a", "not_after": None}]}, FRESH, set()),
+    (
+        {"firewall__loaded": False, "firewall__equal": False},
+        FRESH,
+        {"firewall_missing:critical"},
+    ),
+    ({"firewall__equal": False}, FRESH, {"firewall_changed:critical"}),
+    ({"firewall__enabled": False}, FRESH, {"firewall_not_enabled:warning"}),
+    ({"firewall__enabled": None}, FRESH, set()),
+    ({"firewall": {**WELL["firewall"], "wanted": False, "loaded": False}}, FRESH, set()),
+    ({"clock__synchronised": False}, FRESH, {"clock_unsynchronised:warning"}),
+    ({"clock__offset_seconds": -1.5}, FRESH, {"clock_unsynchronised:warning"}),
+    ({"clock__synchronised": None, "clock__offset_seconds": None}, FRESH, set()),
+    ({"sampler__active": False}, FRESH, {"sampler_stopped:warning"}),
+    ({"sampler__failed": True}, FRESH, {"sampler_stopped:warning"}),
+    ({}, [past(16)], {"sampler_stopped:warning"}),
+    ({"sampler__now": True}, [past(16)], set()),
+    ({"sampler__expected": False, "sampler__active": False}, [], set()),
+]
+
+
+@pytest.mark.parametrize(("change", "history", "expected"), CASES)
+def test_rule(change: dict[str, Any], history: list[dict[str, Any]], expected: set[str]) -> None:
+    alerts = rules.evaluate(changed(**change), history, {"backup_required": 1})
+    assert {f"{each['alert']}:{each['severity']}" for each in alerts} == expected
+    assert all(each["text"] and each["next"] and each["subject"] for each in alerts)
+
+
+def test_every_alert_has_a_case() -> None:
+    told = set().union(*(expected for _, _, expected in CASES))
+    every = {f"{n}:{s}" for n, (severities, _) in rules.ALERTS.items() for s in severities}
+    assert every - told == {"unreachable:critical"}
+
+
+def test_the_most_urgent_comes_first() -> None:
+    state = changed(clock__synchronised=False, firewall__loaded=False)
+    severities = [each["severity"] for each in rules.evaluate(state, FRESH, {})]
+    assert severities == ["critical", "warning"]
+
+
+def test_a_missing_backup_is_reported_only_where_one_is_required() -> None:
+    state = changed(backup__identifiable=None)
+    assert not rules.evaluate(state, FRESH, {"backup_required": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-24T17:55:41Z", 1795542941.0),
+        ("2026-11-24T18:55:41+01:00", 1795542941.0),
+        ("2026-11-24T17:55:41", 1795542941.0),
+        ("yesterday", None),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_moment(text: Any, expected: float | None) -> None:
+    assert rules.moment(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(5, "5 s"), (99, "99 s"), (3600, "60 min"), (7200, "2 h"), (3 * 86400, "3 days")],
+)
+def test_words(seconds: float, expected: str) -> None:
+    assert rules.words(seconds) == expected
