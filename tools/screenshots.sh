@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 taken=$(mktemp -d)
 trap 'rm -rf "$taken"' EXIT
 CLIENTS_SCREENSHOTS=$taken molecule test --scenario-name clients
+STATUS_SCREENSHOTS=$taken molecule test --scenario-name status
 for picture in "$@"; do
     cp "$taken/$picture.png" docs/images/
 done

@@ -247,8 +247,10 @@ def certify(kv: Node) -> Iterator[Callable[[int], None]]:
 
     def put(days: int) -> None:
         kv.shell(
-            f"mkdir -p {directory}; openssl req -x509 -newkey rsa:2048 -nodes -days {days} "
-            f"-subj '/CN=A test' -keyout /dev/null -out {directory}/status-test.crt"
+            f"mkdir -p {directory}; cd /run; "
+            "openssl req -new -newkey rsa:2048 -nodes -subj '/CN=A test' -keyout a.key -out a.csr; "
+            f"openssl x509 -req -in a.csr -signkey a.key -days {days} "
+            f"-out {directory}/status-test.crt; rm a.key a.csr"
         )
 
     yield put
@@ -258,7 +260,7 @@ def certify(kv: Node) -> Iterator[Callable[[int], None]]:
 def test_certificates(kv: Node, certify: Callable[[int], None]) -> None:
     certify(5)
     raised(kv, "certificate_expiring", "warning")
-    certify(0)
+    certify(-1)
     raised(kv, "certificate_expired", "critical")
     cleared(kv, "certificate_expiring", "warning")
     certify(100)
@@ -284,7 +286,11 @@ def test_clock(kv: Node) -> None:
         kv.run(*started.split())
 
     def stop() -> None:
-        kv.shell("kill $(cat /run/chrony-test.pid); while [ -e /run/chrony-test.pid ]; do :; done")
+        # It gives its privileges away, and may not remove the file itself.
+        file = "/run/chrony-test.pid"
+        kv.shell(
+            f"pid=$(cat {file}); kill $pid; timeout 20 tail --pid=$pid -f /dev/null; rm {file}"
+        )
 
     try:
         start("server 10.213.88.99 iburst")
@@ -295,7 +301,7 @@ def test_clock(kv: Node) -> None:
         assert sample(kv)["auscat_clock_synchronised", ()] == 1
         stop()
     finally:
-        kv.shell("export DEBIAN_FRONTEND=noninteractive; apt-get purge -y -qq chrony", timeout=300)
+        kv.run("dpkg", "--purge", "chrony")
         kv.run("systemctl", "unmask", "chrony.service")
 
 
@@ -312,7 +318,7 @@ def test_sampler_and_machine(kv: Node, cat: Node, show: Callable[..., Shown]) ->
     assert shown.returncode != 0
     assert told(shown, "kv", "sampler_stopped", "warning"), shown.table
     assert told(shown, "cat", "unreachable", "critical"), shown.table
-    assert "cat: unreachable (cat): The machine cannot be reached." in shown.errors
+    assert "cat: unreachable (cat): " in shown.errors
     assert "kv    ctp" in shown.table
 
     kv.run("systemctl", "start", "auscat-status.timer")

@@ -287,22 +287,21 @@ def _queue(state: State, history: History, limits: Limits) -> Found:
                 f"{queued} objects wait, {growth} more than {words(now - past[0]['time'])} ago.",
             )
 
-    # An export queue where it is known, all that waits where it is not.
-    waiting = "export_queue" if ctp.get("export_queue") is not None else "queued"
-    past = _since(history, waiting, now, limits["orthanc_silent_minutes"])
+    # All that waits, not the export queue alone: a CTP that cannot pass an object on may keep it in
+    # the queue before (the stand-in does).
+    past = _since(history, "queued", now, limits["orthanc_silent_minutes"])
     counts = [each.get("forwarded") for each in past] + [ctp.get("forwarded")]
     if (
         past
         and None not in counts
-        and ctp[waiting]
-        and all(each[waiting] for each in past)
+        and all(each["queued"] for each in past)
         and len(set(counts)) == 1
     ):
         yield alert(
             "orthanc_not_receiving",
             CRITICAL,
             "orthanc",
-            f"CTP holds {ctp[waiting]} objects for Orthanc, which has taken none for at least "
+            f"CTP holds {queued} objects, and Orthanc has taken none for at least "
             f"{words(now - past[0]['time'])}.",
         )
 

@@ -119,20 +119,25 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({"ctp__queued": 3, "ctp__oldest_seconds": 1801}, FRESH, {"queue_old:warning"}),
     ({"ctp__queued": 3, "ctp__oldest_seconds": 1799}, FRESH, set()),
     # Growing: more than half an hour ago, and not already shrinking again.
-    (HELD, [past(31, queued=50), past(5, queued=150)], {"queue_growing:warning"}),
-    (HELD, [past(31, queued=150), past(5, queued=180)], set()),
-    (HELD, [past(31, queued=50), past(5, queued=400)], set()),
+    (
+        HELD,
+        [past(31, queued=50, forwarded=1), past(5, queued=150, forwarded=2)],
+        {"queue_growing:warning"},
+    ),
+    (HELD, [past(31, queued=150, forwarded=1), past(5, queued=180, forwarded=2)], set()),
+    (HELD, [past(31, queued=50, forwarded=1), past(5, queued=400, forwarded=2)], set()),
     (HELD, [past(5, queued=50)], set()),
     # Orthanc takes nothing, all the time.
-    (HELD, [past(11, export_queue=9), past(5, export_queue=8)], {"orthanc_not_receiving:critical"}),
-    (HELD, [past(11, export_queue=9), past(5, export_queue=0)], set()),
-    (HELD, [past(11, export_queue=9, forwarded=9), past(5, export_queue=9)], set()),
-    (HELD, [past(9, export_queue=9)], set()),
+    (HELD, [past(11, queued=190), past(5, queued=180)], {"orthanc_not_receiving:critical"}),
+    (HELD, [past(11, queued=190), past(5, queued=0)], set()),
+    (HELD, [past(11, queued=190, forwarded=9), past(5, queued=190)], set()),
+    (HELD, [past(9, queued=190)], set()),
     (
         {**HELD, "ctp__export_queue": None},
         [past(11, queued=201)],
         {"orthanc_not_receiving:critical"},
     ),
+    ({**HELD, "ctp__forwarded": None}, [past(11, queued=201)], set()),
     (
         {"ctp__quarantined": 2, "ctp__quarantine": {"unknown-patient": 2}},
         FRESH,

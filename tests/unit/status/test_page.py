@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import copy
+import html.parser
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import status_plot, status_report
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status_page import status_page
+from test_rules import NOW, WELL, changed
+
+HOUR = 3600.0
+
+
+def result(state: dict[str, Any], history: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    past = [{"time": NOW - 60, "alerts": []}] if history is None else history
+    return {"state": state, "alerts": rules.evaluate(state, past, {}), "history": past}
+
+
+def busy() -> dict[str, Any]:
+    volumes = {"/": [100, 50]}
+    past = [
+        {"time": NOW - HOUR * n, "received": 500 - n, "forwarded": 400 - n, "queued": n % 7}
+        | {"quarantined": 2, "instances": 900 - n, "volumes": volumes, "alerts": []}
+        for n in range(400, 0, -1)
+    ]
+    return result(copy.deepcopy(WELL), past)
+
+
+def test_the_table_has_a_row_for_each_thing_of_each_machine() -> None:
+    results = {"kv": result(copy.deepcopy(WELL)), "cat": result(changed(clock__synchronised=False))}
+    lines = status_report.status_table(results, NOW).splitlines()
+    assert lines[0].endswith("1 warning")
+    assert lines[2].startswith("WARNING  cat: clock_unsynchronised (clock): ")
+    assert "-> See whether the machine reaches its time server" in lines[3]
+    rows = {tuple(line.split()[:3]) for line in lines}
+    assert {("kv", "ctp", "ok"), ("cat", "clock", "WARNING"), ("kv", "clock", "ok")} <= rows
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({}, "The machine cannot be reached."),
+        ({"unreachable": True, "msg": "ssh: secret"}, "The machine cannot be reached."),
+        ({"failed": True, "msg": "Traceback: secret"}, "Its state could not be read."),
+    ],
+)
+def test_a_machine_that_tells_nothing_hides_no_other(seen: dict[str, Any], words: str) -> None:
+    results = {"kv": result(copy.deepcopy(WELL)), "cat": seen}
+    table = status_report.status_table(results, NOW)
+    assert f"CRITICAL  cat: unreachable (cat): {words}" in table
+    assert "secret" not in table + status_page(results, NOW)
+    assert status_report.status_failures(results, "critical") == [
+        f"cat: unreachable (cat): {words}"
+    ]
+
+
+@pytest.mark.parametrize(("fail_on", "count"), [("", 0), ("critical", 1), ("warning", 2)])
+def test_a_run_fails_for_what_it_was_asked_to(fail_on: str, count: int) -> None:
+    state = changed(clock__synchronised=False, firewall__loaded=False)
+    assert len(status_report.status_failures({"kv": result(state)}, fail_on)) == count
+
+
+class Tags(html.parser.HTMLParser):
+    """Counts tags, and checks that each is closed in its turn."""
+
+    VOID = {"meta", "link"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        """One that is closed in itself, as the parts of an SVG are."""
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_has_its_plots() -> None:
+    tags = Tags()
+    tags.feed(status_page({"kv": busy()}, NOW, "a <site> & more"))
+    assert tags.open == []
+    assert tags.count["figure"] == 4
+    assert "script" not in tags.count
+
+
+def test_names_of_the_inventory_are_escaped() -> None:
+    page = status_page({'<img src="x">': busy()}, NOW, "<script>")
+    assert "<script>" not in page
+    assert "<img" not in page
+
+
+def test_without_samples_the_page_says_why() -> None:
+    page = status_page({"kv": result(changed(sampler__possible=False), [])}, NOW)
+    assert "No plots yet" in page
+    assert "PID 1 is not systemd" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "top"), [(0, 1), (1, 1), (3, 4), (17, 20), (41, 50), (51, 100), (0.3, 0.4)]
+)
+def test_top_of_an_axis(value: float, top: float) -> None:
+    assert status_plot.nice_top(value) == pytest.approx(top)
+
+
+def test_rates_of_a_counter() -> None:
+    start = NOW - 10 * HOUR
+    steady = [(start + HOUR * n, 100.0 * n) for n in range(11)]
+    rates = status_plot.rates(steady, start, NOW, 10)
+    assert [round(value) for _, value in rates][1:-1] == [100] * (len(rates) - 2)
+    # A restart from nothing is no negative rate, and a gap is not a peak.
+    fallen = [(start + HOUR, 500.0), (start + 2 * HOUR, 40.0)]
+    assert min(value for _, value in status_plot.rates(fallen, start, NOW, 10)) >= 0
+    gap = [(start + HOUR, 0.0), (start + 1.5 * HOUR, 0.0), (start + 8.5 * HOUR, 700.0)]
+    assert max(value for _, value in status_plot.rates(gap, start, NOW, 10)) == pytest.approx(100)
+    assert status_plot.rates([], start, NOW) == []
