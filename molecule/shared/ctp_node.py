@@ -70,9 +70,13 @@ def load(
 
         # CTP reads a table that changed no sooner than a second later.
         def known() -> bool:
-            return 1.5 < status(ctp)["keydb"]["age_seconds"] < time.monotonic() - loaded
+            try:
+                age = status(ctp)["keydb"]["age_seconds"]
+            except OSError:  # restarted meanwhile
+                return False
+            return age is not None and 1.5 < age < time.monotonic() - loaded
 
-        wait_for("CTP knows the patients", known, 10)
+        wait_for("CTP knows the patients", known, 60)
 
     return load_keys
 

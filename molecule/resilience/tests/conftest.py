@@ -17,6 +17,8 @@ __all__ = ["load"]
 
 # Every so many objects one of a patient whom KeyDB does not know.
 UNKNOWN_EVERY = 10
+# And so often a larger one, which the gate keeps in a file while it is under way.
+LARGE_EVERY, LARGE_SIDE = 15, 768
 REASON = "unknown-patient"
 PACE_SECONDS = 0.12
 HEAL_SECONDS = 300
@@ -93,17 +95,23 @@ class Mixed(Stream):
 
     def __init__(self, site: Site, known: Patient) -> None:
         self.known = known
-        numbers = itertools.count(1)
-        ours = ct_series(known.patient_id, 256, (n for n in numbers if n % UNKNOWN_EVERY))
-        strangers = ct_series(
-            new_patient().patient_id, 64, itertools.count(UNKNOWN_EVERY, UNKNOWN_EVERY)
-        )
 
-        def mixed() -> Iterator[Dataset]:
-            for number in itertools.count(1):
-                yield next(ours if number % UNKNOWN_EVERY else strangers)
+        def kind(number: int) -> str:
+            if number % UNKNOWN_EVERY == 0:
+                return "unknown"
+            return "large" if number % LARGE_EVERY == 0 else "usual"
 
-        super().__init__(site.kv, mixed(), senders=8, pace=PACE_SECONDS)
+        def series(which: str, patient: Patient, side: int) -> Iterator[Dataset]:
+            numbers = (number for number in itertools.count(1) if kind(number) == which)
+            return ct_series(patient.patient_id, side, numbers)
+
+        kinds = {
+            "unknown": series("unknown", new_patient(), 64),
+            "large": series("large", known, LARGE_SIDE),
+            "usual": series("usual", known, 256),
+        }
+        mixed = (next(kinds[kind(number)]) for number in itertools.count(1))
+        super().__init__(site.kv, mixed, senders=8, pace=PACE_SECONDS)
         self._site = site
 
     def wait_more(self, count: int, seconds: float = 120) -> None:

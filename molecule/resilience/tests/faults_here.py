@@ -159,6 +159,13 @@ def ctp_disk_full(site: Site, stream: Mixed) -> None:
         last(FULL_SECONDS)
 
 
+def gate_disk_full(site: Site, stream: Mixed) -> None:
+    """The file system in which the gate keeps large objects that are under way."""
+    with faults.full(site.kv, "/srv/auscat/ctp/gate"):
+        stream.wait_more(30)
+        last(FULL_SECONDS)
+
+
 def orthanc_disk_full(site: Site, stream: Mixed) -> None:
     """The file system of Orthanc's studies and index."""
     with faults.full(site.cat, "/srv/auscat/orthanc"):
@@ -236,6 +243,11 @@ CASES = [
         "`kill -9` of CTP's supervisor",
         kill("kv", "ctp", "python3 -m ctp_supervisor$"),
     ),
+    Case(
+        "kill_gate",
+        "`kill -9` of the gate in front of CTP",
+        kill("kv", "ctp_gate", "python3 -m ctp_supervisor gate$"),
+    ),
     Case("restart_engine_kv", "restart of the Docker engine, keyvm", restart_engine("kv")),
     Case("restart_engine_cat", "restart of the Docker engine, catvm", restart_engine("cat")),
     Case("kill_engine_kv", "`kill -9` of the Docker engine, keyvm", kill_engine("kv")),
@@ -250,6 +262,7 @@ CASES = [
         network_cut,
     ),
     Case("ctp_disk_full", f"disk of CTP full for {FULL_SECONDS:.0f} s", ctp_disk_full),
+    Case("gate_disk_full", f"disk of the gate full for {FULL_SECONDS:.0f} s", gate_disk_full),
     Case("orthanc_disk_full", f"disk of Orthanc full for {FULL_SECONDS:.0f} s", orthanc_disk_full),
     Case(
         "clock_kv",

@@ -341,6 +341,19 @@ def test_exports_are_repeated_a_few_times(tmp_path: Path, monkeypatch: pytest.Mo
     double.server.shutdown()
 
 
+def test_a_clock_that_was_set_back_does_not_keep_exports_from_being_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, found, double = quarantines(tmp_path, {})
+    path = settings.pipelines[0].stage("export").quarantine / "TQ-1.dcm"
+    dicom(path, "ANON-1", done=True)
+    assert found.repeat_exports(lambda _: True) == 0, "it has only just come"
+    hours_ago = time.time() - 7200
+    monkeypatch.setattr("ctp_supervisor.quarantine.time.time", lambda: hours_ago)
+    assert found.repeat_exports(lambda _: True) == 1
+    double.server.shutdown()
+
+
 def test_counters_outlive_a_restart_and_are_never_made_up(tmp_path: Path) -> None:
     path = tmp_path / "counters.json"
     counters = Counters(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -143,3 +144,45 @@ def test_keydb_away_leaves_the_last_table(tmp_path: Path, caplog: pytest.LogCapt
     updater.update()
     assert "ANON-2" in settings.lookup_table.read_text()
     assert "SECRET-ID" not in caplog.text and "ANON-" not in caplog.text
+
+
+def ahead(file: Path, seconds: float) -> None:
+    """Leave the file as it is when the clock is set back by that much."""
+    when = time.time() + seconds
+    os.utime(file, (when, when))
+
+
+@pytest.mark.parametrize(("seconds", "readable"), [(-3600, True), (5, True), (7200, False)])
+def test_a_clock_that_was_set_back_is_noticed(
+    tmp_path: Path, seconds: float, readable: bool
+) -> None:
+    file = TableFile(tmp_path / "lookup.properties")
+    file.write("PatientID/1=ANON-1\n")
+    ahead(file.path, seconds)
+    assert file.write("PatientID/1=ANON-2\n") is readable
+    # Whoever starts now reads it at once, except where the clock catches up within seconds.
+    assert time.time() - file.path.stat().st_mtime > (0.8 if seconds < 0 or not readable else -6)
+    assert file.write("PatientID/1=ANON-3\n") is True
+
+
+def test_a_table_of_the_future_is_there_for_a_ctp_that_starts(tmp_path: Path) -> None:
+    file = TableFile(tmp_path / "lookup.properties")
+    file.write("PatientID/1=ANON-1\n")
+    ahead(file.path, 7200)
+    assert TableFile(file.path).ensure() == "PatientID/1=ANON-1\n"
+    assert time.time() - file.path.stat().st_mtime > 0.8
+
+
+def test_ctp_is_restarted_for_a_table_that_it_could_not_read(tmp_path: Path) -> None:
+    settings = Site(tmp_path).settings()
+    told: list[int] = []
+    rows: list[tuple[Any, ...]] = [("1", "ANON-1")]
+    updater = LookupUpdater(settings, lambda: rows, unreadable=lambda: told.append(1))
+    updater.update()
+    ahead(settings.lookup_table, 7200)
+    updater.update()
+    assert told == [], "nothing is new"
+    rows.append(("2", "ANON-2"))
+    updater.update()
+    updater.update()
+    assert told == [1]

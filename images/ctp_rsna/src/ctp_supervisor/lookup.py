@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 _STEP_NS = 2_000_000  # CTP compares milliseconds
 _OLD_NS = 1_000_000_000
+_SOON_NS = 10_000_000_000  # what is no further ahead is waited for
 _TABLE_HEAD = "# Made from KeyDB. Identifies patients.\n"
 _JAVA_BLANKS = "".join(map(chr, range(33)))
 
@@ -143,15 +144,26 @@ class TableFile:
         self._again = False
 
     def ensure(self) -> str:
-        """Its content; an empty table is made where there is none: CTP never looks for it again."""
+        """Its content; an empty table is made where there is none: CTP never looks for it again.
+
+        For a CTP that has not read it yet: a time in the future is set back.
+        """
         try:
-            return self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             self.write(_TABLE_HEAD)
             return _TABLE_HEAD
+        if self._is_ahead():
+            self._set_time(self.path)
+        return text
 
-    def write(self, text: str) -> None:
-        """Replace the file as a whole."""
+    def write(self, text: str) -> bool:
+        """Replace the file as a whole. Whether a CTP that runs can read it.
+
+        It cannot when the clock was set back since the table before: a time that is newer than
+        that one's lies in the future, and CTP reads no table before it is a second old.
+        """
+        readable = not self._is_ahead()
         temporary = self.path.with_name(self.path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -161,18 +173,26 @@ class TableFile:
         self._set_time(temporary)
         temporary.rename(self.path)
         self._again = True
+        return readable
 
     def settle(self) -> None:
         """Renew the time of a table that was written since the last call."""
         if self._again:
             self._again = False
-            self._set_time(self.path)
+            if not self._is_ahead():
+                self._set_time(self.path)
+
+    def _modified(self) -> int:
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _is_ahead(self) -> bool:
+        return self._modified() > time.time_ns() + _SOON_NS
 
     def _set_time(self, path: Path) -> None:
-        try:
-            before = self.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            before = 0
+        before = 0 if self._is_ahead() else self._modified()
         # Old enough for CTP to read at once, and newer than the one before.
         when = max(before + _STEP_NS, time.time_ns() - _OLD_NS)
         os.utime(path, ns=(when, when))
@@ -241,10 +261,13 @@ class LookupUpdater:
         self,
         settings: Settings,
         rows: Callable[[], list[tuple[Any, ...]]] | None = None,
+        unreadable: Callable[[], None] = lambda: None,
     ) -> None:
-        """``rows`` asks KeyDB, or stands in for it in a test."""
+        """``rows`` asks KeyDB, or stands in for it in a test. ``unreadable`` is called when there
+        is a new table that only a CTP that is started now can read."""
         self._settings = settings
         self._rows = rows or KeyDBRows(settings)
+        self._unreadable = unreadable
         self._file = TableFile(settings.lookup_table)
         self._stop = threading.Event()
         self.first_answer = threading.Event()
@@ -289,8 +312,10 @@ class LookupUpdater:
         made = table(rows, self._settings.pseudonym_prefixes, self._settings.date_shift)
         text = made.properties()
         if text != self._text:
-            self._file.write(text)
+            readable = self._file.write(text)
             self._text = text
+            if not readable:
+                self._unreadable()
             LOG.info(
                 "The lookup table has %d patients; left out: %s",
                 len(made.pseudonyms),

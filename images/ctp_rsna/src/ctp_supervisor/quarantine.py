@@ -212,7 +212,8 @@ class Quarantines:
             if each.sop_instance_uid in self._refusals:
                 continue  # it would be kept from leaving again
             count = int(self._attempts.get(each.sop_instance_uid, [0])[0])
-            if count >= AUTOMATIC_ATTEMPTS or now - each.arrived < _PAUSES[count]:
+            # A clock that was set back must not stretch the pause.
+            if count >= AUTOMATIC_ATTEMPTS or 0 <= now - each.arrived < _PAUSES[count]:
                 continue
             self._attempts[each.sop_instance_uid] = [count + 1, now]
             self._save_attempts()

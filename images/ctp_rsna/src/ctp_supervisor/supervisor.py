@@ -89,7 +89,9 @@ class Supervisor:
         self.recovered = recovery.Recovered()
         self.sync = GroupSync(settings.data) if settings.sync_before_acknowledge else None
         self.sync_failed = False
-        self.lookup = LookupUpdater(settings)
+        self.lookup = LookupUpdater(
+            settings, unreadable=lambda: self.events.put(("clock", "was set back"))
+        )
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
         self.refusals = Refusals(settings.data)
         self.quarantines = Quarantines(
@@ -517,6 +519,11 @@ class Supervisor:
             self.gate.abort_all("CTP has ended")
             LOG.error("CTP has ended by itself (status %s); the next start recovers", detail)
             return ENDED
+        if event == "clock":
+            LOG.warning(
+                "The clock was set back: CTP would not read the new lookup table before it has"
+                " caught up, and is started again"
+            )
         return self._stop()
 
     def _stop(self) -> int:
