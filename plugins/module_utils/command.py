@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -68,3 +69,14 @@ def docker_objects(kind: str, filters: Sequence[str]) -> list[dict[str, Any]]:
         arguments += ["--filter", condition]
     names = run(arguments).split()
     return run_json(["docker", kind, "inspect", *names]) if names else []
+
+
+def manages_a_swarm() -> bool:
+    """Tell whether there is an engine on this host that manages a Swarm.
+
+    Raises:
+        CommandError: there is an engine, and it does not answer.
+    """
+    if shutil.which("docker") is None:
+        return False
+    return run(["docker", "info", "--format", "{{.Swarm.ControlAvailable}}"]).strip() == "true"

@@ -25,9 +25,11 @@ options:
       name: {description: Plain name., type: str, required: true}
       content: {description: Value., type: str, required: true}
   state:
-    description: V(present) installs, V(pruned) removes superseded versions that no service uses.
+    description:
+      - V(present) installs, V(pruned) removes superseded versions that no service uses, V(absent)
+        removes all versions of the stack's secrets.
     type: str
-    choices: [present, pruned]
+    choices: [present, pruned, absent]
     default: present
 attributes:
   check_mode: {support: full, description: Says which versions would be made or removed.}
@@ -60,6 +62,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
     docker_objects,
+    manages_a_swarm,
     run,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
@@ -128,6 +131,14 @@ def prune(module: AnsibleModule, existing: list[SecretVersion]) -> None:
     module.exit_json(changed=bool(superseded), changed_secrets=superseded)
 
 
+def remove(module: AnsibleModule, existing: list[SecretVersion]) -> None:
+    """Remove all versions and exit."""
+    names = [version.swarm_name for version in existing]
+    if names and not module.check_mode:
+        run(["docker", "secret", "rm", *names])
+    module.exit_json(changed=bool(names), changed_secrets=names)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -144,18 +155,26 @@ def main() -> None:
                     "content": {"type": "str", "required": True, "no_log": False},
                 },
             },
-            "state": {"type": "str", "choices": ["present", "pruned"], "default": "present"},
+            "state": {
+                "type": "str",
+                "choices": ["present", "pruned", "absent"],
+                "default": "present",
+            },
         },
         required_if=[("state", "present", ["secrets"])],
         supports_check_mode=True,
     )
     try:
+        if module.params["state"] == "absent" and not manages_a_swarm():
+            module.exit_json(changed=False, changed_secrets=[])
         existing = versions_of(
             docker_objects("secret", [f"label={LABEL_STACK}={module.params['stack']}"]),
             module.params["stack"],
         )
         if module.params["state"] == "present":
             install(module, existing)
+        elif module.params["state"] == "absent":
+            remove(module, existing)
         else:
             prune(module, existing)
     except CommandError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_stack
-short_description: Deploy a Swarm stack and wait until it has converged
+short_description: Deploy a Swarm stack and wait until it has converged, or remove it
 version_added: 0.1.0
 description:
   - Writes the stack file, deploys it and waits until every service runs and is healthy.
@@ -17,10 +17,16 @@ options:
     description: Name of the stack.
     type: str
     required: true
+  state:
+    description:
+      - V(absent) removes the services, waits until their containers have ended in their own time,
+        and removes the stack's networks, configs and files; no data, and nothing of others.
+    type: str
+    choices: [present, absent]
+    default: present
   document:
-    description: The Compose file as data (version 3.8).
+    description: The Compose file as data (version 3.8). Required with O(state=present).
     type: dict
-    required: true
   configs:
     description:
       - Files that the services read. Each becomes a Swarm config of that name, which the document
@@ -37,7 +43,7 @@ options:
     type: path
     required: true
   timeout:
-    description: Seconds within which all services must be healthy.
+    description: Seconds within which all services must be healthy, or must have ended.
     type: int
     default: 180
 attributes:
@@ -60,6 +66,21 @@ services:
   type: list
   elements: dict
   returned: success
+updated:
+  description: Names of the services that got another definition in this run, and so were restarted.
+  type: list
+  elements: str
+  returned: success
+removed:
+  description: What was removed, or would be in check mode, in words.
+  type: list
+  elements: str
+  returned: when state is absent
+others:
+  description: What the Swarm has that is not of this stack, in words, other nodes included.
+  type: list
+  elements: str
+  returned: when state is absent
 reasons:
   description: Why the stack was deployed.
   type: list
@@ -77,7 +98,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
     docker_objects,
+    manages_a_swarm,
     run,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
+    LABEL_STACK as LABEL_SECRET_STACK,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import (
     LABEL_STACK,
@@ -186,12 +211,81 @@ def wait_until_converged(
         time.sleep(POLL_INTERVAL)
 
 
+def of_stack(stack: str, kind: str) -> tuple[list[str], list[str]]:
+    """Return the names of the stack's objects of a kind, and of all others."""
+    ours: list[str] = []
+    others: list[str] = []
+    for each in docker_objects(kind, []):
+        spec = each.get("Spec", each)
+        labels = spec.get("Labels") or {}
+        mine = stack in (labels.get(LABEL_STACK), labels.get(LABEL_SECRET_STACK))
+        (ours if mine else others).append(str(spec["Name"]))
+    return sorted(ours), sorted(others)
+
+
+def remove(module: AnsibleModule, files: list[Path]) -> None:
+    """Remove the stack and exit."""
+    name, timeout = module.params["name"], module.params["timeout"]
+    removed: list[str] = []
+    others: list[str] = []
+    if manages_a_swarm():
+        services, foreign = of_stack(name, "service")
+        others = [f"service {each}" for each in foreign]
+        others += [f"secret {each}" for each in of_stack(name, "secret")[1]]
+        others += [f"config {each}" for each in of_stack(name, "config")[1]]
+        nodes = run(["docker", "node", "ls", "--quiet"]).split()
+        others += [f"{len(nodes) - 1} other nodes"] if len(nodes) > 1 else []
+        networks, configs = of_stack(name, "network")[0], of_stack(name, "config")[0]
+        for kind, names in (("service", services), ("network", networks), ("config", configs)):
+            removed += [f"{kind} {each}" for each in names]
+        if not module.check_mode:
+            if services:
+                run(["docker", "service", "rm", *services])
+            # Each service ends in its own time; a network stays as long as one is attached.
+            containers = [
+                "docker",
+                "ps",
+                "--all",
+                "--quiet",
+                "--filter",
+                f"label={LABEL_STACK}={name}",
+            ]
+            deadline = time.monotonic() + timeout
+            while run(containers).split():
+                if time.monotonic() > deadline:
+                    module.fail_json(
+                        msg=f"Containers of {name} have not ended within {timeout} s "
+                        f"(stack_timeout). See docker ps --filter label={LABEL_STACK}={name}, "
+                        "then run this again."
+                    )
+                time.sleep(POLL_INTERVAL)
+            while networks:
+                try:
+                    run(["docker", "network", "rm", *networks])
+                    break
+                except CommandError:
+                    # Swarm lets go of it a moment after the last container.
+                    networks = of_stack(name, "network")[0]
+                    if networks and time.monotonic() > deadline:
+                        raise
+                    time.sleep(POLL_INTERVAL)
+            if configs:
+                run(["docker", "config", "rm", *configs])
+    for file in files:
+        if file.exists():
+            removed.append(str(file))
+            if not module.check_mode:
+                file.unlink()
+    module.exit_json(changed=bool(removed), removed=removed, others=others)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "document": {"type": "dict", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "document": {"type": "dict"},
             "configs": {
                 "type": "list",
                 "elements": "dict",
@@ -204,11 +298,17 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
         },
+        required_if=[("state", "present", ["document"])],
         supports_check_mode=True,
     )
     name = module.params["name"]
     directory = Path(module.params["directory"])
     file, record = directory / f"stack-{name}.json", directory / f"stack-{name}.deployed.json"
+    if module.params["state"] == "absent":
+        try:
+            remove(module, [file, record])
+        except CommandError as error:
+            module.fail_json(msg=str(error))
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
@@ -217,6 +317,7 @@ def main() -> None:
         present = file.read_text() if file.exists() else ""
         last = json.loads(record.read_text()) if record.exists() else {}
         states = read_stack(name)
+        before = {service: state.spec_digest for service, state in states.items()}
         reasons = reasons_to_deploy(wished, states, rendered, present, last)
         if reasons and not module.check_mode:
             # Without its record the next run deploys again, should this one be interrupted.
@@ -244,6 +345,9 @@ def main() -> None:
     module.exit_json(
         changed=bool(reasons),
         reasons=reasons,
+        updated=sorted(
+            service for service, state in states.items() if before.get(service) != state.spec_digest
+        ),
         services=[
             {"name": state.name, "image": state.image, "health": state.health}
             for _, state in sorted(states.items())
