@@ -1,4 +1,4 @@
-"""Action plugin: complete the vault of an inventory with random values, on the controller."""
+"""Action plugin: complete the vault of an inventory, or replace values in it, on the controller."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ from ansible_collections.auscat.imaging.plugins.module_utils.guardrails import (
     is_vault_file,
 )
 
+VAULT = Path("group_vars/all/vault.yml")
+#: The old values while a rotation is under way. Ansible reads no variables from a hidden file.
+RECORD = Path("group_vars/all/.vault-rotation.yml")
+
 
 class ActionModule(ActionBase):
     """See the documentation of the module of the same name."""
 
-    _VALID_ARGS = frozenset({"inventory"})
+    _VALID_ARGS = frozenset({"inventory", "state", "rotate", "services"})
     _supports_check_mode = True
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return which variables were made, kept, and have to be set by a person."""
+        """Return what was done to which variables, by name."""
         result = super().run(tmp, task_vars)
+        states = {"present": self._complete, "rotated": self._rotate, "settled": self._settle}
+        state = self._task.args.get("state", "present")
         try:
-            return {**result, **self._complete()}
+            if state not in states:
+                raise AnsibleError(f"state is {state!r}. Accepted: {', '.join(states)}.")
+            return {**result, **states[state]()}
         except (vault_values.VaultError, AnsibleError, OSError) as error:
             return {**result, "failed": True, "msg": str(error)}
 
     def _complete(self) -> dict[str, Any]:
         directory = _directory(self._task.args.get("inventory") or [])
-        wanted = vault_values.referenced(_texts(directory))
-        if not wanted:
-            raise vault_values.VaultError(
-                f"{directory} refers to no variable vault_…, so there is nothing to make. "
-                "Accepted: an inventory such as inventories/production. Choose it with -i."
-            )
-        path = directory / "group_vars" / "all" / "vault.yml"
+        wanted = set(_places(directory))
+        path = directory / VAULT
         text, identity, secret = self._present(path)
         kept = vault_values.names_in(text)
         made = sorted(name for name in wanted - kept if vault_values.INVENTED.search(name))
@@ -61,6 +64,52 @@ class ActionModule(ActionBase):
             "kept": sorted(wanted & kept),
             "asked": sorted(wanted - kept - set(made)),
         }
+
+    def _rotate(self) -> dict[str, Any]:
+        """Give variables new values, having kept the old ones beside the vault."""
+        directory = _directory(self._task.args.get("inventory") or [])
+        places = _places(directory)
+        path, kept = directory / VAULT, directory / RECORD
+        if not path.exists():
+            raise vault_values.VaultError(
+                f"There is no {path}. Accepted: a vault that playbooks/init_secrets.yml made. "
+                "Where the values come from elsewhere, change them there. Nothing was changed."
+            )
+        text, identity, secret = self._present(path)
+        unfinished = vault_values.values_in(self._present(kept)[0]) if kept.exists() else {}
+        plan = vault_values.plan_rotation(
+            places,
+            vault_values.values_in(text),
+            self._task.args.get("services") or {},
+            self._task.args.get("rotate") or [],
+            unfinished,
+        )
+        if plan.renewed and not self._task.check_mode:
+            whole = vault_values.replaced(text, plan.renewed)
+            vault = self._loader._vault
+            # The old values first: at no moment is either of the two nowhere.
+            record = vault_values.record(plan.old)
+            _replace(kept, vault.encrypt(record, secret=secret, vault_id=identity))
+            _replace(path, vault.encrypt(whole, secret=secret, vault_id=identity))
+        return {
+            "changed": bool(plan.renewed),
+            "path": str(path),
+            "record": str(kept),
+            "names": plan.names,
+            "made": plan.renewed,
+            "resumed": plan.resumed,
+            "left_out": plan.left_out,
+            "places": {name: sorted(places.get(name, ())) for name in plan.names},
+        }
+
+    def _settle(self) -> dict[str, Any]:
+        """Forget the old values: the rotation is over."""
+        kept = _directory(self._task.args.get("inventory") or []) / RECORD
+        there = kept.exists()
+        if there and not self._task.check_mode:
+            kept.unlink()
+            _flush(kept.parent)
+        return {"changed": there, "record": str(kept)}
 
     def _present(self, path: Path) -> tuple[str, str | None, Any]:
         """Return the vault in clear, and the identity and secret to encrypt it with."""
@@ -94,6 +143,21 @@ class ActionModule(ActionBase):
         return plain.decode("utf-8"), identity, secret
 
 
+def _places(directory: Path) -> dict[str, set[str]]:
+    """Return the variables that the inventory asks of its vault, and where it uses each.
+
+    Raises:
+        VaultError: it asks for none.
+    """
+    places = vault_values.uses(_texts(directory))
+    if not places:
+        raise vault_values.VaultError(
+            f"{directory} refers to no variable vault_…, so there is nothing to make. "
+            "Accepted: an inventory such as inventories/production. Choose it with -i."
+        )
+    return places
+
+
 def _directory(sources: Any) -> Path:
     """Return the directory of the one inventory. Raises VaultError for none or several."""
     sources = [sources] if isinstance(sources, str) else list(sources)
@@ -120,6 +184,8 @@ def _texts(directory: Path) -> list[str]:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file for its owner alone, whole or not at all."""
+    # Where the vault is a link, the file that it leads to is the vault.
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     # mkstemp makes it 0600; not a name that Ansible would read as variables.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".vault-", suffix=".tmp")
@@ -129,6 +195,16 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
+        _flush(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _flush(directory: Path) -> None:
+    """Have the disk know a file's new name before anything else happens."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

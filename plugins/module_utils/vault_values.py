@@ -1,11 +1,15 @@
-"""Which secrets an inventory refers to, and new values for those that its vault lacks. Pure."""
+"""Which secrets an inventory refers to, and new values: for those it lacks, and for old ones.
+
+Everything here is pure: texts go in, texts come out.
+"""
 
 from __future__ import annotations
 
 import re
 import secrets
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -23,7 +27,8 @@ INVENTED = re.compile(r"_(password|passphrase|encryption_key)\Z")
 HEADER = """\
 ---
 # Made by playbooks/init_secrets.yml, which adds what the inventory refers to and is missing here,
-# and never changes a value. To read or change one: ansible-vault edit (docs/secrets.md).
+# and never changes a value. New values: playbooks/rotate_secrets.yml. To read or change one:
+# ansible-vault edit (docs/secrets.md).
 """
 
 
@@ -37,30 +42,45 @@ def referenced(texts: Iterable[str]) -> set[str]:
     Raises:
         VaultError: a text is no YAML.
     """
-    used: set[str] = set()
+    return set(uses(texts))
+
+
+def uses(texts: Iterable[str]) -> dict[str, set[str]]:
+    """Return where YAML texts use which variables ``vault_…`` that they do not set themselves.
+
+    Returns:
+        Name of the variable to the places, each the keys from the document's root joined by dots:
+        ``orthanc_registered_users.admin``.
+
+    Raises:
+        VaultError: a text is no YAML.
+    """
+    used: dict[str, set[str]] = {}
     defined: set[str] = set()
     for text in texts:
         try:
             # Nodes and not values: tags such as !vault need not be known.
-            for key, value in _scalars(yaml.compose(text, Loader=yaml.SafeLoader)):
-                defined.update(REFERENCE.findall(key))
-                used.update(REFERENCE.findall(value))
+            for path, value in _scalars(yaml.compose(text, Loader=yaml.SafeLoader)):
+                defined.update(REFERENCE.findall(path[-1] if path else ""))
+                for name in REFERENCE.findall(value):
+                    used.setdefault(name, set()).add(".".join(path))
         except yaml.YAMLError as error:
             raise VaultError(f"A file of the inventory is no YAML: {error}") from error
-    return used - defined
+    return {name: places for name, places in used.items() if name not in defined}
 
 
-def _scalars(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield the keys and the values of a YAML document, as pairs with one empty."""
+def _scalars(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each key of a YAML document with an empty text, and each value with its keys."""
     if isinstance(node, yaml.ScalarNode):
-        yield "", str(node.value)
+        yield path, str(node.value)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _scalars(item)
+            yield from _scalars(item, path)
     elif isinstance(node, yaml.MappingNode):
         for key, item in node.value:
-            yield str(key.value), ""
-            yield from _scalars(item)
+            inner = (*path, str(key.value))
+            yield inner, ""
+            yield from _scalars(item, inner)
 
 
 def new_value() -> str:
@@ -74,6 +94,15 @@ def names_in(text: str) -> set[str]:
     Raises:
         VaultError: it is no mapping.
     """
+    return set(values_in(text))
+
+
+def values_in(text: str) -> dict[str, Any]:
+    """Return the variables that a decrypted vault sets, with their values.
+
+    Raises:
+        VaultError: it is no mapping.
+    """
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -83,7 +112,7 @@ def names_in(text: str) -> set[str]:
         ) from error
     if not isinstance(document, (dict, type(None))):
         raise VaultError("The vault's content is no mapping. Correct it: ansible-vault edit.")
-    return {str(name) for name in document or {}}
+    return {str(name): value for name, value in (document or {}).items()}
 
 
 def completed(text: str, names: Iterable[str]) -> str:
@@ -96,3 +125,152 @@ def completed(text: str, names: Iterable[str]) -> str:
     if not text.strip():
         return HEADER + lines
     return text.rstrip("\n") + "\n" + lines
+
+
+#: Why a value that an inventory uses for something else than a service's password is left alone.
+ELSEWHERE = (
+    "what it opens (a disk, a repository of backups, somebody else's service) would stay closed to "
+    "a new value: change it there first, then in the vault"
+)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a rotation would do to a vault.
+
+    Attributes:
+        names: the variables that get (or, resumed, got) a new value, sorted.
+        renewed: those of them that still have their old value.
+        old: the old value of each of the names.
+        left_out: name of each variable that is left alone to the reason.
+        resumed: the names of an earlier rotation that was not finished, sorted.
+    """
+
+    names: list[str]
+    renewed: list[str]
+    old: dict[str, str] = field(repr=False)
+    left_out: dict[str, str]
+    resumed: list[str]
+
+
+def plan_rotation(
+    places: Mapping[str, Iterable[str]],
+    values: Mapping[str, Any],
+    services: Mapping[str, str],
+    wished: Iterable[str],
+    unfinished: Mapping[str, str],
+) -> Rotation:
+    """Say which values of a vault are replaced.
+
+    Args:
+        places: as `uses` returns them.
+        values: what the vault sets.
+        services: variables from which the services take their secrets, each with the reason for
+            which it must not be replaced, or an empty text.
+        wished: names, with or without ``vault_``; none for all that can be replaced.
+        unfinished: old values of an earlier rotation that did not come to its end: it is finished,
+            and what it replaced already is not replaced again.
+
+    Raises:
+        VaultError: a wished name is unknown or must be left alone, or an unfinished one is gone.
+    """
+    left_out = {}
+    for name in sorted({*places, *values}):
+        reason = _reason(name, sorted(places.get(name, ())), values, services)
+        if reason and name not in unfinished:
+            left_out[name] = reason
+    possible = sorted(values.keys() - left_out.keys())
+    asked = []
+    for word in wished:
+        name = word if word.startswith("vault_") else f"vault_{word}"
+        if name in left_out:
+            raise VaultError(f"rotate names {word}, and {left_out[name]}. Nothing was changed.")
+        if name not in possible:
+            raise VaultError(
+                f"rotate names {word}, which the vault does not hold. Accepted: "
+                f"{', '.join(possible) or 'nothing'}. Nothing was changed."
+            )
+        asked.append(name)
+    gone = sorted(unfinished.keys() - values.keys())
+    if gone:
+        raise VaultError(
+            f"An earlier rotation of {', '.join(gone)} was not finished, and the vault does not "
+            "hold it any more. Put it back (ansible-vault edit), then run this again. Nothing was "
+            "changed."
+        )
+    names = sorted({*(asked or possible), *unfinished})
+    if not names:
+        raise VaultError(
+            "The vault holds no value that can be replaced: "
+            f"{'; '.join(f'{name}: {why}' for name, why in left_out.items())}. Nothing was changed."
+        )
+    renewed = [name for name in names if name not in unfinished or values[name] == unfinished[name]]
+    return Rotation(
+        names,
+        renewed,
+        {name: str(unfinished.get(name, values[name])) for name in names},
+        left_out,
+        sorted(unfinished),
+    )
+
+
+def _reason(
+    name: str, places: list[str], values: Mapping[str, Any], services: Mapping[str, str]
+) -> str:
+    """Return why a variable is left alone; empty when it can be replaced."""
+    if name not in values:
+        return "the vault does not hold it"
+    if not INVENTED.search(name):
+        return "nobody can make it up: it comes from somebody else"
+    if not isinstance(values[name], str):
+        return "its value in the vault is no text"
+    if not places:
+        return "nothing in the inventory uses it"
+    for place in places:
+        concerned = [part for part in place.split(".") if part in services]
+        if not concerned:
+            return f"{place} uses it, and {ELSEWHERE}"
+        for variable in concerned:
+            if services[variable]:
+                return services[variable]
+    return ""
+
+
+def replaced(text: str, names: Iterable[str]) -> str:
+    """Return the vault's text with another value for each name; all else stays as it is.
+
+    Raises:
+        VaultError: a value does not stand as a simple ``name: value``.
+    """
+    new = {name: new_value() for name in names}
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    spans = [
+        (item.start_mark.index, item.end_mark.index, str(key.value), item.style)
+        for key, item in (root.value if isinstance(root, yaml.MappingNode) else [])
+        if str(key.value) in new and isinstance(item, yaml.ScalarNode)
+    ]
+    changed = text
+    for start, end, name, style in sorted(spans, reverse=True):
+        line_feed = "\n" if style in ("|", ">") else ""
+        space = " " if start == end else ""
+        changed = f'{changed[:start]}{space}"{new[name]}"{line_feed}{changed[end:]}'
+    try:
+        sound = values_in(changed) == {**values_in(text), **new}
+    except VaultError:
+        sound = False
+    if not sound:
+        raise VaultError(
+            f"The values of {', '.join(sorted(new))} cannot be replaced in the vault: it is no "
+            "plain list of `name: value` lines. Rewrite it so with ansible-vault edit. Nothing was "
+            "changed."
+        )
+    return changed
+
+
+def record(old: Mapping[str, str]) -> str:
+    """Return the text that keeps the old values while a rotation is under way."""
+    head = (
+        "---\n# The values before a rotation that is under way (playbooks/rotate_secrets.yml): it "
+        "removes this\n# file at its end. To finish one that was interrupted: run it again.\n"
+    )
+    return head + yaml.safe_dump(dict(old), default_flow_style=False)
