@@ -4,7 +4,7 @@
 Needs the machines of the Molecule scenario rsna_ctp with the real CTP::
 
     CTP_DISTRIBUTION=... molecule converge --scenario-name rsna_ctp
-    CTP_DISTRIBUTION=... python benchmarks/ctp.py [--objects 200] [--rounds 3]
+    CTP_DISTRIBUTION=... python benchmarks/ctp.py [--objects 200] [--rounds 3] [--scenario NAME]
 
 "default" is the same CTP and the same Orthanc on the same machine as they come: CTP's own example
 script and intervals, the PACS connected to CTP and CTP to Orthanc directly, Orthanc with its own
@@ -129,8 +129,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure ingest through CTP into Orthanc.")
     parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scenario", default=SCENARIO.name)
     arguments = parser.parse_args()
-    scenario = Scenario(SCENARIO)
+    scenario = Scenario(SCENARIO.parent / arguments.scenario)
     node, pacs = scenario.node("node"), scenario.client("pacs")
     password = node.variables["orthanc_registered_users"]["admin"]
     deployed = Rest(f"http://{node.address}:8042", "admin", password)

@@ -8,6 +8,7 @@ still is.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -16,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from . import fast_script
 from .settings import Settings, SettingsError
 from .verify import PLACEHOLDER, Verified
+
+LOG = logging.getLogger(__name__)
 
 USER = "admin"
 KEY_BYTES = 32
@@ -63,7 +67,10 @@ def _signature(path: Path) -> _Signature | None:
 
 
 def make(settings: Settings, verified: Verified, key: bytes, password: str) -> Working:
-    """Make the directory. One left by an earlier run is removed."""
+    """Make the directory. One left by an earlier run is removed.
+
+    Raises ``VerificationError``: a script cannot be put into CTP's faster form.
+    """
     path = settings.memory / f"ctp-{settings.dicom_port}"
     remove(path)
     path.mkdir(mode=0o700)
@@ -78,10 +85,14 @@ def make(settings: Settings, verified: Verified, key: bytes, password: str) -> W
     if page.is_file():
         shutil.copyfile(page, path / "ROOT" / "index.html")
     contents = dict(verified.files)
-    for pipeline in settings.pipelines:
-        contents[pipeline.script] = contents[pipeline.script].replace(
-            PLACEHOLDER.encode(), key.hex().encode()
-        )
+    for script in {pipeline.script for pipeline in settings.pipelines}:
+        contents[script] = contents[script].replace(PLACEHOLDER.encode(), key.hex().encode())
+    if settings.engine == "ctp":
+        names = fast_script.names(settings.distribution / "libraries")
+        if not names:
+            LOG.warning("the dictionary of this CTP cannot be read: its script takes longer")
+        for script in {pipeline.script for pipeline in settings.pipelines}:
+            contents[script] = fast_script.as_properties(contents[script], names)
     contents["users.xml"] = users_xml(password)
     signatures = {}
     for name, data in contents.items():
