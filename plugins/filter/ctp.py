@@ -59,6 +59,18 @@ def ctp_checksum(source: str, expected: str = "") -> str:
     return found
 
 
+def ctp_hold_seconds(value: Any) -> int:
+    """Return the seconds that senders wait for CTP.
+
+    Raises:
+        AnsibleFilterError: it is no such number.
+    """
+    try:
+        return ctp_config.hold_seconds(value)
+    except ctp_config.CtpConfigurationError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """Filters over the variables of the role ctp."""
 
@@ -68,4 +80,5 @@ class FilterModule:
             "ctp_checksum": ctp_checksum,
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
+            "ctp_hold_seconds": ctp_hold_seconds,
         }

@@ -30,6 +30,7 @@ LOOKUP_TABLE = f"{DATA}/lookup.properties"
 STAGES = ("import", "anonymizer", "filter", "export")
 
 MOST_PARALLEL = 8
+MOST_HOLD_SECONDS = 3600
 #: What Java and the supervisor take besides the heap, with room to spare (measured: 250 at most).
 BESIDE_HEAP_MIB = 400
 PIPELINE_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}\Z")
@@ -199,6 +200,16 @@ def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                 }
             )
     return result
+
+
+def hold_seconds(value: Any) -> int:
+    """Return ``ctp_hold_seconds`` as a number; raises `CtpConfigurationError`."""
+    if not _is_number(value, 0, MOST_HOLD_SECONDS):
+        raise CtpConfigurationError(
+            f"ctp_hold_seconds is {value!r}. Accepted: 0 to {MOST_HOLD_SECONDS}, the seconds that "
+            "senders wait while CTP is restarted."
+        )
+    return int(value)
 
 
 def gate_pipelines(pipelines: Any, flavour: str) -> list[dict[str, Any]]:

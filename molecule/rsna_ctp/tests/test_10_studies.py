@@ -20,6 +20,20 @@ def test_a_loaded_patient_is_known_within_ten_seconds(
     wait_for("the study is in Orthanc", lambda: len(arrived(orthanc, patient.pseudonym)) == 3)
 
 
+def test_one_sender_uses_all_pipelines(node: Node, ctp: Rest) -> None:
+    """Seen by where the objects of a patient whom nobody knows are held."""
+
+    def held() -> list[int]:
+        return [each["quarantine"]["anonymizer"] for each in status(ctp)["pipelines"]]
+
+    before = held()
+    with Stream(node, ct_slices(new_patient().patient_id, 6, side=16), senders=1) as stream:
+        stream.wait(6)
+    wait_for(
+        "each pipeline holds half of them", lambda: held() == [each + 3 for each in before], 30
+    )
+
+
 def test_an_unknown_patient_waits_and_is_released_by_one_command(
     scenario: Scenario, node: Node, orthanc: Rest, ctp: Rest, load: Callable[..., None]
 ) -> None:

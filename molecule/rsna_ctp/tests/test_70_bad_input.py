@@ -37,6 +37,7 @@ from shared.machines import Node, Scenario
             "ctp_deidentification has the unknown option 'retain_everything'",
         ),
         ({"ctp_pseudonym_prefixes": []}, r"ctp_pseudonym_prefixes is \[\]"),
+        ({"ctp_hold_seconds": 3601}, "ctp_hold_seconds is 3601. Accepted: 0 to 3600"),
         ({"ctp_heap_mib": 1000}, "ctp_heap_mib is 1000 and ctp_memory_mib 1024"),
         ({"ctp_admin_password": "with:colon-0123456789"}, "ctp_admin_password contains a colon"),
     ],

@@ -95,6 +95,13 @@ def test_what_the_gate_is_told(
     ] == expected
 
 
+@pytest.mark.parametrize("value", [-1, 3601, "long", True])
+def test_no_wait_without_end(value: Any) -> None:
+    assert ctp_config.hold_seconds("120") == 120
+    with pytest.raises(ctp_config.CtpConfigurationError, match="Accepted: 0 to 3600"):
+        ctp_config.hold_seconds(value)
+
+
 def test_the_export_follows_orthanc() -> None:
     changed = settings(
         ctp_orthanc_hostname="192.0.2.7",
