@@ -70,6 +70,7 @@ def test_nothing_acknowledged_is_lost(
     node.wait_until_healthy(4)
     result = balance(orthanc, pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (OBJECTS, 0, 0), result
+    assert stream.refusals == 0, "the gate lets senders wait"
 
 
 def test_a_full_disk_refuses_and_says_so(
