@@ -15,6 +15,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils import guardrails
 from ansible_collections.auscat.imaging.plugins.module_utils.addresses import (
     with_addresses,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.backup_plan import (
+    REMOTE,
+    backup_problems,
+    place_problems,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.definitions import (
     REQUIRED_KEYS,
     definition_problems,
@@ -75,6 +80,7 @@ class ActionModule(ActionBase):
                     "ports": published_ports(definitions),
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
+                    "repositories": self._repositories(),
                 },
                 task_vars=task_vars,
             )
@@ -89,6 +95,11 @@ class ActionModule(ActionBase):
                 answer = self._failure(problems)
             return {**result, **answer}
         problems += answer["problems"]
+        problems += place_problems(
+            answer["host"].get("repositories", []),
+            answer["host"].get("data_place", {}),
+            self._is_true("backup_allow_data_disk", False),
+        )
         if production:
             problems += self._guarded_host(definitions, answer["host"])
         if problems:
@@ -162,6 +173,9 @@ class ActionModule(ActionBase):
             str(self._quietly("host_volume_device", "") or ""),
             self._is_true("host_volume_encryption", False),
         )
+        if "backup" in self._specifications:
+            backup = {name: self._quietly(name) for name in self._specifications["backup"]}
+            problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
         services = self._value("auscat_services")
         declared = [name[:-8] for name in self._variables if name.endswith("_service")]
         problems += service_problems(services, declared, self._variables["groups"])
@@ -182,6 +196,16 @@ class ActionModule(ActionBase):
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         return problems, with_companions(sound)
+
+    def _repositories(self) -> list[dict[str, str]]:
+        """Return the directories that the backups of this host go to, with their variables."""
+        names = [name for name in self._specifications.get("backup", {}) if "_repository" in name]
+        found = {name: str(self._quietly(name, "") or "") for name in names}
+        return [
+            {"name": name, "path": path}
+            for name, path in found.items()
+            if posixpath.isabs(path) and not REMOTE.match(path)
+        ]
 
     def _parts(self, name: str) -> dict[str, Any]:
         """Return those items of a mapping that can be evaluated."""

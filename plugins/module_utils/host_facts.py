@@ -120,6 +120,13 @@ def is_on_system_disk(path: Path) -> bool:
     return device_of(place, mountinfo) == device_of("/", mountinfo)
 
 
+def place(path: Path) -> dict[str, str]:
+    """Return where a path leads (real) and which file system holds it (device)."""
+    real = os.path.realpath(path)
+    mountinfo = Path("/proc/self/mountinfo").read_text()
+    return {"real": real, "device": device_of(real, mountinfo)}
+
+
 def held_data(config_root: Path, stack: str) -> list[dict[str, str]]:
     """Return the writable bind mounts of the deployed stack whose directory holds something.
 

@@ -58,6 +58,11 @@ options:
   stack:
     description: Filled in by the action plugin.
     type: str
+  repositories:
+    description: Filled in by the action plugin.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode: {support: full, description: It never changes anything.}
   diff_mode: {support: none, description: There is nothing to show.}
@@ -76,7 +81,7 @@ RETURN = r"""
 host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
-    docker_configuration, data_on_system_disk, held_data, site_network.
+    docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place.
   type: dict
   returned: success
 problems:
@@ -112,6 +117,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "dict", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "stack": {"type": "str"},
+            "repositories": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -137,6 +143,11 @@ def main() -> None:
         # A path that is not absolute is reported by the inventory half.
         if root.is_absolute():
             facts["data_on_system_disk"] = host_facts.is_on_system_disk(root)
+            facts["data_place"] = host_facts.place(root)
+        facts["repositories"] = [
+            {**each, **host_facts.place(Path(each["path"]))}
+            for each in module.params["repositories"]
+        ]
         if config.is_absolute():
             facts["held_data"] = host_facts.held_data(config, module.params["stack"])
     except CommandError as error:

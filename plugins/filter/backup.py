@@ -1,0 +1,36 @@
+"""Filters of the role backup; the logic is in module_utils/backup_plan.py and backup_report.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils import backup_plan, backup_report
+from ansible_collections.auscat.imaging.plugins.module_utils.backup_run import BackupError
+
+
+def backup_settings(*arguments: Any) -> dict[str, Any]:
+    """See backup_plan.backup_settings.
+
+    Raises:
+        AnsibleFilterError: a repository cannot be understood.
+    """
+    try:
+        return backup_plan.backup_settings(*arguments)
+    except BackupError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What is backed up where, and how it went."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "backup_parts": backup_plan.backup_parts,
+            "backup_settings": backup_settings,
+            "backup_table": backup_report.backup_table,
+            "restore_table": backup_report.restore_table,
+            "restore_results": backup_report.restore_results,
+            "run_result": backup_report.run_result,
+        }

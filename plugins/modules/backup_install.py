@@ -1,0 +1,179 @@
+#!/usr/bin/python
+"""Ansible module: put the backup program, its settings and its timers on the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_install
+short_description: Install the program that backs a machine up, and its timers
+version_added: 0.1.0
+description:
+  - Takes everything in one task. Without a kind in I(settings) it takes away what it put there; the
+    repositories and the results of earlier runs stay.
+  - Where systemd is not process 1, there are no timers, and C(timers) of the result is false.
+options:
+  directory:
+    description: Directory for the settings and what is secret, for root alone.
+    type: path
+    required: true
+  program:
+    description: Path of the program.
+    type: path
+    required: true
+  content:
+    description: The program itself.
+    type: str
+    required: true
+  settings:
+    description: What the program reads.
+    type: dict
+    required: true
+  files:
+    description: Name to content of the files beside the settings.
+    type: dict
+    required: true
+  schedules:
+    description: Kind of data, or C(verify), to its OnCalendar.
+    type: dict
+    required: true
+attributes:
+  check_mode: {support: full, description: Says what would change.}
+  diff_mode: {support: full, description: Shows names, and digests of what is secret.}
+author: The AusCAT imaging node project
+"""
+
+EXAMPLES = r"""
+- name: Install what backs this machine up
+  auscat.imaging.backup_install:
+    directory: /etc/auscat/backup
+    program: /usr/local/lib/auscat/backup_run.py
+    content: "{{ lookup('ansible.builtin.file', 'backup_run.py') }}"
+    settings: {node: kv01, config_root: /etc/auscat, kinds: {}}
+    files: {}
+    schedules: {}
+"""
+
+RETURN = r"""
+timers:
+  description: Whether the machine makes backups by itself.
+  type: bool
+  returned: success
+"""
+
+import json
+import stat
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils import backup_plan, host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.backup_run import write_file
+from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
+
+UNITS = Path("/etc/systemd/system")
+
+
+def is_as_wished(path: Path, text: str, mode: int) -> bool:
+    """Tell whether a file has this content and mode and belongs to root."""
+    try:
+        found = path.stat()
+        same = path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+    return same and stat.S_IMODE(found.st_mode) == mode and found.st_uid == 0
+
+
+def is_enabled(unit: str) -> bool:
+    """Tell whether systemd starts a timer at boot, and has started it."""
+    try:
+        run(["systemctl", "is-enabled", "--quiet", unit])
+        run(["systemctl", "is-active", "--quiet", unit])
+    except CommandError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "program": {"type": "path", "required": True},
+            "content": {"type": "str", "required": True},
+            "settings": {"type": "dict", "required": True, "no_log": True},
+            "files": {"type": "dict", "required": True, "no_log": True},
+            "schedules": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    directory, program = Path(given["directory"]), Path(given["program"])
+    is_on = bool(given["settings"]["kinds"])
+    systemd = host_facts.service_manager() == "systemd"
+    schedules: dict[str, str] = given["schedules"] if is_on and systemd else {}
+    wished: dict[Path, tuple[str, int]] = {}
+    if is_on:
+        text = json.dumps(given["settings"], indent=2, sort_keys=True) + "\n"
+        wished[directory / "settings.json"] = (text, 0o600)
+        for name, content in given["files"].items():
+            wished[directory / name] = (content, 0o600)
+        # Ansible's templates lose the line feed at the end of a file.
+        wished[program] = (given["content"].rstrip("\n") + "\n", 0o755)
+    for name, text in backup_plan.units(str(program), schedules).items():
+        wished[UNITS / name] = (text, 0o644)
+    present = {
+        path
+        for path in (*directory.glob("*"), *UNITS.glob("auscat-backup-*"), program)
+        if path.is_file()
+    }
+    different = sorted(
+        path for path, (text, mode) in wished.items() if not is_as_wished(path, text, mode)
+    )
+    superfluous = sorted(present - wished.keys())
+    timers = [f"auscat-backup-{name}.timer" for name in schedules]
+    try:
+        for name, schedule in schedules.items():
+            try:
+                run(["systemd-analyze", "calendar", "--", schedule])
+            except CommandError:
+                module.fail_json(
+                    msg=f"backup_{name}_schedule is {schedule!r}, which systemd does not know. "
+                    'Accepted: a time as in OnCalendar, such as "*-*-* 01:00:00" '
+                    "(man systemd.time). Nothing was changed."
+                )
+        asleep = [timer for timer in timers if not is_enabled(timer)] if systemd else []
+        if not module.check_mode:
+            gone = [path.name for path in superfluous if path.suffix == ".timer"]
+            if gone:
+                run(["systemctl", "disable", "--now", *gone])
+            for path in superfluous:
+                path.unlink()
+            for path in different:
+                text, mode = wished[path]
+                path.parent.mkdir(
+                    mode=0o755 if path == program else 0o700, parents=True, exist_ok=True
+                )
+                write_file(path, text)
+                path.chmod(mode)
+            if is_on:
+                directory.chmod(0o700)
+            if any(path.parent == UNITS for path in (*different, *superfluous)):
+                run(["systemctl", "daemon-reload"])
+                asleep = timers
+            if asleep:
+                run(["systemctl", "enable", "--now", *asleep])
+    except (CommandError, OSError) as error:
+        module.fail_json(msg=f"The backup could not be installed: {error}")
+    shown = {path: backup_plan.digest(text) for path, (text, _) in wished.items()}
+    module.exit_json(
+        changed=bool(different or superfluous or asleep),
+        timers=bool(timers),
+        diff={
+            "before": "".join(f"{path}\n" for path in superfluous),
+            "after": "".join(f"{path} {shown[path]}\n" for path in different)
+            + "".join(f"{timer} enabled\n" for timer in asleep),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,345 @@
+"""What the program on the host decides; with a real restic where Docker is not needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import backup_run
+from ansible_collections.auscat.imaging.plugins.module_utils.backup_report import (
+    backup_table,
+    restore_table,
+    run_result,
+)
+
+needs_restic = pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not installed")
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("Fatal: wrong password or no key found", "does not open the repository"),
+        ("Save(<data/1>) returned error: write /b/1: no space left on device", "no space left"),
+        ('sftp: "Failure" (SSH_FX_FAILURE)', "no space left"),
+        ("subprocess ssh: Host key verification failed.", "backup_sftp_known_hosts"),
+        ("subprocess ssh: x@y: Permission denied (publickey).", "backup_sftp_private_key"),
+        ("ssh: connect to host 10.0.0.1 port 22: Connection refused", "cannot be reached"),
+        ("ssh: Could not resolve hostname nas: Name or service not known", "cannot be reached"),
+        ("Fatal: unable to create lock: repository is already locked by PID 1", "Another machine"),
+        ("The Access Key Id you provided: InvalidAccessKeyId", "backup_s3_access_key_id"),
+        ("mkdir /mnt/x: permission denied", "may not be written"),
+        ("Fatal: something new", "restic failed: Fatal: something new"),
+        ("", "it said nothing"),
+    ],
+)
+def test_errors_are_told_in_plain_words(said: str, meaning: str) -> None:
+    assert meaning in backup_run.explain(said)
+
+
+@pytest.mark.parametrize(
+    ("repository", "command"),
+    [
+        ("/mnt/x", ""),
+        ("s3:https://h/b", ""),
+        ("sftp:u@h:/p", "-o ServerAliveInterval=30 u@h -s sftp"),
+        ("sftp://u@h:2222//p", "-p 2222 u@h -s sftp"),
+        ("sftp://u@h//p", "-o ServerAliveInterval=30 u@h -s sftp"),
+    ],
+)
+def test_sftp_is_reached_with_the_sites_key_and_no_other(repository: str, command: str) -> None:
+    found = backup_run.sftp_command(repository, "/k", "/h")
+    assert found.endswith(command)
+    if command:
+        assert "ssh -F none -i /k -o IdentitiesOnly=yes -o UserKnownHostsFile=/h" in found
+        assert "StrictHostKeyChecking=yes" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31T18:00:00", datetime(2026, 1, 31, 18, tzinfo=timezone.utc)),
+        ("2026-01-31 18:00", datetime(2026, 1, 31, 18, tzinfo=timezone.utc)),
+        ("2026-01-31T18:00:00+02:00", datetime(2026, 1, 31, 16, tzinfo=timezone.utc)),
+        ("20260131T180000.000001Z", datetime(2026, 1, 31, 18, 0, 0, 1, tzinfo=timezone.utc)),
+        ("2026-01-31T18:00:00.123456789Z", datetime(2026, 1, 31, 18, 0, 0, 123456, timezone.utc)),
+        ("2026-01-31T18:00:00.5Z", datetime(2026, 1, 31, 18, 0, 0, 500000, timezone.utc)),
+    ],
+)
+def test_times_are_read(text: str, moment: datetime) -> None:
+    assert backup_run.parse_time(text) == moment
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(backup_run.BackupError, match=r"is no time. Accepted: 2026-01-31T18:00:00"):
+        backup_run.parse_time("yesterday")
+
+
+def snapshot(number: int, *hours: tuple[str, int]) -> dict[str, Any]:
+    tags = ["auscat", "complete", *(f"{part}.202601{hour // 24 + 1:02d}T{hour % 24:02d}0000.000000Z"
+                                    for part, hour in hours)]  # fmt: skip
+    return {"id": f"{number:08x}" * 8, "tags": tags}
+
+
+LISTED = [
+    snapshot(1, ("ctp", 1), ("keydb", 1)),
+    snapshot(2, ("ctp", 7), ("keydb", 7)),
+    snapshot(3, ("ctp", 13), ("keydb", 13)),
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "which", "orthanc", "expected"),
+    [
+        ("keydb", "latest", None, 3),
+        ("keydb", "00000002", None, 2),
+        ("keydb", "2026-01-01T12:00:00", None, 2),
+        ("keydb", "2026-01-01T07:00:00", None, 2),
+        ("ctp", "latest", None, 3),
+        # CTP's no newer than Orthanc's: what has left the queues by then is in Orthanc's.
+        ("ctp", "latest", "2026-01-01T12:00:00", 2),
+        ("ctp", "latest", "2026-01-01T07:00:00", 2),
+        ("ctp", "latest", "2026-01-01T06:59:59", 1),
+        # None is old enough: the oldest, whose gap is the smallest.
+        ("ctp", "latest", "2025-12-31T00:00:00", 1),
+        ("ctp", "00000003", "2026-01-01T12:00:00", 3),
+    ],
+)
+def test_the_snapshot_of_each_part(
+    part: str, which: str, orthanc: str | None, expected: int
+) -> None:
+    limit = backup_run.parse_time(orthanc) if orthanc else None
+    assert backup_run.choose(LISTED, part, which, limit) == LISTED[expected - 1]
+
+
+@pytest.mark.parametrize(
+    ("part", "which", "said"),
+    [
+        ("orthanc", "latest", "no complete backup of orthanc"),
+        (
+            "keydb",
+            "deadbeef",
+            "restore_snapshot is deadbeef. Accepted: latest, a time, or one of 0000",
+        ),
+        ("keydb", "2025-01-01", "restore_snapshot is 2025-01-01"),
+    ],
+)
+def test_a_snapshot_that_is_not_there(part: str, which: str, said: str) -> None:
+    with pytest.raises(backup_run.BackupError, match=said):
+        backup_run.choose(LISTED, part, which)
+
+
+def test_only_complete_snapshots_of_the_node_and_kind_count() -> None:
+    listed = [
+        {"hostname": "a", "tags": ["identifiable", "complete"]},
+        {"hostname": "a", "tags": ["identifiable", "unchecked"]},
+        {"hostname": "b", "tags": ["identifiable", "complete"]},
+        {"hostname": "a", "tags": ["deidentified", "complete"]},
+        {"hostname": "a", "tags": None},
+    ]
+    assert backup_run.of_node(listed, "a", "identifiable") == listed[:1]
+
+
+def test_roles_that_exist_keep_the_inventorys_passwords() -> None:
+    text = (
+        "CREATE ROLE key_admin;\nALTER ROLE key_admin WITH SUPERUSER PASSWORD 'SCRAM-1';\n"
+        "CREATE ROLE custodian;\nALTER ROLE custodian WITH LOGIN PASSWORD 'SCRAM-2';\n"
+        'CREATE ROLE "Dr. Who";\nALTER ROLE "Dr. Who" WITH LOGIN;\n'
+        "CREATE ROLE key_admin2;\nGRANT pg_read_all_data TO custodian GRANTED BY key_admin;\n"
+    )
+    assert backup_run.without_roles(text, ["key_admin", "Dr. Who"]) == (
+        "CREATE ROLE custodian;\nALTER ROLE custodian WITH LOGIN PASSWORD 'SCRAM-2';\n"
+        "CREATE ROLE key_admin2;\nGRANT pg_read_all_data TO custodian GRANTED BY key_admin;\n"
+    )
+
+
+def test_a_tree_is_noted_without_copying_objects(tmp_path: Path) -> None:
+    source = tmp_path / "temp"
+    (source / "roots/queue").mkdir(parents=True)
+    (source / "quarantines/..index").mkdir(parents=True)
+    (source / backup_run.STAGE).mkdir()
+    (source / "roots/queue/1.dcm").write_text("object")
+    (source / "quarantines/..index/data").write_text("index")
+    (source / backup_run.STAGE / "old").write_text("old")
+    (source / "counters.json").write_text("{}")
+    (source / "uid.key").write_text("key")
+    (source / "clean-stop").touch()
+    target = tmp_path / "stage"
+    assert backup_run.link_tree(source, target, time.monotonic() + 5) == 3
+    found = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
+    assert found == ["counters.json", "roots/queue/1.dcm", "uid.key"]
+    assert (target / "roots/queue/1.dcm").samefile(source / "roots/queue/1.dcm")
+    # CTP writes its counters again in the same file.
+    assert not (target / "counters.json").samefile(source / "counters.json")
+
+
+def test_too_many_files_are_said_so(tmp_path: Path) -> None:
+    (tmp_path / "temp/queue").mkdir(parents=True)
+    for number in range(1001):
+        (tmp_path / "temp/queue" / str(number)).touch()
+    with pytest.raises(backup_run.BackupError, match="too many to note"):
+        backup_run.link_tree(tmp_path / "temp", tmp_path / "stage", time.monotonic() - 1)
+
+
+UUIDS = [f"{n:08x}-0000-0000-0000-000000000000" for n in (0xAABB0001, 0xAABB0002, 0xCCDD0003)]
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> backup_run.Orthanc:
+    """A storage as Orthanc makes it, and an index with the tables that are asked."""
+    monkeypatch.setattr(backup_run, "container_of", lambda _: None)
+    directory = tmp_path / "orthanc"
+    directory.mkdir()
+    with sqlite3.connect(directory / "index") as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE AttachedFiles (uuid TEXT)")
+        database.execute("CREATE TABLE Resources (internalId INTEGER, resourceType INTEGER)")
+        database.executemany("INSERT INTO AttachedFiles VALUES (?)", [(uuid,) for uuid in UUIDS])
+        database.executemany(
+            "INSERT INTO Resources VALUES (?, ?)", [(1, 1), (2, 2), (3, 3), (4, 4)]
+        )
+    for uuid in UUIDS:
+        path = directory / uuid[:2] / uuid[2:4] / uuid
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid)
+    part = backup_run.Orthanc(
+        {"name": "orthanc", "directory": directory, "service": "s", "owner": 0, "group": 0}
+    )
+    part.stage.parent.mkdir()
+    return part
+
+
+def test_what_is_deleted_while_restic_reads_is_found(orthanc: backup_run.Orthanc) -> None:
+    counts = orthanc.take()
+    assert counts == {"studies": 1, "instances": 1, "files": 3, "missing": 0}
+    assert orthanc.unstable() == 0
+    (orthanc.directory / "aa/bb" / UUIDS[0]).unlink()
+    assert orthanc.unstable() == 1
+
+
+def test_what_was_missing_before_is_counted_and_no_reason_to_take_it_again(
+    orthanc: backup_run.Orthanc,
+) -> None:
+    (orthanc.directory / "aa/bb" / UUIDS[0]).unlink()
+    assert orthanc.take()["missing"] == 1
+    assert orthanc.unstable() == 0
+
+
+def test_another_index_than_sqlite_is_refused(orthanc: backup_run.Orthanc) -> None:
+    (orthanc.directory / "index").unlink()
+    with pytest.raises(backup_run.BackupError, match="keeps no SQLite index"):
+        orthanc.take()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The program's own directories below a temporary one."""
+    monkeypatch.setattr(backup_run, "STATE", tmp_path / "state")
+    monkeypatch.setattr(backup_run, "CACHE", tmp_path / "cache")
+    yield tmp_path
+
+
+def restic(home: Path, kind: str, repository: str = "repository") -> backup_run.Restic:
+    (home / "password").write_text("a-password-for-the-test\n")
+    return backup_run.Restic(
+        kind, {"repository": str(home / repository), "password_file": home / "password"}, "kv01"
+    )
+
+
+@needs_restic
+def test_a_repository_is_made_once_and_never_in_the_place_of_a_lost_one(home: Path) -> None:
+    with pytest.raises(backup_run.BackupError, match="There is no repository at"):
+        restic(home, "identifiable").open(write=False)
+    assert restic(home, "identifiable").open(write=True) == []
+    shutil.move(home / "repository", home / "elsewhere")
+    with pytest.raises(backup_run.BackupError, match="Nothing was made in its place"):
+        restic(home, "identifiable").open(write=True)
+    assert not (home / "repository").exists()
+    restic(home, "deidentified").open(write=True)  # another kind has another memory: it makes one
+    with pytest.raises(
+        backup_run.BackupError, match="is not the one that this machine used before"
+    ):
+        restic(home, "identifiable").open(write=True)
+
+
+@needs_restic
+def test_what_belongs_to_others_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = restic(home, "identifiable")
+    mine.open(write=True)
+    (home / "file").write_text("x")
+    mine.run(
+        "backup", "--host", "kv01", "--tag", "identifiable", "--tag", "complete", str(home / "file")
+    )
+    with pytest.raises(backup_run.BackupError, match="holds identifiable data"):
+        restic(home, "deidentified").open(write=True)
+    # A new machine that was not restored from it.
+    monkeypatch.setattr(backup_run, "STATE", home / "new-machine")
+    with pytest.raises(backup_run.BackupError, match="holds backups of kv01"):
+        mine.open(write=True)
+    assert len(mine.open(write=True, adopt=True)) == 1
+    assert len(mine.open(write=True)) == 1
+
+
+@needs_restic
+def test_a_wrong_password_is_told(home: Path) -> None:
+    restic(home, "identifiable").open(write=True)
+    one = restic(home, "identifiable")
+    (home / "password").write_text("another\n")
+    with pytest.raises(backup_run.BackupError, match="does not open the repository"):
+        one.open(write=True)
+
+
+def test_a_failed_run_keeps_the_last_good_snapshot_known(home: Path) -> None:
+    backup_run.note("identifiable", {"snapshot": "abc", "bytes_added": 5}, 30)
+    good = json.loads((home / "state/identifiable.json").read_text())
+    assert (good["ok"], good["error"], good["snapshot"]) == (True, None, "abc")
+    backup_run.note("identifiable", {"error": "no space"}, 30)
+    failed = json.loads((home / "state/identifiable.json").read_text())
+    assert (failed["ok"], failed["error"], failed["snapshot"]) == (False, "no space", "abc")
+    assert failed["last_ok"] == good["last_ok"]
+    assert (home / "state/identifiable.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_summary_is_found_among_restics_lines() -> None:
+    lines = '{"message_type":"status"}\nnoise\n{"message_type":"summary","snapshot_id":"a"}\n'
+    assert backup_run.summary_of(lines) == {"message_type": "summary", "snapshot_id": "a"}
+    assert backup_run.summary_of("noise") is None
+
+
+def test_tables() -> None:
+    text = backup_table(
+        [
+            {
+                "host": "kv01", "kind": "identifiable", "snapshot": "abc", "bytes_added": 1234567,
+                "seconds": 3.2, "held_seconds": {"ctp": 0.41, "keydb": 2}, "error": None,
+                "counts": {"key_pairs": 7, "ctp_files": 3},
+            },
+            {"host": "cv01", "kind": "deidentified", "error": "no space"},
+        ]
+    )  # fmt: skip
+    assert "ok      kv01     identifiable  abc       1.2 MB  3 s   ctp 0.41 s" in text
+    assert "7 key pairs, 3 files of CTP" in text
+    assert "FAILED  cv01" in text
+    assert text.endswith("cv01, deidentified: no space")
+    parts = {"orthanc": {"snapshot": "a", "taken": "t", "result": "2 studies"}}
+    assert "2 studies" in restore_table([{"host": "cv01", "parts": parts, "warnings": ["gap"]}])
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [
+        ({"stdout": '{"error": null}'}, None),
+        ({"stdout": 'x\n{"error": "e"}\n'}, "e"),
+        ({"stdout": "", "stderr": "Traceback"}, "ended without a result and said: Traceback"),
+        ({"msg": "no python3"}, "no python3"),
+    ],
+)
+def test_a_run_without_a_result_is_an_error(run: dict[str, Any], error: str | None) -> None:
+    found = run_result(run)["error"]
+    assert (found is None) if error is None else error in found
