@@ -154,9 +154,9 @@ class Ruleset:
                         return "accept", certain
                     certain = False
                 elif "drop" in each or "reject" in each:
+                    # One that perhaps drops the packet lets nothing in.
                     if matched and certain:
                         return self._block(key, rule, packet), True
-                    certain = False
                 elif "return" in each:
                     if matched:
                         return "continue", certain
@@ -222,6 +222,8 @@ class Ruleset:
             "ct original proto-dst": packet.published,
         }
         operator, right = match.get("op", "=="), match["right"]
+        if field == "ct status & dnat" and right == 0:
+            return packet.translated is (operator == "!=")
         if field in ("meta iifname", "meta oifname"):
             names = _listed(right)
             if all(isinstance(name, str) and name.startswith(_INSIDE) for name in names):
@@ -281,7 +283,9 @@ def _listed(value: Any) -> list[Any]:
 
 def _field(left: Any) -> str:
     if not isinstance(left, Mapping):
-        return "?"
+        return str(left) if left == "dnat" else "?"
+    if "&" in left:
+        return " & ".join(_field(each) for each in left["&"])
     if "payload" in left:
         payload = left["payload"]
         return f"{payload.get('protocol', '?')} {payload.get('field', '?')}"

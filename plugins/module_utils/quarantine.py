@@ -146,7 +146,7 @@ def manifest(named: Iterable[tuple[str, Held]]) -> str:
 
 
 def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str = "") -> str:
-    """Return the text on one machine: a table, and what to do about each reason."""
+    """Return the text on one machine: a table, then a last line or what to do about each reason."""
     total = sum(row["objects"] for row in rows)
     lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]
     if rows:
@@ -163,9 +163,10 @@ def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str 
             ]
             for row in rows
         ]
-        lines += ["", *table(header, cells), ""]
-        steps = {(row["reason"], row["next"]): None for row in rows}
-        lines += [f"{reason}: {step}" for reason, step in steps]
+        lines += ["", *table(header, cells)]
+        if not last_line:
+            steps = {(row["reason"], row["next"]): None for row in rows}
+            lines += ["", *(f"{reason}: {step}" for reason, step in steps)]
         lines += [f"found in {row['objects']}: {row['why']}" for row in rows if row["why"]]
     return "\n".join([*lines, *(["", last_line] if last_line else [])])
 

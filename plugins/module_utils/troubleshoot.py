@@ -240,6 +240,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         result.step(host, what, UNKNOWN, _unanswered(seen, "services"))
         return
     wrong = []
+    stack = seen.get("stack", "auscat")
     for name, row in rows.items():
         title = _SERVICES.get(name, name)
         if not row["deployed"]:
@@ -256,7 +257,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 SERVICE,
                 host,
                 f"{title} was stopped on {host}: its service is scaled to 0.",
-                f"Start it: docker service scale <stack>_{name}=1, or run site.yml.",
+                f"Start it: docker service scale {stack}_{name}=1, or run site.yml.",
             )
         elif row["running"] < row["desired"]:
             why = f" ({row['error']})" if row.get("error") else ""
@@ -265,7 +266,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 SERVICE,
                 host,
                 f"{title} does not run on {host}{why}.",
-                f"See docker service ps --no-trunc <stack>_{name} and its log there.",
+                f"See docker service ps --no-trunc {stack}_{name} and its log there.",
             )
         elif row["health"] not in ("healthy", "none"):
             wrong.append(f"{name}: {row['health']}")
@@ -274,7 +275,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 host,
                 f"{title} on {host} runs, but is {row['health']}.",
                 f"Where it has just been started, wait a minute. Else see docker service logs"
-                f" <stack>_{name}.",
+                f" {stack}_{name}.",
             )
     detail = "; ".join(wrong) or ", ".join(rows) or "none belongs here"
     result.step(host, what, FAILED if wrong else OK, detail)

@@ -489,7 +489,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    seen: dict[str, Any] = {"host": p["where"], "reached": True, "clock": clock()}
+    seen: dict[str, Any] = {
+        "host": p["where"],
+        "stack": p["stack"],
+        "reached": True,
+        "clock": clock(),
+    }
     logs: dict[str, str] = {}
 
     def look(name: str, question: Callable[[], Any]) -> Any:

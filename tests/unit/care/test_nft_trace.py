@@ -28,6 +28,7 @@ DROP, ACCEPT, REJECT = {"drop": None}, {"accept": None}, {"reject": None}
 XT = {"xt": {"type": "match", "name": "conntrack"}}
 NEW = match({"ct": {"key": "state"}}, ["established", "related"], "in")
 ORIGINAL = match({"ct": {"key": "proto-dst", "dir": "original"}}, 8042)
+PAST = match({"&": [{"ct": {"key": "status"}}, "dnat"]}, 0)
 SOURCE = "10.1.2.3"
 
 
@@ -69,6 +70,10 @@ def ruleset(
         ([[meta("iifname", "eth0"), ACCEPT], [dport(8042), DROP]], False),
         ([[match({"payload": {"protocol": "ip6", "field": "saddr"}}, "::1"), DROP]], False),
         ([[{"counter": {"packets": 1, "bytes": 2}}, DROP]], True),
+        # What perhaps drops it lets nothing in.
+        ([[XT, DROP], [dport(8042), DROP]], True),
+        ([[PAST, DROP]], False),
+        ([[PAST, ACCEPT], [dport(8042), DROP]], True),
     ],
 )
 def test_a_rule_in_the_way(rules: list[list[dict[str, Any]]], blocked: bool) -> None:
