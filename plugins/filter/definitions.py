@@ -30,6 +30,8 @@ class FilterModule:
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,
             "declared_images": definitions.declared_images,
+            "data_copies": definitions.data_copies,
+            "kept_secrets": definitions.kept_secrets,
             "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
             "published_ports": _clear_errors(definitions.published_ports),

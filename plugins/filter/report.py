@@ -10,6 +10,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import P
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation import (
     isolation_verdict,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.upgrade_plan import upgrade_report
 
 
 def port_rows(*arguments: Any) -> list[list[str]]:
@@ -35,4 +36,5 @@ class FilterModule:
             "port_rows": port_rows,
             "port_table": report.port_table,
             "proof_report": report.proof_report,
+            "upgrade_report": upgrade_report,
         }

@@ -22,6 +22,7 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "command",
     "companions",
     "configs",
+    "data_copy",
     "directories",
     "entrypoint",
     "environment",
@@ -143,6 +144,37 @@ def secret_values(definitions: Iterable[Definition]) -> list[dict[str, str]]:
                     f"by the service {definition['name']}. Let both take it from one variable."
                 )
     return [{"name": name, "content": contents[name]} for name in sorted(contents)]
+
+
+def data_copies(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:
+    """Return the directories that another image of their service may rewrite.
+
+    Keys: service, path (absolute), linked (patterns of entries without rewritten files), carry_over
+    (how the version before gets what the new one took in).
+    """
+    return [
+        {
+            "service": definition["name"],
+            "linked": [],
+            "carry_over": {},
+            **definition["data_copy"],
+            "path": posixpath.join(data_root, definition["data_copy"]["path"]),
+        }
+        for definition in definitions
+        if definition.get("data_copy")
+    ]
+
+
+def kept_secrets(definitions: Iterable[Definition]) -> list[str]:
+    """Return the secrets whose new value is in force before the stack is deployed."""
+    return sorted(
+        {
+            secret["name"]
+            for definition in definitions
+            for secret in definition.get("secrets", [])
+            if secret.get("in_force")
+        }
+    )
 
 
 def config_name(service: str, config: Mapping[str, Any]) -> str:

@@ -136,6 +136,28 @@ def _ports(holder: dict[str, Any] | None) -> set[tuple[int, int, str]]:
     }
 
 
+def task_ids(stack: str, name: str) -> set[str]:
+    """Return the tasks that a service has or had, as far as Swarm remembers; none without it."""
+    try:
+        return set(
+            run(["docker", "service", "ps", "--quiet", "--no-trunc", f"{stack}_{name}"]).split()
+        )
+    except CommandError:
+        return set()
+
+
+def failed_tasks(stack: str, name: str, known: set[str]) -> int:
+    """Return how many of a service's tasks failed, those `known` left out."""
+    new = sorted(task_ids(stack, name) - known)
+    if not new:
+        return 0
+    try:
+        found = json.loads(run(["docker", "inspect", "--type", "task", *new]))
+    except CommandError:
+        return 0  # one of them was removed between the two questions
+    return sum(task["Status"]["State"] in ("failed", "rejected") for task in found)
+
+
 def diagnosis(stack: str, name: str) -> str:
     """Return a service's last task errors and log lines, for an operator to read."""
     service = f"{stack}_{name}"
@@ -143,7 +165,11 @@ def diagnosis(stack: str, name: str) -> str:
         ["docker", "service", "ps", "--no-trunc", "--format"]
         + ["{{.Name}}: {{.CurrentState}} {{.Error}}", service]
     )
-    logs = _try(["docker", "service", "logs", "--raw", "--tail", str(LOG_LINES), service])
+    logs = _try(
+        ["docker", "service", "logs", "--raw", "--timestamps", "--tail", str(LOG_LINES), service]
+    )
+    # The lines of several tasks come mixed; each begins with its time.
+    logs = "\n".join(line.partition(" ")[2] for line in sorted(logs.splitlines()))
     return (
         f"Tasks of {service}, newest first:\n{_indent(tasks, 6)}\n"
         f"Last log lines of {service}:\n{_indent(logs, LOG_LINES, last=True)}"

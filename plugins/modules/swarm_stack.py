@@ -11,19 +11,16 @@ description:
   - Writes the stack file, deploys it and waits until every service runs and is healthy.
   - Deploys when the file changed, when a service is missing, or when somebody changed a service by
     another way since; a stack that is as it should be costs a few questions to the engine.
+  - One changed service follows the other. Where one does not become healthy, all that this
+    deployment changed goes back to what ran, and the module fails with the reason.
+  - Before another image runs on data of O(data), the service is stopped and they are copied; going
+    back puts the copy back, and gives the old version what the new one had taken in meanwhile.
   - M(community.docker.docker_stack) has no check mode and returns before the services converged.
 options:
   name:
     description: Name of the stack.
     type: str
     required: true
-  state:
-    description:
-      - V(absent) removes the services, waits until their containers have ended in their own time,
-        and removes the stack's networks, configs and files; no data, and nothing of others.
-    type: str
-    choices: [present, absent]
-    default: present
   document:
     description: The Compose file as data (version 3.8). Required with O(state=present).
     type: dict
@@ -42,6 +39,49 @@ options:
     description: Directory on the host that keeps the rendered file and what was deployed last.
     type: path
     required: true
+  state:
+    description:
+      - V(present) deploys. What ran before and the copies of its data are kept.
+      - V(rolled_back) goes back to what ran before the latest deployment, data included.
+      - V(settled) removes what was kept for going back.
+      - V(absent) removes the services, waits until their containers have ended in their own time,
+        and removes the stack's networks, configs and files; no data, and nothing of others.
+    type: str
+    choices: [present, rolled_back, settled, absent]
+    default: present
+  order:
+    description: Services that are changed before all others, in this order.
+    type: list
+    elements: str
+    default: []
+  data:
+    description: Directories that another image of their service may rewrite.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service: {description: Name of the service., type: str, required: true}
+      path: {description: The directory on the host., type: path, required: true}
+      linked:
+        description: Patterns of entries below which no file is ever rewritten; hard-linked.
+        type: list
+        elements: str
+        default: []
+      carry_over:
+        description:
+          - How the old version gets what the new one took in. C(kind) is C(orthanc), with C(port),
+            the target port of its REST API, or C(keydb), with C(user), C(database) and C(table).
+        type: dict
+        default: {}
+  copies:
+    description: Directory of root's for the copies, on the file system of the data.
+    type: path
+    default: /srv/auscat/.upgrade
+  kept_secrets:
+    description: Secrets that keep their new version when the stack goes back.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds within which all services must be healthy, or must have ended.
     type: int
@@ -91,27 +131,47 @@ reasons:
 import base64
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.carry_over import (
+    CarryOverError,
+    keydb_pairs,
+    orthanc_objects,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
     docker_objects,
     manages_a_swarm,
     run,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.data_copy import (
+    DataCopy,
+    DataCopyError,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
     LABEL_STACK as LABEL_SECRET_STACK,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.stack_changes import (
+    changed_services,
+    going_back,
+    resolved,
+    steps,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import (
     LABEL_STACK,
     ServiceState,
     diagnosis,
+    failed_tasks,
     read_stack,
+    task_ids,
 )
 
 POLL_INTERVAL = 1.0  # seconds between two questions to the engine
+STEADY_SECONDS = 15.0  # for which another version has to stay healthy on data that were copied
+FAILED_TASKS = 2  # after which a new definition is given up, where Swarm itself goes on trying
 
 
 def present_configs(stack: str) -> dict[str, str]:
@@ -167,48 +227,326 @@ def reasons_to_deploy(
     return reasons
 
 
-def wait_until_converged(
-    module: AnsibleModule, wished: set[str], deployed: bool
-) -> dict[str, ServiceState]:
-    """Poll until every service is healthy; fail with a diagnosis when the time is over."""
-    name, timeout = module.params["name"], module.params["timeout"]
-    deadline = time.monotonic() + timeout
-    while True:
-        states = read_stack(name)
-        waiting = sorted(
-            service
-            for service in wished
-            if service not in states
-            or not states[service].converged
-            or (deployed and states[service].rolled_back)
+class StackError(RuntimeError):
+    """The stack did not become what it should be; the text is for an operator."""
+
+
+def copies_of(parameters: dict[str, Any]) -> dict[str, DataCopy]:
+    """Return the data that may be copied, by service."""
+    return {
+        each["service"]: DataCopy(
+            each["service"],
+            Path(each["path"]),
+            Path(parameters["copies"]),
+            tuple(each["linked"] or ()),
+            each["carry_over"] or {},
         )
-        if not waiting:
-            return states
-        gave_up = [
-            service
-            for service in waiting
-            if deployed
-            and service in states
-            and states[service].update_state in ("rollback_completed", "paused", "rollback_paused")
+        for each in parameters["data"]
+    }
+
+
+def image_of(document: dict[str, Any], service: str) -> str:
+    """Return the image of a service; empty where there is no such service."""
+    return str(document.get("services", {}).get(service, {}).get("image", ""))
+
+
+class Stack:
+    """The stack on this host: what is declared, what ran before, and the way between the two."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.name: str = parameters["name"]
+        self.timeout: int = parameters["timeout"]
+        self.order: list[str] = parameters["order"]
+        self.kept_secrets: list[str] = parameters["kept_secrets"]
+        self.copies = copies_of(parameters)
+        directory = Path(parameters["directory"])
+        self.file = directory / f"stack-{self.name}.json"
+        #: Digests of the services that were deployed to their end; absent while a deployment runs.
+        self.record = directory / f"stack-{self.name}.deployed.json"
+        #: What ran before the latest deployment.
+        self.before = directory / f"stack-{self.name}.before.json"
+        #: Tasks of the services that were stopped, until then.
+        self.earlier: dict[str, set[str]] = {}
+        #: What there is to say about going back, and what could not be carried over.
+        self.notes: list[str] = []
+        self.doubts: list[str] = []
+
+    def present(self) -> str:
+        """Return the text of the rendered file."""
+        return self.file.read_text() if self.file.exists() else ""
+
+    def last(self) -> dict[str, str]:
+        """Return the digests of what was deployed to its end."""
+        found: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}
+        return found
+
+    def previous(self) -> dict[str, Any]:
+        """Return the stack file to go back to; empty where there is none."""
+        if not self.before.exists():
+            return {}
+        found: dict[str, Any] = json.loads(self.before.read_text())
+        return found
+
+    def to_copy(self, document: dict[str, Any], changed: Sequence[str]) -> list[DataCopy]:
+        """Return the data that are copied on the way to a stack file."""
+        previous = self.previous()
+        return [
+            self.copies[name]
+            for name in changed
+            if name in self.copies
+            and image_of(previous, name) not in ("", image_of(document, name))
         ]
-        if gave_up or time.monotonic() > deadline:
-            if gave_up:
-                summary = (
-                    f"Swarm rolled {', '.join(gave_up)} back to what ran before, because the new "
-                    f"definition did not become healthy: {states[gave_up[0]].update_message}."
-                )
-            else:
-                summary = (
-                    f"{', '.join(waiting)} did not become healthy within {timeout} s "
-                    "(stack_timeout)."
-                )
-            module.fail_json(
-                msg="\n".join(
-                    [summary, *(diagnosis(name, service) for service in gave_up or waiting)]
-                ),
-                waiting=waiting,
+
+    def begin(self, rendered: str) -> None:
+        """Note what a deployment would go back to. One that was interrupted goes back further.
+
+        Raises:
+            DataCopyError: there is no space for the copies; nothing was changed.
+            StackError: an interrupted deployment that is not wanted any more cannot be undone.
+        """
+        document = json.loads(rendered)
+        if not self.record.exists() and any(
+            image_of(document, name) != image_of(json.loads(self.present() or "{}"), name)
+            for name, copy in self.copies.items()
+            if copy.is_whole
+        ):
+            # Data that its image migrated must not meet another one.
+            self.go_back()
+        present = self.present()
+        if self.record.exists() and present:
+            self.settle()
+            _write(self.before, present)
+        changed = changed_services(self.previous(), document) if self.previous() else []
+        for copy in self.to_copy(document, changed):
+            copy.require_space()
+
+    def deploy(self, rendered: str, configs: dict[str, str]) -> dict[str, ServiceState]:
+        """Deploy, service after service; raise `StackError` as soon as one is not healthy."""
+        document = json.loads(rendered)
+        # Without its record the next run deploys again, should this one be interrupted.
+        self.record.unlink(missing_ok=True)
+        _write(self.file, rendered)
+        create_configs(self.name, configs, present_configs(self.name))
+        previous = self.previous()
+        way: list[tuple[list[str], dict[str, Any]]] = []
+        copies: dict[str, DataCopy] = {}
+        if previous:
+            changed = changed_services(previous, document, self.order)
+            copies = {copy.service: copy for copy in self.to_copy(document, changed)}
+            way = steps(previous, document, changed)
+        for services, step in way:
+            for copy in (copies[name] for name in services if name in copies):
+                if copy.is_whole:
+                    copy.begin_again()
+                else:
+                    copy.prepare()
+                    self.stop(copy.service)
+                    copy.take()
+            if len(way) > 1:
+                self.apply(step, prune=False)
+                self.wait(set(services), True)
+                self.earlier.clear()
+        self.apply(document, prune=True)
+        return self.wait(set(document["services"]), True)
+
+    def apply(self, document: dict[str, Any], prune: bool) -> None:
+        """Hand a stack file to the engine."""
+        run(
+            ["docker", "stack", "deploy", *(["--prune"] if prune else [])]
+            + ["--resolve-image", "never", "--compose-file", "-", self.name],
+            stdin=json.dumps(document),
+            timeout=self.timeout,
+        )
+
+    def stop(self, service: str) -> None:
+        """Stop a service and wait until none of its containers runs."""
+        name = f"{self.name}_{service}"
+        if service not in read_stack(self.name):
+            return
+        # For Swarm it begins anew then, and is no update that it would give up.
+        self.earlier[service] = task_ids(self.name, service)
+        run(["docker", "service", "update", "--detach", "--quiet", "--replicas", "0", name])
+        deadline = time.monotonic() + self.timeout
+        label = f"label=com.docker.swarm.service.name={name}"
+        while run(["docker", "ps", "--quiet", "--filter", label]).split():
+            if time.monotonic() > deadline:
+                raise StackError(f"{service} did not stop within {self.timeout} s (stack_timeout).")
+            time.sleep(POLL_INTERVAL / 2)
+
+    def wait(self, wished: set[str], deployed: bool) -> dict[str, ServiceState]:
+        """Poll until every service is healthy; raise `StackError` with a diagnosis."""
+        deadline = time.monotonic() + self.timeout
+        steady_since = 0.0
+        # Swarm watches an update for a while after it, and not what began anew.
+        watched = deployed and any(service in self.earlier for service in wished)
+        while True:
+            states = read_stack(self.name)
+            waiting = sorted(
+                service
+                for service in wished
+                if service not in states
+                or not states[service].converged
+                or (deployed and states[service].rolled_back)
             )
-        time.sleep(POLL_INTERVAL)
+            if not waiting:
+                steady_since = steady_since or time.monotonic()
+                if not watched or time.monotonic() - steady_since >= STEADY_SECONDS:
+                    return states
+                time.sleep(POLL_INTERVAL)
+                continue
+            steady_since = 0.0
+            gave_up = [
+                service
+                for service in waiting
+                if deployed and service in states and self._given_up(states[service])
+            ]
+            if gave_up or time.monotonic() > deadline:
+                if gave_up:
+                    first = states[gave_up[0]]
+                    why = first.update_message if first.rolled_back else "its tasks failed"
+                    summary = (
+                        f"{', '.join(gave_up)} did not become healthy with the new definition: "
+                        f"{why}."
+                    )
+                else:
+                    summary = (
+                        f"{', '.join(waiting)} did not become healthy within {self.timeout} s "
+                        "(stack_timeout)."
+                    )
+                raise StackError(
+                    "\n".join(
+                        [summary, *(diagnosis(self.name, each) for each in gave_up or waiting)]
+                    )
+                )
+            time.sleep(POLL_INTERVAL)
+
+    def _given_up(self, state: ServiceState) -> bool:
+        if state.rolled_back:
+            return True
+        earlier = self.earlier.get(state.name)
+        return earlier is not None and failed_tasks(self.name, state.name, earlier) >= FAILED_TASKS
+
+    def finish(self, states: dict[str, ServiceState], wished: set[str]) -> None:
+        """Note that all was deployed to its end."""
+        digests = {service: states[service].spec_digest for service in sorted(wished)}
+        if digests != self.last():
+            _write(self.record, json.dumps(digests, indent=2) + "\n")
+
+    def go_back(self) -> dict[str, ServiceState]:
+        """Run again what ran before, with its data.
+
+        Raises:
+            StackError: it does not become healthy either; copies and files are left.
+        """
+        new = json.loads(self.present())
+        document = going_back(self.previous(), new, self.kept_secrets)
+        rendered = json.dumps(document, indent=2, sort_keys=True) + "\n"
+        self.record.unlink(missing_ok=True)
+        added: dict[str, list[Path]] = {}
+        for name, copy in sorted(self.copies.items()):
+            if copy.is_whole:
+                self.stop(name)
+                added[name] = copy.restore()
+        self.apply(document, prune=True)
+        states = self.wait(set(document["services"]), False)
+        for name in sorted(added):
+            self._carry_over(name, document, new, added[name])
+        _write(self.file, rendered)
+        self.finish(states, set(document["services"]))
+        self.settle()
+        return states
+
+    def _carry_over(
+        self, service: str, old: dict[str, Any], new: dict[str, Any], added: list[Path]
+    ) -> None:
+        """Give the old version what the new one took in, and say so in `notes` or `doubts`."""
+        copy = self.copies[service]
+        setting = {**copy.carry_over, "service": service}
+        before, after = old["services"][service], new["services"][service]
+        note = ""
+        try:
+            if setting.get("kind") == "orthanc":
+                setting["published"] = next(
+                    port["published"]
+                    for port in before["ports"]
+                    if port["target"] == int(setting["port"])
+                )
+                note = orthanc_objects(self.name, setting, copy.source, added)
+            elif setting.get("kind") == "keydb":
+                setting["mounted"] = next(
+                    volume["target"]
+                    for volume in after["volumes"]
+                    if volume["source"] == str(copy.source)
+                )
+                images = [after["image"], before["image"]]
+                environment = after.get("environment", {})
+                note = keydb_pairs(self.name, setting, images, environment, copy.failed)
+        except (CarryOverError, CommandError, OSError, ValueError, StopIteration) as error:
+            self.doubts.append(
+                f"{service}: whether the new version had taken something in cannot be told "
+                f"({error}). What it left is kept in {copy.set_aside()}: remove it once nothing is "
+                "missed."
+            )
+        if note:
+            self.notes.append(f"{service}: {note}.")
+
+    def settle(self) -> None:
+        """Remove what was kept for going back."""
+        for copy in self.copies.values():
+            copy.drop()
+        self.before.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.chmod(0o600)
+    temporary.rename(path)
+
+
+def prune_configs(stack: str, document: dict[str, Any]) -> None:
+    """Remove the Swarm configs that no service uses any more."""
+    superseded = sorted(
+        present_configs(stack).keys() - resolved(document).get("configs", {}).keys()
+    )
+    if superseded:
+        run(["docker", "config", "rm", *superseded])
+
+
+def went_back(stack: Stack, reason: str) -> str:
+    """Go back, and return the whole text of a failed deployment."""
+    new = json.loads(stack.present())
+    previous = stack.previous()
+    changed = changed_services(previous, new, stack.order) if previous else []
+    if not changed:
+        return reason
+    with_data = [name for name, copy in sorted(stack.copies.items()) if copy.is_whole]
+    try:
+        states = stack.go_back()
+    except (StackError, CommandError, DataCopyError, OSError) as error:
+        places = ", ".join(str(stack.copies[name].path) for name in with_data)
+        kept = f"The data as they were lie in {places}. " if places else ""
+        return (
+            f"{reason}\nGoing back to what ran before failed too: {error}\n{kept}Put the inventory "
+            "back to what it was and run site.yml: it begins where this ended."
+        )
+    again = ", ".join(
+        f"{name} ({states[name].image}{', its data as before' if name in with_data else ''})"
+        for name in changed
+        if name in states
+    )
+    removed = ", ".join(sorted(set(changed) - states.keys()))
+    return "\n".join(
+        [
+            reason,
+            f"What ran before runs again and is healthy: {again or 'all other services'}."
+            + (f" Removed again: {removed}." if removed else ""),
+            *stack.notes,
+            *(stack.doubts or ["Nothing that was acknowledged is lost."]),
+            "Put the inventory back, or try another version.",
+        ]
+    )
 
 
 def of_stack(stack: str, kind: str) -> tuple[list[str], list[str]]:
@@ -284,7 +622,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "document": {"type": "dict"},
             "configs": {
                 "type": "list",
@@ -297,50 +634,77 @@ def main() -> None:
             },
             "directory": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
+            "state": {
+                "type": "str",
+                "choices": ["present", "rolled_back", "settled", "absent"],
+                "default": "present",
+            },
+            "order": {"type": "list", "elements": "str", "default": []},
+            "data": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "service": {"type": "str", "required": True},
+                    "path": {"type": "path", "required": True},
+                    "linked": {"type": "list", "elements": "str", "default": []},
+                    "carry_over": {"type": "dict", "default": {}},
+                },
+            },
+            "copies": {"type": "path", "default": "/srv/auscat/.upgrade"},
+            # Names alone.
+            "kept_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         required_if=[("state", "present", ["document"])],
         supports_check_mode=True,
     )
-    name = module.params["name"]
-    directory = Path(module.params["directory"])
-    file, record = directory / f"stack-{name}.json", directory / f"stack-{name}.deployed.json"
-    if module.params["state"] == "absent":
-        try:
-            remove(module, [file, record])
-        except CommandError as error:
-            module.fail_json(msg=str(error))
+    if module.params["state"] == "present":
+        deploy(module)
+    stack = Stack(module.params)
+    try:
+        if module.params["state"] == "absent":
+            remove(module, [stack.file, stack.record, stack.before])
+        if module.params["state"] == "settled":
+            if not module.check_mode:
+                stack.settle()
+                present = stack.present()
+                if present and stack.record.exists():
+                    prune_configs(stack.name, json.loads(present))
+            module.exit_json(changed=False)
+        if not stack.before.exists():
+            module.exit_json(changed=False, notes=[])
+        if not module.check_mode:
+            stack.go_back()
+        module.exit_json(changed=True, notes=stack.notes + stack.doubts)
+    except (StackError, CommandError, DataCopyError) as error:
+        module.fail_json(msg=str(error))
+
+
+def deploy(module: AnsibleModule) -> None:
+    """Deploy what is declared, or go back, and exit."""
+    stack = Stack(module.params)
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
     try:
-        there = present_configs(name)
-        present = file.read_text() if file.exists() else ""
-        last = json.loads(record.read_text()) if record.exists() else {}
-        states = read_stack(name)
+        there = present_configs(stack.name)
+        present = stack.present()
+        states = read_stack(stack.name)
         before = {service: state.spec_digest for service, state in states.items()}
-        reasons = reasons_to_deploy(wished, states, rendered, present, last)
-        if reasons and not module.check_mode:
-            # Without its record the next run deploys again, should this one be interrupted.
-            record.unlink(missing_ok=True)
-            file.write_text(rendered)
-            file.chmod(0o600)
-            create_configs(name, configs, there)
-            run(
-                ["docker", "stack", "deploy", "--prune", "--resolve-image", "never"]
-                + ["--compose-file", str(file), name],
-                timeout=module.params["timeout"],
-            )
+        reasons = reasons_to_deploy(wished, states, rendered, present, stack.last())
         if not module.check_mode:
-            if reasons or not all(states[service].converged for service in wished):
-                states = wait_until_converged(module, wished, bool(reasons))
-            digests = {service: states[service].spec_digest for service in sorted(wished)}
-            if digests != last:
-                record.write_text(json.dumps(digests, indent=2) + "\n")
-                record.chmod(0o600)
-            superseded = sorted(there.keys() - configs.keys())
-            if superseded:
-                run(["docker", "config", "rm", *superseded])
-    except CommandError as error:
+            if reasons:
+                stack.begin(rendered)
+            try:
+                if reasons:
+                    states = stack.deploy(rendered, configs)
+                elif not all(states[service].converged for service in wished):
+                    states = stack.wait(wished, False)
+                stack.finish(states, wished)
+            except (StackError, CommandError, OSError) as error:
+                text = went_back(stack, str(error)) if reasons else str(error)
+                module.fail_json(msg=text, reasons=reasons)
+    except (CommandError, DataCopyError, StackError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(reasons),
@@ -356,8 +720,8 @@ def main() -> None:
             {
                 "before": present,
                 "after": rendered,
-                "before_header": file.name,
-                "after_header": file.name,
+                "before_header": stack.file.name,
+                "after_header": stack.file.name,
             },
             *config_diffs(configs, there),
         ],
