@@ -107,6 +107,7 @@ def test_a_sender_calls_ctp_by_another_name(send: Send, look: Look, pacs: Machin
 
 
 def test_a_patient_is_unknown(scenario: Scenario, send: Send, look: Look, ctp: Rest) -> None:
+    empty_quarantine(scenario, ctp)
     patient = new_patient()
     assert send([patient]) == 0
     wait_for("it is held back", lambda: status(ctp)["quarantine"])
