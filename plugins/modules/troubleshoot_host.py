@@ -449,9 +449,10 @@ def _other_firewalls(ports: list[dict[str, Any]]) -> dict[str, Any]:
 
 def log_of(stack: str, service: str, since: str) -> list[str]:
     """Return the last lines of a service's log, with the engine's time before each."""
+    # Docker prints what a program wrote to its standard error to its own.
     done = run(
-        ["docker", "service", "logs", "--raw", "--timestamps", "--since", since]
-        + ["--tail", str(LOG_LINES), f"{stack}_{service}"],
+        ["sh", "-c", 'exec "$@" 2>&1', "sh", "docker", "service", "logs", "--raw", "--timestamps"]
+        + ["--since", since, "--tail", str(LOG_LINES), f"{stack}_{service}"],
         timeout=60,
     )
     return done.splitlines()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from shared.ctp_node import Patient, ctp, load, new_patient, node, orthanc, pacs
+from shared.ctp_node import Patient, ctp, load, new_patient, node, orthanc, pacs, status
 from shared.machines import Machine, Node, Scenario
-from shared.streams import ct_slices
+from shared.streams import Rest, ct_slices
 
 __all__ = ["ctp", "load", "node", "orthanc", "pacs"]
 
@@ -46,3 +46,11 @@ def send(pacs: Machine, node: Node, tmp_path: Path) -> Send:
         ).returncode
 
     return send_studies
+
+
+def empty_quarantine(scenario: Scenario, ctp: Rest) -> None:
+    """Remove what other tests left."""
+    if status(ctp)["quarantine"]:
+        extra = {"purge_older_than_days": "0.000001", "purge_confirm": "node"}
+        assert scenario.play("playbooks/quarantine.yml", extra=extra).returncode == 0
+        assert not status(ctp)["quarantine"]

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from conftest import Send
+from conftest import Send, empty_quarantine
 from shared.ctp_node import Patient, new_patient, status
 from shared.machines import Node, Outcome, Scenario, wait_for
 from shared.streams import Rest
@@ -38,6 +38,7 @@ def hold(ctp: Rest, send: Send, *patients: Patient) -> None:
 def test_200_forgotten_patients_are_loaded_and_released_with_one_command(
     scenario: Scenario, node: Node, ctp: Rest, orthanc: Rest, send: Send, tmp_path: Path
 ) -> None:
+    empty_quarantine(scenario, ctp)
     before = orthanc.ask("/statistics")["CountInstances"]
     patients = [new_patient() for _ in range(200)]
     hold(ctp, send, *patients)

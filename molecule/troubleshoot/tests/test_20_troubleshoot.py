@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Send
+from conftest import Send, empty_quarantine
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from shared.ctp_node import new_patient, status
 from shared.machines import Machine, Node, Outcome, Scenario, wait_for
 from shared.streams import Rest
@@ -57,14 +63,6 @@ def scaled(node: Node, service: str) -> Iterator[None]:
     finally:
         node.run(*scale, f"auscat_{service}=1")
         node.wait_until_healthy(services, 240)
-
-
-def empty_quarantine(scenario: Scenario, ctp: Rest) -> None:
-    """Remove what other tests left."""
-    if status(ctp)["quarantine"]:
-        extra = {"purge_older_than_days": "0.000001", "purge_confirm": "node"}
-        assert scenario.play("playbooks/quarantine.yml", extra=extra).returncode == 0
-        assert not status(ctp)["quarantine"]
 
 
 def test_a_healthy_node_is_found_healthy_and_stays_as_it_is(
@@ -249,18 +247,20 @@ def test_the_clock_has_jumped(node: Node, look: Look, tmp_path: Path) -> None:
 def test_a_certificate_has_expired(node: Node, look: Look) -> None:
     """One of the hospital's own, as auscat_ca_certificates puts it there."""
     path = "/usr/local/share/ca-certificates/expired.crt"
-    node.shell(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=old"
-        f" -days -2 -keyout /dev/null -out {path} 2>&1"
-        # Newer versions refuse negative days.
-        f" || (cd /tmp && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=old -not_before"
-        f" 20200101000000Z -not_after 20200102000000Z -keyout /dev/null -out {path})"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "expired")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1))
+        .not_valid_after(datetime(2020, 1, 2))
+        .sign(key, hashes.SHA256())
     )
+    node.run("tee", path, stdin=made.public_bytes(Encoding.PEM).decode())
     try:
         text = look()
     finally:
         node.run("rm", path)
-    assert f"The certificate {path} on node expired on 20" in text
+    assert f"The certificate {path} on node expired on 2020-01-02." in text
 
 
 def test_the_machine_is_away(look: Look, tmp_path: Path) -> None:
