@@ -21,6 +21,7 @@ _TYPES = {
     "state": r"[0-9A-Z]{5}",
     "role": r"(?:ctp_key_db_select|postgres)",
     "reasons": r"(?:none|\{(?:'(?:ambiguous|prefix|date_shift|empty)': \d+(?:, )?)+\})",
+    "recovered": r"recovered: (?:[0-9]+ (?:imported|exported|copies|incomplete|doubtful)(?:, )?)+",
     "version": r"[0-9][0-9.]{0,20}",
 }
 
@@ -37,6 +38,7 @@ CTP was not ready within {n} s
 CTP is killed where it is: going on would lose what it cannot write
 CTP does not listen on port {n}
 There is space again: reception is open
+Reception is open on port {n}, for {n} pipelines; {recovered}
 Reception is closed: only {n} MiB free in the data directory, minimum {n}
 KeyDB answers again
 KeyDB has not answered yet; the last lookup table is used
@@ -72,6 +74,7 @@ CTP is away: senders wait for it, {n} s at most
 CTP is back after {d} s
 CTP has been away for {n} s: senders are turned away
 There is space again: senders may come in
+DICOM on port {n}, CTP at {host}:{n}, closed below {n} MiB
 Below the floor of free space (low): senders are turned away
 Below the floor of free space (critical): senders are turned away
 Refused an association from {ip}: CTP is away

@@ -30,6 +30,12 @@ MARK = "SMITH^JOHN"
             " what is for it stays queued",
         ),
         (
+            "supervisor: INFO  Reception is open on port 8104, for 1 pipelines; recovered: 0"
+            " imported, 0 exported, 0 copies, 0 incomplete, 0 doubtful",
+            "supervisor INFO Reception is open on port 8104, for 1 pipelines; recovered: 0"
+            " imported, 0 exported, 0 copies, 0 incomplete, 0 doubtful",
+        ),
+        (
             "W1124 17:40:10.440025             MAIN main.cpp:946] Orthanc has started",
             "orthanc W Orthanc has started",
         ),
