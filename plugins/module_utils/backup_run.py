@@ -64,6 +64,7 @@ INDEX_FILES = ("index", "index-wal", "index-shm", "index-journal")
 #: CTP makes the index of a quarantine anew; that one ended in order is not true of a copy.
 CTP_LEFT_OUT = ("..index", "clean-stop", "supervisor.lock", ".lock")
 PAUSE_SECONDS = 30.0
+PAUSE_ATTEMPTS = 8
 TAKES = 4
 TIME = "%Y%m%dT%H%M%S.%fZ"
 
@@ -406,6 +407,22 @@ def paused(containers: str) -> list[str]:
     ).split()
 
 
+def hold(container: str, service: str) -> None:
+    """Pause a container. The kernel refuses while a process of it cannot be frozen at that moment.
+
+    Raises:
+        BackupError: it refused each time; the container goes on.
+    """
+    for attempt in range(1, PAUSE_ATTEMPTS + 1):
+        try:
+            docker("pause", container, what=f"Pausing {service}")
+            return
+        except BackupError:
+            if attempt == PAUSE_ATTEMPTS:
+                raise
+        time.sleep(0.5 * attempt)
+
+
 @contextlib.contextmanager
 def pause(service: str) -> Iterator[Callable[[], bool]]:
     """Hold a service still, and let it go on whatever becomes of this process.
@@ -430,7 +447,7 @@ def pause(service: str) -> Iterator[Callable[[], bool]]:
         start_new_session=True,
     ) as guard:
         try:
-            docker("pause", container, what=f"Pausing {service}")
+            hold(container, service)
             yield lambda: container in paused(service)
         finally:
             assert guard.stdin is not None

@@ -343,3 +343,25 @@ def test_tables() -> None:
 def test_a_run_without_a_result_is_an_error(run: dict[str, Any], error: str | None) -> None:
     found = run_result(run)["error"]
     assert (found is None) if error is None else error in found
+
+
+@pytest.mark.parametrize(("refusals", "held"), [(0, True), (7, True), (8, False)])
+def test_a_service_that_cannot_be_frozen_is_tried_again(
+    refusals: int, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def docker(*arguments: str, what: str) -> str:
+        asked.append(arguments[0])
+        if len(asked) <= refusals:
+            raise backup_run.BackupError(f"{what} failed: unable to freeze")
+        return ""
+
+    monkeypatch.setattr(backup_run, "docker", docker)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    if held:
+        backup_run.hold("container", "auscat_ctp")
+    else:
+        with pytest.raises(backup_run.BackupError, match="Pausing auscat_ctp failed: unable to fr"):
+            backup_run.hold("container", "auscat_ctp")
+    assert asked == ["pause"] * min(refusals + 1, backup_run.PAUSE_ATTEMPTS)
