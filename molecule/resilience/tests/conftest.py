@@ -192,5 +192,5 @@ def site(kv: Node, cat: Node, ctp: Rest, orthanc: Rest, load: Callable[..., None
 def distribution(kv: Node) -> str:
     """What runs as CTP: "ctp" or "standin", by the word of the deployed one."""
     (task,) = kv.tasks("auscat_ctp")
-    listed = kv.output("docker", "top", task["Id"], "-eo", "args")
+    listed = kv.output("docker", "top", task["Id"], "-eo", "pid,args")
     return "standin" if "ctp_standin" in listed else "ctp"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,11 +215,15 @@ def _new_patient_arrives(site: Site) -> None:
     patient = new_patient()
     site.load(patient)
     with Stream(site.kv, ct_slices(patient.patient_id, 3, 64), senders=1) as stream:
-        stream.finish()
-    wait_for(
-        f"a patient loaded now is known; quarantine: {Counter(r for _, r in site.reasons())}",
-        lambda: len(arrived(site.orthanc, patient.pseudonym)) == 3,
-    )
+        stream.wait(3)
+
+    def there() -> bool:
+        found = len(arrived(site.orthanc, patient.pseudonym))
+        held = [reason for uid, reason in site.reasons() if uid in stream.offered]
+        assert found == 3, f"{found} of 3 arrived, in quarantine: {held}"
+        return True
+
+    wait_for("a patient who is loaded now is known", there)
     site.forget(patient.pseudonym)
 
 
