@@ -26,7 +26,7 @@ unit: environment ## Test the Python
 test: environment ## All tests: lint, unit, and the node on a test host (needs root)
 	$(ACTIVATE) tools/test.sh
 
-test-all: environment ## As test, and the slow scenarios too
+test-all: environment ## As test, and the long scenarios too
 	$(ACTIVATE) tools/test.sh --all
 
 screenshots: environment ## Take the pictures of the documents again (needs root)

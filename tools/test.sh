@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests. Needs root and the environment (source .venv/bin/activate). Nothing else: what the tests
 # need of the machine (a Docker engine, a few Debian packages) they install, through our own roles.
-#   --all   the slow scenarios too
+#   --all   the long scenarios too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,14 @@ step() {
 
 # The long ones first, so that two at a time end at about the same time.
 scenarios=(default two_vm rsna_standin airgap clients guardrails volume auscat_ctp)
-[ "${1:-}" = --all ] && scenarios+=(vm)
+# Together longer than the time that a push has.
+long=(resilience backup upgrade status troubleshoot rotation vm)
+if [ "${1:-}" = --all ]; then
+    scenarios+=("${long[@]}")
+    long_ones="were tested: ${long[*]}"
+else
+    long_ones="were NOT tested: ${long[*]} (make test-all)"
+fi
 
 step "Install what the tests call on this machine" ansible-playbook tests/machine.yml
 step "Style and types" tools/lint.sh
@@ -44,7 +51,7 @@ else
     stock_ctp="was NOT tested: CTP_DISTRIBUTION names no distribution (scenario rsna_ctp, docs/ctp.md)"
 fi
 
-printf '\nStock CTP %s.\n' "$stock_ctp"
+printf '\nStock CTP %s.\nThe long scenarios %s.\n' "$stock_ctp" "$long_ones"
 printf '\nTime of each step:\n'
 cat "$TIMINGS"
 exit "$failed"
