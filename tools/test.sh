@@ -37,6 +37,10 @@ step "Style and types" tools/lint.sh
 step "Unit tests" pytest -q tests/unit
 # What the scenarios share is made before two of them want it at the same time.
 step "Engine and images" ansible-playbook --inventory molecule/default/inventory molecule/shared/engine.yml
+for image in "host --suite bookworm" "host --suite trixie" "client --suite bookworm"; do
+    # shellcheck disable=SC2086 # two words are meant
+    step "Test hosts: $image" python tests/hosts/testhosts.py image $image
+done
 
 # Two at a time: half of a scenario's time it waits for something.
 failed=0
