@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,8 @@ class DataCopy:
             if os.path.lexists(path):
                 _remove(path)
         self.begin_again()
+        with suppress(OSError):
+            self.copies.rmdir()  # unless something is left that nobody but an operator may remove
 
     def _entries(self) -> list[Path]:
         return sorted(self.source.iterdir()) if self.source.is_dir() else []
