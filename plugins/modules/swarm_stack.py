@@ -543,7 +543,12 @@ def went_back(stack: Stack, reason: str) -> str:
             f"What ran before runs again and is healthy: {again or 'all other services'}."
             + (f" Removed again: {removed}." if removed else ""),
             *stack.notes,
-            *(stack.doubts or ["Nothing that was acknowledged is lost."]),
+            *(
+                stack.doubts
+                or [
+                    "What was acknowledged is there, as far as the failed version left it on the disk."
+                ]
+            ),
             "Put the inventory back, or try another version.",
         ]
     )

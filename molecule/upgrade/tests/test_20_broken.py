@@ -50,7 +50,9 @@ def test_orthanc_that_damages_its_data(
             "stored() { find ??/?? -type f -newer /run/orthanc/image.json | wc -l; }",
             "while kill -0 $program && [ $(stored) -lt 3 ]; do sleep 0.2; done; kill -9 $program",
             "echo 'version 99' | dd of=index conv=notrunc 2>/dev/null",
-            "rm -rf index-wal [0-7]?",
+            "rm -f index-wal",
+            # What it took in itself and deleted again, nobody could give back.
+            "find [0-7]? -type f ! -newer /run/orthanc/image.json -delete",
             "echo 'E000 the database could not be brought to version 99' >&2; exit 1",
         ),
         "USER 64042:64042", 'ENTRYPOINT ["sh", "/usr/local/bin/broken.sh"]',
@@ -72,7 +74,9 @@ def test_orthanc_that_damages_its_data(
     assert re.search(r"runs again and is healthy: orthanc \(.*, its data as before\)", says), says
     # Otherwise the test would not have shown what it is for.
     assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile were stored", says)
-    assert "Nothing that was acknowledged is lost." in says
+    assert (
+        "What was acknowledged is there, as far as the failed version left it on the disk" in says
+    )
     assert images(node) == running
     result = balance(orthanc, streamed.pseudonym, stream, quarantined)
     print(result, "refused or aborted", stream.refusals)
@@ -159,7 +163,7 @@ def test_what_was_changed_before_goes_back_too(
     extra = {"ctp_image": broken, "orthanc_memory_mib": 1100}
     says = fails(scenario, "playbooks/upgrade.yml", extra)
     assert "ctp did not become healthy" in says
-    assert re.search(r"again and is healthy: orthanc \(\S+\), ctp \(\S+\)\.", says), says
+    assert re.search(r"again and is healthy: orthanc \(\S+\), ctp \(\S+\), ctp_gate \(", says), says
     assert {name: service["Spec"] for name, service in node.services().items()} == before
     node.wait_until_healthy(4)
 
@@ -169,7 +173,7 @@ def test_an_option_that_does_not_work(scenario: Scenario, node: Node) -> None:
     # TLS without a certificate: Orthanc ends at once.
     says = fails(scenario, "site.yml", {"orthanc_options": {"DicomTlsEnabled": True}})
     assert "orthanc did not become healthy" in says
-    assert "DicomTls" in says
+    assert "DICOM TLS is enabled in Orthanc SCP, but no certificate was provided" in says
     assert {name: service["Spec"] for name, service in node.services().items()} == before
     outcome = scenario.play("site.yml", extra={"verify_enabled": False})
     assert outcome.returncode == 0, outcome.errors
