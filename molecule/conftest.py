@@ -7,7 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from shared.machines import Scenario
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from shared.machines import REPOSITORY, Scenario
+
+# What a test needs of the collection's own Python, it imports from the checkout.
+_AnsibleCollectionFinder(paths=[str(REPOSITORY / ".collections")])._install()
 
 
 def scenario_of(path: Path) -> Scenario:

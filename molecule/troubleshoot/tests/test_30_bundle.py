@@ -9,9 +9,9 @@ import tarfile
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom
 from shared.ctp_node import Patient, status
-from shared.machines import REPOSITORY, Machine, Node, Scenario, wait_for
+from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, arrived
 
 TOKEN = "1357924680"
@@ -37,9 +37,6 @@ def test_no_secret_and_no_patient_is_in_the_bundle(
     load: object,
     tmp_path: Path,
 ) -> None:
-    _AnsibleCollectionFinder(paths=[str(REPOSITORY / ".collections")])._install()
-    from ansible_collections.auscat.imaging.plugins.module_utils import phantom
-
     known = phantom.make_study(TOKEN, True, pseudonym_prefix="ANON-")
     unknown = phantom.make_study(TOKEN, False)
     identifier = phantom.patient_identifier(TOKEN, True)
