@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 from pydicom.dataset import Dataset
 from shared.ctp_node import Patient, load, new_patient, status
-from shared.machines import Node, Scenario, wait_for
+from shared.machines import Node, wait_for
 from shared.streams import Balance, Rest, Stream, arrived, balance, ct_series
+from shared.two_machines import cat, ctp, kv, orthanc
 
-__all__ = ["load"]
+__all__ = ["cat", "ctp", "kv", "load", "orthanc"]
 
 # Every so many objects one of a patient whom KeyDB does not know.
 UNKNOWN_EVERY = 10
@@ -152,31 +153,6 @@ class Mixed(Stream):
         """Further copies in quarantine of objects that were sent again for want of an answer."""
         count = Counter(uid for uid, _ in self._site.reasons() if uid in self.offered)
         return sum(count.values()) - len(count)
-
-
-@pytest.fixture(scope="session")
-def kv(scenario: Scenario) -> Node:
-    """The identifiable side: KeyDB and CTP."""
-    return scenario.node("kv")
-
-
-@pytest.fixture(scope="session")
-def cat(scenario: Scenario) -> Node:
-    """The de-identified side: Orthanc."""
-    return scenario.node("cat")
-
-
-@pytest.fixture(scope="session")
-def ctp(kv: Node) -> Rest:
-    """What the supervisor tells on CTP's web port."""
-    return Rest(f"http://{kv.address}:9090", "admin", kv.variables["ctp_admin_password"])
-
-
-@pytest.fixture(scope="session")
-def orthanc(cat: Node) -> Rest:
-    """Orthanc's REST API."""
-    password = cat.variables["orthanc_registered_users"]["admin"]
-    return Rest(f"http://{cat.address}:8042", "admin", password)
 
 
 @pytest.fixture(scope="session")

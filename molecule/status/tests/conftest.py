@@ -14,40 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest
 from shared.studies import Study, make_study, send
+from shared.two_machines import cat, ctp, kv, orthanc, pacs
+
+__all__ = ["cat", "ctp", "kv", "orthanc", "pacs"]
 
 METRICS = "/var/lib/auscat-metrics/auscat.prom"
 Labels = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture(scope="session")
-def kv(scenario: Scenario) -> Node:
-    """The machine with KeyDB and CTP."""
-    return scenario.node("kv")
-
-
-@pytest.fixture(scope="session")
-def cat(scenario: Scenario) -> Node:
-    """The machine with Orthanc."""
-    return scenario.node("cat")
-
-
-@pytest.fixture(scope="session")
-def pacs(scenario: Scenario) -> Machine:
-    """The neighbour that the inventory allows to send."""
-    return scenario.client("pacs")
-
-
-@pytest.fixture(scope="session")
-def ctp(kv: Node) -> Rest:
-    """What the supervisor tells on CTP's web port."""
-    return Rest(f"http://{kv.address}:9090", "admin", kv.variables["ctp_admin_password"])
-
-
-@pytest.fixture(scope="session")
-def orthanc(cat: Node) -> Rest:
-    """Orthanc's REST API."""
-    password = cat.variables["orthanc_registered_users"]["admin"]
-    return Rest(f"http://{cat.address}:8042", "admin", password)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from shared.machines import REPOSITORY, Machine, Node, Scenario, wait_for
 from shared.studies import Orthanc, Study, make_study, send
+from shared.two_machines import cat, kv, pacs
+
+__all__ = ["cat", "kv", "pacs"]
 
 MACHINES = ("kv", "cat", "pacs", "researcher", "stranger")
 FAMILIES = ("IPv4", "IPv6")
@@ -138,24 +141,6 @@ class Site:
 def site(scenario: Scenario) -> Site:
     """All machines."""
     return Site(scenario)
-
-
-@pytest.fixture(scope="session")
-def kv(scenario: Scenario) -> Node:
-    """The identifiable side: KeyDB and CTP, on Debian 12 with ufw."""
-    return scenario.node("kv")
-
-
-@pytest.fixture(scope="session")
-def cat(scenario: Scenario) -> Node:
-    """The de-identified side: Orthanc, on Debian 13 with firewalld."""
-    return scenario.node("cat")
-
-
-@pytest.fixture(scope="session")
-def pacs(scenario: Scenario) -> Machine:
-    """A DICOM sender."""
-    return scenario.client("pacs")
 
 
 @pytest.fixture(scope="session")
