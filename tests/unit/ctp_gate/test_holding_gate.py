@@ -202,9 +202,13 @@ def test_ctp_away_for_too_long(bench: Bench) -> None:
     assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 1)
     assert bench.received == 1
     bench.scp.start()
-    again = bench.associate()
-    assert again.is_established
-    again.release()
+
+    def taken() -> bool:
+        again = bench.associate()
+        again.release()
+        return again.is_released
+
+    wait_until("senders are taken again", taken, 10 * holding.RETRY_SECONDS)
     wait_until("all have ended", lambda: gate.associations() == 0)
 
 
