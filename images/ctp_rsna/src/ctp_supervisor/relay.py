@@ -28,6 +28,8 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 ANSWER_SECONDS = 300.0
 """Orthanc may take as long for one object; then it is taken for away."""
+SILENT_SECONDS = 30
+"""Orthanc's machine acknowledges no packet for so long: it is away, and CTP has to send again."""
 RELEASE_SECONDS = 10.0
 """CTP ends an association itself after a refusal; then it is ended for it."""
 
@@ -158,6 +160,7 @@ class ExportRelay:
             for connection in (ctp, orthanc):
                 pdu.prepare(connection)
                 connection.settimeout(None)
+            pdu.notice_silence(orthanc, SILENT_SECONDS)
             orthanc.settimeout(ANSWER_SECONDS)
             answers.start()
             reader = pdu.PduReader(ctp)
