@@ -267,6 +267,9 @@ def test_reasons_and_release(tmp_path: Path) -> None:
     dicom(stages["anonymizer"] / "TQ-3.dcm", "")
     (stages["import"]).mkdir(parents=True)
     (stages["import"] / "TQ-4").write_bytes(b"no DICOM")
+    dicom(stages["anonymizer"] / "TQ-7.dcm", "1")
+    torn = (stages["anonymizer"] / "TQ-7.dcm").read_bytes()[:-1]
+    (stages["anonymizer"] / "TQ-7.dcm").write_bytes(torn)
     dicom(stages["filter"] / "TQ-5.dcm", "ANON-5")
     dicom(stages["export"] / "TQ-6.dcm", "ANON-6", done=True)
     (stages["export"] / "..index").mkdir()
@@ -279,6 +282,7 @@ def test_reasons_and_release(tmp_path: Path) -> None:
         "0-1-TQ-2.dcm": "unknown-patient",
         "0-1-TQ-3.dcm": "missing-patient-id",
         "0-0-TQ-4": "unreadable",
+        "0-1-TQ-7.dcm": "unreadable",
         "0-2-TQ-5.dcm": "residual-identifier",
         "0-3-TQ-6.dcm": "refused-by-orthanc",
     }
@@ -294,7 +298,7 @@ def test_reasons_and_release(tmp_path: Path) -> None:
         "left": {
             "unknown-patient": 1,
             "missing-patient-id": 1,
-            "unreadable": 1,
+            "unreadable": 2,
             "residual-identifier": 1,
         },
     }

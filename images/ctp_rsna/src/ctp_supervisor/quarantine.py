@@ -244,7 +244,9 @@ class Quarantines:
 
 
 def _read(pipeline: int, stage: int, kind: str, path: Path, arrived: float) -> Quarantined:
-    header = dicomfile.read_header(path)
+    # A copy that CTP could not finish, on a full disk, is no object: nobody may release it.
+    torn = kind in ("import", "anonymizer") and dicomfile.is_truncated(path)
+    header = None if torn else dicomfile.read_header(path)
     return Quarantined(
         pipeline,
         stage,
