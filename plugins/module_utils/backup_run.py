@@ -50,6 +50,7 @@ from typing import Any, Callable
 SETTINGS = Path("/etc/auscat/backup/settings.json")
 STATE = Path("/var/lib/auscat/backup")
 LOCK = Path("/run/lock/auscat-backup.lock")
+RUN = Path("/run")
 CACHE = Path("/var/cache/auscat/restic")
 
 STAGE, SCRATCH, RESTORING, ASIDE = (
@@ -59,6 +60,8 @@ STAGE, SCRATCH, RESTORING, ASIDE = (
     ".before-restore-",
 )
 """Directories of this program inside a service's directory, so on that service's disk."""
+LABEL = "auscat.backup=scratch"
+"""Of the containers in which data is tried."""
 KINDS = ("identifiable", "deidentified")
 INDEX_FILES = ("index", "index-wal", "index-shm", "index-journal")
 #: CTP makes the index of a quarantine anew; that one ended in order is not true of a copy.
@@ -754,7 +757,7 @@ class Keydb(Part):
     @contextlib.contextmanager
     def _server(self, target: Path, logins: Mapping[str, str]) -> Iterator[str]:
         owner, group = int(self.settings["owner"]), int(self.settings["group"])
-        outer = Path(tempfile.mkdtemp(prefix="auscat-backup-", dir="/run"))
+        outer = Path(tempfile.mkdtemp(prefix="auscat-backup-", dir=RUN))
         inner = outer / "secrets"
         inner.mkdir()
         inner.chmod(0o755)
@@ -767,7 +770,7 @@ class Keydb(Part):
                 os.chown(path, owner, group)
             environment = [f"--env={k}={v}" for k, v in self.settings["environment"].items()]
             docker(
-                "run", "--detach", f"--name={name}", "--label=auscat.backup=scratch",
+                "run", "--detach", f"--name={name}", f"--label={LABEL}",
                 "--network=none",
                 # Its health check would hold the database that pg_restore replaces.
                 "--no-healthcheck", "--stop-signal=SIGINT", *environment,
@@ -919,7 +922,7 @@ class Orthanc(Part):
     def check(self, target: Path, manifest: Mapping[str, Any], logins: Mapping[str, str]) -> str:
         """Start Orthanc on it, without a network, and let it compare the MD5 of each object."""
         name = f"auscat-{target.name.strip('.')}-orthanc-{os.getpid()}"
-        outer = Path(tempfile.mkdtemp(prefix="auscat-backup-", dir="/run"))
+        outer = Path(tempfile.mkdtemp(prefix="auscat-backup-", dir=RUN))
         wanted = manifest["counts"]
         try:
             settings = outer / "orthanc.json"
@@ -930,7 +933,7 @@ class Orthanc(Part):
             )
             settings.chmod(0o444)
             docker(
-                "run", "--detach", f"--name={name}", "--label=auscat.backup=scratch",
+                "run", "--detach", f"--name={name}", f"--label={LABEL}",
                 "--network=none",
                 f"--volume={settings}:/run/secrets/orthanc.json:ro",
                 f"--volume={target}:{self.settings['target']}", self.image(),
@@ -1025,6 +1028,14 @@ def wait_until(what: str, condition: Callable[[], bool], container: str, seconds
 def remove_container(name: str) -> None:
     """Remove a container of this program, whether it is there or not."""
     subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def remove_leftovers() -> None:
+    """Remove what a run that was killed left running, and the passwords it was given."""
+    for container in docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
+        remove_container(container)
+    for path in RUN.glob("auscat-backup-*"):
+        remove_tree(path)
 
 
 PARTS: dict[str, type[Part]] = {"ctp": Ctp, "keydb": Keydb, "orthanc": Orthanc}
@@ -1196,6 +1207,7 @@ class Run:
     ) -> dict[str, Any]:
         """Put the data of this kind into the directories of the services. Raises
         ``BackupError``."""
+        remove_leftovers()
         for part in self.parts:
             if container_of(part.service) or paused(part.service):
                 raise BackupError(
@@ -1308,6 +1320,7 @@ class Run:
 
     def cleanup(self) -> None:
         """Remove what this or an earlier run left, and let go what it held."""
+        remove_leftovers()
         for part in self.parts:
             for container in paused(part.service):
                 docker("unpause", container)

@@ -284,6 +284,19 @@ def test_a_killed_run_lets_ctp_go_on_and_is_repaired_by_the_next(node: Node) -> 
     assert_nothing_is_left(node)
 
 
+def test_a_killed_trial_leaves_nothing_after_the_next_run(node: Node) -> None:
+    scratch = ("docker", "ps", "--quiet", "--filter", "label=auscat.backup")
+    with subprocess.Popen(
+        ["docker", "exec", node.container, "python3", PROGRAM, "verify", "identifiable"],
+        stdout=subprocess.DEVNULL,
+    ):
+        wait_for("KeyDB is tried", lambda: node.output(*scratch), 120)
+        node.shell("kill -9 $(pgrep -f '^python3 .*backup_run.py verify')", check=False)
+    assert node.output(*scratch)
+    assert not run(node, "backup", "identifiable")["error"]
+    assert_nothing_is_left(node)
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one repository for both": (
         {"backup_deidentified_repository": f"sftp:identifiable@{TARGET}"},
