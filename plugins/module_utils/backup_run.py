@@ -13,6 +13,7 @@ and a password of its own: ``identifiable`` (CTP, KeyDB) and ``deidentified`` (O
     backup_run.py list KIND                        the snapshots, as JSON
     backup_run.py restore KIND --snapshot WHICH    passwords of a new KeyDB as JSON on standard
     input
+    backup_run.py finish KIND…                     after all: until then, restore begins anew
     backup_run.py cleanup KIND                     remove what a run that was killed left
 
 The last line of standard output is a JSON object; exit status 0: done, 1: an error, in ``error``.
@@ -1206,7 +1207,12 @@ class Run:
         self, which: str, not_after: str | None, logins: Mapping[str, str], replace: bool
     ) -> dict[str, Any]:
         """Put the data of this kind into the directories of the services. Raises
-        ``BackupError``."""
+        ``BackupError``.
+
+        Each keeps its mark until ``finish``: whatever interrupts a restore of several parts, all of
+        them
+        are restored anew, and never one beside another of an earlier try.
+        """
         remove_leftovers()
         for part in self.parts:
             if container_of(part.service) or paused(part.service):
@@ -1260,8 +1266,13 @@ class Run:
         manifest = self._fetch(part, snapshot, part.directory)
         say(f"checking {part.name}")
         words = part.check(part.directory, manifest, logins)
-        remove_tree(marker)
+        empty(marker)
         return manifest, words
+
+    def finish(self) -> None:
+        """Take the marks of a restore away: services may run on the data."""
+        for part in self.parts:
+            remove_tree(part.directory / RESTORING)
 
     def _fetch(self, part: Part, snapshot: Mapping[str, Any], target: Path) -> dict[str, Any]:
         """Restore one part of a snapshot into ``target``, which holds the directory RESTORING."""
@@ -1416,7 +1427,8 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the command line says; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "command", choices=["backup", "verify", "list", "restore", "cleanup", "ask-orthanc"]
+        "command",
+        choices=["backup", "verify", "list", "restore", "finish", "cleanup", "ask-orthanc"],
     )
     parser.add_argument("kinds", nargs="*", choices=[[], *KINDS])
     parser.add_argument("--wait", type=float, default=0)
@@ -1486,6 +1498,10 @@ def _locked_dispatch(options: argparse.Namespace, runs: Sequence[Run]) -> dict[s
     if options.command == "cleanup":
         for run in runs:
             run.cleanup()
+        return {}
+    if options.command == "finish":
+        for run in runs:
+            run.finish()
         return {}
     if options.command == "restore":
         (run,) = runs

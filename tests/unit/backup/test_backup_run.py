@@ -365,3 +365,53 @@ def test_a_service_that_cannot_be_frozen_is_tried_again(
         with pytest.raises(backup_run.BackupError, match="Pausing auscat_ctp failed: unable to fr"):
             backup_run.hold("container", "auscat_ctp")
     assert asked == ["pause"] * min(refusals + 1, backup_run.PAUSE_ATTEMPTS)
+
+
+def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_run, "RUN", home / "run")
+    monkeypatch.setattr(backup_run, "docker", lambda *_: "")
+    interrupted = [True]
+
+    class Fake(backup_run.Part):
+        def check(self, target: Path, *_: Any) -> str:
+            if self.name == "keydb" and interrupted.pop():
+                raise backup_run.BackupError("interrupted")
+            return "checked"
+
+    def fetch(_: Any, part: backup_run.Part, __: Any, target: Path) -> dict[str, Any]:
+        (target / backup_run.RESTORING / "tree").mkdir()
+        (target / "restored").touch(exist_ok=False)
+        return {"taken": {part.name: ""}, "counts": {}}
+
+    monkeypatch.setattr(backup_run, "PARTS", {"ctp": Fake, "keydb": Fake})
+    monkeypatch.setattr(backup_run.Run, "_fetch", fetch)
+    monkeypatch.setattr(
+        backup_run.Run, "chosen", lambda *_: {name: {"id": "0123"} for name in ("ctp", "keydb")}
+    )
+    parts = [{"name": name, "directory": home / name, "service": name} for name in ("ctp", "keydb")]
+    kind = {"repository": "", "password_file": "", "parts": parts}
+    run = backup_run.Run(
+        {"node": "kv01", "config_root": home, "kinds": {"identifiable": kind}}, "identifiable"
+    )
+    for part in run.parts:
+        part.directory.mkdir()
+
+    (home / "ctp" / "old").touch()
+    with pytest.raises(backup_run.BackupError, match="holds data"):
+        run.restore("latest", None, {}, replace=False)
+    with pytest.raises(backup_run.BackupError, match="interrupted"):
+        run.restore("latest", None, {}, replace=True)
+    interrupted[:] = [False, False]
+    # CTP was complete already; the word that let the old data be put aside is not needed again.
+    for _ in range(2):
+        run.restore("latest", None, {}, replace=False)
+        with pytest.raises(backup_run.BackupError, match="begun and not finished"):
+            run.backup(adopt=False)
+    (aside,) = (home / "ctp").glob(f"{backup_run.ASIDE}*/old")
+    run.finish()
+    assert sorted(path.name for path in (home / "ctp").iterdir()) == [aside.parent.name, "restored"]
+    assert [path.name for path in (home / "keydb").iterdir()] == ["restored"]
+    with pytest.raises(backup_run.BackupError, match="holds data"):
+        run.restore("latest", None, {}, replace=False)
