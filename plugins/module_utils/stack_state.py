@@ -147,7 +147,10 @@ def task_ids(stack: str, name: str) -> set[str]:
 
 
 def failed_tasks(stack: str, name: str, known: set[str]) -> int:
-    """Return how many of a service's tasks failed, those `known` left out."""
+    """Return how many of a service's tasks ended of themselves, those `known` left out.
+
+    One that Swarm ends since it is not healthy counts by its exit code: 0 is "complete".
+    """
     new = sorted(task_ids(stack, name) - known)
     if not new:
         return 0
@@ -155,7 +158,7 @@ def failed_tasks(stack: str, name: str, known: set[str]) -> int:
         found = json.loads(run(["docker", "inspect", "--type", "task", *new]))
     except CommandError:
         return 0  # one of them was removed between the two questions
-    return sum(task["Status"]["State"] in ("failed", "rejected") for task in found)
+    return sum(task["Status"]["State"] in ("failed", "rejected", "complete") for task in found)
 
 
 def diagnosis(stack: str, name: str) -> str:
@@ -165,8 +168,10 @@ def diagnosis(stack: str, name: str) -> str:
         ["docker", "service", "ps", "--no-trunc", "--format"]
         + ["{{.Name}}: {{.CurrentState}} {{.Error}}", service]
     )
+    # What a service wrote to its standard error comes on that of the command.
     logs = _try(
-        ["docker", "service", "logs", "--raw", "--timestamps", "--tail", str(LOG_LINES), service]
+        ["sh", "-c", '"$@" 2>&1', "sh", "docker", "service", "logs", "--raw", "--timestamps"]
+        + ["--tail", str(LOG_LINES), service]
     )
     # The lines of several tasks come mixed; each begins with its time.
     logs = "\n".join(line.partition(" ")[2] for line in sorted(logs.splitlines()))

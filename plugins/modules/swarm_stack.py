@@ -403,7 +403,7 @@ class Stack:
             if gave_up or time.monotonic() > deadline:
                 if gave_up:
                     first = states[gave_up[0]]
-                    why = first.update_message if first.rolled_back else "its tasks failed"
+                    why = first.update_message if first.rolled_back else "its tasks ended"
                     summary = (
                         f"{', '.join(gave_up)} did not become healthy with the new definition: "
                         f"{why}."
