@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +65,29 @@ def versions_of(inspected: Iterable[dict[str, Any]], stack: str) -> list[SecretV
 
 
 def next_version(
-    existing: Iterable[SecretVersion], stack: str, name: str, content: str
+    existing: Iterable[SecretVersion],
+    stack: str,
+    name: str,
+    content: str,
+    used: Collection[str] = (),
 ) -> tuple[SecretVersion, bool]:
     """Return the version that carries `content`, and whether it must be made.
 
-    Only the newest version counts: going back to an older value makes a new version.
+    The newest comes first. Where it carries another value, an older one counts as long as a service
+    uses it: what is newer then is of an attempt that went back or was interrupted. One that nothing
+    uses any more is superseded, and going back to its value makes a new version.
+
+    Args:
+        existing: as `versions_of` returns them, oldest first.
+        stack: name of the stack.
+        name: the secret's plain name.
+        content: its value.
+        used: Swarm names of the secrets that services use.
     """
     mine = [version for version in existing if version.name == name]
-    if mine and carries(mine[-1].digest, content):
-        return mine[-1], False
+    for version in reversed(mine):
+        is_candidate = version is mine[-1] or version.swarm_name in used
+        if is_candidate and carries(version.digest, content):
+            return version, False
     number = mine[-1].version + 1 if mine else 1
     return SecretVersion(f"{stack}_{name}_v{number}", name, number, digest_of(content)), True

@@ -9,6 +9,8 @@ short_description: Install a stack's Docker secrets, versioned
 version_added: 0.1.0
 description:
   - Takes all secrets of a stack in one task and makes a new version of each whose value changed.
+    A value that a service uses has not changed, also where a newer version was made that did not
+    come to run.
   - Versions in use cannot be replaced (moby#33808); the stack is moved to the new ones when it is
     deployed, and O(state=pruned) then removes those that no service uses.
   - Values reach the engine on standard input, never on a command line. Set C(no_log) on the task.
@@ -76,12 +78,21 @@ from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions imp
 )
 
 
+def used_secrets() -> set[str]:
+    """Return the Swarm names of the secrets that services use."""
+    return {
+        reference["SecretName"]
+        for service in docker_objects("service", [])
+        for reference in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
+    }
+
+
 def install(module: AnsibleModule, existing: list[SecretVersion]) -> None:
     """Create the versions that are missing and exit."""
     stack = module.params["stack"]
-    versions, created = {}, []
+    versions, created, used = {}, [], used_secrets()
     for secret in module.params["secrets"]:
-        version, is_new = next_version(existing, stack, secret["name"], secret["content"])
+        version, is_new = next_version(existing, stack, secret["name"], secret["content"], used)
         versions[secret["name"]] = version.swarm_name
         if not is_new:
             continue
@@ -115,11 +126,7 @@ def install(module: AnsibleModule, existing: list[SecretVersion]) -> None:
 
 def prune(module: AnsibleModule, existing: list[SecretVersion]) -> None:
     """Remove superseded versions that no service uses and exit."""
-    used = {
-        reference["SecretName"]
-        for service in docker_objects("service", [])
-        for reference in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
-    }
+    used = used_secrets()
     newest = {version.name: version.swarm_name for version in existing}
     superseded = [
         version.swarm_name
