@@ -14,6 +14,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.command import (
 )
 
 LABEL_STACK = "com.docker.stack.namespace"
+#: States of a task that neither runs nor will.
+ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 LOG_LINES = 15
 
 
@@ -144,6 +146,21 @@ def task_ids(stack: str, name: str) -> set[str]:
         )
     except CommandError:
         return set()
+
+
+def unfinished_tasks(stack: str, name: str) -> int:
+    """Return how many of a service's tasks run or may still be started.
+
+    A task that waits for its start has no container that runs, and Swarm may start it although the
+    service was scaled to nothing in the meantime. What cannot be told counts as one: ask again.
+    """
+    service = f"{stack}_{name}"
+    try:
+        ids = run(["docker", "service", "ps", "--quiet", "--no-trunc", service]).split()
+        found = json.loads(run(["docker", "inspect", "--type", "task", *ids])) if ids else []
+    except CommandError:
+        return 1  # such as one that was removed between the two questions
+    return sum(task["Status"]["State"] not in ENDED for task in found)
 
 
 def failed_tasks(stack: str, name: str, known: set[str]) -> int:

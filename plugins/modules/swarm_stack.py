@@ -167,10 +167,12 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import 
     failed_tasks,
     read_stack,
     task_ids,
+    unfinished_tasks,
 )
 
 POLL_INTERVAL = 1.0  # seconds between two questions to the engine
 STEADY_SECONDS = 15.0  # for which another version has to stay healthy on data that were copied
+QUIET_LOOKS = 2  # in a row that find no task of a service before it counts as stopped
 FAILED_TASKS = 2  # after which a new definition is given up, where Swarm itself goes on trying
 
 
@@ -359,7 +361,11 @@ class Stack:
         )
 
     def stop(self, service: str) -> None:
-        """Stop a service and wait until none of its containers runs."""
+        """Stop a service and wait until none of its containers runs or is about to.
+
+        Swarm starts a task that ended once more after a while, and takes some time to learn that
+        none is wanted: so two looks in a row must find nothing.
+        """
         name = f"{self.name}_{service}"
         if service not in read_stack(self.name):
             return
@@ -368,7 +374,10 @@ class Stack:
         run(["docker", "service", "update", "--detach", "--quiet", "--replicas", "0", name])
         deadline = time.monotonic() + self.timeout
         label = f"label=com.docker.swarm.service.name={name}"
-        while run(["docker", "ps", "--quiet", "--filter", label]).split():
+        quiet = 0
+        while quiet < QUIET_LOOKS:
+            running = run(["docker", "ps", "--quiet", "--filter", label]).split()
+            quiet = 0 if running or unfinished_tasks(self.name, service) else quiet + 1
             if time.monotonic() > deadline:
                 raise StackError(f"{service} did not stop within {self.timeout} s (stack_timeout).")
             time.sleep(POLL_INTERVAL / 2)
