@@ -6,12 +6,27 @@ import re
 from collections.abc import Callable
 
 from conftest import containers, script
+from shared.ctp_node import Patient
 from shared.machines import Node, Scenario
+from shared.streams import Rest, Stream, balance, ct_slices
 
 VERSION = "LABEL org.opencontainers.image.version="
 
 
-def test_version_by_version(scenario: Scenario, node: Node, version_of: Callable[..., str]) -> None:
+def test_version_by_version(
+    scenario: Scenario,
+    node: Node,
+    orthanc: Rest,
+    load: Callable[..., None],
+    quarantined: Callable[[], set[str]],
+    version_of: Callable[..., str],
+    patient: Patient,
+) -> None:
+    # A node without a study has no file to link, and the preview does not speak of any.
+    load(patient)
+    with Stream(node, ct_slices(patient.patient_id, 4, 64)) as stream:
+        stream.wait(4)
+    assert balance(orthanc, patient.pseudonym, stream, quarantined).arrived == 4
     wanted = version_of(
         "orthanc", "next", f'{VERSION}"2027.1"', "USER root", "RUN echo 13.99 >/etc/debian_version",
         "USER 64042:64042",
@@ -44,7 +59,7 @@ def test_version_by_version(scenario: Scenario, node: Node, version_of: Callable
     assert "changes | resources.limits.memory 1024M -> 1100M" in table
     assert "changes | secret orthanc.json" in table
     assert re.search(
-        r"data \| \d+ MiB copied, \d+ files linked to /srv/auscat/.upgrade/orthanc",
+        r"data \| \d+ MiB copied, [1-9]\d* files linked to /srv/auscat/.upgrade/orthanc",
         "\n".join(table),
     )
     assert "changes | stop_grace_period 90s -> 80s" in table
