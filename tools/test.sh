@@ -11,7 +11,6 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 TIMINGS=$(mktemp)
-export TIMINGS
 trap 'rm -f "$TIMINGS"' EXIT
 step() {
     local name=$1 start=$SECONDS
@@ -21,7 +20,6 @@ step() {
     printf '%5d s  %s\n' $((SECONDS - start)) "$name" >>"$TIMINGS"
 }
 
-# The long ones first, so that several at a time end at about the same time.
 scenarios=(default two_vm airgap guardrails clients rsna_standin volume auscat_ctp status)
 # Together longer than the time that a push has.
 long=(resilience backup upgrade troubleshoot rotation vm)
@@ -35,21 +33,30 @@ fi
 step "Install what the tests call on this machine" ansible-playbook tests/machine.yml
 step "Style and types" tools/lint.sh
 step "Unit tests" pytest -q tests/unit
-# What the scenarios share is made before several of them want it at the same time.
+# What the scenarios share.
 step "Engine and images" ansible-playbook --inventory molecule/default/inventory molecule/shared/engine.yml
 for image in "host --suite bookworm" "host --suite trixie" "client --suite bookworm"; do
     # shellcheck disable=SC2086 # two words are meant
     step "Test hosts: $image" python tests/hosts/testhosts.py image $image
 done
 
-# One after the other. TEST_LANES=2 runs two at a time: quicker, but they wait longer for each other.
 failed=0
-printf '%s\n' "${scenarios[@]}" |
-    xargs --max-procs="${TEST_LANES:-1}" --max-args=1 tools/scenario.sh || failed=1
+scenario() {
+    local start=$SECONDS result=passed
+    printf '\n=== Molecule scenario %s\n' "$1"
+    molecule test --scenario-name "$1" || {
+        result=FAILED
+        failed=1
+    }
+    printf '%5d s  Molecule scenario %s %s\n' $((SECONDS - start)) "$1" "$result" | tee -a "$TIMINGS"
+}
 
+# One after the other: test hosts share apt's cache, and two cores are soon busy.
+for name in "${scenarios[@]}"; do
+    scenario "$name"
+done
 if [ -n "${CTP_DISTRIBUTION:-}" ]; then
-    # Alone: its machines have the names of those of rsna_standin.
-    tools/scenario.sh rsna_ctp || failed=1
+    scenario rsna_ctp
     stock_ctp="was tested: $CTP_DISTRIBUTION (scenario rsna_ctp)"
 else
     stock_ctp="was NOT tested: CTP_DISTRIBUTION names no distribution (scenario rsna_ctp, docs/ctp.md)"
