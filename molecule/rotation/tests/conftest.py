@@ -83,6 +83,10 @@ class Site:
         """Change values as `ansible-vault edit` does."""
         text = yaml.safe_dump({**self.values(), **values})
         self.vault.write_text(text)
+        self.encrypt()
+
+    def encrypt(self) -> None:
+        """Encrypt the vault's plain text."""
         subprocess.run(
             ["ansible-vault", "encrypt", *self.secret, str(self.vault)],
             check=True,
@@ -192,5 +196,5 @@ def site(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Site:
     shutil.copytree(scenario.inventory, made.inventory)
     made.password_file.write_text("a vault password of the tests\n")
     (made.inventory / "group_vars/all/first_values.yml").rename(made.vault)
-    made.change()
+    made.encrypt()
     return made
