@@ -62,6 +62,7 @@ class Stream:
     Attributes:
         objects: what is sent; each has an InstanceNumber of its own.
         pace: least seconds from one object to the next, over all senders.
+        patience: seconds for which a sender waits for an answer; 60 are usual for a PACS.
         offered: SOP Instance UID and InstanceNumber of each object that was sent at least once.
         acknowledged: InstanceNumber of the objects that the node answered with Success.
         refusals: associations that were rejected or aborted, and other answers than Success.
@@ -71,6 +72,7 @@ class Stream:
     objects: Iterable[Dataset]
     senders: int = 16
     pace: float = 0
+    patience: float = 60
     called: str = "CTP"
     calling: str = "PACS"
     port: int = 8104
@@ -143,9 +145,9 @@ class Stream:
 
     def _associate(self) -> Any:
         ae = AE(ae_title=self.calling)
-        # As patient as a PACS: 30 s for an association and 60 s for an answer are usual.
+        # As patient as a PACS: 30 s for an association is usual.
         ae.connection_timeout, ae.acse_timeout = 5, 30
-        ae.dimse_timeout = ae.network_timeout = 60
+        ae.dimse_timeout = ae.network_timeout = self.patience
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = ae.associate(self.node.address, self.port, ae_title=self.called)
         return association if association.is_established else None

@@ -65,7 +65,9 @@ def test_nothing_is_lost_or_doubled(
 ) -> None:
     patient = new_patient()
     load(patient)
-    with Stream(node, ct_slices(patient.patient_id, OBJECTS)) as stream:
+    # Where senders wait they are more patient than the gate (ctp_hold_seconds).
+    patience = 60 if event in NOTICED else 150
+    with Stream(node, ct_slices(patient.patient_id, OBJECTS), patience=patience) as stream:
         stream.wait(OBJECTS // 4)
         event(node)
         stream.wait(OBJECTS, 300)
