@@ -20,9 +20,9 @@ step() {
     printf '%5d s  %s\n' $((SECONDS - start)) "$name" >>"$TIMINGS"
 }
 
-scenarios=(default two_vm airgap guardrails clients rsna_standin volume auscat_ctp)
+scenarios=(default two_vm airgap guardrails clients rsna_standin volume auscat_ctp status)
 # Together longer than the time that a push has.
-long=(resilience backup upgrade status troubleshoot rotation vm)
+long=(resilience backup upgrade troubleshoot rotation vm)
 if [ "${1:-}" = --all ]; then
     scenarios+=("${long[@]}")
     long_ones="were tested: ${long[*]}"
