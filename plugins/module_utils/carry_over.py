@@ -53,48 +53,83 @@ def orthanc_objects(
 ) -> str:
     """Store the objects in these files again, remove the files, and say how many there were.
 
+    A file that Orthanc refuses stays where it is: what was half-written when the version ended.
+
     Args:
         stack: name of the stack.
         setting: service (its name in the stack) and published (port of its REST API on this host).
         source: Orthanc's directory on the host.
         files: relative to it.
 
+    Returns:
+        How many were stored and which were refused, in words; empty for neither.
+
     Raises:
-        CarryOverError: Orthanc did not take one. Its file stays, and so do those after it.
+        CarryOverError: Orthanc cannot be asked. The files that are left stay.
     """
     listed = list(files)
+    if not listed:
+        return ""
+    headers = _orthanc_login(stack, str(setting["service"]))
+    stored, refused = store_again(int(setting["published"]), headers, source, listed)
+    notes = []
+    if stored:
+        notes.append(f"{stored} objects that it had received meanwhile were stored again")
+    if refused:
+        notes.append(
+            f"{len(refused)} files that it left were refused as no DICOM objects, most likely "
+            f"half-written and never acknowledged. They stay until you remove them: "
+            f"{', '.join(refused)}"
+        )
+    return "; ".join(notes)
+
+
+def store_again(
+    port: int, headers: Mapping[str, str], source: Path, files: Iterable[Path]
+) -> tuple[int, list[str]]:
+    """Give Orthanc the objects in files, and remove each file that it took or that holds none.
+
+    Args:
+        port: that of Orthanc's REST API on this host.
+        headers: log in.
+        source: the directory of the files.
+        files: relative to it.
+
+    Returns:
+        How many objects it took, and the paths of those that it refused as bad (HTTP status 400).
+
+    Raises:
+        CarryOverError: it cannot be reached, or refuses one for another reason (a full disk).
+    """
     stored = 0
-    headers = _orthanc_login(stack, str(setting["service"])) if listed else {}
-    for file in listed:
+    refused: list[str] = []
+    for file in files:
         path = source / file
         content = dicom_object(path.read_bytes())
         if content is not None:
-            connection = http.client.HTTPConnection(
-                "127.0.0.1", int(setting["published"]), timeout=120
-            )
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             try:
-                connection.request("POST", "/instances", body=content, headers=headers)
+                connection.request("POST", "/instances", body=content, headers=dict(headers))
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException) as error:
-                raise CarryOverError(
-                    _orthanc_text(path, stored, len(listed), str(error))
-                ) from error
+                raise _not_taken(path, str(error), stored) from error
             finally:
                 connection.close()
-            if answer.status != 200:
-                raise CarryOverError(
-                    _orthanc_text(path, stored, len(listed), f"HTTP status {answer.status}")
-                )
+            if answer.status == http.HTTPStatus.BAD_REQUEST:
+                refused.append(str(path))
+                continue
+            if answer.status != http.HTTPStatus.OK:
+                raise _not_taken(path, f"HTTP status {answer.status}", stored)
             stored += 1
         path.unlink()
-    return f"{stored} objects that it had received meanwhile were stored again" if stored else ""
+    return stored, refused
 
 
-def _orthanc_text(path: Path, stored: int, all_files: int, why: str) -> str:
-    return (
-        f"Orthanc did not take {path} back ({why}); {stored} objects of at most {all_files} were "
-        "stored again. The files are where they were: send them once Orthanc answers"
+def _not_taken(path: Path, why: str, stored: int) -> CarryOverError:
+    return CarryOverError(
+        f"Orthanc did not take {path} back ({why}); {stored} objects were stored again before. "
+        "The others are where they were: send them once Orthanc answers"
     )
 
 

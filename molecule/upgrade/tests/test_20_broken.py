@@ -11,6 +11,7 @@ from shared.ctp_node import Patient, new_patient
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, Stream, balance, ct_series, ct_slices
 
+HALF = "00/00/00000000-0000-4000-8000-000000000000"  # as Orthanc names a file
 PACE = 0.3  # seconds from one object to the next
 
 
@@ -66,6 +67,9 @@ def test_orthanc_that_damages_its_data(
             "sh /usr/local/bin/entrypoint.sh & program=$!",
             "stored() { find ??/?? -type f -newer /run/orthanc/image.json | wc -l; }",
             "while kill -0 $program && [ $(stored) -lt 3 ]; do sleep 0.2; done; kill -9 $program",
+            # As a power cut leaves a file: the first piece of an object.
+            f"set -- $(find ??/?? -type f -newer /run/orthanc/image.json); mkdir -p {HALF[:5]}",
+            f"head -c 700 $1 >{HALF}",
             "echo 'version 99' | dd of=index conv=notrunc 2>/dev/null",
             "rm -f index-wal",
             "find [0-7]? -type f ! -newer /run/orthanc/image.json -delete; end",
@@ -89,6 +93,9 @@ def test_orthanc_that_damages_its_data(
     assert re.search(r"runs again and is healthy: orthanc \(.*, its data as before\)", says), says
     # Otherwise the test would not have shown what it is for.
     assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile were stored", says)
+    half = f"/srv/auscat/orthanc/{HALF}"
+    assert re.search(rf"1 files .* They stay until you remove them: {half}\b", says), says
+    node.run("rm", half)
     assert (
         "What was acknowledged is there, as far as the failed version left it on the disk" in says
     )
