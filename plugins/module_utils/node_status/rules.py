@@ -326,13 +326,15 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
     known = [each for each in history if each.get("quarantined") is not None]
     # What a young node has put there since its first sample counts too.
     past = _since(history, "quarantined", now, minutes) or known
-    growth = count - past[0]["quarantined"] if past else 0
-    if growth >= limits["quarantine_growing_objects"]:
+    # Compared with the fewest, as what was purged or released must not hide what came after it.
+    fewest = min(reversed(past), key=lambda each: each["quarantined"], default=None)
+    growth = count - fewest["quarantined"] if fewest else 0
+    if fewest and growth >= limits["quarantine_growing_objects"]:
         yield alert(
             "quarantine_growing",
             WARNING,
             "ctp",
-            f"{growth} objects more than {words(now - past[0]['time'])} ago; now {reasons}.",
+            f"{growth} objects more than {words(now - fewest['time'])} ago; now {reasons}.",
         )
 
 

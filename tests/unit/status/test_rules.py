@@ -153,6 +153,12 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
         [past(90, quarantined=0), past(61, quarantined=20), past(5, quarantined=25)],
         {"quarantine_not_empty:warning"},
     ),
+    # What was there before and was purged does not hide what came after.
+    (
+        {"ctp__quarantined": 25, "ctp__quarantine": {"unknown-patient": 25}},
+        [past(61, quarantined=25), past(30, quarantined=5), past(5, quarantined=25)],
+        {"quarantine_not_empty:warning", "quarantine_growing:warning"},
+    ),
     ({"volumes": [{**WELL["volumes"][0], "free": 14}]}, FRESH, {"disk_low:warning"}),
     ({"volumes": [{**WELL["volumes"][0], "free": 4}]}, FRESH, {"disk_low:critical"}),
     ({"volumes": [{**WELL["volumes"][0], "inodes_free": 4}]}, FRESH, {"disk_low:critical"}),
