@@ -53,6 +53,8 @@ STATE = Path("/var/lib/auscat/backup")
 LOCK = Path("/run/lock/auscat-backup.lock")
 RUN = Path("/run")
 CACHE = Path("/var/cache/auscat/restic")
+# A server that is there and silent must not hold a run, and its lock, for ever.
+ANSWER_SECONDS = 60.0
 
 STAGE, SCRATCH, RESTORING, ASIDE = (
     ".auscat-backup",
@@ -117,7 +119,7 @@ _REASONS = (
         "The server does not accept the key backup_sftp_private_key for this user.",
     ),
     (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied",
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|Access Key Id|request signature",
         "The object store does not accept backup_s3_access_key_id and backup_s3_secret_access_key.",
     ),
     (
@@ -151,6 +153,8 @@ def explain(said: str) -> str:
 
 def is_absent(said: str) -> bool:
     """Tell whether restic found the place but no repository in it."""
+    if "specified bucket does not exist" in said:
+        return True
     return bool(
         re.search(
             r"Is there a repository at the following location|unable to open config file", said
@@ -204,8 +208,16 @@ class Restic:
             "RESTIC_CACHE_DIR": str(CACHE),
         }
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run restic and return what it did, whatever that was."""
+    def ask(
+        self, *arguments: str, seconds: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run restic and return what it did, whatever that was.
+
+        Where it has not ended within `seconds`, it is ended, and what it said until then returned.
+
+        Raises:
+            BackupError: it is not installed, or said nothing in that time.
+        """
         CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             return subprocess.run(
@@ -216,7 +228,17 @@ class Restic:
                 text=True,
                 errors="replace",
                 check=False,
+                timeout=seconds,
             )
+        except subprocess.TimeoutExpired as ended:
+            # The newer restic tries for a quarter of an hour, also what will never work.
+            said = (ended.stderr or b"").decode(errors="replace")
+            if said.strip():
+                return subprocess.CompletedProcess(ended.cmd, 1, "", said)
+            raise BackupError(
+                f"The repository cannot be reached: it did not answer within {seconds:g} s. Look "
+                "whether the server works, and a firewall is in the way."
+            ) from None
         except FileNotFoundError:
             raise BackupError("restic is not installed. Run site.yml, which installs it.") from None
 
@@ -229,7 +251,7 @@ class Restic:
 
     def identifier(self) -> str | None:
         """Return the repository's own id; None where there is no repository. ``BackupError``."""
-        done = self.ask("cat", "config", "--no-lock")
+        done = self.ask("cat", "config", "--no-lock", seconds=ANSWER_SECONDS)
         if done.returncode == 0:
             return str(json.loads(done.stdout)["id"])
         if is_absent(done.stderr):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -34,6 +36,14 @@ needs_restic = pytest.mark.skipif(shutil.which("restic") is None, reason="restic
         ("ssh: Could not resolve hostname nas: Name or service not known", "cannot be reached"),
         ("Fatal: unable to create lock: repository is already locked by PID 1", "Another machine"),
         ("The Access Key Id you provided: InvalidAccessKeyId", "backup_s3_access_key_id"),
+        (
+            "Stat: The request signature we calculated does not match the signature you provided.",
+            "backup_s3_secret_access_key",
+        ),
+        (
+            "The AWS Access Key Id you provided does not exist in our records.",
+            "backup_s3_access_key_id",
+        ),
         ("mkdir /mnt/x: permission denied", "may not be written"),
         ("Fatal: something new", "restic failed: Fatal: something new"),
         ("", "it said nothing"),
@@ -284,6 +294,39 @@ def test_what_belongs_to_others_is_refused(home: Path, monkeypatch: pytest.Monke
         mine.open(write=True)
     assert len(mine.open(write=True, adopt=True)) == 1
     assert len(mine.open(write=True)) == 1
+
+
+def test_a_bucket_that_is_still_to_be_made_is_no_error(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A double of restic 0.18, which goes on trying; the scenario restore_one has the real one.
+    double = tmp_path / "bin/restic"
+    double.parent.mkdir()
+    double.write_text(
+        "#!/bin/sh\necho 'Stat(<config/>) returned error, retrying after 1s: "
+        "Stat: The specified bucket does not exist.' >&2\nexec sleep 60\n"
+    )
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{double.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(backup_run, "ANSWER_SECONDS", 1.0)
+    assert restic(home, "deidentified").identifier() is None
+
+
+@needs_restic
+def test_a_server_that_is_silent_does_not_hold_a_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_run, "ANSWER_SECONDS", 2.0)
+    (home / "password").write_text("a-password-for-the-test\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = {
+            "repository": f"s3:http://127.0.0.1:{silent.getsockname()[1]}/bucket",
+            "password_file": home / "password",
+            "environment": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+        }
+        asked = backup_run.Restic("identifiable", settings, "kv01")
+        with pytest.raises(backup_run.BackupError, match="did not answer within 2 s"):
+            asked.identifier()
 
 
 @needs_restic
