@@ -22,7 +22,7 @@ step() {
 
 scenarios=(default two_vm airgap guardrails clients rsna_standin volume auscat_ctp status)
 # Together longer than the time that a push has.
-long=(resilience backup upgrade troubleshoot rotation vm)
+long=(resilience backup restore_one upgrade troubleshoot rotation vm)
 if [ "${1:-}" = --all ]; then
     scenarios+=("${long[@]}")
     long_ones="were tested: ${long[*]}"

@@ -211,7 +211,8 @@ class Node(Machine):
         find /etc/auscat /etc/docker /etc/systemd/system -type f -exec sha256sum {} + | sort -k2
         part directories
         # Not what a service makes inside its own directory.
-        find /etc/auscat /srv /srv/auscat/ctp -maxdepth 2 -type d -printf '%m %U %G %p\n' |
+        ctp=$(ls -d /srv/auscat/ctp 2>/dev/null || true)
+        find /etc/auscat /srv $ctp -maxdepth 2 -type d -printf '%m %U %G %p\n' |
           sort --unique --key=4
         part packages; dpkg-query --show
         """

@@ -9,20 +9,11 @@ from collections.abc import Callable
 from conftest import COPIES, fails, images, script
 from shared.ctp_node import Patient, new_patient
 from shared.machines import Machine, Node, Scenario, wait_for
+from shared.saved import pairs, verified
 from shared.streams import Rest, Stream, balance, ct_series, ct_slices
 
 HALF = "00/00/00000000-0000-4000-8000-000000000000"  # as Orthanc names a file
 PACE = 0.3  # seconds from one object to the next
-
-
-def verified(orthanc: Rest) -> dict[str, str]:
-    """Let Orthanc check the MD5 of every object, and return these by instance."""
-    found = {}
-    for instance in orthanc.ask("/instances"):
-        path = f"/instances/{instance}/attachments/dicom"
-        assert orthanc.ask(f"{path}/verify-md5", {}, "POST") == {}
-        found[instance] = str(orthanc.ask(f"{path}/info")["UncompressedMD5"])
-    return found
 
 
 def attachments(orthanc: Rest) -> int:
@@ -35,14 +26,6 @@ def attachments(orthanc: Rest) -> int:
         for level in ("patients", "studies", "series", "instances")
         for each in orthanc.ask(f"/{level}")
     )
-
-
-def pairs(node: Node) -> str:
-    """Every pair of KeyDB, with all its columns."""
-    (task,) = node.tasks("auscat_keydb")
-    query = "COPY (SELECT * FROM patient ORDER BY patient_id, issuer) TO STDOUT"
-    psql = ("psql", "--no-psqlrc", "--username=key_admin", "--dbname=key_db", "--command", query)
-    return node.output("docker", "exec", task["Id"], *psql)
 
 
 def test_orthanc_that_damages_its_data(
