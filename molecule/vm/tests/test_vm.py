@@ -103,6 +103,14 @@ def test_nothing_is_written_beneath(node: VirtualMachine, without_disk: None) ->
     assert "Operation not permitted" in attempt.stderr
 
 
+def test_the_machine_says_so(node: VirtualMachine, without_disk: None) -> None:
+    """Also while somebody waits for the engine, which systemd then starts again and again."""
+    node.run("timeout", "5", "docker", "ps", check=False)
+    node.run("timeout", "100", "systemctl", "start", "auscat-status.service")
+    written = node.output("cat", "/var/lib/auscat-metrics/auscat.prom")
+    assert 'auscat_alert{alert="engine_down",severity="critical"} 1' in written
+
+
 def test_the_disk_comes_back(node: VirtualMachine, without_disk: None) -> None:
     node.do("stop")
     node.do("start")

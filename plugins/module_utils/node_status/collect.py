@@ -28,6 +28,7 @@ LABEL_SERVICE = "com.docker.swarm.service.name"
 SWARM_CERTIFICATE = Path("/var/lib/docker/swarm/certificates/swarm-node.crt")
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 FIREWALL_TABLE = "inet auscat"
+ENGINE = "docker.service"
 FIREWALL_UNIT = "auscat-firewall.service"
 TIMER = "auscat-status.timer"
 SAMPLER = "auscat-status.service"
@@ -87,7 +88,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         settings: see the role status, vars/main.yml.
         sampling: this is the timer's own run, whose sample comes only now.
     """
-    engine = known(lambda: run("docker", "version", "--format", "{{.Server.Version}}").strip(), "")
+    engine = known(_engine, "")
     services = known(lambda: _services(settings), {}) if engine else {}
     containers = {name: service.pop("container") for name, service in services.items()}
     asked = {
@@ -125,6 +126,20 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
 
 def _systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
+
+
+def _engine() -> str:
+    """Return the version of the engine.
+
+    Where its service does not run, nobody may connect to its socket: systemd starts the service for
+    that, waits for a disk that is missing, and begins anew for as long as the machine runs.
+
+    Raises:
+        UnknownError: it does not run or does not answer.
+    """
+    if _systemd():
+        run("systemctl", "is-active", ENGINE)
+    return run("docker", "version", "--format", "{{.Server.Version}}").strip()
 
 
 def _system() -> dict[str, str]:

@@ -86,3 +86,18 @@ def test_the_program_needs_the_standard_library_alone() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(str(node.module).split(".")[0])
     assert names <= set(sys.stdlib_module_names)
+
+
+def test_nobody_connects_to_an_engine_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Doubles of systemctl and docker; the scenario vm has a machine without its disk.
+    asked: list[str] = []
+
+    def run_double(*arguments: str) -> str:
+        asked.append(arguments[0])
+        raise collect.UnknownError("systemctl is-active docker.service ended with code 3")
+
+    monkeypatch.setattr(collect, "run", run_double)
+    monkeypatch.setattr(collect, "_systemd", lambda: True)
+    with pytest.raises(collect.UnknownError):
+        collect._engine()
+    assert asked == ["systemctl"]
