@@ -241,8 +241,8 @@ def start(scenario: Scenario, host: Machine) -> None:
     """Start one machine. Raises MachineError."""
     mounts = []
     if host.kind == "host":
-        # One directory a machine: apt locks it, and two machines of a scenario install at once.
-        packages = scenario.cache / "apt" / host.suite / host.name
+        # One directory a container: apt locks it, and several machines install at once.
+        packages = scenario.cache / "apt" / host.suite / host.container
         images = scenario.cache / "images"
         packages.mkdir(parents=True, exist_ok=True)
         images.mkdir(parents=True, exist_ok=True)
