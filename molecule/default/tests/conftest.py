@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 
 import pytest
-from shared.machines import Machine, Node, Scenario
+from shared.machines import Machine, Node, Scenario, wait_for
 from shared.studies import Orthanc, Study, make_study, send
+
+CONTROL_PORT = 18888
+
+
+@contextlib.contextmanager
+def unguarded(node: Node) -> Iterator[int]:
+    """A listener on the node that nothing limits: proof that the stranger can reach the node."""
+    program = f"import socket; s = socket.create_server(('', {CONTROL_PORT}))\nwhile 1: s.accept()"
+    unit = "auscat-test-listener"
+    node.run("systemd-run", f"--unit={unit}", "--collect", "python3", "-c", program)
+    wait_for(
+        "the listener accepts connections", lambda: node.connects("127.0.0.1", CONTROL_PORT), 60
+    )
+    yield CONTROL_PORT
+    node.run("systemctl", "stop", unit)
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from shared.machines import REPOSITORY, Machine, Node, Scenario, wait_for
+from shared.reach import Attempt as Connection
+from shared.reach import connections
 from shared.studies import Orthanc, Study, make_study, send
 from shared.two_machines import cat, kv, pacs
 
@@ -65,20 +65,6 @@ ATTEMPTS = [
 # Ports that are not the node's are the administrator's business.
 OWN_ATTEMPTS = [attempt for attempt in ATTEMPTS if attempt.port != 22]
 
-# All attempts of one machine at once: a refused one costs its whole deadline.
-PROGRAM = """
-import concurrent.futures, json, socket, sys
-def connects(target):
-    try:
-        socket.create_connection(tuple(target), 2).close()
-    except OSError:
-        return False
-    return True
-targets = json.load(sys.stdin)
-with concurrent.futures.ThreadPoolExecutor(len(targets)) as pool:
-    print(json.dumps(list(pool.map(connects, targets))))
-"""
-
 
 @dataclass(frozen=True)
 class Site:
@@ -97,22 +83,27 @@ class Site:
         both: list[str] = self.machine(name).variables["auscat_address"]
         return both[FAMILIES.index(family)]
 
-    def attempt(self, attempts: list[Attempt]) -> dict[Attempt, bool]:
-        """Make the attempts, each from its machine, and tell which connected."""
+    def attempt(self, attempts: list[Attempt], patient: bool = False) -> dict[Attempt, bool]:
+        """Make the attempts, each from its machine, and tell which connected.
 
-        def from_one(source: str) -> dict[Attempt, bool]:
-            own = [attempt for attempt in attempts if attempt.source == source]
-            targets = [(self.address(each.target, each.family), each.port) for each in own]
-            said = self.machine(source).output("python3", "-c", PROGRAM, stdin=json.dumps(targets))
-            return dict(zip(own, json.loads(said)))
-
-        sources = sorted({attempt.source for attempt in attempts})
-        with ThreadPoolExecutor(len(sources)) as pool:
-            return {
-                attempt: result
-                for results in pool.map(from_one, sources)
-                for attempt, result in results.items()
-            }
+        Args:
+            attempts: what is tried, all at once.
+            patient: wait as long as it takes for those that are to connect, and not only for SSH.
+        """
+        sources = {attempt.source for attempt in attempts}
+        ssh = [each for each in ATTEMPTS if each.port == 22 and each.source in sources]
+        tried = [*attempts, *(each for each in ssh if each not in attempts)]
+        found = connections(
+            Connection(
+                self.machine(each.source),
+                self.address(each.target, each.family),
+                each.port,
+                control=each.port == 22 or (patient and each.expected),
+            )
+            for each in tried
+        )
+        results = dict(zip(tried, found))
+        return {each: results[each] for each in attempts}
 
     def differences(self) -> list[str]:
         """Say which port of the node is not as declared."""
