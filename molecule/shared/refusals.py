@@ -16,7 +16,7 @@ class Case:
 
     Attributes:
         name: of the case, for the reader.
-        variables: win over the inventory.
+        variables: win over the inventory. Cases with the same ones share a run in any case.
         says: regular expressions; one problem of those that are reported holds all of them.
         never_says: texts that stand nowhere in what the run prints.
         alone: whether it has a run of its own, because it keeps other problems from being found.
@@ -42,6 +42,8 @@ class Run:
 
     def takes(self, case: Case) -> bool:
         """Tell whether a case can join."""
+        if any(each.variables == case.variables for each in self.cases):
+            return True
         taken = {name for each in self.cases for name in each.variables}
         shunned = {name for each in self.cases for name in each.apart}
         alone = case.alone or any(each.alone for each in self.cases)

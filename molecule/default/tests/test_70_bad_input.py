@@ -10,16 +10,20 @@ from shared.machines import Node, Outcome, Scenario
 from shared.refusals import Case, Refusals
 from shared.studies import Study
 
+SERVICES = {
+    "auscat_services": {"keydb": "keyvm", "ctp": "keyvm", "orthanc": "catvn", "orthank": "catvm"}
+}
+
 SITE = [
     Case(
         "unknown service",
-        {"auscat_services": {"keydb": "keyvm", "ctp": "keyvm", "orthank": "catvm"}},
+        SERVICES,
         ["auscat_services", "'orthank'", "Accepted: .*orthanc"],
         alone=True,
     ),
     Case(
         "service in an unknown group",
-        {"auscat_services": {"keydb": "keyvm", "ctp": "keyvm", "orthanc": "catvn"}},
+        SERVICES,
         ["auscat_services", "'catvn'", "group of the inventory"],
         alone=True,
     ),

@@ -6,6 +6,10 @@ import pytest
 from shared.machines import Node, Scenario
 from shared.refusals import Case, Refusals
 
+PIPELINES = {
+    "ctp_pipelines": [{"name": "A B"}, {"name": "a", "called_aets": ["SEVENTEEN-LETTERS"]}]
+}
+
 CASES = [
     Case(
         "no distribution",
@@ -20,13 +24,13 @@ CASES = [
     Case("no pipeline", {"ctp_pipelines": []}, [r"ctp_pipelines is \[\]. Accepted: a list of at"]),
     Case(
         "name of a pipeline",
-        {"ctp_pipelines": [{"name": "A B"}]},
+        PIPELINES,
         [r"ctp_pipelines\[0\].name is 'A B'. Accepted: a lower-case letter"],
     ),
     Case(
         "long AE title",
-        {"ctp_pipelines": [{"name": "a", "called_aets": ["SEVENTEEN-LETTERS"]}]},
-        [r"ctp_pipelines\[0\].called_aets contains 'SEVENTEEN-LETTERS'"],
+        PIPELINES,
+        [r"ctp_pipelines\[1\].called_aets contains 'SEVENTEEN-LETTERS'"],
     ),
     Case(
         "pipelines that cannot be told apart",
