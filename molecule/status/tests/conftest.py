@@ -103,14 +103,38 @@ def firing(node: Node, name: str, severity: str) -> bool:
     return found["auscat_alert", (("alert", name), ("severity", severity))] == 1
 
 
-def raised(node: Node, name: str, severity: str, seconds: float = 120) -> None:
-    """Wait until a machine raises an alert."""
-    wait_for(f"{node.name} raises {name}", lambda: firing(node, name, severity), seconds)
+def now_firing(node: Node, alerts: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Take a sample, and tell which of these alerts it raises: name, severity, name, severity …"""
+    found = sample(node)
+    return {
+        (name, severity)
+        for name, severity in zip(alerts[::2], alerts[1::2])
+        if found["auscat_alert", (("alert", name), ("severity", severity))] == 1
+    }
 
 
-def cleared(node: Node, name: str, severity: str, seconds: float = 240) -> None:
-    """Wait until it is not raised any more."""
-    wait_for(f"{node.name} clears {name}", lambda: not firing(node, name, severity), seconds)
+def raised(node: Node, *alerts: str, seconds: float = 180) -> None:
+    """Wait until a machine has raised each of these alerts, given as name, severity, name …"""
+    missing = set(zip(alerts[::2], alerts[1::2]))
+
+    def all_seen() -> bool:
+        # One may be over before another begins.
+        missing.difference_update(now_firing(node, alerts))
+        assert not missing, f"not raised yet: {sorted(missing)}"
+        return True
+
+    wait_for(f"{node.name} raises {', '.join(alerts[::2])}", all_seen, seconds)
+
+
+def cleared(node: Node, *alerts: str, seconds: float = 300) -> None:
+    """Wait until none of these alerts is raised any more, given as name, severity, name …"""
+
+    def none_fires() -> bool:
+        firing_still = now_firing(node, alerts)
+        assert not firing_still, f"raised still: {sorted(firing_still)}"
+        return True
+
+    wait_for(f"{node.name} clears {', '.join(alerts[::2])}", none_fires, seconds)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ EVERY = {(name, s) for name, (severities, _) in rules.ALERTS.items() for s in se
 
 def asserted() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Give the alerts that the tests see raised, and those that they see cleared."""
-    raised, cleared = set(), set()
+    raised: set[tuple[str, str]] = set()
+    cleared: set[tuple[str, str]] = set()
     tree = ast.parse(CAUSES.read_text())
     denied = {
         id(node.operand)
@@ -22,14 +23,14 @@ def asserted() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            words = [each.value for each in node.args if isinstance(each, ast.Constant)]
-            alert = (str(words[-2]), str(words[-1])) if len(words) >= 2 else ("", "")
+            below = [part for each in node.args for part in ast.walk(each)]
+            texts = [str(part.value) for part in below if isinstance(part, ast.Constant)]
             if node.func.id == "raised":
-                raised.add(alert)
+                raised.update(zip(texts[::2], texts[1::2]))
             elif node.func.id == "cleared":
-                cleared.add(alert)
-            elif node.func.id == "told":
-                (cleared if id(node) in denied else raised).add(alert)
+                cleared.update(zip(texts[::2], texts[1::2]))
+            elif node.func.id == "told":  # the first text is the machine
+                (cleared if id(node) in denied else raised).add((texts[1], texts[2]))
     return raised, cleared
 
 
