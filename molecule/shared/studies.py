@@ -78,8 +78,17 @@ def make_study(directory: Path, patient_id: str, pseudonym: str, instances: int 
     return Study(patient_id, pseudonym, directory, instances)
 
 
-def send(study: Study, client: Machine, node: Node, port: int = 8104) -> tuple[int, str]:
+def send(
+    study: Study, client: Machine, node: Node, port: int = 8104, connect_seconds: int = 30
+) -> tuple[int, str]:
     """Send a study with dcmsend from a client.
+
+    Args:
+        study: what is sent.
+        client: who sends.
+        node: where to.
+        port: CTP's.
+        connect_seconds: how long the client waits for a connection; a refused one waits as long.
 
     Returns:
         dcmsend's exit code (0: every instance was acknowledged) and what it said.
@@ -88,7 +97,16 @@ def send(study: Study, client: Machine, node: Node, port: int = 8104) -> tuple[i
     client.run("rm", "-rf", target)
     client.put(study.directory, target)
     result = client.run(
-        *("dcmsend", "--verbose", "--timeout", "5", "--aetitle", "PACS", "--call", "CTP"),
+        *(
+            "dcmsend",
+            "--verbose",
+            "--timeout",
+            str(connect_seconds),
+            "--aetitle",
+            "PACS",
+            "--call",
+            "CTP",
+        ),
         *("--scan-directories", node.address, str(port), target),
         check=False,
     )
@@ -107,7 +125,7 @@ class Orthanc:
     def text(self, path: str, *arguments: str) -> str:
         """Ask for a path and return the answer; raises AssertionError unless it is a success."""
         return self.client.output(
-            *("curl", "--silent", "--show-error", "--fail", "--max-time", "10"),
+            *("curl", "--silent", "--show-error", "--fail", "--max-time", "60"),
             *("--user", f"{self.user}:{self.password}", *arguments),
             f"http://{self.node.address}:8042{path}",
         )

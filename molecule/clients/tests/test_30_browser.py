@@ -190,7 +190,7 @@ def source(page: Page) -> str:
         except Error:
             return ""
 
-    return wait_for("the page is there", there, 10)
+    return wait_for("the page is there", there, 60)
 
 
 @pytest.mark.parametrize("port", [8042, 9090])

@@ -12,7 +12,7 @@ from shared.studies import Orthanc, Study, make_study, send
 
 def psql(client: Machine, node: Node, user: str, password: str, statement: str) -> str:
     """Run a statement in KeyDB from a client; raises AssertionError when it is refused."""
-    address = f"host={node.address} port=5433 dbname=key_db user={user} connect_timeout=5"
+    address = f"host={node.address} port=5433 dbname=key_db user={user} connect_timeout=30"
     # The password file is read from standard input: no password on a command line.
     script = (
         "umask 077; cat > /root/.pgpass; trap 'rm -f /root/.pgpass' EXIT;"
@@ -58,7 +58,7 @@ def test_no_object_in_orthanc_names_the_patient(
 
 
 def test_stranger_cannot_send(study: Study, stranger: Machine, node: Node) -> None:
-    code, said = send(study, stranger, node)
+    code, said = send(study, stranger, node, connect_seconds=5)
     assert code != 0, said
 
 
@@ -77,7 +77,7 @@ def test_unknown_patient_stays_in_quarantine(
         status = json.loads(allowed.output("curl", *arguments, url))
         return bool(status["quarantine"])
 
-    wait_for("the object is in CTP's quarantine", quarantined, 30)
+    wait_for("the object is in CTP's quarantine", quarantined, 120)
     assert set(orthanc.request("/instances")) == before
 
 

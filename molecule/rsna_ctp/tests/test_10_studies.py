@@ -30,7 +30,7 @@ def test_one_sender_uses_all_pipelines(node: Node, ctp: Rest) -> None:
     with Stream(node, ct_slices(new_patient().patient_id, 6, side=16), senders=1) as stream:
         stream.wait(6)
     wait_for(
-        "each pipeline holds half of them", lambda: held() == [each + 3 for each in before], 30
+        "each pipeline holds half of them", lambda: held() == [each + 3 for each in before], 120
     )
 
 
@@ -54,7 +54,7 @@ def test_an_unknown_patient_waits_and_is_released_by_one_command(
     assert reasons() == ["unknown-patient"] * 5
 
     load(late)
-    wait_for("CTP knows the patient", lambda: set(reasons()) == {"known-patient"}, 10)
+    wait_for("CTP knows the patient", lambda: set(reasons()) == {"known-patient"}, 60)
     outcome = scenario.play("playbooks/release_quarantine.yml")
     assert outcome.returncode == 0, outcome.errors
     result = balance(

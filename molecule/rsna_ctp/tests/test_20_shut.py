@@ -49,7 +49,7 @@ PAGES = ["/", "/ping", "/status", "/summary", "/server", "/system", "/environmen
 @pytest.mark.parametrize("path", [*PAGES, "/users", "/shutdown", "/quarantines", "/daconfig"])
 def test_no_page_without_a_login(node: Node, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urlopen(f"http://{node.address}:9090{path}", timeout=10)
+        urlopen(f"http://{node.address}:9090{path}", timeout=60)
     assert refused.value.code == 401
 
 
@@ -57,7 +57,7 @@ def test_no_page_without_a_login(node: Node, path: str) -> None:
 def test_no_default_user(node: Node, login: str) -> None:
     headers = {"Authorization": "Basic " + b64encode(login.encode()).decode()}
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urlopen(Request(f"http://{node.address}:9090/", headers=headers), timeout=10)
+        urlopen(Request(f"http://{node.address}:9090/", headers=headers), timeout=60)
     assert refused.value.code == 401
 
 

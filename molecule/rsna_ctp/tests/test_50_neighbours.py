@@ -58,7 +58,7 @@ def test_keydb_away_leaves_the_last_table(
     wait_for("CTP knows the patient", lambda: status(ctp)["keydb"]["state"] == "ok")
     scale(node, "auscat_keydb", 0)
     try:
-        wait_for("its absence is reported", lambda: status(ctp)["keydb"]["state"] != "ok", 30)
+        wait_for("its absence is reported", lambda: status(ctp)["keydb"]["state"] != "ok", 120)
         assert status(ctp)["keydb"]["patients"] >= known
         with Stream(node, ct_slices(patient.patient_id, 3), senders=1) as stream:
             stream.wait(3)
@@ -66,4 +66,4 @@ def test_keydb_away_leaves_the_last_table(
     finally:
         scale(node, "auscat_keydb", 1)
     node.wait_until_healthy(4)
-    wait_for("it is there again", lambda: status(ctp)["keydb"]["state"] == "ok", 30)
+    wait_for("it is there again", lambda: status(ctp)["keydb"]["state"] == "ok", 120)

@@ -41,5 +41,5 @@ def test_each_machine_is_a_swarm_of_its_own(kv: Node, cat: Node) -> None:
 
 
 def test_stranger_cannot_send(study: Study, site: Site, kv: Node) -> None:
-    code, said = send(study, site.machine("stranger"), kv)
+    code, said = send(study, site.machine("stranger"), kv, connect_seconds=5)
     assert code != 0, said

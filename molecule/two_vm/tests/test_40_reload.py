@@ -18,7 +18,7 @@ from shared.machines import Node
 )
 def test_limits_outlive(site: Site, machine: str, command: str) -> None:
     site.machine(machine).shell(command)
-    site.wait_until_as_declared(command, 30)
+    site.wait_until_as_declared(command, 120)
 
 
 @pytest.mark.parametrize("machine", ["kv", "cat"])
