@@ -81,6 +81,20 @@ def load(
     return load_keys
 
 
+@pytest.fixture(scope="session")
+def known_patient(load: Callable[..., None]) -> Callable[[], Patient]:
+    """Give a patient whom KeyDB and CTP know, another each time. Twenty are loaded at once."""
+    waiting: list[Patient] = []
+
+    def give() -> Patient:
+        if not waiting:
+            waiting.extend(new_patient() for _ in range(20))
+            load(*waiting)
+        return waiting.pop()
+
+    return give
+
+
 @pytest.fixture
 def patient() -> Patient:
     """A patient whom KeyDB does not know yet."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from shared import faults
-from shared.ctp_node import new_patient
+from shared.ctp_node import Patient
 from shared.machines import Node
 from shared.streams import Rest, Stream, balance, ct_slices
 
@@ -59,12 +59,11 @@ def test_nothing_is_lost_or_doubled(
     attempt: int,
     node: Node,
     orthanc: Rest,
-    load: Callable[..., None],
+    known_patient: Callable[[], Patient],
     quarantined: Callable[[], set[str]],
     record_property: Callable[[str, object], None],
 ) -> None:
-    patient = new_patient()
-    load(patient)
+    patient = known_patient()
     # Where senders wait they are more patient than the gate (ctp_hold_seconds).
     patience = 60 if event in NOTICED else 150
     with Stream(node, ct_slices(patient.patient_id, OBJECTS), patience=patience) as stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.ctp_node import new_patient, status
+from shared.ctp_node import Patient, status
 from shared.faults import kill_container, scale
 from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
@@ -14,11 +14,10 @@ def test_orthanc_away(
     node: Node,
     orthanc: Rest,
     ctp: Rest,
-    load: Callable[..., None],
+    known_patient: Callable[[], Patient],
     quarantined: Callable[[], set[str]],
 ) -> None:
-    patient = new_patient()
-    load(patient)
+    patient = known_patient()
     scale(node, "auscat_orthanc", 0)
     try:
         with Stream(node, ct_slices(patient.patient_id, 50)) as stream:
@@ -35,11 +34,10 @@ def test_orthanc_away(
 def test_orthanc_restarted_under_load(
     node: Node,
     orthanc: Rest,
-    load: Callable[..., None],
+    known_patient: Callable[[], Patient],
     quarantined: Callable[[], set[str]],
 ) -> None:
-    patient = new_patient()
-    load(patient)
+    patient = known_patient()
     with Stream(node, ct_slices(patient.patient_id, 100)) as stream:
         stream.wait(25)
         kill_container(node, "auscat_orthanc")
@@ -50,10 +48,9 @@ def test_orthanc_restarted_under_load(
 
 
 def test_keydb_away_leaves_the_last_table(
-    node: Node, orthanc: Rest, ctp: Rest, load: Callable[..., None]
+    node: Node, orthanc: Rest, ctp: Rest, known_patient: Callable[[], Patient]
 ) -> None:
-    patient = new_patient()
-    load(patient)
+    patient = known_patient()
     known = status(ctp)["keydb"]["patients"]
     wait_for("CTP knows the patient", lambda: status(ctp)["keydb"]["state"] == "ok")
     scale(node, "auscat_keydb", 0)

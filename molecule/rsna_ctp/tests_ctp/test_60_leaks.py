@@ -118,7 +118,7 @@ def test_an_edit_of_the_live_files_lets_nothing_through(
     node: Node,
     orthanc: Rest,
     ctp: Rest,
-    load: Callable[..., None],
+    known_patient: Callable[[], Patient],
 ) -> None:
     """What was under way in that second is doubtful: it is held back, and nothing is lost."""
 
@@ -135,8 +135,7 @@ def test_an_edit_of_the_live_files_lets_nothing_through(
         return {each["MainDicomTags"]["SOPInstanceUID"] for each in found}
 
     file, content = EDITS[edit]
-    patient = new_patient()
-    load(patient)
+    patient = known_patient()
     before = held()
     (task,) = node.tasks("auscat_ctp")
     path = f"/dev/shm/ctp-8104/{file}"
