@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,28 @@ from testinfra.host import Host
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Value = TypeVar("Value")
+# Where a run of the tests collects how long they deployed and waited (tools/run_tests.py).
+TIMES = "TEST_TIMES"
 
 
+@contextmanager
+def timed(kind: str) -> Iterator[None]:
+    """Write down how long the block took, as a line of JSON in the file that TEST_TIMES names.
+
+    The line has the kind and the start and end in seconds since the epoch, not the duration: what
+    lies within something else, or beside it in another thread, is then not counted twice.
+    """
+    start = time.time()
+    try:
+        yield
+    finally:
+        if os.environ.get(TIMES):
+            line = json.dumps({"kind": kind, "start": start, "end": time.time()})
+            with Path(os.environ[TIMES]).open("a", encoding="utf-8") as times:
+                times.write(line + "\n")
+
+
+@timed("waiting")
 def wait_for(what: str, condition: Callable[[], Value], seconds: float = 60) -> Value:
     """Poll until the condition holds and return its value.
 
@@ -293,14 +314,15 @@ class Scenario:
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_NOCOLOR": "true",
         }
-        result = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        with timed("deploying"):
+            result = subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
         found = re.search(r"^\{.*^\}", result.stdout, re.MULTILINE | re.DOTALL)
         document = json.loads(found[0]) if found else {}
         return Outcome(result.returncode, result.stdout + result.stderr, document)
