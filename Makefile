@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help environment simulation verify lint unit test test-all docs screenshots
+.PHONY: help environment simulation verify check lint unit test test-all docs screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -17,17 +17,20 @@ simulation: environment ## Bring up the whole node on this machine and prove it
 verify: environment ## Prove the running node again
 	$(ACTIVATE) ansible-playbook playbooks/verify.yml $(ARGS)
 
+check: environment ## Style, types and unit tests, within minutes
+	$(ACTIVATE) tools/lint.sh --units
+
 lint: environment ## Check style and types
 	$(ACTIVATE) tools/lint.sh
 
 unit: environment ## Test the Python
-	$(ACTIVATE) pytest tests/unit
+	$(ACTIVATE) tools/unit.sh $(ARGS)
 
-test: environment ## All tests: lint, unit, and the node on a test host (needs root)
-	$(ACTIVATE) tools/test.sh
+test: environment ## All tests: lint, unit, and the node on test hosts (needs root)
+	$(ACTIVATE) tools/test.sh $(ARGS)
 
 test-all: environment ## As test, and the long scenarios too
-	$(ACTIVATE) tools/test.sh --all
+	$(ACTIVATE) tools/test.sh --all $(ARGS)
 
 screenshots: environment ## Take the pictures of the documents again (needs root)
 	$(ACTIVATE) tools/screenshots.sh
