@@ -122,8 +122,9 @@ def empty() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="keydb-") as name:
         database = Database(Path(name))
         database.own()
-        command = ("initdb", "-D", str(database.data), "-U", "key_admin", "-A", "trust", "-N")
-        database.output(*command)
+        # Small segments: every test copies the directory.
+        options = ("-U", "key_admin", "-A", "trust", "-N", "--wal-segsize=1")
+        database.output("initdb", "-D", str(database.data), *options)
         database.serve()
         database.output("psql", "--dbname=postgres", "--command=CREATE DATABASE key_db")
         database.stop()
