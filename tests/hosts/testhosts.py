@@ -22,9 +22,11 @@ Usage::
     testhosts.py save DIRECTORY FILE=IMAGE... save images of the engine, where they are not yet
 
 ``scenario.json`` is one object: ``network`` (name), ``subnet`` (CIDR), ``cache`` (a directory of
-this machine that outlives the hosts; packages and image archives are kept there) and ``hosts``, a
+this machine that outlives the hosts; packages and image archives are kept there), ``hosts``, a
 list of objects with ``name``, ``container``, ``address``, and optionally ``kind`` (default host),
-``suite`` (default bookworm) and ``options`` (further options of ``docker run``).
+``suite`` (default bookworm), ``options`` (further options of ``docker run``) and ``start`` (bare,
+the default, or prepared: snapshots.py), and ``prepared``, which says what is on a prepared host:
+``packages``, ``suite_packages`` (suite to further ones) and ``archives`` (files in CACHE/images).
 
 ``up``, ``down`` and ``save`` print one line per thing that they changed and nothing when there was
 nothing to do. Exit code 1, with the reason on standard error, when something failed.
@@ -44,9 +46,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import snapshots
+
 REPOSITORY = "auscat-imaging-test"
 LABEL = "auscat-imaging-test"
 START_SECONDS = 60
+STARTS = ("bare", "prepared")
 ARCHIVE_SECONDS = 14 * 24 * 3600
 
 # Ansible needs Python; python3-apt spares every play an installation of its own.
@@ -121,6 +126,7 @@ class Machine:
     kind: str = "host"
     suite: str = "bookworm"
     options: list[str] = field(default_factory=list)
+    start: str = "bare"
 
 
 @dataclass(frozen=True)
@@ -131,19 +137,49 @@ class Scenario:
     subnet: str
     cache: Path
     hosts: list[Machine]
+    prepared: dict[str, Any] = field(default_factory=dict)
+
+    def snapshot(self, suite: str) -> snapshots.Snapshot:
+        """Give what a prepared host of a suite is made of; raises MachineError."""
+        try:
+            packages = [
+                *self.prepared["packages"],
+                *self.prepared["suite_packages"].get(suite, []),
+            ]
+            archives = self.prepared["archives"]
+        except KeyError as error:
+            raise MachineError(f"A host starts prepared, but the scenario lacks {error}") from None
+        return snapshots.Snapshot(
+            suite=suite,
+            base=image_name("host", suite),
+            packages=tuple(packages),
+            archives=tuple(archives),
+            options=HOST_OPTIONS,
+        )
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Scenario:
         """Read the object that the module's docstring describes; raises MachineError."""
         try:
             hosts = [Machine(**host) for host in document["hosts"]]
-            scenario = cls(document["network"], document["subnet"], Path(document["cache"]), hosts)
+            scenario = cls(
+                document["network"],
+                document["subnet"],
+                Path(document["cache"]),
+                hosts,
+                document.get("prepared", {}),
+            )
         except (KeyError, TypeError) as error:
             raise MachineError(f"The scenario is not described as it should be: {error}") from None
         for host in hosts:
             if host.kind not in KINDS:
                 raise MachineError(
                     f"testhost_kind of {host.name} is {host.kind!r}; it may be {', '.join(KINDS)}."
+                )
+            if host.start not in STARTS or (host.start == "prepared" and host.kind != "host"):
+                raise MachineError(
+                    f"testhost_start of {host.name} is {host.start!r}; it may be "
+                    f"{', '.join(STARTS)}, and prepared only where its kind is host."
                 )
         return scenario
 
@@ -237,31 +273,47 @@ def ensure_image(kind: str, suite: str) -> bool:
     return True
 
 
+def mounts(cache: Path, suite: str, container: str) -> list[str]:
+    """Give the options that mount a host's part of the cache, which is made here."""
+    # One directory a container: apt locks it, and several machines install at once.
+    packages = cache / "apt" / suite / container
+    images = cache / "images"
+    packages.mkdir(parents=True, exist_ok=True)
+    images.mkdir(parents=True, exist_ok=True)
+    return [
+        f"--volume={packages}:/var/cache/apt/archives",
+        f"--volume={images}:{snapshots.ARCHIVES}:ro",
+    ]
+
+
 def start(scenario: Scenario, host: Machine) -> None:
     """Start one machine. Raises MachineError."""
-    mounts = []
-    if host.kind == "host":
-        # One directory a container: apt locks it, and several machines install at once.
-        packages = scenario.cache / "apt" / host.suite / host.container
-        images = scenario.cache / "images"
-        packages.mkdir(parents=True, exist_ok=True)
-        images.mkdir(parents=True, exist_ok=True)
-        mounts.append(f"--volume={packages}:/var/cache/apt/archives")
-        mounts.append(f"--volume={images}:/var/cache/auscat-images:ro")
-    # `docker run`, not the API: only the client understands systempaths=unconfined.
-    docker(
-        "run",
-        "--detach",
+    options = [
         f"--name={host.container}",
         f"--hostname={host.name}",
         f"--network={scenario.network}",
         f"--ip={host.address}",
         f"--label={LABEL}={scenario.network}",
         *KINDS[host.kind].options,
-        *mounts,
+        *(mounts(scenario.cache, host.suite, host.container) if host.kind == "host" else ()),
         *host.options,
-        image_name(host.kind, host.suite),
-    )
+    ]
+    # `docker run` and `create`, not the API: only the client understands systempaths=unconfined.
+    if host.start == "bare":
+        docker("run", "--detach", *options, image_name(host.kind, host.suite))
+        return
+    snapshot = scenario.snapshot(host.suite)
+    with snapshots.started_from(snapshot, scenario.cache):
+        docker("create", *options, snapshot.image)
+        snapshots.fill(snapshot, host.container)
+    docker("start", host.container)
+
+
+def start_to_prepare(cache: Path, suite: str, container: str) -> None:
+    """Start the bare host that a snapshot is made of. Raises MachineError."""
+    name = [f"--name={container}", "--hostname=node", *mounts(cache, suite, container)]
+    docker("run", "--detach", *name, *HOST_OPTIONS, image_name("host", suite))
+    wait_until_running(Machine("node", container, "", suite=suite))
 
 
 def wait_until_running(host: Machine) -> None:
@@ -302,6 +354,18 @@ def wait_until_running(host: Machine) -> None:
         time.sleep(0.2)
 
 
+def ensure_snapshot(scenario: Scenario, suite: str) -> bool:
+    """Make what a suite's prepared hosts start from, unless it is there; tell whether it was.
+
+    Raises MachineError, SnapshotError.
+    """
+
+    def make(container: str) -> None:
+        start_to_prepare(scenario.cache, suite, container)
+
+    return snapshots.ensure(scenario.snapshot(suite), scenario.cache, make)
+
+
 def up(scenario: Scenario) -> list[str]:
     """Make what is missing of a scenario and say what that was. Raises MachineError."""
     changes = []
@@ -311,6 +375,10 @@ def up(scenario: Scenario) -> list[str]:
     changes += [
         f"image {image_name(*image)}" for image, new in zip(wanted, built, strict=True) if new
     ]
+    prepared = sorted({host.suite for host in scenario.hosts if host.start == "prepared"})
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(lambda suite: ensure_snapshot(scenario, suite), prepared))
+    changes += [f"prepared host {suite}" for suite, new in zip(prepared, made, strict=True) if new]
     if scenario.network not in docker("network", "ls", "--format={{.Name}}").split():
         docker(
             "network",
@@ -409,7 +477,7 @@ def main() -> int:
             scenario = Scenario.read(json.load(sys.stdin))
             for change in up(scenario) if arguments.command == "up" else down(scenario):
                 print(change)
-    except MachineError as error:
+    except (MachineError, snapshots.SnapshotError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
