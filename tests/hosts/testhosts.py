@@ -375,7 +375,9 @@ def up(scenario: Scenario) -> list[str]:
     changes += [
         f"image {image_name(*image)}" for image, new in zip(wanted, built, strict=True) if new
     ]
-    prepared = sorted({host.suite for host in scenario.hosts if host.start == "prepared"})
+    running = docker("ps", "--format={{.Names}}").split()
+    missing = [host for host in scenario.hosts if host.container not in running]
+    prepared = sorted({host.suite for host in missing if host.start == "prepared"})
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda suite: ensure_snapshot(scenario, suite), prepared))
     changes += [f"prepared host {suite}" for suite, new in zip(prepared, made, strict=True) if new]
@@ -388,11 +390,8 @@ def up(scenario: Scenario) -> list[str]:
             scenario.network,
         )
         changes.append(f"network {scenario.network}")
-    running = docker("ps", "--format={{.Names}}").split()
     present = docker("ps", "--all", "--format={{.Names}}").split()
-    for host in scenario.hosts:
-        if host.container in running:
-            continue
+    for host in missing:
         if host.container in present:
             # Left over from an engine that was stopped under it.
             docker("rm", "--force", "--volumes", host.container)
