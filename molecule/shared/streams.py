@@ -196,7 +196,7 @@ class Rest:
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             method=method,
-            headers={"Authorization": f"Basic {login}"},
+            headers={"Authorization": f"Basic {login}", "X-Requested-With": "auscat"},
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)

@@ -51,6 +51,7 @@ Orthanc can be reached again at {host}:{n}
 Queued {n} objects for Orthanc again
 Released {n} objects from quarantine
 {n} objects were deleted from quarantine by admin
+A change on CTP's own page was confirmed by admin
 Refused an association from {ip}: called AE title not recognized
 Refused an association from {ip}: calling AE title not recognized
 Refused an association from {ip}: too many associations

@@ -91,9 +91,15 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     for query in ("p=1&s=1", "p=0&s=7", "p=0", "p=-1&s=-1"):
         assert process.request("GET", f"/quarantines/queueAll?{query}")[0] == 404
 
+    one = f"/quarantines/deleteFile?p=0&s=1&filename={files[0].name}"
+    for name in ("Referer", "Origin", "Cookie", "Sec-Fetch-Site", "Accept-Language"):
+        assert process.request("GET", one, headers={name: "http://other.example/"})[0] == 403
+    assert process.request("HEAD", one)[0] == 403
+    assert process.request("POST", one)[0] == 501
+    assert counted(process, quarantined=5)() and files[0].exists()
+
     assert process.request("GET", "/quarantines/queueAll?p=0&s=2")[0] == 200  # another stage
     assert counted(process, quarantined=5)()
-    one = f"/quarantines/deleteFile?p=0&s=1&filename={files[0].name}"
     assert process.request("GET", one)[0] == 200
     assert counted(process, quarantined=4, deleted=1)() and not files[0].exists()
     ctp.know(KNOWN + "PatientID/PROOF-UNKNOWN = PROOF-OTHER\n")

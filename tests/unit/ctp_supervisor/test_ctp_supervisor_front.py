@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import html
 import http.client
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Container, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from ctp_supervisor.process import NOT_STORED, Client, command, environment
@@ -75,6 +77,7 @@ class CtpPagesDouble:
 class SiteDouble:
     def __init__(self) -> None:
         self.healthy = True
+        self.changes: list[str] = []
 
     def health(self) -> tuple[bool, str]:
         return self.healthy, "text\n"
@@ -86,9 +89,11 @@ class SiteDouble:
         return [{"id": "0-1-TQ-1.dcm", "reason": "unknown-patient"}]
 
     def delete(self, object_ids: Container[str]) -> int:
+        self.changes.append("delete")
         return int("0-1-TQ-1.dcm" in object_ids)
 
     def release(self) -> dict[str, Any]:
+        self.changes.append("release")
         return {"released": 2, "left": {"unreadable": 1}}
 
 
@@ -164,7 +169,8 @@ def test_the_api(ask: Client2) -> None:
     assert ask("DELETE", "/api/quarantine/0-1-TQ-1.dcm")[0] == 200
     assert ask("DELETE", "/api/quarantine/0-1-TQ-2.dcm")[0] == 404
     assert ask("DELETE", "/elsewhere/0-1-TQ-1.dcm")[0] == 404
-    assert json.loads(ask("POST", "/api/quarantine/release")[1])["released"] == 2
+    released = ask("POST", "/api/quarantine/release", X_Requested_With="auscat")
+    assert json.loads(released[1])["released"] == 2
     assert json.loads(ask("GET", "/api/quarantine")[1])["quarantine"][0]["id"] == "0-1-TQ-1.dcm"
 
 
@@ -181,7 +187,8 @@ def test_the_api(ask: Client2) -> None:
     ],
 )
 def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> None:
-    found, answer, _ = ask("POST", "/api/quarantine/delete", sent_body=body)
+    json_type = {"Content_Type": "application/json; charset=utf-8"}
+    found, answer, _ = ask("POST", "/api/quarantine/delete", sent_body=body, **json_type)
     assert found == status
     if status == 200:
         assert json.loads(answer) == {"deleted": int(b"TQ-1" in body)}
@@ -195,9 +202,13 @@ def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:
     assert (method, path) == ("GET", "/quarantines?p=0&s=1")
     assert sent["Authorization"].startswith("Basic ")
     assert not {"servicemanager", "rsna"} & {name.lower() for name in sent}
-    assert ask("POST", "/anything")[0] == 200
-    assert pages.asked[1][0] == "POST" and pages.asked[1][3] == b"a=b"
-    status, _, headers = ask("GET", "/moved")
+    pages.asked.clear()
+    for path in READING:
+        assert ask("GET", path)[0] == 200
+        assert ask("HEAD", path)[0] == 200
+    assert len(pages.asked) == 2 * len(READING)
+    # Where CTP sends a browser on, it is to this front.
+    status, _, headers = confirm(ask, "/moved")
     assert status == 302 and headers["location"] == "/there?a=1"
 
 
@@ -223,10 +234,158 @@ def test_closed_pages(ask: Client2, pages: CtpPagesDouble, path: str) -> None:
     assert not pages.asked
 
 
+READING = (
+    "/",
+    "/index.html",
+    "/BaseStyles.css",
+    "/icons/closebox.gif",
+    "/status",
+    "/summary?p=0",
+    "/logs/ctp.log",
+    "/quarantines",
+    "/quarantines/?p=0&s=1",
+    "/quarantines/series?p=0&s=1&studyUID=1.2",
+    "/quarantines/files?p=0&s=1&seriesUID=1.2",
+    "/quarantines/displayFile?p=0&s=1&filename=TQ-1.dcm",
+    "/quarantines/listFile?p=0&s=1&filename=TQ-1.dcm",
+    "/quarantines/downloadFile?p=0&s=1&filename=TQ-1.dcm",
+)
+CHANGING = (
+    *(
+        f"/quarantines/{command}?p=0&s=1&filename=TQ-1.dcm"
+        for command in (
+            *("queueAll", "queueStudy", "queueSeries", "queueFile", "rebuildIndex"),
+            *("deleteAll", "deleteStudy", "deleteSeries", "deleteFile", "deletefile", "more"),
+        )
+    ),
+    "/quarantines/deleteAll/status?p=0&s=1",
+    "/quarantines/deleteAll/x.css?p=0&s=1",
+    "//quarantines/deleteAll?p=0&s=1",
+    "http://other.example/quarantines/deleteAll?p=0&s=1",
+    "/idmap",
+    "/objecttracker",
+    "/plugin-of-tomorrow/x.css",
+)
+FORGED: tuple[dict[str, str], ...] = (
+    # What browsers send over plain HTTP: with a link, and with one whose page suppresses Referer.
+    {"Referer": "http://other.example/"},
+    {},
+    {"Origin": "null"},
+    {"Origin": "http://other.example"},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "navigate"},
+    {"X_HTTP_Method_Override": "DELETE"},
+    {"Referer": "http://127.0.0.1/"},
+    {"Cookie": "auscat_ctp_confirm=" + "a" * 43},
+)
+
+
+def form_of(answer: tuple[int, bytes, dict[str, str]]) -> tuple[str, str, dict[str, str]]:
+    """Target and body of the form in a page, and the headers of a browser that sends it."""
+    status, page, headers = answer
+    assert status == 403 and headers["content-type"].startswith("text/html")
+    assert headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    target = re.search(rb'<form method="post" action="([^"]*)"', page)
+    token = re.search(rb'name="confirm" value="([^"]*)"', page)
+    assert target and token
+    cookie, *attributes = headers["set-cookie"].split("; ")
+    assert set(attributes) == {"Path=/", "HttpOnly", "SameSite=Strict"}
+    sent = {"Cookie": cookie, "Content_Type": "application/x-www-form-urlencoded"}
+    return (
+        html.unescape(target[1].decode()),
+        urlencode({"confirm": html.unescape(token[1].decode())}),
+        sent,
+    )
+
+
+def confirm(ask: Client2, path: str) -> tuple[int, bytes, dict[str, str]]:
+    """What an operator does who clicks a link of CTP's page and then the button."""
+    target, body, headers = form_of(ask("GET", path))
+    return ask("POST", target, sent_body=body.encode(), **headers)
+
+
+@pytest.mark.parametrize("path", CHANGING)
+@pytest.mark.parametrize("headers", FORGED)
+def test_nothing_that_may_change_something_is_forwarded_without_the_form(
+    ask: Client2, pages: CtpPagesDouble, path: str, headers: dict[str, str]
+) -> None:
+    for method in ("GET", "HEAD", "POST"):
+        assert ask(method, path, sent_body=b"a=b", **headers)[0] == 403
+    assert ask("DELETE", path, sent_body=b"", **headers)[0] in (403, 404)
+    assert not pages.asked
+
+
+def test_an_operator_confirms_what_he_does_on_ctps_page(
+    ask: Client2, pages: CtpPagesDouble
+) -> None:
+    path = "/quarantines/deleteStudy?p=0&s=1&studyUID=1.2%2e3"
+    status, body, _ = confirm(ask, path)
+    assert status == 200 and body.startswith(b"<html>")
+    assert [(method, found) for method, found, _, _ in pages.asked] == [("GET", path)]
+
+
+def test_a_form_counts_once_for_its_own_link_and_browser(
+    ask: Client2, pages: CtpPagesDouble
+) -> None:
+    path = "/quarantines/deleteFile?p=0&s=1&filename=TQ-1.dcm"
+    target, body, headers = form_of(ask("GET", path))
+    other = form_of(ask("GET", path))[2]
+    for changed_target, changed_body, changed_headers in (
+        (target.replace("TQ-1", "TQ-2"), body, headers),
+        (target.replace("deleteFile", "deleteAll"), body, headers),
+        (target, body[:-1], headers),
+        (target, body + "&confirm=1", headers),
+        (target, "", headers),
+        (target, body, other),
+        (target, body, {**headers, "Cookie": ""}),
+        (target, body, {**headers, "Content_Type": "text/plain"}),
+        (target, body, {**headers, "Origin": "http://other.example"}),
+    ):
+        sent = changed_body.encode()
+        assert ask("POST", changed_target, sent_body=sent, **changed_headers)[0] == 403
+    assert not pages.asked
+    assert ask("POST", target, sent_body=body.encode(), **headers)[0] == 200
+    assert ask("POST", target, sent_body=body.encode(), **headers)[0] == 403
+    assert len(pages.asked) == 1
+
+
+def test_a_form_is_not_kept_for_ever(
+    ask: Client2, pages: CtpPagesDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, body, headers = form_of(ask("GET", "/quarantines/queueAll?p=0&s=1"))
+    later = time.monotonic() + 601
+    monkeypatch.setattr("ctp_supervisor.confirm.time.monotonic", lambda: later)
+    assert ask("POST", target, sent_body=body.encode(), **headers)[0] == 403
+    assert not pages.asked
+
+
+@pytest.mark.parametrize("path", ["/api/quarantine/release", "/api/quarantine/delete"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=application/json",
+        "text/plain; application/json",
+        "application/jsonx",
+    ],
+)
+def test_no_form_of_a_foreign_page_calls_the_api(
+    ask: Client2, site: SiteDouble, path: str, media_type: str | None
+) -> None:
+    headers = {} if media_type is None else {"Content_Type": media_type}
+    body = b'{"ids": ["0-1-TQ-1.dcm"]}'
+    assert ask("POST", path, sent_body=body, **headers)[0] == 403
+    assert not site.changes
+    # The browser asks first whether it may send what the API wants, and is not told that it may.
+    _, _, answer = ask("OPTIONS", path, Origin="http://other.example")
+    assert not any(name.startswith("access-control") for name in answer)
+
+
 def test_a_link_of_another_site_does_nothing(ask: Client2, pages: CtpPagesDouble) -> None:
-    path = "/quarantines/deleteAll?p=0&s=1"
+    path = "/quarantines?p=0&s=1"
     assert ask("GET", path, Sec_Fetch_Site="cross-site")[0] == 403
-    assert ask("POST", path, Origin="http://other.example")[0] == 403
     assert ask("DELETE", "/api/quarantine/0-1-TQ-1.dcm", Origin="http://other.example")[0] == 403
     assert not pages.asked
     assert ask("GET", path, Sec_Fetch_Site="same-origin")[0] == 200

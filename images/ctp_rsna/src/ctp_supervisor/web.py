@@ -13,6 +13,11 @@ all others                            CTP's own page; 403 for those that change 
 ====================================  =========================================================
 
 All but the first ask for the user ``admin`` and the password in ``ctp_admin_pass`` (HTTP Basic).
+
+A browser sends that login along with what a foreign page asks for. So a POST of the API needs what
+such a page cannot send without being asked first (the Fetch standard's preflight, which is never
+answered): the type ``application/json`` or a header ``X-Requested-With``. And a page of CTP that
+may change something is answered with 403 and a form, which sends the same request with a token.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from . import NAME
+from .confirm import Confirmations, only_reads
 from .workdir import USER
 
 LOG = logging.getLogger(__name__)
@@ -53,11 +59,16 @@ _NOT_FORWARDED = frozenset(
         "transfer-encoding",
         "upgrade",
         "content-length",
+        "content-type",
         "expect",
         # CTP takes the first as a command to end, and the second as a login in plain text.
         "servicemanager",
         "rsna",
         "accept-encoding",
+        # No method but the request's own.
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
     }
 )
 _NOT_RETURNED = frozenset(
@@ -124,6 +135,8 @@ class _Server(ThreadingHTTPServer):
 
 
 def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequestHandler]:
+    confirmations = Confirmations()
+
     class Handler(BaseHTTPRequestHandler):
         server_version = NAME
         sys_version = ""
@@ -170,8 +183,15 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                     {"WWW-Authenticate": 'Basic realm="CTP", charset="UTF-8"'},
                 )
             elif self._comes_from_elsewhere():
-                # Browsers send the login along, whoever made the link: CTP deletes on GET.
                 self._json(HTTPStatus.FORBIDDEN, {"error": "A link of another site."})
+            elif self.command == "POST" and path in pages and not self._is_of_a_program():
+                self._json(
+                    HTTPStatus.FORBIDDEN,
+                    {
+                        "error": "Send it with Content-Type: application/json, or with a header"
+                        " X-Requested-With. Nothing was changed."
+                    },
+                )
             elif path in pages:
                 pages[path]()
             elif path.startswith("/api/"):
@@ -184,8 +204,46 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                         " inventory, by site.yml."
                     },
                 )
-            else:
+            elif self.command in ("GET", "HEAD") and only_reads(path):
                 self._forward()
+            elif self.command == "POST":
+                self._confirmed()
+            else:
+                self._ask_to_confirm()
+
+        def _is_of_a_program(self) -> bool:
+            """Whether no form or script of a foreign page can have sent it."""
+            media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return media_type == "application/json" or "X-Requested-With" in self.headers
+
+        def _target(self) -> str:
+            parts = urlsplit(self.path)
+            return parts.path + (f"?{parts.query}" if parts.query else "")
+
+        def _ask_to_confirm(self) -> None:
+            page, cookie = confirmations.form(self._target(), self.headers.get("Cookie", ""))
+            self._answer(
+                HTTPStatus.FORBIDDEN,
+                "text/html; charset=utf-8",
+                page,
+                {"Set-Cookie": cookie},
+                # CTP shows its pages in frames of its own.
+                policy="default-src 'none'; form-action 'self'; frame-ancestors 'self'",
+                frames="SAMEORIGIN",
+            )
+
+        def _confirmed(self) -> None:
+            """What the form sends: CTP knows it as a GET."""
+            body = self._body()
+            if body is None:
+                return
+            cookies = self.headers.get("Cookie", "")
+            media_type = self.headers.get("Content-Type", "")
+            if confirmations.is_confirmed(self._target(), cookies, media_type, body):
+                LOG.warning("A change on CTP's own page was confirmed by %s", USER)
+                self._forward()
+            else:
+                self._ask_to_confirm()
 
         def _comes_from_elsewhere(self) -> bool:
             if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
@@ -257,23 +315,14 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
 
         def _forward(self) -> None:
             """CTP's own page. CTP honours the same login."""
-            body = None
-            if self.command == "POST":
-                body = self._body()
-                if body is None:
-                    return
             headers = {
                 name: value
                 for name, value in self.headers.items()
                 if name.lower() not in _NOT_FORWARDED
             }
-            parts = urlsplit(self.path)
-            target = parts.path + (f"?{parts.query}" if parts.query else "")
             upstream = http.client.HTTPConnection("127.0.0.1", ctp_port, timeout=60)
             try:
-                # CTP reads nothing of a request that it knows, but GET and POST.
-                method = "GET" if self.command == "HEAD" else self.command
-                upstream.request(method, target, body=body, headers=headers)
+                upstream.request("GET", self._target(), headers=headers)
                 response = upstream.getresponse()
             except (OSError, http.client.HTTPException):
                 upstream.close()
@@ -330,12 +379,14 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             media_type: str,
             content: str,
             headers: dict[str, str] | None = None,
+            policy: str = "default-src 'none'; frame-ancestors 'none'",
+            frames: str = "DENY",
         ) -> None:
             body = content.encode("utf-8")
             self.send_response(status)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
-            self._security("default-src 'none'; frame-ancestors 'none'", "DENY")
+            self._security(policy, frames)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()

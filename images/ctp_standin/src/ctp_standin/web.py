@@ -22,6 +22,10 @@ or ``qadmin``; ``p`` and ``s`` are the indexes of pipeline and stage:
 ``GET /quarantines/deleteFile?p=&s=&filename=``    this one is removed for good
 =================================================  ============================================
 
+The last three change something on GET. They are for the program in front of CTP, which asks over
+loopback: 403 for everybody else, and for what a browser sends, since it sends the login along with
+what a foreign page asks for.
+
 What asks for a login takes HTTP Basic: the users of the plan (``admin`` with ``ctp_admin_pass``, or
 those of CTP's ``users.xml``).
 """
@@ -55,6 +59,9 @@ SILENT_SECONDS = 120.0
 """A worker that has not moved for this time is not healthy: no single step may take as long."""
 
 _LISTED_ON_PAGE = 1000
+_OF_BROWSERS = frozenset(
+    {"accept-language", "cookie", "origin", "referer", "upgrade-insecure-requests"}
+)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="10">
@@ -306,6 +313,12 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
             if stage is None or command not in ("queueAll", "queueFile", "deleteFile"):
                 self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such quarantine."})
                 return
+            if self.command != "GET" or not self._is_the_front():
+                self._json(
+                    HTTPStatus.FORBIDDEN,
+                    {"error": "Only the program in front of CTP may ask for this, over loopback."},
+                )
+                return
             shown, directory = stage
             wanted = query.get("filename", "")
             done = 0
@@ -321,9 +334,18 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
                 f"<p>{html.escape(BANNER)}</p><p>{command}: {done} objects.</p>\n",
             )
 
+        def _is_here(self) -> bool:
+            return ipaddress.ip_address(self.client_address[0]).is_loopback
+
         def _is_service_manager(self) -> bool:
-            here = ipaddress.ip_address(self.client_address[0]).is_loopback
-            return here and "servicemanager" in self.headers
+            return self._is_here() and "servicemanager" in self.headers
+
+        def _is_the_front(self) -> bool:
+            """Whether it comes from this machine and carries nothing that only browsers send."""
+            return self._is_here() and not any(
+                name.lower() in _OF_BROWSERS or name.lower().startswith("sec-")
+                for name in self.headers
+            )
 
         def _roles(self) -> frozenset[str] | None:
             scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
