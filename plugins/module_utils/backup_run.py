@@ -194,6 +194,7 @@ class Restic:
         self.kind = kind
         self.node = node
         self.repository = str(settings["repository"])
+        self._there = ""
         self._options = (
             ["--option", f"sftp.command={settings['sftp_command']}"]
             if settings.get("sftp_command")
@@ -269,8 +270,13 @@ class Restic:
         A repository is made where this machine has never used one. One that has vanished, was
         exchanged,
         or holds data of the other kind or of a node that this machine never was, is refused.
+
+        Args:
+            write: a backup follows. Only then is a repository made, and noted as this machine's:
+                what merely reads must not let an empty machine write, and so forget, later.
+            adopt: whether to go on with backups that this machine was not restored from.
         """
-        noted = STATE / f"{self.kind}.repository"
+        noted = self._noted
         known = noted.read_text().split() if noted.exists() else []
         same_place = known[1:] == [hashlib.sha256(self.repository.encode()).hexdigest()]
         there = self.identifier()
@@ -308,11 +314,25 @@ class Restic:
                 f"playbooks/backup.yml -e backup_adopt={self.node}. Until then nothing is written "
                 "there, so that the old ones are not forgotten in favour of an empty node."
             )
+        self._there = str(there)
         if write:
-            # Only locks of processes that have ended: no other run of this machine is under way.
-            self.run("unlock")
-        write_file(noted, f"{there} {hashlib.sha256(self.repository.encode()).hexdigest()}\n")
+            self.unlock()
+            self.remember()
         return listed
+
+    def unlock(self) -> None:
+        """Remove locks of processes that have ended: no other run of this machine is under way."""
+        self.run("unlock")
+
+    def remember(self) -> None:
+        """Note the repository that was opened as the one of this machine, which may write there:
+        its backups are this machine's, or it holds what was restored from them."""
+        digest = hashlib.sha256(self.repository.encode()).hexdigest()
+        write_file(self._noted, f"{self._there} {digest}\n")
+
+    @property
+    def _noted(self) -> Path:
+        return STATE / f"{self.kind}.repository"
 
 
 def parse_time(text: str) -> datetime:
@@ -1258,6 +1278,8 @@ class Run:
                 "result": words,
                 "counts": manifest["counts"],
             }
+        # Until finish, the marks in the data forbid a backup still.
+        self.restic.remember()
         moment = taken(chosen["ctp"], "ctp") if "ctp" in chosen else None
         if moment and not_after and moment > parse_time(not_after):
             done["warnings"].append(
@@ -1328,7 +1350,8 @@ class Run:
         ``BackupError``."""
         self.cleanup()
         say(f"checking the repository of {self.kind} data")
-        self.restic.open(write=True)
+        self.restic.open(write=False)
+        self.restic.unlock()
         self.restic.run("check")
         words = []
         try:

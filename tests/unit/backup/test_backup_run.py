@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -296,6 +298,101 @@ def test_what_belongs_to_others_is_refused(home: Path, monkeypatch: pytest.Monke
     assert len(mine.open(write=True)) == 1
 
 
+class NoPart(backup_run.Part):
+    """A part without a service or data, for what asks the repository only."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__({"owner": 0, "group": 0, **settings})
+
+
+def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
+    """Run the program as its command line does, on the repository of ``restic`` above."""
+    settings = {
+        "node": "kv01",
+        "config_root": str(home),
+        "kinds": {
+            "identifiable": {
+                "repository": str(home / "repository"),
+                "password_file": str(home / "password"),
+                "parts": [{"name": "ctp", "directory": str(home / "ctp"), "service": "ctp"}],
+                "max_age_hours": 30,
+                "keep": {"daily": 1, "weekly": 1, "monthly": 1},
+            }
+        },
+    }
+    (home / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(backup_run, "SETTINGS", home / "settings.json")
+    monkeypatch.setattr(backup_run, "LOCK", home / "lock")
+    monkeypatch.setattr(backup_run, "PARTS", {"ctp": NoPart})
+    monkeypatch.setattr(backup_run, "remove_leftovers", lambda: None)
+    monkeypatch.setattr(backup_run, "container_of", lambda _: "")
+    monkeypatch.setattr(backup_run, "paused", lambda _: [])
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    (home / "ctp").mkdir(exist_ok=True)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        backup_run.main([*arguments])
+    answer: dict[str, Any] = json.loads(shown.getvalue().splitlines()[-1])
+    return answer
+
+
+@needs_restic
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["list", "identifiable"],
+        ["list", "identifiable", "--snapshot", "2020-01-01"],
+        ["verify", "identifiable"],
+        ["restore", "identifiable", "--snapshot", "2020-01-01"],
+        ["restore", "identifiable"],
+        ["finish", "identifiable"],
+        ["cleanup", "identifiable"],
+    ],
+)
+def test_what_only_reads_lets_nobody_write(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    mine = restic(home, "identifiable")
+    mine.open(write=True)
+    (home / "file").write_text("x")
+    mine.run(
+        "backup", "--host", "kv01", "--tag", "identifiable", "--tag", "complete", str(home / "file")
+    )
+    before = mine.snapshots()
+    monkeypatch.setattr(backup_run, "STATE", home / "empty-machine")
+    program(home, monkeypatch, *command)
+    assert not (home / "empty-machine/identifiable.repository").exists()
+    refused = program(home, monkeypatch, "backup", "identifiable")
+    assert "holds backups of kv01" in refused["error"]
+    assert mine.snapshots() == before
+
+
+@needs_restic
+@pytest.mark.parametrize("command", ["list", "verify", "restore"])
+def test_what_only_reads_makes_no_repository(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    restic(home, "identifiable")
+    assert "There is no repository" in str(program(home, monkeypatch, command, "identifiable"))
+    assert not (home / "repository").exists()
+    assert not (home / "state/identifiable.repository").exists()
+
+
+@needs_restic
+def test_a_machine_that_was_restored_goes_on_with_its_backups(home: Path) -> None:
+    mine = restic(home, "identifiable")
+    mine.open(write=True)
+    (home / "file").write_text("x")
+    mine.run(
+        "backup", "--host", "kv01", "--tag", "identifiable", "--tag", "complete", str(home / "file")
+    )
+    (home / "state/identifiable.repository").unlink()
+    again = restic(home, "identifiable")
+    again.open(write=False)
+    again.remember()
+    assert len(restic(home, "identifiable").open(write=True)) == 1
+
+
 def test_a_bucket_that_is_still_to_be_made_is_no_error(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +525,10 @@ def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
         (target / "restored").touch(exist_ok=False)
         return {"taken": {part.name: ""}, "counts": {}}
 
+    remembered: list[str] = []
+    monkeypatch.setattr(
+        backup_run.Restic, "remember", lambda restic: remembered.append(restic.kind)
+    )
     monkeypatch.setattr(backup_run, "PARTS", {"ctp": Fake, "keydb": Fake})
     monkeypatch.setattr(backup_run.Run, "_fetch", fetch)
     monkeypatch.setattr(
@@ -446,12 +547,14 @@ def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
         run.restore("latest", None, {}, replace=False)
     with pytest.raises(backup_run.BackupError, match="interrupted"):
         run.restore("latest", None, {}, replace=True)
+    assert not remembered
     interrupted[:] = [False, False]
     # CTP was complete already; the word that let the old data be put aside is not needed again.
     for _ in range(2):
         run.restore("latest", None, {}, replace=False)
         with pytest.raises(backup_run.BackupError, match="begun and not finished"):
             run.backup(adopt=False)
+    assert remembered == ["identifiable"] * 2
     (aside,) = (home / "ctp").glob(f"{backup_run.ASIDE}*/old")
     run.finish()
     assert sorted(path.name for path in (home / "ctp").iterdir()) == [aside.parent.name, "restored"]
