@@ -13,6 +13,8 @@ description:
     another way since; a stack that is as it should be costs a few questions to the engine.
   - One changed service follows the other. Where one does not become healthy, all that this
     deployment changed goes back to what ran, and the module fails with the reason.
+  - A port that the rules loaded on this host (M(auscat.imaging.port_guard)) do not limit is not
+    published, whatever part of a playbook runs; the module fails before it changes anything.
   - Before another image runs on data of O(data), the service is stopped and they are copied; going
     back puts the copy back, and gives the old version what the new one had taken in meanwhile.
   - M(community.docker.docker_stack) has no check mode and returns before the services converged.
@@ -82,6 +84,12 @@ options:
     type: list
     elements: str
     default: []
+  limited:
+    description:
+      - Whether to refuse, with O(state=present), a port that the table C(inet auscat) does not
+        limit. V(false) publishes it to every machine that can reach the host.
+    type: bool
+    default: true
   timeout:
     description: Seconds within which all services must be healthy, or must have ended.
     type: int
@@ -121,6 +129,12 @@ others:
   type: list
   elements: str
   returned: when state is absent
+unlimited:
+  description: Published ports that the loaded rules do not limit; in check mode alone, since they
+    would be limited before a deployment. Empty without O(limited).
+  type: list
+  elements: str
+  returned: success
 reasons:
   description: Why the stack was deployed.
   type: list
@@ -150,6 +164,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.command import (
 from ansible_collections.auscat.imaging.plugins.module_utils.data_copy import (
     DataCopy,
     DataCopyError,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.loaded_rules import (
+    not_limited_here,
+    published_by,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
     LABEL_STACK as LABEL_SECRET_STACK,
@@ -648,6 +666,7 @@ def main() -> None:
                 },
             },
             "directory": {"type": "path", "required": True},
+            "limited": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 180},
             "state": {
                 "type": "str",
@@ -695,6 +714,28 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
+def unlimited_ports(module: AnsibleModule) -> list[str]:
+    """Refuse to publish what nothing limits. In check mode, return it.
+
+    Raises:
+        CommandError: the loaded rules cannot be read.
+    """
+    if not module.params["limited"]:
+        return []
+    found = [f"{port}/{protocol}" for protocol, port in
+             not_limited_here(published_by(module.params["document"]))]  # fmt: skip
+    if found and not module.check_mode:
+        module.fail_json(
+            msg=f"The stack {module.params['name']} would publish {', '.join(found)}, which the"
+            " rules loaded on this host (nft list table inet auscat) do not limit: every machine"
+            " that reaches the host could connect. Accepted: ports that the role firewall has"
+            " limited. Run the playbook without --tags and --skip-tags, or site.yml --tags firewall"
+            " before; where another firewall limits them, set firewall_restrict_published_ports:"
+            " false. The stack was not changed."
+        )
+    return found
+
+
 def deploy(module: AnsibleModule) -> None:
     """Deploy what is declared, or go back, and exit."""
     stack = Stack(module.params)
@@ -702,6 +743,7 @@ def deploy(module: AnsibleModule) -> None:
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
     try:
+        unlimited = unlimited_ports(module)
         there = present_configs(stack.name)
         present = stack.present()
         states = read_stack(stack.name)
@@ -724,6 +766,7 @@ def deploy(module: AnsibleModule) -> None:
     module.exit_json(
         changed=bool(reasons),
         reasons=reasons,
+        unlimited=unlimited,
         updated=sorted(
             service for service, state in states.items() if before.get(service) != state.spec_digest
         ),

@@ -168,6 +168,18 @@ def assert_refused(outcome: Outcome, says: list[str]) -> None:
     assert outcome.changed_tasks == []
 
 
+@pytest.mark.parametrize(
+    "part", [("--tags", "stack"), ("--skip-tags", "firewall,verify")], ids=["stack", "no-firewall"]
+)
+def test_a_part_of_the_playbook_publishes_no_port_that_is_not_limited(
+    scenario: Scenario, node: Node, part: tuple[str, str]
+) -> None:
+    before = node.fingerprint()
+    outcome = scenario.play("site.yml", *part, extra={"orthanc_web_port": 18042})
+    assert_refused(outcome, ["18042/tcp", "--tags firewall", "The stack was not changed"])
+    assert node.fingerprint() == before
+
+
 def pairs(node: Node) -> str:
     """The patient list, read inside the container as its superuser."""
     (task,) = node.tasks("auscat_keydb")

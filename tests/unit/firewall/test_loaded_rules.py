@@ -1,0 +1,113 @@
+"""What is published only where the loaded rules limit it, in a network namespace of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import shutil
+import subprocess
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.loaded_rules import (
+    Port,
+    not_limited_here,
+    published_by,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import normalise, render
+
+in_a_kernel = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "unshare"))),
+    reason="needs root, nft and unshare",
+)
+CLONE_NEWNET = 0x40000000
+PORTS: set[Port] = {("tcp", 8042), ("udp", 8042), ("tcp", 9090)}
+LIMITED = (
+    {"published": 8042, "sources": ["192.0.2.0/24", "2001:db8::/64"]},
+    {"published": 8042, "protocol": "udp", "sources": []},
+    {"published": 9090, "sources": []},
+    {"published": 4242, "sources": []},
+)
+
+
+def asked(commands: list[str], declared: tuple[dict[str, Any], ...] = LIMITED) -> list[Port]:
+    """What is found where these ports are limited and somebody then ran these nft commands."""
+
+    def child(answer: Connection) -> None:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "unshare")
+        if declared:
+            rules = normalise([{"service": "test", "name": "x", **each} for each in declared])
+            subprocess.run(["nft", "-f", "-"], input=render(rules), text=True, check=True)
+        for command in commands:
+            subprocess.run(["nft", "-f", "-"], input=command + "\n", text=True, check=True)
+        answer.send(not_limited_here(PORTS))
+
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=child, args=(there,))
+    process.start()
+    there.close()
+    try:
+        found: list[Port] = here.recv()
+    finally:
+        process.join()
+    return found
+
+
+@in_a_kernel
+def test_what_is_limited_may_be_published() -> None:
+    assert asked([]) == []
+
+
+@in_a_kernel
+@pytest.mark.parametrize("name", ["no table", "another's table", "flushed", "deleted"])
+def test_without_the_table_nothing_is_limited(name: str) -> None:
+    commands, declared = {
+        "no table": ([], ()),
+        "another's table": (["add table inet auscat2", "add table ip auscat"], ()),
+        "flushed": (["flush ruleset"], LIMITED),
+        "deleted": (["delete table inet auscat"], LIMITED),
+    }[name]
+    assert asked(commands, declared) == sorted(PORTS)
+
+
+@in_a_kernel
+@pytest.mark.parametrize("left_out", range(3))
+def test_a_port_that_is_not_declared_to_the_firewall_is_found(left_out: int) -> None:
+    declared = LIMITED[:left_out] + LIMITED[left_out + 1 :]
+    missing = LIMITED[left_out]
+    assert asked([], declared) == [(missing.get("protocol", "tcp"), missing["published"])]
+
+
+@in_a_kernel
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("flush chain inet auscat tcp_9090", [("tcp", 9090)]),
+        ("insert rule inet auscat tcp_9090 accept", [("tcp", 9090)]),
+        ("flush chain inet auscat incoming", sorted(PORTS)),
+        ("flush chain inet auscat forwarded", sorted(PORTS)),
+        ("insert rule inet auscat forwarded accept", sorted(PORTS)),
+        ("insert rule inet auscat incoming tcp dport 9090 accept", sorted(PORTS)),
+        ("add table inet auscat { flags dormant; }", sorted(PORTS)),
+        # Who may come in is the firewall's matter; a port of others is too.
+        ("add element inet auscat tcp_9090_ipv4 { 198.51.100.0/24 }", []),
+        ("add chain inet auscat tcp_5433", []),
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_not_believed(command: str, found: list[Port]) -> None:
+    assert asked([command]) == found
+
+
+def test_the_ports_of_a_stack_file() -> None:
+    ports = [
+        {"target": 80, "published": 8042, "protocol": "tcp", "mode": "host"},
+        {"target": 53, "published": "53", "protocol": "udp"},
+        {"target": 81, "published": 8081},
+        {"target": 82},
+    ]
+    document = {"services": {"a": {"ports": ports[:1]}, "b": {}, "c": {"ports": ports[1:]}}}
+    assert published_by(document) == {("tcp", 8042), ("udp", 53), ("tcp", 8081)}
+    assert published_by({}) == set()
