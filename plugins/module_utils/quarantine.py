@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -133,16 +134,54 @@ def keys_file(patient_ids: Iterable[str]) -> str:
     return stream.getvalue()
 
 
-def manifest(named: Iterable[tuple[str, Held]]) -> str:
-    """Return the CSV that lies beside exported files. It identifies patients."""
+def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | None = None) -> str:
+    """Return the CSV that lies beside exported files. It identifies patients.
+
+    Args:
+        named: name of each file, and the object that it is a copy of.
+        digests: SHA-256 of each file, by its name, as hexadecimal digits.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "reason", "why", "received_utc", "patient_id", "study_instance_uid"])
+    writer.writerow(
+        [
+            "file",
+            "reason",
+            "why",
+            "received_utc",
+            "patient_id",
+            "study_instance_uid",
+            "id",
+            "sha256",
+        ]
+    )
     for name, each in named:
         writer.writerow(
             [name, each.reason, each.why, _day(each.received), each.patient_id, each.study]
+            + [each.id, (digests or {}).get(name, "")]
         )
     return stream.getvalue()
+
+
+def copied(text: str) -> dict[str, tuple[str, str]]:
+    """Return name and SHA-256 of the copy of each object that a manifest lists, by the object's id.
+
+    An id that stands there twice is left out: what it was a copy of is not known.
+
+    Raises:
+        ValueError: it is no manifest with digests.
+    """
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    found: dict[str, tuple[str, str]] = {}
+    twice: set[str] = set()
+    for row in rows:
+        name, identifier, digest = (row.get(key) or "" for key in ("file", "id", "sha256"))
+        if not re.fullmatch(r"\d{6,}\.dcm", name) or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError("its manifest.csv has no digests: it was made by an older version")
+        if identifier in found:
+            twice.add(identifier)
+        found[identifier] = (name, digest)
+    return {identifier: found[identifier] for identifier in found if identifier not in twice}
 
 
 def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str = "") -> str:

@@ -51,6 +51,14 @@ options:
     description: Directory to make for V(exported).
     type: path
     default: ""
+  exported:
+    description:
+      - With V(purged), a directory that V(exported) made. Only objects whose copy lies there, and
+        that are still, byte by byte, what was copied, are removed; a directory that is not there
+        holds no copy.
+      - Empty removes what is chosen, copied or not.
+    type: path
+    default: ""
   patients:
     description: Also return the PatientIDs that KeyDB does not know, as a CSV for load_keys.yml.
     type: bool
@@ -88,6 +96,10 @@ kept:
   description: Number of objects that are younger or have other reasons.
   type: int
   returned: with states V(exported) and V(purged)
+not_copied:
+  description: Number of objects that were left because no copy of what they are now was made.
+  type: int
+  returned: with states V(exported) and V(purged)
 destination:
   description: The directory that was, or would be, made.
   type: str
@@ -103,9 +115,11 @@ keys_file:
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -120,6 +134,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     NOT_TOLD,
     Held,
     chosen,
+    copied,
     keys_file,
     manifest,
     missing_patients,
@@ -216,10 +231,79 @@ def _of_directories(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def export(module: AnsibleModule, held: list[Held]) -> None:
-    """Copy objects to a new directory of root's, with a manifest."""
+class ChangedError(Exception):
+    """A file is not what it was a moment ago."""
+
+
+def digest_of(path: Path, target: int | None = None) -> str:
+    """Return the SHA-256 of a file, and write what was read to a descriptor.
+
+    Raises:
+        ChangedError: it is not there, is no regular file, or was written meanwhile.
+        OSError: it cannot be read, or the target cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ChangedError from error
+    with os.fdopen(descriptor, "rb") as source:
+        before = os.fstat(source.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise ChangedError
+        found = hashlib.sha256()
+        while chunk := source.read(1024 * 1024):
+            found.update(chunk)
+            if target is not None:
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(target, view) :]
+        after = os.fstat(source.fileno())
+    if any(
+        getattr(before, name) != getattr(after, name)
+        for name in ("st_size", "st_mtime_ns", "st_ctime_ns")
+    ):
+        raise ChangedError
+    return found.hexdigest()
+
+
+def copy(source: Path, target: Path) -> str:
+    """Copy a file to a new one, on the disk when this returns; return the SHA-256 of both.
+
+    Raises:
+        ChangedError: the source is gone or was written meanwhile; there is no new file then.
+        OSError: the copy cannot be written, or does not hold what was written to it.
+    """
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        try:
+            digest = digest_of(source, descriptor)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except ChangedError:
+        target.unlink()
+        raise
+    if digest_of(target) != digest:
+        raise OSError(f"{target.name} does not hold what was written to it")
+    return digest
+
+
+def sync(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def export(module: AnsibleModule, held: list[Held]) -> int:
+    """Copy objects to a new directory of root's, with a manifest; return how many were not copied.
+
+    The directory has its name only when all in it is whole and on the disk.
+    """
     destination = Path(module.params["destination"])
-    if not destination.is_absolute() or destination.exists():
+    if not destination.is_absolute() or os.path.lexists(destination):
         module.fail_json(
             msg=f"The directory for the export is {str(destination)!r}. Accepted: an absolute path"
             " that does not exist yet. Nothing was copied."
@@ -234,55 +318,112 @@ def export(module: AnsibleModule, held: list[Held]) -> None:
             " quarantine_export_directory. Nothing was copied."
         )
     if module.check_mode:
-        return
+        return 0
     os.umask(0o077)
-    for missing in reversed([each for each in destination.parents if not each.exists()]):
-        missing.mkdir(mode=0o700)
     partial = destination.with_name(f"{destination.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    named = []
-    for number, each in enumerate(held, start=1):
-        # One that was released or removed meanwhile is not there to be copied.
-        with contextlib.suppress(FileNotFoundError):
+    named, digests = [], {}
+    try:
+        for missing in reversed([each for each in destination.parents if not each.exists()]):
+            missing.mkdir(mode=0o700)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        for number, each in enumerate(held, start=1):
             name = f"{number:06d}.dcm"
-            shutil.copyfile(each.path, partial / name)
-            named.append((name, each))
-    (partial / "manifest.csv").write_text(manifest(named), encoding="utf-8")
-    partial.rename(destination)
+            # One that was released or removed meanwhile is not there to be copied.
+            with contextlib.suppress(ChangedError):
+                digests[name] = copy(Path(each.path), partial / name)
+                named.append((name, each))
+        with (partial / "manifest.csv").open("x", encoding="utf-8", newline="") as file:
+            file.write(manifest(named, digests))
+            file.flush()
+            os.fsync(file.fileno())
+        sync(partial)
+        partial.rename(destination)
+        sync(destination.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        module.fail_json(
+            msg=f"The export to {destination} broke off: {error.strerror or error}. Its files were"
+            " removed again, and nothing was taken out of the quarantine. Make room, or choose"
+            " another quarantine_export_directory, and run this again."
+        )
+    return len(held) - len(named)
 
 
-def purge(module: AnsibleModule, http: Http, held: list[Held]) -> int:
-    """Have CTP remove objects; return how many it did not.
+def copies_in(module: AnsibleModule) -> dict[str, str]:
+    """Return the SHA-256 of each object that the export holds a whole copy of, by its id."""
+    directory = Path(module.params["exported"])
+    found = {}
+    try:
+        listed_there = copied((directory / "manifest.csv").read_text(encoding="utf-8"))
+        for identifier, (name, digest) in listed_there.items():
+            with contextlib.suppress(ChangedError):
+                if digest_of(directory / name) == digest:
+                    found[identifier] = digest
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        module.fail_json(
+            msg=f"The export {directory} cannot be read: {error}. Accepted: a directory that"
+            " quarantine_export=true made. Nothing was removed."
+        )
+    return found
+
+
+def is_still(each: Held, digest: str) -> bool:
+    """Tell whether an object is still, byte by byte, what has this digest."""
+    try:
+        return digest_of(Path(each.path)) == digest
+    except (ChangedError, OSError):
+        return False
+
+
+def purge(
+    module: AnsibleModule, http: Http, held: list[Held], copies: dict[str, str] | None = None
+) -> tuple[int, int]:
+    """Have CTP remove objects; return how many it did not, and how many had no copy any more.
+
+    Args:
+        module: the running module.
+        http: CTP's page.
+        held: what is to be removed.
+        copies: SHA-256 of what was copied, by the object's id; what differs by now is left.
 
     Raises:
         ClientError: CTP's page does not answer.
     """
-    ids = [each.id for each in held]
-    if module.params["flavour"] == "rsna":
-        removed = 0
-        # In parts: a request must not take longer than its client waits.
-        for start in range(0, len(ids), 50):
-            body = {"ids": ids[start : start + 50]}
+    removed = differing = 0
+    asked: list[Held] = []
+    # In parts: a request must not take longer than its client waits.
+    step = 50 if module.params["flavour"] == "rsna" else 1
+    for start in range(0, len(held), step):
+        part = held[start : start + step]
+        # Looked at right before: what was copied a while ago may have been written since.
+        same = [e for e in part if copies is None or is_still(e, copies.get(e.id, ""))]
+        differing += len(part) - len(same)
+        if not same:
+            continue
+        asked += same
+        if module.params["flavour"] == "rsna":
+            body = {"ids": [each.id for each in same]}
             status, content = http.send("POST", "/api/quarantine/delete", body)
             if status != 200:
                 break
             removed += int(json.loads(content)["deleted"])
-    else:
-        answers = [http.send("DELETE", f"/api/quarantine/{each}")[0] for each in ids]
-        removed = sum(status == 200 for status in answers)
+        else:
+            removed += http.send("DELETE", f"/api/quarantine/{same[0].id}")[0] == 200
     line = {
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "removed": removed,
         "older_than_days": module.params["older_than_days"],
-        "reasons": {row["reason"]: row["objects"] for row in summary(held)},
+        "reasons": {row["reason"]: row["objects"] for row in summary(asked)},
     }
     record = Path(module.params["record"])
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    return len(ids) - removed
+    return len(held) - differing - removed, differing
 
 
 def main() -> None:
@@ -301,6 +442,7 @@ def main() -> None:
             "reasons": {"type": "list", "elements": "str", "default": []},
             "older_than_days": {"type": "float", "default": 0},
             "destination": {"type": "path", "default": ""},
+            "exported": {"type": "path", "default": ""},
             "patients": {"type": "bool", "default": False},
             "record": {"type": "path", "default": "/var/lib/auscat/quarantine-purges.jsonl"},
         },
@@ -326,17 +468,21 @@ def main() -> None:
             result["keys_file"] = keys_file(missing_patients(held))
         if state != "listed":
             picked = chosen(held, parameters["reasons"], days, time.time())
-            result |= {"chosen": summary(picked), "kept": len(held) - len(picked)}
-            result["changed"] = bool(picked)
+            result |= {"kept": len(held) - len(picked), "not_copied": 0, "left": 0}
+            copies = copies_in(module) if state == "purged" and parameters["exported"] else None
+            if copies is not None:
+                aged = picked
+                picked = [each for each in aged if each.id in copies]
+                result["not_copied"] = len(aged) - len(picked)
+            result |= {"chosen": summary(picked), "changed": bool(picked)}
             if state == "exported":
                 result["destination"] = parameters["destination"]
                 if picked:
-                    export(module, picked)
-            if state == "purged":
-                result["left"] = 0
-                if picked and not module.check_mode:
-                    result["left"] = purge(module, http, picked)
-                    result["changed"] = result["left"] < len(picked)
+                    result["not_copied"] = export(module, picked)
+            elif picked and not module.check_mode:
+                result["left"], differing = purge(module, http, picked, copies)
+                result["not_copied"] += differing
+                result["changed"] = result["left"] + differing < len(picked)
     except (ClientError, KeyError, TypeError, ValueError) as error:
         module.fail_json(
             msg=f"CTP's quarantine cannot be looked at: {error}. See whether CTP runs:"
