@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ctp_supervisor import dicomfile
-from ctp_supervisor.recovery import Marks, Recovered, files_below, holds_objects, recover
+from ctp_supervisor.recovery import (
+    Marks,
+    Recovered,
+    files_below,
+    holds_objects,
+    mark_active,
+    recover,
+)
 from ctp_supervisor.settings import Pipeline
 from ctp_supervisor_site import METHOD, Site, dicom
 
@@ -14,8 +23,19 @@ MARKS = Marks(("ANON-", "B-"), METHOD)
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
-    return Site(tmp_path).settings().pipelines[0]
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    """As after a start of CTP: what is made in its active directory can be told."""
+    before = os.umask(0o077)
+    found = Site(tmp_path).settings().pipelines[0]
+    if not mark_active(found):
+        pytest.skip("the file system has no ACL")
+    yield found
+    os.umask(before)
+
+
+def moved(path: Path, data: bytes) -> Path:
+    """Put a file where CTP moved it: from its queue into its active directory."""
+    return put(path.parents[1] / "queue/0000000000/000/moving", data).rename(path)
 
 
 def contents(directory: Path) -> list[bytes]:
@@ -42,11 +62,91 @@ def test_an_acknowledged_object_goes_back_into_the_queue(pipeline: Pipeline) -> 
 
 
 @pytest.mark.parametrize("length", [1, 100, 140, 400, -1])
-def test_half_an_object_was_not_acknowledged(pipeline: Pipeline, length: int) -> None:
+def test_half_an_object_is_held_back(pipeline: Pipeline, length: int) -> None:
     path = part(pipeline, "import", "temp") / "TMP-1.dcm"
-    put(path, dicom(path)[:length])
+    data = dicom(path)[:length]
+    put(path, data)
     assert recover(pipeline, MARKS, clean=False) == Recovered(incomplete=1)
     assert contents(pipeline.stage("import").root) == []
+    assert contents(pipeline.stage("import").quarantine) == [data]
+    assert recover(pipeline, MARKS, clean=False) == Recovered()
+    assert contents(pipeline.stage("import").quarantine) == [data]
+
+
+BEHIND = {
+    "one NUL": b"\0",
+    "an even number of NUL": bytes(512),
+    "a long padding": bytes(200_001),
+    "one blank": b" ",
+    "seven bytes": b"trailer",
+    "eight bytes": b"a traile",
+    "text": b"a trailer of some kind, written by a gateway",
+    "the beginning of an element": b"\x40\x00\x45\xa0LO\xff\x00x",
+    "NUL and then text": bytes(16) + b"text",
+    "a delimiter": b"\xfe\xff\x0d\xe0\0\0\0\0and more",
+    "ones": b"\xff" * 100,
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+@pytest.mark.parametrize("place", ["temp", "active"])
+def test_an_object_with_bytes_behind_its_last_element_is_kept(
+    pipeline: Pipeline, behind: bytes, place: str
+) -> None:
+    path = part(pipeline, "import", place) / "QF-1.dcm"
+    data = dicom(path) + behind
+    path.unlink()
+    moved(path, data)
+    found = recover(pipeline, MARKS, clean=False)
+    queued = contents(part(pipeline, "import", "queue"))
+    held = contents(pipeline.stage("import").quarantine)
+    assert queued + held == [data]
+    assert (found.imported, found.incomplete) == (len(queued), len(held))
+    if behind.count(0) == len(behind):
+        assert queued == [data], "padding is no reason to hold it back"
+
+
+def test_a_second_file_behind_the_first_is_kept(pipeline: Pipeline) -> None:
+    path = part(pipeline, "import", "temp") / "TMP-1.dcm"
+    data = dicom(path) + dicom(path)
+    put(path, data)
+    recover(pipeline, MARKS, clean=False)
+    assert contents(pipeline.stage("import").root) + contents(
+        pipeline.stage("import").quarantine
+    ) == [data]
+
+
+@pytest.mark.parametrize("length", [1, 100, 140, 600, -1])
+@pytest.mark.parametrize("place", ["temp", "queue/0000000000/000", "quarantine"])
+def test_half_an_object_goes_where_the_whole_one_is(
+    pipeline: Pipeline, length: int, place: str
+) -> None:
+    path = part(pipeline, "import", "temp") / "TMP-1.dcm"
+    data = dicom(path, pixels=2000)
+    put(path, data[:length])
+    if place == "quarantine":
+        put(pipeline.stage("anonymizer").quarantine / "TQ-1.dcm", data)
+    else:
+        put(part(pipeline, "import", place) / "000", data)
+    recover(pipeline, MARKS, clean=False)
+    held = contents(pipeline.stage("import").quarantine)
+    # Where its SOP Instance UID is cut off, nobody can say whose beginning it is.
+    assert held == ([data[:length]] if length in (1, 100, 140) else [])
+    everywhere = contents(part(pipeline, "import", "queue")) + contents(
+        pipeline.stage("anonymizer").quarantine
+    )
+    assert everywhere == [data]
+
+
+def test_half_an_object_is_not_the_beginning_of_another(pipeline: Pipeline) -> None:
+    path = part(pipeline, "import", "temp") / "TMP-1.dcm"
+    cut = dicom(path, pixels=200)[:-50]
+    put(path, cut)
+    other = dicom(part(pipeline, "import", "queue") / "0000000000/000/000", pixels=2000)
+    longer = put(part(pipeline, "import", "queue") / "0000000000/000/001", cut + b"\xff")
+    recover(pipeline, MARKS, clean=False)
+    assert contents(pipeline.stage("import").quarantine) == [cut]
+    assert contents(part(pipeline, "import", "queue")) == sorted([other, longer.read_bytes()])
 
 
 @pytest.mark.parametrize("length", [0, 1, 500, None])
@@ -60,7 +160,8 @@ def test_a_copy_in_the_queue_is_not_a_second_object(pipeline: Pipeline, length: 
 
 def test_an_object_not_yet_anonymized(pipeline: Pipeline) -> None:
     active = part(pipeline, "import", "active")
-    data = dicom(active / "QF-1.dcm")
+    data = dicom(active / "x")
+    moved(active / "QF-1.dcm", data)
     # Cut short, and whole: the original is there, so it is done again.
     for length in (300, None):
         put(active / "DCMtemp-1.anon", dicom(active / "x", "ANON-1", done=True)[:length])
@@ -84,6 +185,46 @@ def test_an_anonymized_object_goes_to_the_export(pipeline: Pipeline, name: str) 
     assert contents(part(pipeline, "import", "queue")) == []
 
 
+@pytest.mark.parametrize("name", ["QF-1.dcm", "QF-1.anon", "DCMtemp-1.dcm"])
+def test_what_a_sender_marked_as_anonymized_goes_through_the_anonymizer(
+    pipeline: Pipeline, name: str
+) -> None:
+    path = part(pipeline, "import", "active") / name
+    data = dicom(path, "ANON-1", done=True)
+    path.unlink()
+    moved(path, data)
+    assert recover(pipeline, MARKS, clean=False) == Recovered(imported=1)
+    assert contents(part(pipeline, "import", "queue")) == [data]
+    assert contents(part(pipeline, "export", "queue")) == []
+
+
+@pytest.mark.parametrize("name", ["QF-1.dcm", "DCMtemp-1.anon"])
+@pytest.mark.parametrize("state", ["no ACL", "cut short"])
+def test_what_nobody_knows_of_is_held_back(pipeline: Pipeline, name: str, state: str) -> None:
+    active = part(pipeline, "import", "active")
+    data = dicom(active / name, "ANON-1", done=True)
+    if state == "no ACL":
+        os.removexattr(active, "system.posix_acl_default")
+    else:
+        data = data[:-1]
+        (active / name).write_bytes(data)
+    assert recover(pipeline, MARKS, clean=False) == Recovered(doubtful=1)
+    assert contents(pipeline.stage("filter").quarantine) == [data]
+    assert contents(part(pipeline, "import", "queue")) == []
+    assert contents(part(pipeline, "export", "queue")) == []
+
+
+def test_a_half_written_file_goes_only_beside_its_one_original(pipeline: Pipeline) -> None:
+    active = part(pipeline, "import", "active")
+    halves = [
+        put(active / f"DCMtemp-{number}.anon", dicom(active / "x")[:300]).read_bytes()
+        for number in range(2)
+    ]
+    (active / "x").unlink()
+    assert recover(pipeline, MARKS, clean=False) == Recovered(doubtful=2)
+    assert contents(pipeline.stage("filter").quarantine) == sorted(halves)
+
+
 @pytest.mark.parametrize("patient", ["1", "ANON-1"])
 def test_what_only_looks_anonymized_goes_through_the_anonymizer(
     pipeline: Pipeline, patient: str
@@ -103,11 +244,14 @@ def test_an_object_on_its_way_to_orthanc(pipeline: Pipeline) -> None:
     assert contents(part(pipeline, "export", "active")) == []
 
 
-def test_the_same_object_in_both_stages_is_exported_once(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("exports", [1, 2])
+def test_the_same_object_in_both_stages_is_exported_once(pipeline: Pipeline, exports: int) -> None:
     data = dicom(part(pipeline, "export", "active") / "QF-1", "ANON-1", done=True)
+    if exports == 2:
+        put(part(pipeline, "export", "active") / "QF-2", data)
     put(part(pipeline, "import", "active") / "QF-7.dcm", data)
-    assert recover(pipeline, MARKS, clean=False) == Recovered(exported=1, copies=1)
-    assert contents(part(pipeline, "export", "queue")) == [data]
+    assert recover(pipeline, MARKS, clean=False) == Recovered(exported=exports, copies=1)
+    assert contents(part(pipeline, "export", "queue")) == [data] * exports
 
 
 def test_a_kill_while_a_quarantined_object_is_queued_again(pipeline: Pipeline) -> None:

@@ -16,6 +16,7 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 }
 _UNDEFINED = 0xFFFFFFFF
 _DEPTH = 60
+_CHUNK = 64 * 1024
 
 IMPLICIT, BIG_ENDIAN, DEFLATED = (
     "1.2.840.10008.1.2",
@@ -79,8 +80,9 @@ def begin_data_set(file: BinaryIO) -> str:
 def is_truncated(path: Path) -> bool:
     """Whether the file ends in the middle of an element, which no whole object does.
 
-    ``False`` also for what is not DICOM at all or cannot be walked (deflated): that is for CTP to
-    judge.
+    NUL bytes behind the last element are padding, and cut nothing. Whether other bytes there are
+    the beginning of an element cannot be told: ``True``. ``False`` also for what is not DICOM at
+    all or cannot be walked (deflated): that is for CTP to judge.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -139,6 +141,19 @@ class _Walker:
             if (group, element) == (2, 0x10):
                 syntax = value.decode("ascii", "replace").strip(" \0")
 
+    def _is_padding(self) -> bool:
+        """Whether nothing but NUL follows, which is no element's tag."""
+        start = self.file.tell()
+        count = 8
+        try:
+            while chunk := self.file.read(count):
+                if chunk.count(0) < len(chunk):
+                    return False
+                count = _CHUNK
+            return True
+        finally:
+            self.file.seek(start)
+
     def _header(self) -> tuple[int, int, bytes, int]:
         group, element = struct.unpack(self.order + "HH", self._take(4))
         if group == 0xFFFE or not self.explicit:
@@ -156,6 +171,8 @@ class _Walker:
         if depth > _DEPTH:
             raise ValueError("too deep")
         while self.file.tell() < end:
+            if not depth and self._is_padding():
+                return
             group, element, vr, length = self._header()
             if (group, element) == (0xFFFE, 0xE00D):
                 return

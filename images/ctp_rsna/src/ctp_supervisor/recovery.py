@@ -13,6 +13,14 @@ anonymizes in place. A kill can therefore leave
   it deletes what fails.
 
 Everything moves by rename, so that a kill during the recovery changes nothing for the next one.
+
+What goes is one of three: an empty file; a file whose bytes another file has from its start on, so
+a copy or the beginning of one; what the anonymizer had begun to write beside the one original. All
+else that cannot be gone on with is put into a quarantine.
+
+Whether an object is anonymized already is not asked of the object: a sender can write the marks.
+CTP writes an anonymized file in ``active`` of the import stage, and receives none there. That
+directory has a default ACL (acl(5)), so that what is made in it has a mode that nothing else has.
 """
 
 from __future__ import annotations
@@ -20,6 +28,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -34,6 +44,12 @@ RECOVERED = "!recovered"
 """A directory in a queue. Sorts before CTP's own, so that it is served first."""
 INDEX = "..index"
 _LATEST = 32
+_ACL = "system.posix_acl_default"
+_GROUP_READS = struct.pack("<I", 2) + b"".join(
+    # user::rw-, group::r--, other::---; the header and the entries of linux/posix_acl_xattr.h.
+    struct.pack("<HHI", tag, permissions, 0xFFFFFFFF)
+    for tag, permissions in ((0x01, 6), (0x04, 4), (0x20, 0))
+)
 _CHUNK = 1024 * 1024
 
 
@@ -48,9 +64,10 @@ class Recovered:
     copies: int = 0
     """Second copies of those, removed."""
     incomplete: int = 0
-    """Cut short while they were received: never acknowledged, removed."""
+    """Cut short, or not understood: put into the import stage's quarantine."""
     doubtful: int = 0
-    """Anonymized while a script was changed: put into the filter's quarantine."""
+    """Anonymized while a script was changed, or nobody knows by whom: put into the filter's
+    quarantine."""
 
     def __iadd__(self, other: Recovered) -> Recovered:
         for each in fields(self):
@@ -63,7 +80,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Marks:
-    """By what an object anonymized by our script is recognised."""
+    """What an object anonymized by our script says of itself, and anybody can write."""
 
     prefixes: tuple[str, ...]
     method: str
@@ -77,6 +94,32 @@ class Marks:
             and header.patient_id.startswith(self.prefixes)
             and set(self.method.split("\\")) <= set(header.methods)
         )
+
+
+def mark_active(pipeline: Pipeline) -> bool:
+    """Have CTP's anonymized files made recognisable; false where the file system cannot.
+
+    All others are made under this program's umask, 077.
+    """
+    active = pipeline.stage("import").root / "active"
+    active.mkdir(parents=True, exist_ok=True)
+    try:
+        os.setxattr(active, _ACL, _GROUP_READS)
+    except OSError:
+        return False
+    return True
+
+
+def _is_marked(active: Path) -> bool:
+    try:
+        return os.getxattr(active, _ACL) == _GROUP_READS
+    except OSError:
+        return False
+
+
+def _made_there(path: Path) -> bool:
+    """Whether a file was made in a marked directory, and not moved there."""
+    return bool(path.stat().st_mode & stat.S_IRGRP)
 
 
 def files_in(directory: Path) -> list[Path]:
@@ -123,9 +166,9 @@ def recover(
     found = Recovered()
     importing, exporting = pipeline.stage("import").root, pipeline.stage("export").root
     incoming, outgoing = importing / "queue", exporting / "queue"
-    fresh, done = _sort_active(importing / "active", marks, found)
+    fresh, done, unsure = _sort_active(importing / "active", marks, found)
     for path in files_in(importing / "temp"):
-        if settle(path, found):
+        if settle(path, pipeline, found):
             fresh.append(path)
     leaving = [path for path in files_in(exporting / "active") if not _drop_empty(path)]
     here, gone = [*fresh], [*done, *leaving]
@@ -136,10 +179,13 @@ def recover(
         gone += files_in(pipeline.stage("export").quarantine)
     found.copies += _drop_copies(here, incoming)
     found.copies += _drop_copies(gone, outgoing)
-    for path in [p for p in done for q in leaving if _same_start(p, q)]:
+    for path in [p for p in done if any(_same_start(p, q) for q in leaving)]:
         path.unlink()
         done.remove(path)
         found.copies += 1
+    for path in unsure:
+        _rename(path, pipeline.stage("filter").quarantine, "TQ-")
+    found.doubtful += len(unsure)
     found.imported += _move(fresh, incoming)
     found.exported += _move(done + leaving, outgoing)
     if doubtful_since is not None:
@@ -157,38 +203,80 @@ def recover(
     return found
 
 
-def settle(path: Path, found: Recovered) -> bool:
-    """Whether a file that CTP left in ``temp`` is a whole object; what is not, is removed.
+def settle(path: Path, pipeline: Pipeline, found: Recovered) -> bool:
+    """Whether a file that CTP left in ``temp`` is a whole object.
 
-    CTP answers only after it has written and closed the file: a truncated one was not acknowledged,
-    and its sender knows.
+    One that is cut short was not acknowledged, since CTP answers after it has closed the file; but
+    that an object was sent so, with bytes behind its last element for instance, looks the same. It
+    goes only where a whole one with the same beginning and SOP Instance UID is there.
     """
     if _drop_empty(path):
         return False
-    if dicomfile.is_truncated(path):
+    if not dicomfile.is_truncated(path):
+        return True
+    if any(_begins(path, other) for other in _elsewhere(path, pipeline)):
         path.unlink()
+        found.copies += 1
+    else:
+        _rename(path, pipeline.stage("import").quarantine, "TQ-")
         found.incomplete += 1
+    return False
+
+
+def _elsewhere(path: Path, pipeline: Pipeline) -> Iterator[Path]:
+    """Where an object may lie that was sent a second time: what CTP has not anonymized yet."""
+    root = pipeline.stage("import").root
+    for directory in (root / "temp", root / "active", pipeline.stage("anonymizer").quarantine):
+        yield from (other for other in files_in(directory) if other != path)
+    latest = sorted(files_below(root / "queue"), key=lambda entry: entry.stat().st_mtime_ns)
+    yield from (Path(entry.path) for entry in latest[-_LATEST:])
+
+
+def _begins(path: Path, whole: Path) -> bool:
+    if not _same_start(path, whole) or dicomfile.is_truncated(whole):
         return False
-    return True
+    cut, complete = dicomfile.read_header(path), dicomfile.read_header(whole)
+    return bool(
+        cut
+        and complete
+        and cut.sop_instance_uid
+        and cut.sop_instance_uid == complete.sop_instance_uid
+    )
 
 
-def _sort_active(active: Path, marks: Marks, found: Recovered) -> tuple[list[Path], list[Path]]:
-    """What is to be anonymized, and what is."""
+def _sort_active(
+    active: Path, marks: Marks, found: Recovered
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """What is to be anonymized, what is, and what nobody knows of."""
     present = [path for path in files_in(active) if not _drop_empty(path)]
-    halves = [path for path in present if path.suffix == ".anon"]
+    halves = [path for path in present if path.match("DCMtemp-*.anon")]
+    marked = _is_marked(active)
     fresh: list[Path] = []
     done: list[Path] = []
+    unsure: list[Path] = []
     for path in present:
-        if path not in halves:
-            (done if marks.are_on(path) else fresh).append(path)
+        if path in halves:
+            continue
+        if not marks.are_on(path) or (marked and not _made_there(path)):
+            fresh.append(path)
+        else:
+            (done if marked and not dicomfile.is_truncated(path) else unsure).append(path)
     for path in halves:
-        # CTP deletes the original only when this is complete.
-        if fresh or done:
+        # CTP deletes the original only when this is complete, and has one at a time.
+        if len(fresh) == 1 and not done and not unsure and len(halves) == 1:
             path.unlink()
             found.copies += 1
+        elif (
+            not fresh
+            and marked
+            and _made_there(path)
+            and marks.are_on(path)
+            and not dicomfile.is_truncated(path)
+        ):
+            done.append(path)
         else:
-            (done if marks.are_on(path) else fresh).append(path)
-    return fresh, done
+            unsure.append(path)
+    return fresh, done, unsure
 
 
 def _drop_empty(path: Path) -> bool:

@@ -419,12 +419,17 @@ class Supervisor:
                 self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
             )
             self.recovered += recovery.recover(pipeline, marks, was_clean, since)
+            if not recovery.mark_active(pipeline):
+                LOG.warning(
+                    "The file system of the data directory has no ACL: what is anonymized when CTP"
+                    " is killed goes to the filter's quarantine"
+                )
         clean.unlink(missing_ok=True)
         changed.unlink(missing_ok=True)
         if self.recovered.doubtful:
             LOG.warning(
-                "%d objects were anonymized while a script was changed: they are in the filter's"
-                " quarantine",
+                "%d objects were anonymized while a script was changed, or by nobody knows whom:"
+                " they are in the filter's quarantine",
                 self.recovered.doubtful,
             )
 
@@ -489,12 +494,12 @@ class Supervisor:
                     old = time.time() - path.stat().st_mtime > TEMP_SECONDS
                     if not old or path in _open_files(engine.process.pid):
                         continue
-                    if recovery.settle(path, found):
+                    if recovery.settle(path, pipeline, found):
                         recovery.requeue(path, root / "queue")
                         found.imported += 1
                 except FileNotFoundError:
                     continue
-        if found.imported or found.incomplete:
+        if found.imported or found.incomplete or found.copies:
             LOG.info("Left in the import directories, put right: %s", found)
 
     def _lead(self) -> int:
