@@ -21,6 +21,7 @@ USUAL = {
     "clients": 260,
     "default": 740,
     "guardrails": 120,
+    "hosts": 120,
     "rsna_standin": 450,
     "status": 460,
     "two_vm": 380,
@@ -41,7 +42,7 @@ PLACED = {**USUAL, **STOCK_CTP, **LONG}
 _ALL = tuple(PLACED)
 _NONE: tuple[str, ...] = ()
 #: Those in which the node is deployed.
-_DEPLOYED = tuple(name for name in PLACED if name not in ("guardrails", "volume"))
+_DEPLOYED = tuple(name for name in PLACED if name not in ("guardrails", "hosts", "volume"))
 
 #: Which scenarios a path concerns, beside the one in whose directory it lies. The first pattern
 #: that matches counts, and "*" stands for "/" too. A path that none matches concerns all of them.
