@@ -43,7 +43,7 @@ class Scp:
         return self._process is not None and self._process.poll() is not None
 
     def lines(self, kind: str) -> list[list[str]]:
-        """What it wrote: ready; association N; object N UID SHA-256-of-pixels."""
+        """What it wrote: ready; association N CALLING; object N UID SHA-256-of-pixels; closed."""
         found = [line.split() for line in self.book.read_text().splitlines()]
         return [line[1:] for line in found if line[0] == kind]
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--abort-objects", action="store_true", help="A-ABORT for each object")
     parser.add_argument("--implicit-only", action="store_true")
     parser.add_argument("--require", default="", help="called AE title")
+    parser.add_argument("--close-on", default="", help="calling AE title that gets no answer")
     given = parser.parse_args()
     numbers: dict[Any, int] = {}
     counts = {"objects": 0, "pdus": 0}
@@ -70,8 +71,19 @@ def main() -> None:
             book.write(" ".join(map(str, words)) + "\n")
 
     def accepted(event: evt.Event) -> None:
+        if event.assoc.requestor.ae_title == "HEALTHCHECK":
+            write("asked")  # by the gate itself, whether it is there
+            return
         numbers[event.assoc] = len(numbers) + 1
-        write("association", numbers[event.assoc])
+        write("association", numbers[event.assoc], event.assoc.requestor.ae_title)
+
+    def requested(event: evt.Event) -> None:
+        # As stock CTP does with a blank one.
+        asked = event.assoc.requestor.primitive
+        if given.close_on and asked is not None and asked.calling_ae_title == given.close_on:
+            write("closed")
+            assert event.assoc.dul.socket is not None
+            event.assoc.dul.socket.close()
 
     def store(event: evt.Event) -> int:
         if given.abort_objects:
@@ -91,6 +103,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     ae = AE(ae_title=given.require or "ANY")
+    ae.maximum_associations = 100
     ae.require_called_aet = bool(given.require)
     syntaxes = [ImplicitVRLittleEndian]
     if not given.implicit_only:
@@ -102,6 +115,7 @@ def main() -> None:
         block=False,
         evt_handlers=[
             (evt.EVT_ACCEPTED, accepted),
+            (evt.EVT_REQUESTED, requested),
             (evt.EVT_C_STORE, store),
             (evt.EVT_DATA_RECV, received),
         ],

@@ -30,6 +30,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 SMALL, LARGE = 300_000, 3_000_000
 """Bytes of pixels: kept in memory, and in a file."""
+LARGEST = 8 * 1024 * 1024
+"""Bytes of a data set."""
 
 
 class Bench:
@@ -58,6 +60,7 @@ class Bench:
             ctp_host="127.0.0.1",
             hold_seconds=hold,
             spool=self.spool,
+            largest_object_bytes=LARGEST,
         )
         self._gates.append(gate)
         gate.start()

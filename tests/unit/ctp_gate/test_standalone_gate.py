@@ -54,6 +54,7 @@ class GateProcess:
             "spool": str(self.spool),
             "hold_seconds": 0,
             "minimum_free_mib": 1,
+            "largest_object_mib": 16,
             "sync_before_acknowledge": True,
             "stop_seconds": 2,
             **changes,

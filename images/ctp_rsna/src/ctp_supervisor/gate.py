@@ -16,17 +16,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import pdu
+from .lobby import LOOPBACK, Bounds, Lobby, Notices
 
 LOG = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 600.0
+ANSWER_SECONDS = 60.0
+"""So long a sender may take to read one answer, once the kernel keeps no more for it."""
+ABORT_SECONDS = 1.0
+LINGER_SECONDS = 2.0
+PROGRESS_BYTES = 64 * 1024
+"""Less within ``IDLE_SECONDS`` is no sign of life, unless it is a whole message."""
+ANSWERS_BYTES = 128 * 1024
+"""What the kernel keeps of answers that a sender does not read."""
 MOST_ASSOCIATIONS = 96
 MOST_PER_PIPELINE = 48
 """CTP itself takes 50 on one port."""
+MOST_HEALTHCHECKS = 16
 HEALTHCHECK_AET = "HEALTHCHECK"
 _CHUNK = 256 * 1024
+_STEP = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,14 +54,31 @@ class Pipeline:
 class Association:
     """One sender, and CTP's side of it."""
 
-    def __init__(self, sender: socket.socket, pipeline: Pipeline, health: bool) -> None:
+    def __init__(
+        self, sender: socket.socket, pipeline: Pipeline, health: bool, peer: str = ""
+    ) -> None:
         self.sender = sender
         self._ctp: set[socket.socket] = set()
         self.pipeline = pipeline
         self.health = health
+        self.peer = peer
         self.moved = time.monotonic()
+        self._since_moved = 0
         self.ended = False
         self.lock = threading.Lock()
+        """Held for moments only, never while something is sent or awaited."""
+        self._sending = threading.Lock()
+
+    def came(self, count: int) -> None:
+        """The sender has sent so many bytes. A trickle does not keep an association."""
+        self._since_moved += count
+        if self._since_moved >= PROGRESS_BYTES:
+            self.stir()
+
+    def stir(self) -> None:
+        """Something whole has passed."""
+        self.moved = time.monotonic()
+        self._since_moved = 0
 
     def attach(self, ctp: socket.socket) -> bool:
         """Take a connection to CTP in, which ends with this; false when this has ended."""
@@ -68,27 +95,46 @@ class Association:
             self._ctp.discard(ctp)
 
     def answer(self, data: bytes) -> bool:
-        """Send whole PDUs to the sender, unless the association was aborted."""
-        with self.lock:
-            if self.ended:
-                return False
-            self.sender.sendall(data)
-            return True
+        """Send whole PDUs to the sender, unless the association was aborted.
 
-    def abort(self) -> None:
-        """A-ABORT to the sender; CTP's side is cut."""
+        Raises ``OSError``, also for a sender that does not read.
+        """
+        with self._sending:
+            deadline = time.monotonic() + ANSWER_SECONDS
+            rest = memoryview(data)
+            while rest:
+                if self.ended:
+                    return False
+                if time.monotonic() > deadline:
+                    with self.lock:
+                        pdu.reset(self.sender)
+                    raise TimeoutError("the sender does not read")
+                if pdu.writable(self.sender, _STEP):
+                    with contextlib.suppress(BlockingIOError):
+                        rest = rest[self.sender.send(rest, socket.MSG_DONTWAIT) :]
+            return not self.ended
+
+    def abort(self, deadline: float | None = None) -> None:
+        """A-ABORT to the sender; CTP's side is cut. Waits for an answer that is being sent, at most
+        until ``deadline`` (default: for a second); then there is no A-ABORT but a reset."""
         with self.lock:
             if self.ended:
                 return
             self.ended = True
-            try:
-                self.sender.settimeout(1)
-                self.sender.sendall(pdu.abort())
-                self.sender.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # gone already
             for ctp in self._ctp:
                 pdu.reset(ctp)
+        left = ABORT_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
+        in_turn = self._sending.acquire(timeout=left)
+        try:
+            with self.lock, contextlib.suppress(OSError):
+                if in_turn and self.sender.fileno() >= 0 and pdu.writable(self.sender, 0):
+                    self.sender.send(pdu.abort(), socket.MSG_DONTWAIT)
+                    self.sender.shutdown(socket.SHUT_RDWR)
+                else:
+                    pdu.reset(self.sender)
+        finally:
+            if in_turn:
+                self._sending.release()
 
     def close(self) -> None:
         """End both sides."""
@@ -104,6 +150,9 @@ class Gate:
     """Listens on the DICOM port. Each association is relayed by two threads."""
 
     most_associations = MOST_ASSOCIATIONS
+    most_per_address = MOST_ASSOCIATIONS
+    bounds = Bounds(per_address=128)
+    """Behind the gate in a container of its own, which all senders come through."""
 
     def __init__(
         self,
@@ -128,11 +177,13 @@ class Gate:
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
+        self.notices = Notices()
         self._listener = socket.create_server(address, backlog=128)
+        self._lobby = Lobby(self._listener, self.bounds, self._take, self.notices)
 
     def start(self) -> None:
         """Answer senders from now on."""
-        threading.Thread(target=self._accept, name="gate", daemon=True).start()
+        self._lobby.start()
         threading.Thread(target=self._end_idle, name="gate idle", daemon=True).start()
 
     def associations(self) -> int:
@@ -146,8 +197,9 @@ class Gate:
             open_now = list(self._associations)
         if open_now:
             LOG.warning("Aborted %d associations: %s", len(open_now), why)
+        deadline = time.monotonic() + ABORT_SECONDS
         for association in open_now:
-            association.abort()
+            association.abort(deadline)
 
     def drain(self, seconds: float) -> None:
         """End all associations: each after its next answer, at the latest after ``seconds``."""
@@ -161,55 +213,59 @@ class Gate:
         """Close the port."""
         self._listener.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, peer = self._listener.accept()
-            except OSError:
-                if self._listener.fileno() < 0:
-                    return
-                time.sleep(0.1)  # out of file descriptors: some will be free again
-                continue
-            threading.Thread(
-                target=self._serve, args=(connection, peer[0]), name="sender", daemon=True
-            ).start()
-
-    def _serve(self, sender: socket.socket, peer: str) -> None:
-        association: Association | None = None
+    def _take(
+        self, sender: socket.socket, peer: str, raw: bytes, more: bytes
+    ) -> pdu.Refusal | None:
+        """See ``Lobby``: a connection with its A-ASSOCIATE-RQ, and what came behind it."""
+        request = pdu.parse_request(raw)
+        health = (
+            (peer == LOOPBACK or not self._published)
+            and request.calling_aet == HEALTHCHECK_AET
+            and request.only_verification
+        )
+        association = self._enter(sender, request, health, peer)
+        if isinstance(association, pdu.Refusal):
+            return association
         try:
-            pdu.prepare(sender)
-            sender.settimeout(REQUEST_SECONDS)
-            reader = pdu.PduReader(sender, pdu.LARGEST_REQUEST)
-            raw = reader.read()
-            if raw is None:
-                return
-            request = pdu.parse_request(raw)
-            health = (
-                (peer == "127.0.0.1" or not self._published)
-                and request.calling_aet == HEALTHCHECK_AET
-                and request.only_verification
-            )
-            chosen = self._enter(sender, request, health)
-            if isinstance(chosen, pdu.Refusal):
-                # What a sender calls itself is not for the log; what it lacks is.
-                LOG.warning("Refused an association from %s: %s", peer, chosen.why)
-                sender.sendall(chosen.pdu())
-                self._linger(sender)
-                return
-            association = chosen
-            self._relay(association, raw, reader.rest())
-        except (OSError, pdu.ProtocolError):
-            pass  # a sender that went away or speaks something else
+            sender.setblocking(True)
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWERS_BYTES)
+            threading.Thread(
+                target=self._serve,
+                args=(association, pdu.with_titles(raw, request), more),
+                name="sender",
+                daemon=True,
+            ).start()
+        except OSError:
+            association.close()  # gone already
+            self._leave(association)
+        except RuntimeError:
+            self._leave(association)
+            sender.setblocking(False)
+            return pdu.local_limit("no thread could be started")
+        return None
+
+    def _leave(self, association: Association) -> None:
+        with self._lock:
+            self._associations.discard(association)
+
+    def _serve(self, association: Association, request: bytes, more: bytes) -> None:
+        try:
+            self._relay(association, request, more)
+        except (OSError, pdu.ProtocolError) as error:
+            # A sender that went away, or speaks something else.
+            if isinstance(error, TimeoutError):
+                self.notices.warn("Cut off %s: %s", association.peer, "it does not read")
         finally:
-            if association is not None:
-                association.close()
-                with self._lock:
-                    self._associations.discard(association)
-            sender.close()
+            association.close()
+            self._leave(association)
 
     def _enter(
-        self, sender: socket.socket, request: pdu.AssociateRequest, health: bool
+        self, sender: socket.socket, request: pdu.AssociateRequest, health: bool, peer: str
     ) -> Association | pdu.Refusal:
+        if not request.called_aet:
+            return pdu.called_not_recognized("the called AE title is blank or no text")
+        if not request.calling_aet:
+            return pdu.calling_not_recognized("the calling AE title is blank or no text")
         why = self._closed()
         if why:
             return pdu.congestion(why)
@@ -228,11 +284,15 @@ class Gate:
             counts = [sum(a.pipeline is p for a in self._associations) for p in chosen]
             fewest = min(range(len(chosen)), key=counts.__getitem__)
             most = MOST_PER_PIPELINE * chosen[fewest].parallel
-            if not health and (
-                len(self._associations) >= self.most_associations or counts[fewest] >= most
-            ):
+            others = [a for a in self._associations if not a.health]
+            if health:
+                if len(self._associations) - len(others) >= MOST_HEALTHCHECKS:
+                    return pdu.local_limit("too many health checks")
+            elif len(others) >= self.most_associations or counts[fewest] >= most:
                 return pdu.local_limit("too many associations")
-            association = Association(sender, chosen[fewest], health)
+            elif sum(a.peer == peer for a in others) >= self.most_per_address:
+                return pdu.local_limit("too many associations from one address")
+            association = Association(sender, chosen[fewest], health, peer)
             self._associations.add(association)
             return association
 
@@ -250,13 +310,17 @@ class Gate:
             return
         pdu.prepare(ctp)
         ctp.settimeout(None)
-        association.sender.settimeout(None)
-        ctp.sendall(request + more)
         answers = threading.Thread(
             target=self._relay_answers, args=(association, ctp), name="answers", daemon=True
         )
-        answers.start()
         try:
+            answers.start()
+        except RuntimeError:
+            association.answer(pdu.local_limit("no thread could be started").pdu())
+            self._linger(association.sender)
+            return
+        try:
+            ctp.sendall(request + more)
             buffer = bytearray(_CHUNK)
             view = memoryview(buffer)
             while True:
@@ -264,7 +328,7 @@ class Gate:
                 pdu.acknowledge_quickly(association.sender)
                 if not count:
                     break
-                association.moved = time.monotonic()
+                association.came(count)
                 ctp.sendall(view[:count])
             ctp.shutdown(socket.SHUT_WR)
             answers.join(10)
@@ -283,7 +347,7 @@ class Gate:
                 found = reader.read()
                 if found is None:
                     break
-                association.moved = time.monotonic()
+                association.stir()
                 responses = scanner.feed(found)
                 stored = [status for field, status in responses if field == pdu.C_STORE_RSP]
                 if found[0] == pdu.P_DATA and not (responses and not stored):
@@ -298,7 +362,9 @@ class Gate:
                     if self._draining:
                         association.abort()
                         return
-        except (OSError, pdu.ProtocolError):
+        except (OSError, pdu.ProtocolError) as error:
+            if isinstance(error, TimeoutError):
+                self.notices.warn("Cut off %s: %s", association.peer, "it does not read")
             association.abort()
         finally:
             association.close()
@@ -310,18 +376,22 @@ class Gate:
             with self._lock:
                 idle = [a for a in self._associations if now - a.moved > IDLE_SECONDS]
             for association in idle:
-                LOG.warning("Aborted an association that was idle for %d s", IDLE_SECONDS)
+                self.notices.warn(
+                    "Aborted an association of %s: %s",
+                    association.peer,
+                    f"idle, or next to it, for {IDLE_SECONDS:.0f} s",
+                )
                 association.abort()
 
     @staticmethod
     def _linger(sender: socket.socket) -> None:
         """Let the sender read the refusal before the connection ends (PS3.8 9.2, ARTIM)."""
-        sender.settimeout(2)
-        try:
-            while sender.recv(4096):
-                pass
-        except OSError:
-            pass
+        deadline = time.monotonic() + LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            while (left := deadline - time.monotonic()) > 0:
+                sender.settimeout(left)
+                if not sender.recv(4096):
+                    return
 
 
 def _fits(title: str, accepted: frozenset[str]) -> bool:

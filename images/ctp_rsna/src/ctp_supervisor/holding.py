@@ -2,8 +2,12 @@
 
 An association of a sender stays while those with CTP come and go behind it. Messages pass one at a
 time, each kept until CTP has answered it: one whose answer does not come is sent again over a new
-association. Nothing is answered in CTP's place, so a sender knows no more than CTP has said, and an
-object that CTP got twice is one to Orthanc (the script maps its SOP Instance UID to the same one).
+association. Nothing is answered in CTP's place, but that an object is too large, so a sender knows
+no more than CTP has said, and an object that CTP got twice is one to Orthanc (the script maps its
+SOP Instance UID to the same one).
+
+Whether CTP is away is not concluded from what one sender proposes: where a proposal gets no answer,
+the gate asks CTP itself, with a C-ECHO of its own.
 
 An association that cannot begin now waits too. One that was accepted before with the same proposal
 is accepted again at once, and its first message waits: senders are more patient for that.
@@ -14,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import select
 import socket
 import tempfile
 import threading
@@ -23,7 +26,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from . import pdu
-from .gate import CONNECT_SECONDS, Association, Gate, Pipeline
+from .gate import CONNECT_SECONDS, HEALTHCHECK_AET, Association, Gate, Pipeline
+from .lobby import Bounds
 
 LOG = logging.getLogger(__name__)
 
@@ -38,12 +42,21 @@ RELEASE_SECONDS = 2.0
 UNACKNOWLEDGED_SECONDS = 60
 ATTEMPTS = 5
 """As often CTP may break off over one and the same message."""
+ECHO_SECONDS = 5.0
+"""CTP answers a C-ECHO within that time, or is away."""
+PROPOSALS = 4
+"""As often a proposal is made to a CTP that is there and does not accept it."""
+REFUSE_SECONDS = 60.0
+"""Then it is refused at once for so long."""
+TOO_LARGE = 0xA700
+"""C-STORE: Refused: Out of Resources (PS3.4 B.2.3)."""
 MEMORY_BYTES = 1024 * 1024
 """A longer message is kept in a file without a name."""
 MOST_KNOWN = 64
-MOST_REMEMBERED = 10_000
+MOST_REMEMBERED = 2_000
 MOST_EXTRA_LANES = 24
 """With many senders each pipeline has something to do anyway."""
+MIB = 1024 * 1024
 _CHUNK = 256 * 1024
 
 
@@ -55,6 +68,14 @@ class _RefusedError(Exception):
     """CTP refuses for good."""
 
     def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _NotThisError(Exception):
+    """CTP takes associations, but not this one: it rejects it for now, or gives no answer."""
+
+    def __init__(self, answer: bytes | None) -> None:
         super().__init__()
         self.answer = answer
 
@@ -86,7 +107,7 @@ class Absence:
             return True
 
     def missed(self) -> None:
-        """It was not there."""
+        """It was not there, whoever asks."""
         with self._lock:
             self._tried = time.monotonic()
             if self._since is None:
@@ -118,15 +139,15 @@ class _Message:
 
     def __init__(self, spool: Path) -> None:
         self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(spool))  # noqa: SIM115
-        self._size = 0
+        self.size = 0
         self.kept = True
         """Whether all of it is here."""
 
     def write(self, part: memoryview) -> None:
+        self.size += len(part)
         if self.kept:
             try:
                 self._file.write(part)
-                self._size += len(part)
             except OSError as error:
                 LOG.warning("An object cannot be kept to be sent again (%s)", error.strerror)
                 self.kept = False
@@ -135,7 +156,7 @@ class _Message:
         self._file.seek(0)
         while piece := self._file.read(_CHUNK):
             yield piece
-        self._file.seek(self._size)
+        self._file.seek(0, 2)
 
     def close(self) -> None:
         self._file.close()
@@ -155,11 +176,17 @@ class _Lane:
         return self._connection is not None
 
     def open(self) -> bytes:
-        """Return the A-ASSOCIATE-AC. Raises ``_AwayError``, ``_RefusedError``, ``_EndError``."""
+        """Return the A-ASSOCIATE-AC.
+
+        Raises ``_AwayError`` for a CTP that is not there at all, ``_NotThisError`` where that is
+        not sure, ``_RefusedError``, ``_EndError``.
+        """
         try:
             connection = socket.create_connection(self._address, timeout=CONNECT_SECONDS)
-        except OSError:
+        except ConnectionRefusedError:
             raise _AwayError from None
+        except OSError:
+            raise _NotThisError(None) from None
         if not self._association.attach(connection):
             raise _EndError
         self._connection = connection
@@ -177,7 +204,7 @@ class _Lane:
         self.drop()
         if answer is not None and pdu.is_permanent(answer):
             raise _RefusedError(answer)
-        raise _AwayError
+        raise _NotThisError(answer if answer and pdu.is_rejection(answer) else None)
 
     def send(self, parts: Iterable[bytes | memoryview]) -> None:
         """Send. What goes wrong breaks the lane."""
@@ -215,7 +242,7 @@ class _Lane:
 
     def drop_if_ended(self) -> None:
         """Between two messages CTP says nothing but that it ends."""
-        if self._connection is not None and _readable(self._connection):
+        if self._connection is not None and pdu.readable(self._connection, 0):
             self.drop()
 
     def drop(self) -> None:
@@ -256,11 +283,12 @@ class _Session:
         self._settled: pdu.Negotiated | None = None
         self._dealt = False
         self._turn = 0
-        self._lane_of: dict[bytes, _Lane] = {}
+        self._lane_of: dict[int, _Lane] = {}
+        """By a hash of the SOP Instance UID, which is as long as a sender likes."""
+        self._not_accepted = 0
 
     def run(self) -> None:
         association = self._association
-        association.sender.settimeout(None)
         try:
             answer = self._begin()
             if not association.answer(answer):
@@ -272,7 +300,9 @@ class _Session:
                 pass
         except _EndError as end:
             if str(end):
-                LOG.warning("Aborted an association: %s", end)
+                self._gate.notices.warn(
+                    "Aborted an association of %s: %s", association.peer, str(end)
+                )
             association.abort()
         finally:
             for lane in self._lanes:
@@ -283,6 +313,8 @@ class _Session:
         """The answer to the A-ASSOCIATE-RQ. Raises ``_EndError``."""
         absence, health = self._gate.absence, self._association.health
         while True:
+            if self._gate.is_refused(self._proposal):
+                return self._not_this()
             if health or absence.may_try():
                 try:
                     answer = self._open(self._lanes[0])
@@ -290,6 +322,14 @@ class _Session:
                     return refused.answer
                 except _AwayError:
                     pass
+                except _NotThisError as rejected:
+                    if self._not_accepted >= PROPOSALS:
+                        if rejected.answer is not None:
+                            return rejected.answer
+                        self._gate.refuse(self._proposal)
+                        return self._not_this()
+                    self._back_off()
+                    continue
                 else:
                     self._gate.know(self._proposal, answer)
                     return answer
@@ -303,17 +343,35 @@ class _Session:
                 return known
             self._wait()
 
+    def _not_this(self) -> bytes:
+        refusal = pdu.not_now("CTP does not accept what is proposed")
+        self._gate.notices.warn(
+            "Refused an association from %s: %s", self._association.peer, refusal.why
+        )
+        return refusal.pdu()
+
     def _open(self, lane: _Lane) -> bytes:
-        """Raises ``_AwayError``, ``_RefusedError``, ``_EndError``."""
+        """Raises ``_AwayError``, ``_NotThisError``, ``_RefusedError``, ``_EndError``."""
+        absence = self._gate.absence
         try:
             answer = lane.open()
         except _AwayError:
-            self._gate.absence.missed()
+            absence.missed()
+            raise
+        except _NotThisError:
+            if self._association.ended:
+                raise _EndError from None
+            if not self._gate.ctp_answers(self._association.pipeline.port):
+                absence.missed()
+                raise _AwayError from None
+            absence.reached()
+            self._not_accepted += 1
             raise
         except _RefusedError:
-            self._gate.absence.reached()
+            absence.reached()
             raise
-        self._gate.absence.reached()
+        absence.reached()
+        self._not_accepted = 0
         settled = pdu.negotiated(answer)
         if self._settled is None:
             self._settled = settled
@@ -322,16 +380,22 @@ class _Session:
             raise _EndError("CTP accepts other transfer syntaxes than it did")
         return answer
 
+    def _back_off(self) -> None:
+        """Wait the longer the more often CTP did not accept. Raises ``_EndError``."""
+        until = time.monotonic() + RETRY_SECONDS * 2**self._not_accepted
+        while time.monotonic() < until:
+            self._wait()
+
     def _wait(self) -> None:
         """Wait a moment. Raises ``_EndError`` when there is nobody left to wait for."""
         sender = self._association.sender
         if self._association.ended or self._gate.draining:
             raise _EndError
-        if _readable(sender):
+        if pdu.readable(sender, 0):
             found = sender.recv(1, socket.MSG_PEEK)
             if not found or (not self._rest and found[0] == pdu.ABORT):
                 raise _EndError
-        self._association.moved = time.monotonic()
+        self._association.stir()
         time.sleep(POLL_SECONDS)
 
     def _pass_message(self) -> bool:
@@ -345,6 +409,11 @@ class _Session:
                 if not part:
                     return False
                 message.write(part)
+                if self._gate.is_too_large(scanner.data_bytes, message.size):
+                    message.close()
+                    if lane is not None:
+                        lane.drop()
+                    return self._refuse_rest(scanner)
                 if scanner.command is None:
                     continue
                 if lane is None:
@@ -353,6 +422,7 @@ class _Session:
                     lane.send(message.pieces())
                 else:
                     lane.send([part])
+            self._association.stir()
             if scanner.kind == pdu.RELEASE_RQ:
                 self._association.answer(pdu.release_reply())
                 for each in self._lanes:
@@ -371,22 +441,32 @@ class _Session:
                 raise _EndError
         return True
 
+    def _refuse_rest(self, scanner: pdu.MessageScanner) -> bool:
+        """Read the rest of an object that is too large, and say so: no sender reads an answer
+        before it has sent all. Raises ``_EndError`` for what is no object."""
+        command = scanner.command
+        if command is None or command.field != pdu.C_STORE_RQ:
+            raise _EndError("a message without end")
+        while not scanner.ended:
+            if not self._receive(scanner):
+                return False
+        self._gate.tell_too_large(self._association.peer, scanner.data_bytes, command)
+        if not self._association.answer(pdu.store_response(scanner.context, command, TOO_LARGE)):
+            raise _EndError
+        return True
+
     def _receive(self, scanner: pdu.MessageScanner) -> memoryview:
         """The next bytes of the message; none when the sender closed."""
         sender = self._association.sender
         if not self._rest:
             idle = not scanner.begun and any(lane.up for lane in self._lanes)
-            sender.settimeout(LANE_IDLE_SECONDS if idle else None)
-            try:
-                data = sender.recv(_CHUNK)
-            except TimeoutError:
+            if idle and not pdu.readable(sender, LANE_IDLE_SECONDS):
                 for lane in self._lanes:
                     lane.release()
-                sender.settimeout(None)
-                data = sender.recv(_CHUNK)
+            data = sender.recv(_CHUNK)
             pdu.acknowledge_quickly(sender)
             self._rest = memoryview(data)
-            self._association.moved = time.monotonic()
+            self._association.came(len(data))
         count = scanner.feed(self._rest)
         part, self._rest = self._rest[:count], self._rest[count:]
         return part
@@ -402,13 +482,14 @@ class _Session:
                     break
                 self._lanes.append(_Lane(self._association, self._gate.ctp_host, self._request))
                 self._open_now(self._lanes[-1])
-        lane = self._lane_of.pop(command.sop_instance_uid, None)
+        uid = hash(command.sop_instance_uid)
+        lane = self._lane_of.pop(uid, None)
         if lane is None:
             lane = self._lanes[self._turn % len(self._lanes)]
             self._turn += 1
             if len(self._lane_of) >= MOST_REMEMBERED:
                 del self._lane_of[next(iter(self._lane_of))]
-        self._lane_of[command.sop_instance_uid] = lane
+        self._lane_of[uid] = lane
         return lane
 
     def _open_now(self, lane: _Lane) -> None:
@@ -416,7 +497,7 @@ class _Session:
         lane.drop_if_ended()
         if not lane.up and self._gate.absence.may_try():
             # The message waits, and learns what it is.
-            with contextlib.suppress(_AwayError, _RefusedError):
+            with contextlib.suppress(_AwayError, _NotThisError, _RefusedError):
                 self._open(lane)
 
     def _answer(self, lane: _Lane, message: _Message) -> tuple[bytes, pdu.Command]:
@@ -432,6 +513,10 @@ class _Session:
                         raise _EndError("CTP refuses what it accepted before") from None
                     except _AwayError:
                         pass
+                    except _NotThisError:
+                        if self._not_accepted >= PROPOSALS:
+                            raise _EndError("CTP refuses what it accepted before") from None
+                        self._back_off()
                     else:
                         lane.send(message.pieces())
                         break
@@ -450,6 +535,8 @@ class HoldingGate(Gate):
     """A gate on a published port, in front of CTP in another container."""
 
     most_associations = 64
+    most_per_address = 32
+    bounds = Bounds()
 
     def __init__(
         self,
@@ -461,13 +548,17 @@ class HoldingGate(Gate):
         ctp_host: str,
         hold_seconds: float,
         spool: Path,
+        largest_object_bytes: int,
     ) -> None:
-        """As ``Gate``. ``spool``: a directory for the message under way of each association."""
+        """As ``Gate``. ``spool``: a directory for the message under way of each association.
+        ``largest_object_bytes``: a larger data set is refused with status 0xA700."""
         super().__init__(address, pipelines, closed, before_answer, received, published=True)
         self.ctp_host = ctp_host
         self.spool = spool
         self.absence = Absence(hold_seconds)
+        self._largest = largest_object_bytes
         self._known: dict[bytes, bytes] = {}
+        self._refused: dict[bytes, float] = {}
         self._extra = 0
 
     @property
@@ -505,6 +596,47 @@ class HoldingGate(Gate):
         with self._lock:
             self._known.pop(proposal, None)
 
+    def refuse(self, proposal: bytes) -> None:
+        """CTP, which is there, does not accept this: it is not asked for a while."""
+        with self._lock:
+            self._refused.pop(proposal, None)
+            self._refused[proposal] = time.monotonic() + REFUSE_SECONDS
+            if len(self._refused) > MOST_KNOWN:
+                del self._refused[next(iter(self._refused))]
+
+    def is_refused(self, proposal: bytes) -> bool:
+        """Whether that was so a short while ago."""
+        with self._lock:
+            until = self._refused.get(proposal, 0.0)
+            if until and until < time.monotonic():
+                del self._refused[proposal]
+                return False
+            return bool(until)
+
+    def ctp_answers(self, port: int) -> bool:
+        """Whether CTP answers a C-ECHO of this program's own. A refusal for good is an answer."""
+        problem = pdu.echo(self.ctp_host, port, "CTP", HEALTHCHECK_AET, ECHO_SECONDS)
+        return not problem or f"A-ASSOCIATE-RJ {pdu.PERMANENT}/" in problem
+
+    def is_too_large(self, data_set: int, message: int) -> bool:
+        """Whether so many bytes of a data set, in a message of so many, are more than is taken.
+
+        The headers of fragments count where there are far more of them than any sender needs.
+        """
+        return data_set > self._largest or message > self._largest + self._largest // 4 + _CHUNK
+
+    def tell_too_large(self, peer: str, size: int, command: pdu.Command) -> None:
+        """Log that an object was refused: its size and SOP class."""
+        LOG.warning(
+            "Refused an object from %s with status 0x%04X: %d MiB, SOP class %s;"
+            " auscat_largest_object_mib is %d",
+            peer,
+            TOO_LARGE,
+            -(-size // MIB),
+            pdu.uid(command.sop_class_uid) or "unknown",
+            self._largest // MIB,
+        )
+
     def take(self) -> bool:
         """Whether one more association with CTP is to be had, beside the first of each sender."""
         with self._lock:
@@ -520,9 +652,3 @@ class HoldingGate(Gate):
 
     def _relay(self, association: Association, request: bytes, more: bytes) -> None:
         _Session(self, association, request, more).run()
-
-
-def _readable(connection: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))

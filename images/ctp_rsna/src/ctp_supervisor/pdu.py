@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -46,14 +47,14 @@ class Refusal:
         return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, self.result, self.source, self.reason)
 
 
-def called_not_recognized() -> Refusal:
+def called_not_recognized(why: str = "called AE title not recognized") -> Refusal:
     """No pipeline has this called AE title."""
-    return Refusal(PERMANENT, 1, 7, "called AE title not recognized")
+    return Refusal(PERMANENT, 1, 7, why)
 
 
-def calling_not_recognized() -> Refusal:
+def calling_not_recognized(why: str = "calling AE title not recognized") -> Refusal:
     """The pipeline does not take objects from this calling AE title."""
-    return Refusal(PERMANENT, 1, 3, "calling AE title not recognized")
+    return Refusal(PERMANENT, 1, 3, why)
 
 
 def congestion(why: str) -> Refusal:
@@ -66,9 +67,19 @@ def local_limit(why: str) -> Refusal:
     return Refusal(TRANSIENT, 3, 2, why)
 
 
+def not_now(why: str) -> Refusal:
+    """The side behind this one does not accept it, and does not say why."""
+    return Refusal(TRANSIENT, 1, 1, why)
+
+
+def is_rejection(pdu: bytes) -> bool:
+    """Whether this is an A-ASSOCIATE-RJ."""
+    return pdu[0] == ASSOCIATE_RJ and len(pdu) >= 10
+
+
 def is_permanent(pdu: bytes) -> bool:
     """Whether this is an A-ASSOCIATE-RJ that says that there is no use in trying again."""
-    return pdu[0] == ASSOCIATE_RJ and len(pdu) >= 10 and pdu[7] == PERMANENT
+    return is_rejection(pdu) and pdu[7] == PERMANENT
 
 
 def abort() -> bytes:
@@ -91,6 +102,7 @@ class AssociateRequest:
     """What the gate decides by."""
 
     called_aet: str
+    """Without its padding; empty when it is blank or not as PS3.5 6.2 has an AE title."""
     calling_aet: str
     abstract_syntaxes: tuple[str, ...]
 
@@ -104,12 +116,6 @@ def parse_request(pdu: bytes) -> AssociateRequest:
     """An A-ASSOCIATE-RQ (PS3.8 9.3.2), header included. Raises ``ProtocolError``."""
     if len(pdu) < 74 or pdu[0] != ASSOCIATE_RQ:
         raise ProtocolError("no A-ASSOCIATE-RQ")
-    titles = []
-    for start in (10, 26):
-        try:
-            titles.append(pdu[start : start + 16].decode("ascii").strip(" \0"))
-        except UnicodeDecodeError:
-            raise ProtocolError("an AE title that is not ASCII") from None
     syntaxes = []
     for kind, item in _items(pdu[74:]):
         if kind == 0x20:  # presentation context: 4 bytes, then its own items
@@ -118,7 +124,21 @@ def parse_request(pdu: bytes) -> AssociateRequest:
                 for inner, value in _items(item[4:])
                 if inner == 0x30
             ]
-    return AssociateRequest(titles[0], titles[1], tuple(syntaxes))
+    return AssociateRequest(_title(pdu[10:26]), _title(pdu[26:42]), tuple(syntaxes))
+
+
+def _title(field: bytes) -> str:
+    """An AE title: some pad with NUL, and leave behind the first what was there before."""
+    text = field.partition(b"\0")[0].strip(b" ")
+    if any(byte < 0x20 or byte > 0x7E or byte == 0x5C for byte in text):
+        return ""
+    return text.decode("ascii")
+
+
+def with_titles(pdu: bytes, request: AssociateRequest) -> bytes:
+    """The A-ASSOCIATE-RQ with its AE titles padded as PS3.8 9.3.2 says."""
+    titles = (request.called_aet, request.calling_aet)
+    return pdu[:10] + b"".join(each.encode("ascii").ljust(16) for each in titles) + pdu[42:]
 
 
 @dataclass(frozen=True)
@@ -245,22 +265,61 @@ class Command:
     """Whether a data set follows: Command Data Set Type (0000,0800)."""
     sop_instance_uid: bytes
     """Affected SOP Instance UID (0000,1000), as it was sent."""
+    sop_class_uid: bytes = b""
+    """Affected SOP Class UID (0000,0002), as it was sent."""
+    message_id: int = 0
+    """Message ID (0000,0110)."""
 
 
 def parse_command(data: bytes) -> Command:
     """Read an implicit little endian command."""
-    numbers = {0x0100: 0, 0x0800: NO_DATA_SET, 0x0900: 0xFFFF}
-    uid, position = b"", 0
+    numbers = {0x0100: 0, 0x0110: 0, 0x0800: NO_DATA_SET, 0x0900: 0xFFFF}
+    uids = {0x0002: b"", 0x1000: b""}
+    position = 0
     while position + 8 <= len(data):
         group, element, length = struct.unpack_from("<HHI", data, position)
         position += 8
         if group == 0 and position + length <= len(data):
             if element in numbers and length == 2:
                 (numbers[element],) = struct.unpack_from("<H", data, position)
-            elif element == 0x1000:
-                uid = data[position : position + length]
+            elif element in uids:
+                uids[element] = data[position : position + length]
         position += length
-    return Command(numbers[0x0100], numbers[0x0900], numbers[0x0800] != NO_DATA_SET, uid)
+    return Command(
+        numbers[0x0100],
+        numbers[0x0900],
+        numbers[0x0800] != NO_DATA_SET,
+        uids[0x1000],
+        uids[0x0002],
+        numbers[0x0110],
+    )
+
+
+def uid(value: bytes) -> str:
+    """A UID that may be logged; empty for what is none (PS3.5 9.1)."""
+    text = value.rstrip(b" \0")
+    return text.decode("ascii") if len(text) <= 64 and not text.strip(b"0123456789.") else ""
+
+
+def store_response(context: int, command: Command, status: int) -> bytes:
+    """A C-STORE-RSP (PS3.7 9.3.1.2) to that request, as a PDU."""
+    data = b""
+    for element, value in (
+        (0x0002, _even(command.sop_class_uid)),
+        (0x0100, struct.pack("<H", C_STORE_RSP)),
+        (0x0120, struct.pack("<H", command.message_id)),
+        (0x0800, struct.pack("<H", NO_DATA_SET)),
+        (0x0900, struct.pack("<H", status)),
+        (0x1000, _even(command.sop_instance_uid)),
+    ):
+        data += struct.pack("<HHI", 0, element, len(value)) + value
+    data = struct.pack("<HHII", 0, 0, 4, len(data)) + data
+    fragment = struct.pack(">IBB", len(data) + 2, context, 3) + data
+    return struct.pack(">BxI", P_DATA, len(fragment)) + fragment
+
+
+def _even(value: bytes) -> bytes:
+    return value + b"\0" * (len(value) % 2)
 
 
 class MessageScanner:
@@ -276,6 +335,10 @@ class MessageScanner:
         self.command: Command | None = None
         """Once all of it has come."""
         self.ended = False
+        self.context = 0
+        """Presentation context of the latest fragment."""
+        self.data_bytes = 0
+        """Of the data set, so far."""
         self._header = bytearray()
         self._pdu_left = self._fragment_left = 0
         self._control = 0
@@ -298,6 +361,8 @@ class MessageScanner:
                         self._bytes += data[position : position + count]
                         if len(self._bytes) > LARGEST_REQUEST:
                             raise ProtocolError("a command without end")
+                    else:
+                        self.data_bytes += count
                     self._fragment_left -= count
                 self._pdu_left -= count
                 position += count
@@ -325,7 +390,7 @@ class MessageScanner:
             if self.kind != P_DATA and self._pdu_left > LARGEST_REQUEST:
                 raise ProtocolError("too long a PDU")
             return
-        length, _, self._control = struct.unpack(">IBB", self._header)
+        length, self.context, self._control = struct.unpack(">IBB", self._header)
         if length < 2 or length + 4 > self._pdu_left:
             raise ProtocolError("a fragment longer than its PDU")
         if self._whole:
@@ -343,6 +408,25 @@ class MessageScanner:
             self._whole = not self.command.data_set
         elif self._control & 2:
             self._whole = True
+
+
+def readable(connection: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the end, within that time."""
+    return _ready(connection, select.POLLIN, seconds)
+
+
+def writable(connection: socket.socket, seconds: float) -> bool:
+    """Whether something can be written, or the connection has ended, within that time."""
+    return _ready(connection, select.POLLOUT, seconds)
+
+
+def _ready(connection: socket.socket, event: int, seconds: float) -> bool:
+    descriptor = connection.fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 def acknowledge_quickly(connection: socket.socket) -> None:

@@ -23,6 +23,7 @@ Key                             Meaning
                                 has a name, and nothing outlives the association
 ``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
+``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
 ==============================  =================================================================
@@ -68,6 +69,7 @@ class GateSettings:
     spool: Path
     hold_seconds: int
     minimum_free_mib: int
+    largest_object_mib: int
     sync_before_acknowledge: bool
     stop_seconds: int
 
@@ -103,6 +105,7 @@ def load(environment: Mapping[str, str]) -> GateSettings:
         spool=Path(read.text("spool")),
         hold_seconds=read.number("hold_seconds", 0, 3600),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
+        largest_object_mib=read.number("largest_object_mib", 1, 1048576),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
     )
@@ -128,6 +131,7 @@ class StandaloneGate:
             ctp_host=settings.ctp_host,
             hold_seconds=settings.hold_seconds,
             spool=settings.spool,
+            largest_object_bytes=settings.largest_object_mib * MIB,
         )
 
     def start(self) -> None:
