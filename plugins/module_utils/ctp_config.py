@@ -35,6 +35,8 @@ MOST_HOLD_SECONDS = 3600
 BESIDE_HEAP_MIB = 400
 PIPELINE_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}\Z")
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")
+# As KeyDB has one (images/keydb/schema.sql); "|" is what CTP puts between PatientID and issuer.
+ISSUER = re.compile(r"(?!\s)[^|\\\x00-\x1f\x7f-\x9f]{0,64}(?<!\s)")
 PIPELINE_KEYS = {"name", "called_aets", "calling_aets", "parallel", "deidentification", "export"}
 EXPORT_KEYS = {"host", "port", "called_aet", "calling_aet"}
 OPTIONS = {field.name for field in dataclasses.fields(ctp_script.ScriptOptions)}
@@ -70,9 +72,9 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the variables, each with name, value, accepted and remedy.
 
     Args:
-        settings: ctp_pipelines, ctp_deidentification, ctp_pseudonym_prefixes, ctp_heap_mib,
-            ctp_memory_mib, ctp_minimum_free_mib, ctp_admin_password_has_colon and those that
-            `files` needs besides.
+        settings: ctp_pipelines, ctp_deidentification, ctp_pseudonym_prefixes, ctp_issuers,
+            ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_admin_password_has_colon and
+            those that `files` needs besides.
     """
     found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
     if settings["ctp_admin_password_has_colon"]:
@@ -92,6 +94,21 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             "'_' and '-', the first a letter or digit."
             for prefix in prefixes
             if not PREFIX.match(str(prefix))
+        ]
+    issuers = settings["ctp_issuers"]
+    if not _is_list(issuers) or not issuers:
+        found.append(
+            f"ctp_issuers is {issuers!r}. Accepted: a list of at least one Issuer of Patient ID, "
+            "'' for none, such as ['', HOSP-A]; without one, patients who are in KeyDB without an "
+            "issuer would never be known."
+        )
+    else:
+        found += [
+            f"ctp_issuers contains {issuer!r}. Accepted: up to 64 characters without '|', "
+            "backslash, control characters and blanks at the ends, as senders write it into "
+            "(0010,0021)."
+            for issuer in issuers
+            if not isinstance(issuer, str) or not ISSUER.fullmatch(issuer)
         ]
     if int(settings["ctp_heap_mib"]) + BESIDE_HEAP_MIB > int(settings["ctp_memory_mib"]):
         found.append(
@@ -243,6 +260,7 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "sync_before_acknowledge": bool(settings["ctp_sync_before_acknowledge"]),
         "stop_seconds": int(settings["ctp_stop_seconds"]),
         "pseudonym_prefixes": [str(prefix) for prefix in settings["ctp_pseudonym_prefixes"]],
+        "issuers": [str(issuer) for issuer in settings["ctp_issuers"]],
         "lookup_table": LOOKUP_TABLE,
         "date_shift": any(_shifts_dates(settings, each) for each in settings["ctp_pipelines"]),
         "keydb": {

@@ -44,6 +44,14 @@ UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # should an object have it all the same, it is removed.
 UID_KEY_TAG = "0012FFF0"
 
+# PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID
+# of the first item of (0010,0024), by numbers because CTP's dictionary does not know the name.
+# @lookup leaves out the backslash between values: what has several of either is held back.
+LOOKUP = (
+    "@if(PatientID,matches,@ONE_VALUE){@if(IssuerOfPatientID,matches,@ONE_VALUE)"
+    "{@if(IssuerOfPatientID,isblank){@lookup(PatientID|00100024::00400032,PatientID)}"
+    "{@lookup(PatientID|IssuerOfPatientID,PatientID)}}{@quarantine()}}{@quarantine()}"
+)
 LONGITUDINAL = ("none", "full", "shifted")
 METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
 
@@ -304,7 +312,7 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
 
 def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
     """Return what the script says of each element: keyword and script by tag."""
-    lookup = f"@always()@select(){{@lookup(PatientID,PatientID)}}{{{_REMOVE}}}"
+    lookup = f"@always()@select(){{{LOOKUP}}}{{{_REMOVE}}}"
     tags = {element.keyword: element.tag for element in (*elements(), *sequences())}
     entries = {
         _PATIENT_ID: ("PatientID", lookup),
@@ -375,6 +383,11 @@ def filter_script(prefixes: Sequence[str]) -> str:
     return "\n* ".join(lines) + "\n"
 
 
+_LOOKUPS = (
+    ("PatientID|00100024::00400032", "PatientID"),
+    ("PatientID|IssuerOfPatientID", "PatientID"),
+    ("PatientID", "DateShift"),
+)
 _ARGUMENT_OF_LOOKUP = re.compile(r"@\s*lookup\s*\(\s*([^,)]*?)\s*,\s*([^,)]*?)\s*(,[^)]*)?\)")
 
 
@@ -424,11 +437,11 @@ def script_problems(text: str) -> list[str]:
         problems += [f"{tag}: {problem}" for problem in _rule_problems(tag, script, parameters)]
     for tag in (_PATIENT_ID, _PATIENT_NAME):
         if not re.fullmatch(
-            r"@always\(\)(?:@lookup\(PatientID,PatientID\)"
-            r"|@select\(\)\{@lookup\(PatientID,PatientID\)\}\{@remove\(\)\})",
+            rf"@always\(\)(?:{re.escape(LOOKUP)}"
+            rf"|@select\(\)\{{{re.escape(LOOKUP)}\}}\{{@remove\(\)\}})",
             scripts.get(tag, ""),
         ):
-            problems.append(f"{tag} is not looked up by PatientID alone")
+            problems.append(f"{tag} is not looked up by PatientID and issuer alone")
     for tag, wanted in (
         (_IDENTITY_REMOVED, r"@always\(\)YES"),
         (_METHOD_TAG, r"@always\(\).*" + re.escape(METHOD) + r"\}?"),
@@ -463,9 +476,9 @@ def _rule_problems(tag: str, script: str, parameters: dict[str, str]) -> list[st
         if len(calls) != len(re.findall(r"@\s*lookup", script)):
             problems.append("@lookup has not two arguments")
         for key, kind, more in calls:
-            if key != "PatientID" or kind not in ("PatientID", "DateShift") or more:
+            if (key, kind) not in _LOOKUPS or more:
                 problems.append(
-                    "@lookup must look up PatientID and quarantine what it does not find"
+                    "@lookup must look up PatientID and issuer and quarantine what it does not find"
                 )
     for call in re.findall(r"@hashuid\(([^)]*)\)", script):
         if call.split(",")[1:] != ["this", UID_KEY_TAG]:

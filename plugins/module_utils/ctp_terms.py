@@ -155,6 +155,7 @@ UNKNOWN_IMAGE_TYPE = rf"(?<=^|\\)(?!{_IMAGE_TYPE_WORD}(?:\\|$))[^\\]+"
 PATTERNS = {
     # Not only hexadecimal digits (as which bytes appear) and numbers.
     "WORDY": r"(?s).*[^-+0-9A-Fa-f.\\ ].*",
+    "ONE_VALUE": r"[^\\]*",
     "HEX": r"[-+0-9A-Fa-f.\\ ]+",
     "CHARSET": _list(
         "ISO_IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|192)"

@@ -519,7 +519,7 @@ def _reference(sop_class: str, instance_uid: str) -> Dataset:
 class _Builder:
     """Builds the objects of one study around common UIDs."""
 
-    def __init__(self, token: str, known: bool, ct_instances: int) -> None:
+    def __init__(self, token: str, known: bool, ct_instances: int, issuer: str | None) -> None:
         self.marker = _Marker(token, known)
         self.moment = _moment_of(token)
         self.known = known
@@ -536,7 +536,8 @@ class _Builder:
         self.plan_uid = self.marker.uid("SOPInstanceUID (0008,0018) of the RTPLAN")
         self.dose_uid = self.marker.uid("SOPInstanceUID (0008,0018) of the RTDOSE")
         self.header = _hidden_header(self.marker, self.moment)
-        self.issuer = str(self.marker.text("IssuerOfPatientID (0010,0021)"))
+        mark = self.marker.text("IssuerOfPatientID (0010,0021)")
+        self.issuer = mark if issuer is None else issuer
 
     def base(self, sop_class: str, uid: str, series_uid: str, number: int) -> Dataset:
         """Return a dataset with what all objects share (PS3.3 C.7.1 to C.7.5, C.12.1)."""
@@ -777,7 +778,13 @@ class _Builder:
         return self.finish(dataset, ImplicitVRLittleEndian)
 
 
-def make_study(token: str, known: bool, ct_instances: int = 5, pseudonym_prefix: str = "") -> Study:
+def make_study(
+    token: str,
+    known: bool,
+    ct_instances: int = 5,
+    pseudonym_prefix: str = "",
+    issuer: str | None = None,
+) -> Study:
     """Build the synthetic study of a proof.
 
     Args:
@@ -785,6 +792,8 @@ def make_study(token: str, known: bool, ct_instances: int = 5, pseudonym_prefix:
         known: whether it is for the patient whom KeyDB knows, or for the one whom it does not.
         ct_instances: number of CT slices, `MIN_CT_INSTANCES` to `MAX_CT_INSTANCES`.
         pseudonym_prefix: what the pseudonym begins with, as for `pseudonym_of`.
+        issuer: (0010,0021) of the objects; a mark where it is not given. CTP knows a patient by the
+            issuer too, so that a mark would not be let through.
 
     Raises:
         ValueError: the token, the number of slices or the prefix is out of range.
@@ -799,7 +808,7 @@ def make_study(token: str, known: bool, ct_instances: int = 5, pseudonym_prefix:
         raise ValueError(
             f"ct_instances is {ct_instances}; it may be {MIN_CT_INSTANCES} to {MAX_CT_INSTANCES}."
         )
-    builder = _Builder(token, known, ct_instances)
+    builder = _Builder(token, known, ct_instances, issuer)
     datasets = [builder.slice(index) for index in range(ct_instances)]
     datasets += [builder.structure_set(), builder.plan(), builder.dose()]
     moment = builder.moment

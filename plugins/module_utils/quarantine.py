@@ -23,6 +23,8 @@ DAY_SECONDS = 86400.0
 # What an operator does about each reason.
 NEXT_STEPS = {
     UNKNOWN_PATIENT: "load the patients and release: load_keys.yml -e keys_file=… -e release=true",
+    "other-issuer": "the issuer is not that of KeyDB: load the patient with it, or list it in"
+    " ctp_issuers, and release; otherwise purge",
     "known-patient": "release: release_quarantine.yml",
     "refused-by-orthanc": "see why (troubleshoot.yml), then release: release_quarantine.yml",
     "missing-patient-id": "give it a PatientID in the PACS and send it again; then purge",

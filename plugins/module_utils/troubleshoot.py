@@ -566,6 +566,11 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "Load the patients and release: load_keys.yml -e keys_file=… -e release=true"
             " (docs/quarantine.md).",
         ),
+        "other-issuer": (
+            "KeyDB knows their PatientID, but by another issuer",
+            "Where they are of that patient, load the patient with this issuer or list it in"
+            " ctp_issuers, then release (docs/keydb.md).",
+        ),
         "known-patient": (
             "their patients were loaded after they came",
             "Release them: ansible-playbook playbooks/release_quarantine.yml.",

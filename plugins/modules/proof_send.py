@@ -25,6 +25,10 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  issuer:
+    description: Issuer of Patient ID (0010,0021) of the known patient; empty for none.
+    type: str
+    default: ""
   address:
     description: Address of CTP's DICOM port; empty means this host's address on its default route.
     type: str
@@ -112,6 +116,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "issuer": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 8104},
             "calling_ae_title": {"type": "str", "default": ""},
@@ -140,7 +145,11 @@ def main() -> None:
 
     def send(known: bool) -> tuple[list[str], str]:
         study = make_study(
-            parameters["token"], known, parameters["ct_instances"], parameters["pseudonym_prefix"]
+            parameters["token"],
+            known,
+            parameters["ct_instances"],
+            parameters["pseudonym_prefix"],
+            parameters["issuer"] if known else None,
         )
         address = parameters["address"] or own_address()
         calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"

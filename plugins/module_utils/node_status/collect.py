@@ -37,6 +37,7 @@ REASONS = (
     "unreadable",
     "missing-patient-id",
     "unknown-patient",
+    "other-issuer",
     "known-patient",
     "residual-identifier",
     "refused-by-orthanc",

@@ -212,10 +212,11 @@ BROKEN = {
     "a group is kept": lambda text: text.replace("</script>", '<k en="T" t="0018"/></script>'),
     "lookup without always": lambda text: text.replace("@always()@select()", "@select()"),
     "the name looks itself up": lambda text: text.replace(
-        "@lookup(PatientID,PatientID)", "@lookup(this,PatientID)"
+        "@lookup(PatientID|IssuerOfPatientID,PatientID)", "@lookup(PatientID,PatientID)"
     ),
     "lookup keeps": lambda text: text.replace(
-        "@lookup(PatientID,PatientID)", "@lookup(PatientID,PatientID,keep)"
+        "@lookup(PatientID|IssuerOfPatientID,PatientID)",
+        "@lookup(PatientID|IssuerOfPatientID,PatientID,keep)",
     ),
     "skip": lambda text: text.replace("@quarantine()", "@skip()"),
     "not marked": lambda text: text.replace("@always()YES", "@always()NO"),

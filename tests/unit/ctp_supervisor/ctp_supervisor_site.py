@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ctp_supervisor.settings import Settings, load
+from ctp_supervisor.verify import LOOKUP
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 METHOD = "a method of this test"
-SCRIPT = f"""<script>
-  <e en="T" t="00100020" n="PatientID">@always()@lookup(PatientID,PatientID)</e>
+SCRIPT = rf"""<script>
+  <p t="ONE_VALUE">[^\\]*</p>
+  <e en="T" t="00100020" n="PatientID">@always(){LOOKUP}</e>
   <e en="T" t="00120062" n="PatientIdentityRemoved">@always()YES</e>
   <e en="T" t="00120063" n="DeidentificationMethod">@always(){METHOD}</e>
   <e en="T" t="0012fff0" n="UidKey">@@UID_KEY@@@remove()</e>
@@ -54,6 +56,7 @@ class Site:
             "sync_before_acknowledge": True,
             "stop_seconds": 10,
             "pseudonym_prefixes": ["ANON-", "B-"],
+            "issuers": [""],
             "lookup_table": str(self.data / "lookup.properties"),
             "date_shift": False,
             "keydb": {"host": "keydb", "port": 5432, "database": "key_db", "query": ""},

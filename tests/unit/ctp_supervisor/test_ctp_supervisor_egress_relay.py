@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ctp_supervisor import pdu
+from ctp_supervisor.lookup import Patients
 from ctp_supervisor.outgoing import Outgoing
 from ctp_supervisor.quarantine import Quarantines
 from ctp_supervisor.refusals import Refusals
@@ -396,7 +397,9 @@ def test_it_is_not_sent_again_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
         client: Any = ClientDouble()
 
         def quarantines() -> Quarantines:
-            return Quarantines([node.pipeline], tmp_path, dict, client, Refusals(tmp_path))
+            return Quarantines(
+                [node.pipeline], tmp_path, lambda: Patients({}), client, Refusals(tmp_path)
+            )
 
         directory = node.pipeline.stage("export").quarantine
         quarantined(directory / "kept.dcm", "2.25.1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
 from ctp_supervisor import fast_script, workdir
-from ctp_supervisor.verify import VerificationError, verify
+from ctp_supervisor.verify import LOOKUP, VerificationError, verify
 from ctp_supervisor_site import Site
 
 NAMES = {0x00100020: "PatientID", 0x00100010: "PatientName", 0xFFFEE000: "Item"}
@@ -146,7 +146,8 @@ def test_the_script_of_this_project(longitudinal: str) -> None:
     lines = text.decode("ascii").splitlines()
     assert sum(line.startswith("set.[") for line in lines) == len(entries)
     assert sum(line[5:-1].partition("]")[0] in names.values() for line in lines) == len(names)
-    assert "set.[0010,0020]=@always()@select(){@lookup(PatientID,PatientID)}{@remove()}" in lines
+    looked_up = "set.[0010,0020]=@always()@select(){" + ctp_script.LOOKUP + "}{@remove()}"
+    assert looked_up in lines
     assert "remove.unspecifiedelements=" in lines
 
 
@@ -158,13 +159,13 @@ def test_ctp_gets_it_and_the_stand_in_does_not(
     assert "takes longer" not in caplog.text
     working = workdir.make(settings, verify(settings), b"\xab" * 32, "x")
     script = working.path / "orthanc.anonymizer.script"
-    assert "set.[0010,0020]=@always()@lookup(PatientID,PatientID)\n" in script.read_text()
+    assert f"set.[0010,0020]=@always(){LOOKUP}\n" in script.read_text()
     assert f"set.[0012,fff0]={'ab' * 32}@remove()\n" in script.read_text()
     assert "takes longer" in caplog.text
     archive(site.distribution / "libraries" / "CTP.jar", None)
     archive(site.distribution / "libraries" / "util.jar", java_class({"PatientID": 0x100020}))
     working = workdir.make(settings, verify(settings), b"\xab" * 32, "x")
-    assert "set.[PatientID]=@always()@lookup(PatientID,PatientID)\n" in script.read_text()
+    assert f"set.[PatientID]=@always(){LOOKUP}\n" in script.read_text()
     site.supervisor["engine"] = "standin"
     settings = site.settings()
     working = workdir.make(settings, verify(settings), b"\xab" * 32, "x")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from ctp_supervisor import workdir
 from ctp_supervisor.settings import SettingsError
-from ctp_supervisor.verify import VerificationError, verify
+from ctp_supervisor.verify import LOOKUP, VerificationError, verify
 from ctp_supervisor_site import METHOD, SCRIPT, Site
 
-PATIENT = '<e en="T" t="00100020" n="PatientID">@always()@lookup(PatientID,PatientID)</e>'
+PATIENT = f'<e en="T" t="00100020" n="PatientID">@always(){LOOKUP}</e>'
 
 
 def test_what_is_rendered_is_accepted(tmp_path: Path) -> None:
@@ -51,9 +51,10 @@ def test_what_is_rendered_is_accepted(tmp_path: Path) -> None:
         ("orthanc.anonymizer.script", '<r en="T" t="priv', '<r en="F" t="priv', "privategroups"),
         ("orthanc.anonymizer.script", "@@UID_KEY@@", "", "exactly once"),
         ("orthanc.anonymizer.script", "@always()YES", "@skip()", "@skip"),
-        ("orthanc.anonymizer.script", "@always()@lookup", "@lookup", "without @always"),
-        ("orthanc.anonymizer.script", "(PatientID,PatientID)", "(this,Any)", "PatientID alone"),
-        ("orthanc.anonymizer.script", PATIENT, PATIENT.replace('"T"', '"F"'), "PatientID alone"),
+        ("orthanc.anonymizer.script", "@always()@if(Pat", "@if(Pat", "without @always"),
+        ("orthanc.anonymizer.script", "|IssuerOfPatientID,", ",", "and issuer alone"),
+        ("orthanc.anonymizer.script", PATIENT, PATIENT.replace('"T"', '"F"'), "and issuer alone"),
+        ("orthanc.anonymizer.script", "[^\\\\]*", ".*", "ONE_VALUE"),
         ("orthanc.anonymizer.script", METHOD, "another", "does not write"),
         ("orthanc.filter.script", '.equals("YES")', '.equals("NO")', "IdentityRemoved"),
         ("orthanc.filter.script", "B-", "", "pseudonym prefix"),

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from ctp_supervisor.lookup import Patients
 from ctp_supervisor.process import NOT_STORED, Client, command, environment
 from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantines
 from ctp_supervisor.refusals import Refusals
@@ -411,7 +412,7 @@ def made_quarantines(
     return Quarantines(
         settings.pipelines,
         settings.data,
-        lambda: known,
+        lambda: Patients(known),
         Client(double.port, PASSWORD),
         Refusals(settings.data),
     )
@@ -450,10 +451,13 @@ def test_reasons_and_release(tmp_path: Path) -> None:
     assert all(
         set(each) == {"id", "sop_instance_uid", "reason", "received_at"} for each in found.listed()
     )
-    known["2"] = "ANON-2"
+    known["2|HOSP-A"] = "ANON-2"
+    assert reasons()["0-1-TQ-2.dcm"] == "other-issuer"
+    assert found.release()["left"]["other-issuer"] == 1
+    known["2|"] = "ANON-3"
     assert reasons()["0-1-TQ-2.dcm"] == "known-patient"
     assert found.release() == {
-        "released": 2,
+        "released": 1,
         "left": {
             "unknown-patient": 1,
             "missing-patient-id": 1,
@@ -471,7 +475,9 @@ def test_details_name_elements_and_no_patient(tmp_path: Path) -> None:
     prefixes = ("ANON-",)
     client = Client(double.port, PASSWORD)
     refusals = Refusals(settings.data)
-    found = Quarantines(settings.pipelines, settings.data, dict, client, refusals, prefixes)
+    found = Quarantines(
+        settings.pipelines, settings.data, lambda: Patients({}), client, refusals, prefixes
+    )
     stages = {stage.kind: stage.quarantine for stage in settings.pipelines[0].stages}
     dicom(stages["anonymizer"] / "TQ-1.dcm", "SECRET-1")
     dicom(stages["filter"] / "TQ-2.dcm", "SECRET-2")

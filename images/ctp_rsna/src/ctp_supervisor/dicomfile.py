@@ -31,6 +31,8 @@ class Header:
 
     sop_instance_uid: str
     patient_id: str
+    issuer: str
+    """As CTP looks it up: (0010,0021), or the Universal Entity ID of (0010,0024)."""
     identity_removed: str
     methods: tuple[str, ...]
 
@@ -45,6 +47,8 @@ def read_header(path: Path) -> Header | None:
                 "SpecificCharacterSet",
                 "SOPInstanceUID",
                 "PatientID",
+                "IssuerOfPatientID",
+                "IssuerOfPatientIDQualifiersSequence",
                 "PatientIdentityRemoved",
                 "DeidentificationMethod",
             ],
@@ -53,6 +57,7 @@ def read_header(path: Path) -> Header | None:
         return Header(
             str(dataset.get("SOPInstanceUID") or ""),
             _trimmed(str(dataset.get("PatientID") or "")),
+            _issuer(dataset),
             str(dataset.get("PatientIdentityRemoved") or ""),
             tuple(str(each) for each in ([methods] if isinstance(methods, str) else methods)),
         )
@@ -60,9 +65,24 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
+_JAVA_BLANKS = "".join(map(chr, range(33)))
+
+
 def _trimmed(value: str) -> str:
     """As Java's String.trim(), which CTP uses on the key of a lookup."""
-    return value.replace("\\", "").strip("".join(map(chr, range(33))))
+    return value.replace("\\", "").strip(_JAVA_BLANKS)
+
+
+def _issuer(dataset: pydicom.Dataset) -> str:
+    """Several values keep their backslashes, which no issuer has."""
+    value = dataset.get("IssuerOfPatientID") or ""
+    if isinstance(value, pydicom.multival.MultiValue):
+        return "\\".join(map(str, value))
+    issuer = str(value).strip(_JAVA_BLANKS)
+    qualifiers = dataset.get("IssuerOfPatientIDQualifiersSequence")
+    if not issuer and qualifiers:
+        issuer = str(qualifiers[0].get("UniversalEntityID") or "").strip(_JAVA_BLANKS)
+    return issuer
 
 
 def begin_data_set(file: BinaryIO) -> str:

@@ -4,6 +4,10 @@ The table is a file of Java properties. CTP reads it again at the next object, w
 modification time is newer than what it read and at least a second old (LookupTable). It takes the
 time after it has read the content, so a table replaced in between would be missed: every table gets
 its time once more a little later.
+
+A key is PatientID and issuer, ``PatientID/12345|HOSP-A``, which CTP puts together itself
+(``@lookup`` with ``|``): so CTP judges the issuer of every object, by whatever way it comes. The
+issuer is (0010,0021); where that is blank, the Universal Entity ID of (0010,0024).
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,58 +33,110 @@ _TABLE_HEAD = "# Made from KeyDB. Identifies patients.\n"
 _JAVA_BLANKS = "".join(map(chr, range(33)))
 
 
+SEPARATOR = "|"
+KNOWN, OTHER_ISSUER, UNKNOWN = "known", "other-issuer", "unknown"
+
+
+def key(patient_id: str, issuer: str) -> str:
+    """What CTP looks up."""
+    return f"{patient_id}{SEPARATOR}{issuer}"
+
+
+class Patients:
+    """Who is known: PatientID and issuer to pseudonym."""
+
+    def __init__(self, pseudonyms: Mapping[str, str]) -> None:
+        """``pseudonyms`` by ``key``."""
+        self.pseudonyms = pseudonyms
+        self._ids = {each.rpartition(SEPARATOR)[0] for each in pseudonyms}
+
+    def __len__(self) -> int:
+        """How many patients: one may be known by several issuers."""
+        return len(set(self.pseudonyms.values()))
+
+    def state(self, patient_id: str, issuer: str) -> str:
+        """``KNOWN``, ``OTHER_ISSUER`` when only the PatientID is, or ``UNKNOWN``."""
+        if key(patient_id, issuer) in self.pseudonyms:
+            return KNOWN
+        return OTHER_ISSUER if patient_id in self._ids else UNKNOWN
+
+
 @dataclass(frozen=True)
 class Table:
-    """The patients that CTP can know: PatientID to pseudonym, and to days where dates shift."""
+    """The patients that CTP can know: ``key`` to pseudonym, PatientID to days where dates shift."""
 
     pseudonyms: Mapping[str, str]
     shifts: Mapping[str, int]
     excluded: Mapping[str, int]
-    """How many PatientIDs were left out, by reason."""
+    """How many patients were left out, by reason."""
 
     def properties(self) -> str:
         """The table as CTP reads it."""
         lines = [_TABLE_HEAD]
-        for patient_id in sorted(self.pseudonyms):
-            key = escape(patient_id)
-            lines.append(f"PatientID/{key}={escape(self.pseudonyms[patient_id])}\n")
-            if patient_id in self.shifts:
-                lines.append(f"DateShift/{key}={self.shifts[patient_id]}\n")
+        lines += [
+            f"PatientID/{escape(each)}={escape(self.pseudonyms[each])}\n"
+            for each in sorted(self.pseudonyms)
+        ]
+        lines += [f"DateShift/{escape(each)}={self.shifts[each]}\n" for each in sorted(self.shifts)]
         return "".join(lines)
 
 
-def table(rows: Iterable[tuple[Any, ...]], prefixes: tuple[str, ...], date_shift: bool) -> Table:
-    """Make the table of rows of PatientID, pseudonym and, with ``date_shift``, days.
+def table(
+    rows: Iterable[tuple[Any, ...]],
+    prefixes: tuple[str, ...],
+    date_shift: bool,
+    issuers: Sequence[str] = ("",),
+) -> Table:
+    """Make the table of rows of PatientID, issuer, pseudonym and, with ``date_shift``, days.
 
-    CTP knows no issuer: a PatientID with several pseudonyms names several people, so it is left
-    out, as is a pseudonym that the safety filter would stop.
+    A patient with an issuer is known by that one alone; one without by each of ``issuers``, unless
+    that one has given the PatientID to a patient of its own. What is ambiguous all the same is left
+    out: a PatientID and issuer with several pseudonyms, and, since CTP looks the days up by the
+    PatientID alone, a PatientID with several shifts. So is a pseudonym that the safety filter would
+    stop, and what could be taken for another PatientID and issuer.
     """
-    found: dict[str, set[tuple[str, int | None]]] = {}
+    excluded = {"ambiguous": 0, "prefix": 0, "date_shift": 0, "empty": 0, "separator": 0}
+    found: dict[tuple[str, str], set[tuple[str, int | None]]] = {}
+    days_of: dict[str, set[int | None]] = {}
     for row in rows:
-        # As CTP makes the key of the element's value.
-        patient_id = str(row[0] if row[0] is not None else "").replace("\\", "")
-        shift = row[2] if date_shift else None
-        found.setdefault(patient_id.strip(_JAVA_BLANKS), set()).add(
-            (str(row[1] or "").strip(_JAVA_BLANKS), None if shift is None else int(shift))
+        # As CTP makes the key of the elements' values.
+        patient_id = _text(row[0]).replace("\\", "").strip(_JAVA_BLANKS)
+        shift = row[3] if date_shift and row[3] is not None else None
+        days = None if shift is None else int(shift)
+        found.setdefault((patient_id, _text(row[1]).strip(_JAVA_BLANKS)), set()).add(
+            (_text(row[2]).strip(_JAVA_BLANKS), days)
         )
-    excluded = {"ambiguous": 0, "prefix": 0, "date_shift": 0, "empty": 0}
-    pseudonyms: dict[str, str] = {}
+        days_of.setdefault(patient_id, set()).add(days)
+    good: dict[tuple[str, str], str] = {}
     shifts: dict[str, int] = {}
-    for patient_id, names in found.items():
+    for (patient_id, issuer), names in found.items():
         pseudonym, days = next(iter(names))
         if not patient_id:
             excluded["empty"] += 1
-        elif len(names) > 1:
+        elif SEPARATOR in patient_id + issuer:
+            excluded["separator"] += 1
+        elif len(names) > 1 or len(days_of[patient_id]) > 1:
             excluded["ambiguous"] += 1
         elif not _is_pseudonym(pseudonym, prefixes):
             excluded["prefix"] += 1
         elif date_shift and days is None:
             excluded["date_shift"] += 1
         else:
-            pseudonyms[patient_id] = pseudonym
+            good[patient_id, issuer] = pseudonym
             if days is not None:
                 shifts[patient_id] = days
+    pseudonyms = {key(*each): pseudonym for each, pseudonym in good.items() if each[1]}
+    for (patient_id, issuer), pseudonym in good.items():
+        if not issuer:
+            for accepted in issuers:
+                # One that was left out is of another patient, too.
+                if not accepted or (patient_id, accepted) not in found:
+                    pseudonyms[key(patient_id, accepted)] = pseudonym
     return Table(pseudonyms, shifts, {why: n for why, n in excluded.items() if n})
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _is_pseudonym(value: str, prefixes: tuple[str, ...]) -> bool:
@@ -124,7 +180,10 @@ def unescape(text: str) -> str:
 
 
 def read_pseudonyms(text: str) -> dict[str, str]:
-    """PatientID to pseudonym of a table that this program wrote."""
+    """``key`` to pseudonym of a table that this program wrote.
+
+    One of before it knew issuers says nothing of them: what it has is not known.
+    """
     found = {}
     for line in text.splitlines():
         if line.startswith("PatientID/"):
@@ -132,7 +191,8 @@ def read_pseudonyms(text: str) -> dict[str, str]:
             while position < len(line) and line[position] != "=":
                 position += 2 if line[position] == "\\" else 1
             key, value = line[len("PatientID/") : position], line[position + 1 :]
-            found[unescape(key)] = unescape(value)
+            if SEPARATOR in key:
+                found[unescape(key)] = unescape(value)
     return found
 
 
@@ -203,9 +263,10 @@ class KeyDBRows:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        columns = "patient_id, pseudonym" + (", date_shift_days" if settings.date_shift else "")
-        source = f"({settings.keydb.query}) AS known" if settings.keydb.query else "ctp_patient"
-        self._query = f"SELECT {columns} FROM {source}"
+        self._source = (
+            f"({settings.keydb.query}) AS known" if settings.keydb.query else "ctp_patient"
+        )
+        self._query = ""
         self._connection: Any = None
 
     def __call__(self) -> list[tuple[Any, ...]]:
@@ -215,6 +276,7 @@ class KeyDBRows:
         try:
             if self._connection is None:
                 self._connection = self._connect(psycopg)
+                self._query = self._select(self._connection)
             rows: list[tuple[Any, ...]] = self._connection.execute(self._query.encode()).fetchall()
             return rows
         except (psycopg.Error, SettingsError) as error:
@@ -230,6 +292,18 @@ class KeyDBRows:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _select(self, connection: Any) -> str:
+        """The question, as far as the site's own query has what can be asked for."""
+        issuer = "issuer"
+        if self._settings.keydb.query:
+            empty = connection.execute(f"SELECT * FROM {self._source} LIMIT 0".encode())
+            if "issuer" not in [column.name for column in empty.description or ()]:
+                issuer = "''"
+        columns = f"patient_id, {issuer}, pseudonym"
+        if self._settings.date_shift:
+            columns += ", date_shift_days"
+        return f"SELECT {columns} FROM {self._source}"
 
     def _connect(self, psycopg: Any) -> Any:
         keydb = self._settings.keydb
@@ -272,7 +346,7 @@ class LookupUpdater:
         self._stop = threading.Event()
         self.first_answer = threading.Event()
         self._text = self._file.ensure()
-        self.pseudonyms: Mapping[str, str] = read_pseudonyms(self._text)
+        self.patients = Patients(read_pseudonyms(self._text))
         self._excluded: Mapping[str, int] = {}
         self._answered: float | None = None
         self._problem = "not asked yet"
@@ -290,7 +364,7 @@ class LookupUpdater:
         answered = self._answered
         return {
             "state": self._problem or "ok",
-            "patients": len(self.pseudonyms),
+            "patients": len(self.patients),
             "excluded": dict(self._excluded),
             "age_seconds": None if answered is None else round(time.monotonic() - answered, 1),
         }
@@ -309,7 +383,9 @@ class LookupUpdater:
                 LOG.warning("KeyDB does not answer (%s); the last lookup table stays", error)
             self._problem = f"away ({error})"
             return
-        made = table(rows, self._settings.pseudonym_prefixes, self._settings.date_shift)
+        settings = self._settings
+        made = table(rows, settings.pseudonym_prefixes, settings.date_shift, settings.issuers)
+        patients = Patients(made.pseudonyms)
         text = made.properties()
         if text != self._text:
             readable = self._file.write(text)
@@ -318,14 +394,14 @@ class LookupUpdater:
                 self._unreadable()
             LOG.info(
                 "The lookup table has %d patients; left out: %s",
-                len(made.pseudonyms),
+                len(patients),
                 dict(made.excluded) or "none",
             )
         else:
             self._file.settle()
         if self._problem.startswith("away"):
             LOG.info("KeyDB answers again")
-        self.pseudonyms = made.pseudonyms
+        self.patients = patients
         self._excluded = made.excluded
         self._answered = time.monotonic()
         self._problem = ""

@@ -8,13 +8,13 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import dicomfile, egress
+from . import dicomfile, egress, lookup
 from .process import Client
 from .recovery import files_in
 from .refusals import Refusals
@@ -25,10 +25,17 @@ LOG = logging.getLogger(__name__)
 UNREADABLE = "unreadable"
 MISSING_PATIENT_ID = "missing-patient-id"
 UNKNOWN_PATIENT = "unknown-patient"
+OTHER_ISSUER = "other-issuer"
 KNOWN_PATIENT = "known-patient"
 RESIDUAL_IDENTIFIER = "residual-identifier"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 RELEASABLE = (KNOWN_PATIENT, REFUSED_BY_ORTHANC)
+
+_BY_STATE = {
+    lookup.KNOWN: KNOWN_PATIENT,
+    lookup.OTHER_ISSUER: OTHER_ISSUER,
+    lookup.UNKNOWN: UNKNOWN_PATIENT,
+}
 
 AUTOMATIC_ATTEMPTS = 3
 _PAUSES = (5.0, 30.0, 120.0)
@@ -38,7 +45,8 @@ _CHUNK = 256 * 1024
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One object. ``patient_id`` identifies a patient: it leaves this program nowhere."""
+    """One object. ``patient_id`` and ``issuer`` identify a patient: they leave this program
+    nowhere."""
 
     pipeline: int
     stage: int
@@ -47,13 +55,14 @@ class Quarantined:
     sop_instance_uid: str
     patient_id: str | None
     arrived: float
+    issuer: str = ""
 
     @property
     def id(self) -> str:
         """What it is called from outside."""
         return f"{self.pipeline}-{self.stage}-{self.path.name}"
 
-    def reason(self, known: Mapping[str, str], refused: Container[str] = ()) -> str:
+    def reason(self, known: lookup.Patients, refused: Container[str] = ()) -> str:
         """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
         kept from leaving."""
         if self.kind == "export" and self.sop_instance_uid not in refused:
@@ -64,7 +73,7 @@ class Quarantined:
             return UNREADABLE
         if not self.patient_id:
             return MISSING_PATIENT_ID
-        return KNOWN_PATIENT if self.patient_id in known else UNKNOWN_PATIENT
+        return _BY_STATE[known.state(self.patient_id, self.issuer)]
 
 
 class Quarantines:
@@ -74,7 +83,7 @@ class Quarantines:
         self,
         pipelines: Sequence[Pipeline],
         data: Path,
-        known: Callable[[], Mapping[str, str]],
+        known: Callable[[], lookup.Patients],
         client: Client,
         refusals: Refusals,
         prefixes: Sequence[str] = (),
@@ -255,4 +264,5 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, arrived: float) -> Q
         header.sop_instance_uid if header else "",
         header.patient_id if header else None,
         arrived,
+        header.issuer if header else "",
     )

@@ -97,6 +97,8 @@ class Settings:
     sync_before_acknowledge: bool
     stop_seconds: int
     pseudonym_prefixes: tuple[str, ...]
+    issuers: tuple[str, ...]
+    """By which a patient is known who is in KeyDB without one; empty: none in the object."""
     lookup_table: Path
     date_shift: bool
     keydb: KeyDB
@@ -162,6 +164,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
         pseudonym_prefixes=tuple(read.texts("pseudonym_prefixes")),
+        issuers=tuple(read.texts("issuers", empty=True)),
         lookup_table=Path(read.text("lookup_table")),
         date_shift=read.boolean("date_shift"),
         keydb=KeyDB(
@@ -225,9 +228,11 @@ class _Reader:
             raise SettingsError(f"{self._where}: {key} has to be a text.")
         return value
 
-    def texts(self, key: str) -> list[str]:
+    def texts(self, key: str, empty: bool = False) -> list[str]:
         value = self._value(key)
-        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        if not isinstance(value, list) or not all(
+            isinstance(each, str) and (each or empty) for each in value
+        ):
             raise SettingsError(f"{self._where}: {key} has to be a list of texts.")
         return value
 

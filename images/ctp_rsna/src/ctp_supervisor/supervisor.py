@@ -97,7 +97,7 @@ class Supervisor:
         self.quarantines = Quarantines(
             settings.pipelines,
             settings.data,
-            lambda: self.lookup.pseudonyms,
+            lambda: self.lookup.patients,
             self.client,
             self.refusals,
             settings.pseudonym_prefixes,

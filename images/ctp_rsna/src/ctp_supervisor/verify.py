@@ -23,9 +23,15 @@ STAGE_CLASSES = {
     "filter": "org.rsna.ctp.stdstages.DicomFilter",
     "export": "org.rsna.ctp.stdstages.DicomExportService",
 }
+LOOKUP = (
+    "@if(PatientID,matches,@ONE_VALUE){@if(IssuerOfPatientID,matches,@ONE_VALUE)"
+    "{@if(IssuerOfPatientID,isblank){@lookup(PatientID|00100024::00400032,PatientID)}"
+    "{@lookup(PatientID|IssuerOfPatientID,PatientID)}}{@quarantine()}}{@quarantine()}"
+)
+"""Looks up PatientID with its issuer (``lookup.key``); what has several of either is held back."""
+ONE_VALUE = r"[^\\]*"
 _LOOKS_UP_PATIENT = (
-    r"@always\(\)(?:@lookup\(PatientID,PatientID\)"
-    r"|@select\(\)\{@lookup\(PatientID,PatientID\)\}\{@remove\(\)\})"
+    rf"@always\(\)(?:{re.escape(LOOKUP)}|@select\(\)\{{{re.escape(LOOKUP)}\}}\{{@remove\(\)\}})"
 )
 _CONDITION = r'\[?\w+\]?\.\w+\("[^"]*"\)'
 _CONDITION_PARTS = r'\[?(\w+)\]?\.(\w+)\("([^"]*)"\)'
@@ -181,6 +187,8 @@ def _anonymizer_script(name: str, data: bytes, method: str) -> None:
     for switch in ("privategroups", "unspecifiedelements"):
         if switch not in removed:
             raise VerificationError(f"{name} does not remove {switch}.")
+    if [each.text for each in root.findall("p") if each.get("t") == "ONE_VALUE"] != [ONE_VALUE]:
+        raise VerificationError(f"{name} has not the parameter ONE_VALUE as it has to be.")
     elements = root.findall("e")
     if not elements:
         raise VerificationError(f"{name} has no element.")
@@ -204,7 +212,7 @@ def _anonymizer_script(name: str, data: bytes, method: str) -> None:
             )
         seen[tag.lower()] = text
     if not re.fullmatch(_LOOKS_UP_PATIENT, seen.get(PATIENT_ID, "")):
-        raise VerificationError(f"{name} does not look up PatientID by PatientID alone.")
+        raise VerificationError(f"{name} does not look up PatientID by PatientID and issuer alone.")
     if method not in seen.get(METHOD, ""):
         raise VerificationError(f"{name} does not write {method!r} into (0012,0063).")
 

@@ -114,6 +114,12 @@ class AnonymizerScript:
                 return (branches[-1] if branches else _FUNCTION.sub("", element.text or "")).strip()
         return ""
 
+    def looks_up_issuer(self) -> bool:
+        """Whether a patient is looked up by PatientID and issuer."""
+        return any(
+            "@lookup(PatientID|" in (element.text or "") for element in _enabled(self._root())
+        )
+
     def _root(self) -> Element:
         return ElementTree.fromstring(self.path.read_bytes())
 
@@ -258,7 +264,8 @@ def _pipeline(element: Element, directory: Path, number: int, web_port: int) -> 
             retry_seconds=_interval(exporter),
         ),
         lookup=TableLookup(
-            directory / _needed(anonymizer, "lookupTable", f"the anonymizer of {name}")
+            directory / _needed(anonymizer, "lookupTable", f"the anonymizer of {name}"),
+            script.looks_up_issuer(),
         ),
         layout=Layout(
             receiving=spool / "temp",

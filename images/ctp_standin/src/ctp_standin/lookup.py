@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,15 +13,13 @@ from .settings import Settings, SettingsError, read_secret
 
 LOG = logging.getLogger(__name__)
 
-# '' sorts before every other issuer, so the exact one comes first.
-_QUERY = (
-    "SELECT pseudonym FROM ctp_patient WHERE patient_id = %s AND issuer IN (%s, '')"
-    " ORDER BY issuer DESC LIMIT 1"
-)
-
 
 class LookupUnavailableError(Exception):
     """KeyDB gave no answer (away, login refused, view missing): the question must be repeated."""
+
+
+class OtherIssuerError(Exception):
+    """The PatientID is known, but only as given by another issuer: of another patient, perhaps."""
 
 
 class PatientLookup(Protocol):
@@ -29,8 +28,8 @@ class PatientLookup(Protocol):
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
         """The patient's pseudonym, or ``None`` for an unknown patient.
 
-        The exact issuer comes before a patient without one.
-        Raises ``LookupUnavailableError`` when there is no answer.
+        The exact issuer comes before a patient without one, who is known by those that the site
+        lists. Raises ``OtherIssuerError``, and ``LookupUnavailableError`` when there is no answer.
         """
         ...  # pragma: no cover
 
@@ -42,14 +41,19 @@ class KeyDBLookup:
     """
 
     def __init__(
-        self, host: str, port: int, database: str, secrets_directory: Path, query: str = ""
+        self,
+        host: str,
+        port: int,
+        database: str,
+        secrets_directory: Path,
+        query: str = "",
+        issuers: Sequence[str] = ("",),
     ) -> None:
-        self._query = _QUERY
-        if query:
-            # Percent signs are the site's own; only the question around them has a parameter.
-            known = query.replace("%", "%%")
-            self._query = f"SELECT pseudonym FROM ({known}) AS known WHERE patient_id = %s"
-        self._with_issuer = not query
+        """``issuers``: by which a patient is known who is in KeyDB without one."""
+        # Percent signs are the site's own; only the question around them has a parameter.
+        known = f"({query.replace('%', '%%')}) AS known" if query else "ctp_patient"
+        self._query = f"SELECT * FROM {known} WHERE patient_id = %s"
+        self._issuers = tuple(issuers)
         self._host = host
         self._port = port
         self._database = database
@@ -65,6 +69,7 @@ class KeyDBLookup:
             settings.keydb_database,
             settings.secrets_directory,
             settings.keydb_query,
+            settings.issuers,
         )
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
@@ -88,8 +93,9 @@ class KeyDBLookup:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            asked = (patient_id, issuer) if self._with_issuer else (patient_id,)
-            row = self._connection.execute(self._query.encode(), asked).fetchone()
+            cursor = self._connection.execute(self._query.encode(), (patient_id,))
+            rows = cursor.fetchall()
+            columns = [column.name for column in cursor.description or ()]
         except (psycopg.Error, SettingsError) as error:
             self.close()
             # The message of the error could quote the identifier: the class and SQLSTATE do not.
@@ -97,7 +103,18 @@ class KeyDBLookup:
             raise LookupUnavailableError(
                 f"{type(error).__name__}{f' {state}' if state else ''}"
             ) from None
-        return str(row[0]) if row and row[0] else None
+        pseudonym = columns.index("pseudonym")
+        by_issuer = {
+            str(row[columns.index("issuer")] or "") if "issuer" in columns else "": row[pseudonym]
+            for row in rows
+        }
+        if issuer not in by_issuer and issuer in self._issuers:
+            issuer = ""
+        if issuer in by_issuer:
+            return str(by_issuer[issuer]) if by_issuer[issuer] else None
+        if by_issuer:
+            raise OtherIssuerError
+        return None
 
     def _connect(self) -> psycopg.Connection:
         connection = psycopg.connect(

@@ -1,4 +1,5 @@
-"""Pseudonyms from CTP's lookup table, a Java properties file with ``PatientID/<id>=<pseudonym>``.
+"""Pseudonyms from CTP's lookup table, a Java properties file with ``PatientID/<id>=<pseudonym>``,
+or ``PatientID/<id>|<issuer>=<pseudonym>`` where the script looks up both.
 
 Read as CTP reads it: UTF-8, escapes undone, again at the next object when the modification time is
 newer and at least one second old. A table that is not there yet knows nobody; one that goes away
@@ -11,6 +12,8 @@ import logging
 import re
 import time
 from pathlib import Path
+
+from .lookup import OtherIssuerError
 
 LOG = logging.getLogger(__name__)
 
@@ -90,17 +93,27 @@ def _unescape(text: str) -> str:
 class TableLookup:
     """``PatientLookup`` in a lookup table. Not thread-safe: it belongs to one worker."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, with_issuer: bool = False) -> None:
+        """``with_issuer``: the script looks up PatientID and issuer, not PatientID alone."""
         self._path = path
+        self._with_issuer = with_issuer
         self._loaded: float | None = None
         self._entries: dict[str, str] = {}
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
-        """The patient's pseudonym. CTP's table knows no issuers, so neither does this."""
+        """See ``PatientLookup``."""
         self._refresh()
         # Stock CTP takes backslashes out of what it looks up, and white space around it.
-        value = self._entries.get(f"{KEY_TYPE}/{patient_id.replace(chr(92), '').strip()}", "")
-        value = value.strip()
+        key = f"{KEY_TYPE}/{patient_id.replace(chr(92), '').strip()}"
+        if not self._with_issuer:
+            return self._found(key)
+        found = self._found(f"{key}|{issuer}")
+        if found is None and any(each.startswith(f"{key}|") for each in self._entries):
+            raise OtherIssuerError
+        return found
+
+    def _found(self, key: str) -> str | None:
+        value = self._entries.get(key, "").strip()
         # "@other/key" refers on to another entry in CTP; the table of this project has none.
         return None if not value or (value.startswith("@") and "/" in value) else value
 

@@ -14,6 +14,8 @@ Variable                   Default           Meaning
 ``KEYDB_DATABASE``         ``key_db``        its database
 ``KEYDB_QUERY``            (empty)           SELECT of ``patient_id`` and ``pseudonym`` where the
                                              schema is another one; empty: view ``ctp_patient``
+``CTP_ISSUERS``            ``[""]``          issuers by which a patient is known who is in KeyDB
+                                             without one, as JSON; ``""``: none in the object
 ``CTP_AET``                ``CTP``           calling AE title towards Orthanc, 1-16 characters
 ``CTP_DICOM_PORT``         ``8104``          port of the C-STORE SCP, 1-65535
 ``CTP_WEB_PORT``           ``9090``          port of the web page, 1-65535
@@ -35,6 +37,7 @@ Secret file               Content
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +58,7 @@ class Settings:
     keydb_port: int = 5432
     keydb_database: str = "key_db"
     keydb_query: str = ""
+    issuers: tuple[str, ...] = ("",)
     aet: str = "CTP"
     dicom_port: int = 8104
     web_port: int = 9090
@@ -78,6 +82,7 @@ class Settings:
             keydb_port=_number(environment, "KEYDB_PORT", 5432, 1, 65535),
             keydb_database=_text(environment, "KEYDB_DATABASE", "key_db"),
             keydb_query=_optional(environment, "KEYDB_QUERY").rstrip(";"),
+            issuers=_texts(environment, "CTP_ISSUERS", '[""]'),
             aet=_ae_title(environment, "CTP_AET", "CTP"),
             dicom_port=_number(environment, "CTP_DICOM_PORT", 8104, 1, 65535),
             web_port=_number(environment, "CTP_WEB_PORT", 9090, 1, 65535),
@@ -119,6 +124,19 @@ def _text(environment: Mapping[str, str], name: str, default: str) -> str:
 
 def _optional(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name, "").strip()
+
+
+def _texts(environment: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    value = environment.get(name, default).strip() or default
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
+        return tuple(found)
+    raise SettingsError(
+        f"{name} is {value!r}: give a list of texts as JSON, or unset it for {default}."
+    )
 
 
 def _number(

@@ -48,6 +48,7 @@ class Reason(str, Enum):
     UNREADABLE = "unreadable"
     MISSING_PATIENT_ID = "missing-patient-id"
     UNKNOWN_PATIENT = "unknown-patient"
+    OTHER_ISSUER = "other-issuer"
     INVALID_PSEUDONYM = "invalid-pseudonym"
     BURNED_IN_ANNOTATION = "burned-in-annotation"
     UNSUPPORTED_CONTENT = "unsupported-content"

@@ -21,7 +21,7 @@ from .export import (
     ExportRefusedError,
     ExportUnavailableError,
 )
-from .lookup import LookupUnavailableError, PatientLookup
+from .lookup import LookupUnavailableError, OtherIssuerError, PatientLookup
 from .spool import QueuedObject, Reason, Spool
 from .uids import UidMapper
 
@@ -153,7 +153,10 @@ class Worker:
         self._checks.may_start()
         if not patient_id:
             raise RefusedError(Reason.MISSING_PATIENT_ID)
-        pseudonym = self._lookup.pseudonym(patient_id, issuer)
+        try:
+            pseudonym = self._lookup.pseudonym(patient_id, issuer)
+        except OtherIssuerError:
+            raise RefusedError(Reason.OTHER_ISSUER) from None
         if pseudonym is None:
             raise RefusedError(Reason.UNKNOWN_PATIENT)
         if not _is_valid_pseudonym(pseudonym):
@@ -215,6 +218,9 @@ def _patient(source: Dataset) -> tuple[str, str, bool]:
         if any(character < " " for character in text):
             return "", "", False
         values.append(text)
+    qualifiers = source.get("IssuerOfPatientIDQualifiersSequence")
+    if not values[1] and qualifiers:
+        values[1] = str(qualifiers[0].get("UniversalEntityID") or "").strip("\x00 ")
     return values[0], values[1], len(source) > 0
 
 
