@@ -6,6 +6,10 @@ Needs the machines of the Molecule scenario rsna_ctp with the real CTP::
     CTP_DISTRIBUTION=... molecule converge --scenario-name rsna_ctp
     CTP_DISTRIBUTION=... python benchmarks/ctp.py [--objects 200] [--rounds 3] [--scenario NAME]
 
+Then the deployed node alone with mixed traffic: objects of three SOP classes in three transfer
+syntaxes in turn, as when a CT, an MR and a PET scanner send at the same time, against as many
+objects of the same sizes of one class in one syntax. Both have one sender and 16.
+
 "default" is the same CTP and the same Orthanc on the same machine as they come: CTP's own example
 script and intervals, the PACS connected to CTP and CTP to Orthanc directly, Orthanc with its own
 PDU length and socket options. Both are measured in turn in one run, since machines are shared:
@@ -25,6 +29,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "molecule"))
 
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    RLELossless,
+)
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, ct_slices
 
@@ -93,14 +106,38 @@ def stop_default(node: Node) -> None:
     )
 
 
-def write_series(pacs: Machine, patient: str, objects: int, parts: int) -> str:
-    """Put a series of 0.5 MB slices on the PACS, in as many directories as there are senders."""
+KINDS = (
+    (CTImageStorage, "CT"),
+    (MRImageStorage, "MR"),
+    (PositronEmissionTomographyImageStorage, "PT"),
+)
+SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless)
+
+
+def mixed(images: list[Dataset]) -> list[Dataset]:
+    """Give each object another class than the one before it, and each three another syntax."""
+    series = [images[0].SeriesInstanceUID, *(f"2.25.{uuid.uuid4().int}" for _ in KINDS[1:])]
+    for index, image in enumerate(images):
+        kind, syntax = index % len(KINDS), SYNTAXES[index // len(KINDS) % len(SYNTAXES)]
+        image.SOPClassUID, image.Modality = KINDS[kind]
+        image.SeriesInstanceUID, image.SeriesNumber = series[kind], kind + 1
+        if syntax == RLELossless:
+            image.compress(RLELossless, generate_instance_uid=False)
+        image.file_meta.TransferSyntaxUID = syntax
+    return images
+
+
+def write_series(pacs: Machine, images: list[Dataset], parts: int) -> str:
+    """Put objects on the PACS, in as many directories as there are senders.
+
+    Their names sort as the objects come. Each sender has its own class to begin with.
+    """
     target = f"/root/{uuid.uuid4().hex}"
     with tempfile.TemporaryDirectory() as directory:
-        for index, image in enumerate(ct_slices(patient, objects)):
+        for index, image in enumerate(images):
             part = Path(directory) / str(index % parts)
             part.mkdir(exist_ok=True)
-            image.save_as(part / f"{index}.dcm", enforce_file_format=True)
+            image.save_as(part / f"{index:06d}.dcm", enforce_file_format=True)
         pacs.put(Path(directory), target)
     return target
 
@@ -112,8 +149,8 @@ def measure(
     before = int(orthanc.ask("/statistics")["CountInstances"])
     started = time.monotonic()
     pacs.shell(
-        f"for part in $(seq 0 {parts - 1}); do dcmsend --aetitle PACS --call CTP --scan-directories"
-        f" {address} {port} {series}/$part & done; wait",
+        f"for part in $(seq 0 {parts - 1}); do dcmsend --aetitle PACS --call CTP"
+        f" --decompress-never {address} {port} {series}/$part/* & done; wait",
         timeout=600,
     )
     wait_for(
@@ -153,7 +190,7 @@ def main() -> None:
                     ("default", DEFAULT_DICOM, default),
                     ("deployed", 8104, deployed),
                 ):
-                    series = write_series(pacs, "BENCH", arguments.objects, parts)
+                    series = write_series(pacs, ct_slices("BENCH", arguments.objects), parts)
                     seconds = measure(
                         pacs, node.address, port, api, arguments.objects, series, parts
                     )
@@ -163,6 +200,22 @@ def main() -> None:
             print(f"{parts:7d}  {slow:17.1f}  {fast:18.1f}  {fast / slow:5.1f}", flush=True)
     finally:
         stop_default(node)
+    print("senders  uniform objects/s  mixed objects/s  ratio")
+    for parts in (1, 16):
+        rates = {"uniform": [], "mixed": []}
+        for _ in range(arguments.rounds):
+            for name in rates:
+                images = ct_slices("BENCH", arguments.objects)
+                if name == "mixed":
+                    images = mixed(images)
+                series = write_series(pacs, images, parts)
+                seconds = measure(
+                    pacs, node.address, 8104, deployed, arguments.objects, series, parts
+                )
+                pacs.run("rm", "-rf", series)
+                rates[name].append(arguments.objects / seconds)
+        one, several = (statistics.median(rates[name]) for name in ("uniform", "mixed"))
+        print(f"{parts:7d}  {one:17.1f}  {several:15.1f}  {several / one:5.2f}", flush=True)
 
 
 def answers(orthanc: Rest) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -125,11 +126,35 @@ class Orthanc:
         return self.status
 
 
+class OneAtATime(Orthanc):
+    """In front of it a port that serves a connection to its end before the next one."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.behind, self.port = self.port, free_port()
+        listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            client, _ = listener.accept()
+            with client, socket.create_connection(("127.0.0.1", self.behind)) as server:
+                back = threading.Thread(target=forward, args=(server, client), daemon=True)
+                back.start()
+                forward(client, server)  # to the client's end
+
+
+def forward(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+
+
 class Node:
     """The relay between the two, and CTP's quarantines."""
 
-    def __init__(self, directory: Path, maximum_pdu: int) -> None:
-        self.orthanc = Orthanc(maximum_pdu)
+    def __init__(self, directory: Path, maximum_pdu: int, orthanc: Orthanc | None = None) -> None:
+        self.orthanc = orthanc or Orthanc(maximum_pdu)
         self.port = free_port()
         self.directory = directory
         stages = []
@@ -207,6 +232,26 @@ def test_what_is_sound_arrives_as_it_was(node: Node, syntax: Any) -> None:
     assert association.is_released
     assert node.orthanc.objects == sent
     wait_until("all are counted", lambda: node.forwarded == 5)
+
+
+def test_orthanc_is_free_as_soon_as_an_association_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver with one thread that, as Orthanc's toolkit does, waits for the end of the
+    connection behind its A-RELEASE-RP. CTP opens an association for each change of class."""
+    monkeypatch.setattr("ctp_supervisor.relay.CONNECT_SECONDS", 3600)
+    node = Node(tmp_path, 0, OneAtATime())
+    try:
+        for number in range(3):
+            association = node.associate()
+            data = encoded(image(number), ExplicitVRLittleEndian)
+            assert send(association, f"2.25.{number}", data) == 0
+            association.release()
+            assert association.is_released
+        assert len(node.orthanc.objects) == 3
+    finally:
+        node.relay.stop()
+        node.orthanc.server.shutdown()
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES[:3])

@@ -182,6 +182,9 @@ class ExportRelay:
                     passed = outgoing.passed
                     self._refusals.discard(passed)
                 orthanc.sendall(found)
+            # Orthanc keeps one of its few threads for an association until the connection ends.
+            with contextlib.suppress(OSError):
+                orthanc.shutdown(socket.SHUT_WR)
             answers.join(CONNECT_SECONDS)
         except pdu.ProtocolError as error:
             LOG.warning("CTP's export was cut off: %s", error)
