@@ -257,6 +257,7 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "ctp_web_port": CTP_WEB_PORT,
         "heap_mib": int(settings["ctp_heap_mib"]),
         "minimum_free_mib": int(settings["ctp_minimum_free_mib"]),
+        "largest_object_mib": int(settings["auscat_largest_object_mib"]),
         "sync_before_acknowledge": bool(settings["ctp_sync_before_acknowledge"]),
         "stop_seconds": int(settings["ctp_stop_seconds"]),
         "pseudonym_prefixes": [str(prefix) for prefix in settings["ctp_pseudonym_prefixes"]],

@@ -53,6 +53,7 @@ class Site:
             "ctp_web_port": 9080,
             "heap_mib": 256,
             "minimum_free_mib": 1,
+            "largest_object_mib": 100,
             "sync_before_acknowledge": True,
             "stop_seconds": 10,
             "pseudonym_prefixes": ["ANON-", "B-"],

@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 from ctp_supervisor import pdu
+from ctp_supervisor.lanes import Lanes
 from ctp_supervisor.lookup import Patients
 from ctp_supervisor.outgoing import Outgoing
 from ctp_supervisor.quarantine import Quarantines
 from ctp_supervisor.refusals import Refusals
 from ctp_supervisor.relay import ExportRelay
 from ctp_supervisor.settings import STAGE_KINDS, Export, Pipeline, Stage
+from ctp_supervisor.suspects import Suspects
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -175,7 +177,16 @@ class Node:
         )
         self.refusals = Refusals(directory)
         self.forwarded = 0
-        self.relay = ExportRelay(self.pipeline, lambda: True, self._count, PREFIXES, self.refusals)
+        self.suspects = Suspects(directory)
+        self.relay = ExportRelay(
+            self.pipeline,
+            lambda: True,
+            self._count,
+            PREFIXES,
+            self.refusals,
+            self.suspects,
+            Lanes(),
+        )
         self.relay.start()
         wait_until("the relay listens", lambda: self.relay._listener)
 
@@ -443,7 +454,13 @@ def test_it_is_not_sent_again_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
 
         def quarantines() -> Quarantines:
             return Quarantines(
-                [node.pipeline], tmp_path, lambda: Patients({}), client, Refusals(tmp_path)
+                [node.pipeline],
+                tmp_path,
+                lambda: Patients({}),
+                client,
+                Refusals(tmp_path),
+                (),
+                Suspects(tmp_path),
             )
 
         directory = node.pipeline.stage("export").quarantine

@@ -93,6 +93,9 @@ class SiteDouble:
         self.changes.append("delete")
         return int("0-1-TQ-1.dcm" in object_ids)
 
+    def passes_on(self, path: str) -> None:
+        pass
+
     def release(self) -> dict[str, Any]:
         self.changes.append("release")
         return {"released": 2, "left": {"unreadable": 1}}

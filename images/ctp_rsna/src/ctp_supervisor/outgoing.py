@@ -47,10 +47,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Refused:
-    """A data set that must not leave."""
+    """A data set that must not leave, or that is held back."""
 
     request: Request
-    violation: Violation
+    why: str
 
 
 class Outgoing:
@@ -68,12 +68,25 @@ class Outgoing:
         """The data set that must not leave, if there was one: the association is at its end."""
         self.complete = False
         """Whether all of the refused data set has come."""
+        self.latest: Request | None = None
+        """What the latest data set belongs to."""
+        self.size = 0
+        """Bytes of it that have come."""
+        self.whole = False
+        """Whether all of it has come."""
         self.passed = ""
         """SOP Instance UID of the latest data set that may leave."""
 
     def accepted(self, answer: bytes) -> None:
         """Learn the transfer syntaxes from the A-ASSOCIATE-AC. Raises ``ProtocolError``."""
         self._syntaxes = pdu.accepted_syntaxes(answer)
+
+    def hold_back(self, why: str) -> None:
+        """Let the latest data set leave no further; for the rest of it see ``may_leave``."""
+        assert self.latest is not None
+        self._checker = None
+        self.refused = Refused(self.latest, why)
+        self.complete = self.whole
 
     def may_leave(self, found: bytes) -> bool:
         """Whether this PDU may be forwarded.
@@ -122,6 +135,7 @@ class Outgoing:
             raise pdu.ProtocolError("a data set that is not to be stored")
         if not self._request.sop_instance_uid:
             raise pdu.ProtocolError("nothing to store")
+        self.latest, self.size, self.whole = self._request, 0, False
         try:
             self._checker = Checker(
                 self._syntaxes.get(context, ""), self._prefixes, self._request.sop_instance_uid
@@ -133,6 +147,8 @@ class Outgoing:
         request = self._request
         if request is None or request.context != context:
             raise pdu.ProtocolError("a data set without its command")
+        self.size += len(fragment)
+        self.whole = last
         if self._checker is not None:
             try:
                 self._checker.feed(fragment)
@@ -148,7 +164,7 @@ class Outgoing:
     def _refuse(self, violation: Violation) -> None:
         assert self._request is not None
         self._checker = None
-        self.refused = Refused(self._request, violation)
+        self.refused = Refused(self._request, str(violation))
 
 
 def _parse(context: int, data: bytes) -> Request | None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from . import dicomfile, egress, lookup
 from .process import Client
 from .recovery import files_in
 from .refusals import Refusals
 from .settings import Pipeline
+from .suspects import Suspects
 
 LOG = logging.getLogger(__name__)
 
@@ -87,14 +89,17 @@ class Quarantines:
         client: Client,
         refusals: Refusals,
         prefixes: Sequence[str] = (),
+        suspects: Suspects | None = None,
     ) -> None:
-        """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms."""
+        """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
+        ``suspects``: what the relay kept from leaving, and why."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
         self._known = known
         self._client = client
         self._refusals = refusals
+        self._suspects = Suspects(data) if suspects is None else suspects
         self._lock = threading.Lock()
         self._read: dict[tuple[Path, int, int], Quarantined] = {}
         self._attempts_file = data / "export-attempts.json"
@@ -129,9 +134,14 @@ class Quarantines:
                 "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(
                     timespec="seconds"
                 ),
+                **self._held_back(each),
             }
             for each in self.scan()
         ]
+
+    def _held_back(self, each: Quarantined) -> dict[str, str]:
+        suspect = self._suspects.held(each.sop_instance_uid) if each.kind == "export" else None
+        return {"held_back": suspect.why()} if suspect is not None else {}
 
     def detailed(self) -> list[dict[str, Any]]:
         """As who looks after the quarantine needs them: where each lies, and what was found.
@@ -146,8 +156,10 @@ class Quarantines:
                 {
                     "id": each.id,
                     "reason": reason,
-                    "why": self._why(each) if reason == RESIDUAL_IDENTIFIER else "",
-                    "releasable": reason in RELEASABLE,
+                    "why": self._why(each)
+                    if reason == RESIDUAL_IDENTIFIER
+                    else self._held_back(each).get("held_back", ""),
+                    "releasable": self._may_go(each, reason),
                     "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(),
                     "pipeline": self._pipelines[each.pipeline].name,
                     "stage": each.kind,
@@ -170,6 +182,9 @@ class Quarantines:
             return "it cannot be read"
         return "the pipeline's own filter"
 
+    def _may_go(self, each: Quarantined, reason: str) -> bool:
+        return reason in RELEASABLE and self._suspects.may_be_released(each.sop_instance_uid)
+
     def delete(self, object_ids: Container[str]) -> int:
         """Remove objects for good; return how many are gone."""
         deleted = 0
@@ -191,7 +206,8 @@ class Quarantines:
             going = []
             for each in objects:
                 reason = each.reason(known, self._refusals)
-                if reason in RELEASABLE:
+                if self._may_go(each, reason):
+                    self._suspects.forget(each.sop_instance_uid)
                     going.append(each)
                 else:
                     left[reason] = left.get(reason, 0) + 1
@@ -208,17 +224,32 @@ class Quarantines:
         self._save_attempts()
         return {"released": released, "left": left}
 
+    def queued_by_hand(self, path: str) -> None:
+        """Let what an operator queues on CTP's own page, one object or all, have its tries anew."""
+        parts = urlsplit(path)
+        names = [part for part in parts.path.split("/") if part]
+        if names[:1] != ["quarantines"] or names[1:2] not in (["queueFile"], ["queueAll"]):
+            return
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        for each in self.scan():
+            here = (str(each.pipeline), str(each.stage)) == (query.get("p"), query.get("s"))
+            if here and query.get("filename", each.path.name) == each.path.name:
+                self._suspects.forget(each.sop_instance_uid)
+
     def repeat_exports(self, reachable: Callable[[int], bool]) -> int:
         """Queue again what CTP gave up exporting: a connection that ended in the middle of an
         object looks to it like a refusal. Each object a few times, counted on disk."""
         repeated = 0
         now = time.time()
         exports = [each for each in self.scan() if each.kind == "export"]
-        self._refusals.keep({each.sop_instance_uid for each in exports})
+        present = {each.sop_instance_uid for each in exports}
+        self._refusals.keep(present)
+        self._suspects.keep(present)
         for each in exports:
             if not each.sop_instance_uid or not reachable(each.pipeline):
                 continue
-            if each.sop_instance_uid in self._refusals:
+            uid = each.sop_instance_uid
+            if uid in self._refusals or self._suspects.held(uid) is not None:
                 continue  # it would be kept from leaving again
             count = int(self._attempts.get(each.sop_instance_uid, [0])[0])
             # A clock that was set back must not stretch the pause.

@@ -94,6 +94,7 @@ class Settings:
     ctp_web_port: int
     heap_mib: int
     minimum_free_mib: int
+    largest_object_mib: int
     sync_before_acknowledge: bool
     stop_seconds: int
     pseudonym_prefixes: tuple[str, ...]
@@ -161,6 +162,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         ctp_web_port=read.number("ctp_web_port", 1, 65535),
         heap_mib=read.number("heap_mib", 64, 1048576),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
+        largest_object_mib=read.number("largest_object_mib", 1, 1048576),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
         pseudonym_prefixes=tuple(read.texts("pseudonym_prefixes")),

@@ -20,6 +20,7 @@ from . import NAME, disk, pdu, recovery, verify, workdir
 from .disk import GroupSync, SpaceGuard
 from .gate import HEALTHCHECK_AET, Gate, Pipeline
 from .healthcheck import OPEN
+from .lanes import Lanes
 from .lookup import LookupUpdater
 from .process import Client, Engine
 from .quarantine import Quarantines
@@ -27,6 +28,7 @@ from .refusals import Refusals
 from .relay import ExportRelay
 from .settings import MIB, Settings, SettingsError
 from .status import Counters, Queues, total
+from .suspects import Suspects
 from .web import Front
 
 LOG = logging.getLogger("ctp_supervisor")
@@ -94,6 +96,8 @@ class Supervisor:
         )
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
         self.refusals = Refusals(settings.data)
+        self.suspects = Suspects(settings.data, settings.largest_object_mib)
+        lanes = Lanes()
         self.quarantines = Quarantines(
             settings.pipelines,
             settings.data,
@@ -101,6 +105,7 @@ class Supervisor:
             self.client,
             self.refusals,
             settings.pseudonym_prefixes,
+            self.suspects,
         )
         self.relays = [
             ExportRelay(
@@ -109,6 +114,8 @@ class Supervisor:
                 lambda n: self.counters.add("forwarded", n),
                 settings.pseudonym_prefixes,
                 self.refusals,
+                self.suspects,
+                lanes,
             )
             for pipeline in settings.pipelines
         ]
@@ -318,6 +325,10 @@ class Supervisor:
         """See ``web.Site``. What KeyDB learned a moment ago counts."""
         self._may_write()
         return self.quarantines.release()
+
+    def passes_on(self, path: str) -> None:
+        """See ``web.Site``."""
+        self.quarantines.queued_by_hand(path)
 
     def _may_write(self) -> None:
         # CTP copies, and drops what it cannot copy.
@@ -535,6 +546,8 @@ class Supervisor:
         assert self.engine is not None
         began = time.monotonic()
         LOG.info("Stopping")
+        for relay in self.relays:
+            relay.stopping = True
         drain = min(DRAIN_SECONDS, self.settings.stop_seconds / 4)
         try:
             if not self.phase:

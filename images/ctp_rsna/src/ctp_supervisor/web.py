@@ -107,6 +107,10 @@ class Site(Protocol):
         """Send quarantined objects round again. Raises ``OSError``, ``HTTPException``."""
         ...  # pragma: no cover
 
+    def passes_on(self, path: str) -> None:
+        """Called before a request for a page of CTP goes to CTP."""
+        ...  # pragma: no cover
+
 
 class Front:
     """Serves the pages, each request in its own thread."""
@@ -322,6 +326,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             }
             upstream = http.client.HTTPConnection("127.0.0.1", ctp_port, timeout=60)
             try:
+                site.passes_on(self._target())
                 upstream.request("GET", self._target(), headers=headers)
                 response = upstream.getresponse()
             except (OSError, http.client.HTTPException):

@@ -1,0 +1,171 @@
+"""Objects that Orthanc ended at: how often, across restarts, and from when on they are held back.
+
+An object is no culprit because it was on its way when Orthanc went. It counts what happened while
+nothing else was on its way: an object that was under suspicion once is sent alone (lanes.py), and
+an innocent one then passes and is forgotten. Where Orthanc ends at whatever it gets, and stores
+nothing in between, the fault is its own, and all of them have more tries.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Set
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+LOG = logging.getLogger(__name__)
+
+TRIES = 3
+"""Times that Orthanc may end at an object."""
+TRIES_ALONE = 2
+"""Of these, at least so many with nothing else on its way."""
+TRIES_AT_MOST = 6
+"""Where Orthanc stores no other object either."""
+_KEEP_SECONDS = 3600.0
+"""CTP needs some time to put an object into its quarantine."""
+_MIB = 1024 * 1024
+
+
+@dataclass
+class Suspect:
+    """What happened with one object."""
+
+    sop_class_uid: str
+    size: int = 0
+    """Bytes that had been sent of it at the latest try; all of it when ``whole``."""
+    whole: bool = False
+    tries: int = 0
+    alone: int = 0
+    others: bool = False
+    """Whether Orthanc has stored another object since the first try."""
+    what: str = ""
+    """How the latest try ended."""
+    held: float = 0.0
+    """Since when it is held back (seconds since 1970); 0: it is not."""
+    largest_mib: int = 0
+    """The largest object that the site had declared then, in MiB."""
+
+    def why(self) -> str:
+        """What an operator has to know of it. Nothing of it identifies a patient."""
+        size = f"{self.size / _MIB:.0f} MiB" + ("" if self.whole else " or more")
+        return f"{self.what}, {self.tries} times; {size}, SOP class {self.sop_class_uid}"
+
+
+class Suspects:
+    """By SOP Instance UID, as CTP's script made it, in a file of JSON."""
+
+    def __init__(self, data: Path, largest_mib: int = 0) -> None:
+        """``largest_mib``: the largest object that the site declares."""
+        self._path = data / "export-suspects.json"
+        self._largest_mib = largest_mib
+        self._lock = threading.Lock()
+        self._suspects: dict[str, Suspect] = self._load()
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._suspects
+
+    def held(self, uid: str) -> Suspect | None:
+        """The record of an object that is held back."""
+        found = self._suspects.get(uid)
+        return found if found is not None and found.held else None
+
+    def all_held(self) -> list[Suspect]:
+        """The records of all objects that are held back."""
+        with self._lock:
+            return [each for each in self._suspects.values() if each.held]
+
+    def broke(
+        self, uid: str, sop_class_uid: str, size: int, whole: bool, what: str, alone: bool
+    ) -> bool:
+        """Orthanc ended while this object was on its way; whether it is held back from now on.
+
+        On disk when this returns, if the disk takes it.
+        """
+        with self._lock:
+            suspect = self._suspects.setdefault(uid, Suspect(sop_class_uid))
+            suspect.tries += 1
+            suspect.alone += alone
+            suspect.what = what
+            suspect.size, suspect.whole = max(size, suspect.size), whole or suspect.whole
+            if self._is_culprit(uid, suspect):
+                suspect.held = time.time()
+                suspect.largest_mib = self._largest_mib
+            self._save()
+            return bool(suspect.held)
+
+    def _is_culprit(self, uid: str, suspect: Suspect) -> bool:
+        if suspect.tries >= TRIES_AT_MOST:
+            return True
+        doubtful = not suspect.others and any(
+            other.alone and not other.held for each, other in self._suspects.items() if each != uid
+        )
+        return suspect.tries >= TRIES and suspect.alone >= TRIES_ALONE and not doubtful
+
+    def answered(self, uid: str, stored: bool) -> None:
+        """Orthanc lived to answer for this object."""
+        if not self._suspects:
+            return
+        with self._lock:
+            changed = self._suspects.pop(uid, None) is not None
+            if stored:
+                for each in self._suspects.values():
+                    changed = changed or not each.others
+                    each.others = True
+            if changed:
+                self._save()
+
+    def may_be_released(self, uid: str) -> bool:
+        """Whether the site has made room since: it declares larger objects, and one as large."""
+        found = self.held(uid)
+        return found is None or (
+            found.largest_mib < self._largest_mib and found.size <= self._largest_mib * _MIB
+        )
+
+    def forget(self, uid: str) -> None:
+        """An operator wants it sent again."""
+        with self._lock:
+            if self._suspects.pop(uid, None) is not None:
+                self._save()
+
+    def keep(self, present: Set[str]) -> None:
+        """Forget those that are held back and lie in no quarantine any more."""
+        oldest = time.time() - _KEEP_SECONDS
+        with self._lock:
+            gone = [
+                uid
+                for uid, each in self._suspects.items()
+                if each.held and each.held < oldest and uid not in present
+            ]
+            for uid in gone:
+                del self._suspects[uid]
+            if gone:
+                self._save()
+
+    def _load(self) -> dict[str, Suspect]:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            names = {each.name for each in fields(Suspect)}
+            return {
+                str(uid): Suspect(**{name: row[name] for name in names if name in row})
+                for uid, row in found.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+            LOG.error("%s cannot be read (%s)", self._path, type(error).__name__)
+            return {}
+
+    def _save(self) -> None:
+        temporary = self._path.with_name(self._path.name + ".new")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump({uid: asdict(each) for uid, each in self._suspects.items()}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self._path)
+        except OSError as error:
+            LOG.error("%s cannot be written (%s)", self._path, type(error).__name__)
