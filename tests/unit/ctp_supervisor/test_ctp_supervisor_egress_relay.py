@@ -102,7 +102,7 @@ class Orthanc:
     """A C-STORE SCP that keeps the bytes that came."""
 
     def __init__(self, maximum_pdu: int) -> None:
-        self.port = free_port()
+        self.port: int = free_port()
         self.objects: dict[str, bytes] = {}
         self.ended: list[str] = []
         self.status = 0
