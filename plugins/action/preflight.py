@@ -11,7 +11,7 @@ import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.auscat.imaging.plugins.module_utils import guardrails
+from ansible_collections.auscat.imaging.plugins.module_utils import guardrails, memory_limits
 from ansible_collections.auscat.imaging.plugins.module_utils.addresses import (
     with_addresses,
 )
@@ -55,6 +55,8 @@ class ActionModule(ActionBase):
         problems, definitions = self._inventory_problems()
         unreachable = address_problems(host, self._value("ansible_host", host))
         problems = [*unreachable, *problems]
+        memory = memory_limits.inventory_problems(*self._memory(definitions))
+        problems += memory
         if production:
             problems += self._guarded_inventory(definitions)
         # Names among the sources become addresses, as in __auscat_definitions of the role auscat.
@@ -95,6 +97,10 @@ class ActionModule(ActionBase):
                 answer = self._failure(problems)
             return {**result, **answer}
         problems += answer["problems"]
+        if not memory:
+            problems += memory_limits.machine_problems(
+                answer["host"]["memory_mib"], *self._memory(definitions)
+            )
         problems += place_problems(
             answer["host"].get("repositories", []),
             answer["host"].get("data_place", {}),
@@ -196,6 +202,19 @@ class ActionModule(ActionBase):
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         return problems, with_companions(sound)
+
+    def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
+        """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""
+        values: list[int] = []
+        for name in ("auscat_largest_object_mib", "orthanc_memory_mib"):
+            try:
+                values.append(int(self._quietly(name) or 0))
+            except (TypeError, ValueError):
+                values.append(0)  # the check of the specifications has reported it
+        here = any(each.get("name") == "orthanc" for each in definitions)
+        if not all(values) and here:
+            return memory_limits.LEAST_MIB, None
+        return values[0] or memory_limits.LEAST_MIB, values[1] if here else None
 
     def _repositories(self) -> list[dict[str, str]]:
         """Return the directories that the backups of this host go to, with their variables."""

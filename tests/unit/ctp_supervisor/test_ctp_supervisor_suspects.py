@@ -40,8 +40,8 @@ class MortalOrthanc(Orthanc):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self.behind = self.port
-        self.port = free_port()
+        self.behind: int = self.port
+        self.port: int = free_port()
         self.deadly: set[str] = set()
         self.deaths = 0
         self.breaks_off = False
