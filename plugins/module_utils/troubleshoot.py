@@ -24,6 +24,9 @@ CLOCK_SECONDS = 60
 FULL_MIB = 64
 LEAST_INODES = 2000
 STUCK_SECONDS = 300
+RESTARTS = 3
+RECENT_MINUTES = 15
+"""As the module troubleshoot_host counts."""
 SOON_DAYS = 14
 
 # Causes before what follows from them; the first finding is what to mend first.
@@ -268,6 +271,17 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{title} does not run on {host}{why}.",
                 f"See docker service ps --no-trunc {stack}_{name} and its log there.",
             )
+        elif row.get("ended", 0) >= RESTARTS:
+            # It may run, and be healthy, at the moment of looking.
+            wrong.append(f"{name}: ended {row['ended']} times in {RECENT_MINUTES} minutes")
+            if not row.get("memory_kills"):
+                result.find(
+                    SERVICE,
+                    host,
+                    f"{title} on {host} ends again and again: {row['ended']} times in the last"
+                    f" {RECENT_MINUTES} minutes.",
+                    f"See docker service ps --no-trunc {stack}_{name} and its log there.",
+                )
         elif row["health"] not in ("healthy", "none"):
             wrong.append(f"{name}: {row['health']}")
             result.find(
@@ -276,6 +290,21 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{title} on {host} runs, but is {row['health']}.",
                 f"Where it has just been started, wait a minute. Else see docker service logs"
                 f" {stack}_{name}.",
+            )
+        if row.get("memory_kills"):
+            limit = f", its limit is {row['limit_mib']} MiB" if row.get("limit_mib") else ""
+            wrong.append(f"{name}: killed for memory")
+            result.find(
+                SERVICE,
+                host,
+                f"{title} on {host} was killed for memory {row['memory_kills']} times in the last"
+                f" {RECENT_MINUTES} minutes{limit}.",
+                "Declare the largest object that is sent (auscat_largest_object_mib) and run"
+                " site.yml: the limit follows."
+                if name == "orthanc"
+                else f"See who sends so much: docker service logs {stack}_{name}."
+                if name == "ctp_gate"
+                else f"Raise {name}_memory_mib, and run site.yml.",
             )
     detail = "; ".join(wrong) or ", ".join(rows) or "none belongs here"
     result.step(host, what, FAILED if wrong else OK, detail)
@@ -580,6 +609,14 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "Mend what is found about Orthanc, then: playbooks/release_quarantine.yml.",
         ),
     }
+    for held in page.get("held_back") or []:
+        result.find(
+            QUARANTINE,
+            host,
+            f"CTP on {host} holds an object back: {held}.",
+            "Where its size is the reason, raise auscat_largest_object_mib above it, run site.yml,"
+            " and then playbooks/release_quarantine.yml (docs/troubleshooting.md).",
+        )
     for reason, count in sorted(reasons.items()):
         why, remedy = words.get(
             reason, (f"reason {reason}", "See ansible-playbook playbooks/quarantine.yml.")

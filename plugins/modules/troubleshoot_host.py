@@ -124,6 +124,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
     KeydbSilentError,
     qualified,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect, memory
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     ClientError,
     Http,
@@ -175,9 +176,49 @@ def task_error(text: str) -> str:
     return "another error" if text.strip() else ""
 
 
+RECENT_SECONDS = 900
+"""How far back a container that ended counts."""
+
+
+def memory_kills() -> dict[str, list[float]]:
+    """Return when something in a container was killed for memory, by the container's id."""
+    try:
+        return memory.kills(run(["dmesg"], timeout=20), memory.booted(time.time()))
+    except (CommandError, OSError, ValueError):
+        return {}
+
+
+def ended(service: str, killed: dict[str, list[float]]) -> dict[str, Any]:
+    """Return how many containers of a service ended lately, and how many the kernel killed."""
+    since = time.time() - RECENT_SECONDS
+    ids = run(["docker", "service", "ps", "--quiet", "--no-trunc", service], timeout=20).split()
+    tasks = json.loads(run(["docker", "inspect", "--type=task", *ids], timeout=20)) if ids else []
+    containers = [(t["Status"].get("ContainerStatus") or {}).get("ContainerID") for t in tasks]
+    moments = [
+        datetime.fromisoformat(task["Status"]["Timestamp"][:19] + "+00:00").timestamp()
+        for task in tasks
+        if task["Status"]["State"] in ("failed", "complete", "rejected")
+    ]
+    kills = memory.of_containers(killed, [each for each in containers if each])
+    return {
+        "ended": sum(moment > since for moment in moments),
+        "memory_kills": sum(moment > since for moment in kills),
+        "limit_mib": limit_mib(service),
+    }
+
+
+def limit_mib(service: str) -> int | None:
+    """Return the memory limit of a service."""
+    form = "{{json .Spec.TaskTemplate.Resources}}"
+    found = json.loads(run(["docker", "service", "inspect", "--format", form, service])) or {}
+    size = (found.get("Limits") or {}).get("MemoryBytes")
+    return size // 2**20 if size else None
+
+
 def services(stack: str, wished: list[str]) -> dict[str, Any]:
     """Return how each service of the stack, and each that is wished for, is."""
     states = read_stack(stack)
+    killed = memory_kills()
     found: dict[str, Any] = {}
     for name in sorted({*wished, *states}):
         state = states.get(name)
@@ -190,6 +231,7 @@ def services(stack: str, wished: list[str]) -> dict[str, Any]:
                 "converged": state.converged,
                 "error": "",
             }
+            row |= ended(f"{stack}_{name}", killed)
             if not state.converged:
                 form = ["--no-trunc", "--format", "{{.Error}}", f"{stack}_{name}"]
                 printed = run(["docker", "service", "ps", *form], timeout=20)
@@ -267,6 +309,11 @@ def ctp(parameters: dict[str, Any]) -> dict[str, Any]:
         "keydb_age": keydb.get("age_seconds"),
         "oldest_seconds": max((each for each in ages if each is not None), default=None),
         "reasons": reasons,
+        "held_back": [
+            each
+            for each in page.get("held_back") or []
+            if isinstance(each, str) and collect.HELD_BACK.match(each)
+        ],
         **{
             name: page.get(name)
             for name in ("received", "forwarded", "queued", "quarantined", "deleted", "free_mib")

@@ -11,12 +11,13 @@ import datetime
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Sent, Shown, cleared, firing, metrics, raised, sample
 from shared.machines import REPOSITORY, Machine, Node, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import Rest, ct_slices
 from shared.studies import send
 
 FILLER = "/srv/auscat/ctp/temp/filler"
@@ -41,6 +42,11 @@ def note(node: Node, name: str, content: dict[str, Any]) -> None:
 
 def scale(node: Node, service: str, number: int) -> None:
     node.run("docker", "service", "scale", "--detach", f"auscat_{service}={number}")
+
+
+def limit(node: Node, service: str, memory: str) -> None:
+    update = ["docker", "service", "update", "--quiet", "--limit-memory", memory]
+    node.run(*update, f"auscat_{service}")
 
 
 def running(node: Node, service: str) -> str:
@@ -156,6 +162,28 @@ def test_orthanc_away(
     assert proved.returncode == 0, proved.errors
     for node in (kv, cat):
         cleared(node, "proof_failed", "critical")
+
+
+# An object that is too large for Orthanc.
+
+
+def test_an_object_that_orthanc_ends_at(
+    kv: Node, cat: Node, pacs: Machine, ctp: Rest, sent: Sent, tmp_path: Path
+) -> None:
+    # 32 MB, of which Orthanc needs four times as much.
+    (image,) = ct_slices(sent.known.patient_id, 1, side=4000)
+    image.save_as(tmp_path / "large.dcm", enforce_file_format=True)
+    pacs.put(tmp_path, "/root/large")
+    limit(cat, "orthanc", "100M")
+    titles = ["--aetitle", "PACS", "--call", "CTP"]
+    pacs.run("dcmsend", *titles, kv.address, "8104", "/root/large/large.dcm")
+    raised(cat, "service_out_of_memory", "critical")
+    wait_for("CTP holds it back", lambda: ctp.ask("/api/status")["held_back"], 300)
+    raised(kv, "object_held_back", "warning")
+    limit(cat, "orthanc", f"{cat.variables['orthanc_memory_mib']}M")
+    for each in ctp.ask("/api/status")["quarantine"]:
+        ctp.ask(f"/api/quarantine/{each['id']}", method="DELETE")
+    cleared(kv, "object_held_back", "warning")
 
 
 # KeyDB away, ending and old.
@@ -350,8 +378,9 @@ def test_engine(cat: Node) -> None:
     cleared(cat, "engine_down", "critical", "service_down", "critical")
 
 
-def test_containers_end_no_more(kv: Node) -> None:
+def test_containers_end_no_more(kv: Node, cat: Node) -> None:
     """Here and not where they ended: status_restart_minutes pass with the tests between."""
+    cleared(cat, "service_out_of_memory", "critical")
     cleared(kv, "service_restarting", "warning")
 
 

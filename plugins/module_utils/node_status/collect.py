@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import certificates, rules
+from . import certificates, memory, rules
 
 LABEL_STACK = "com.docker.stack.namespace"
 LABEL_SERVICE = "com.docker.swarm.service.name"
@@ -41,6 +41,11 @@ REASONS = (
     "known-patient",
     "residual-identifier",
     "refused-by-orthanc",
+)
+#: Why an object is held back, in the words of this project.
+HELD_BACK = re.compile(
+    r"(?:Orthanc|CTP) [a-z0-9 ]{1,60}, \d{1,3} times; \d{1,7} MiB(?: or more)?"
+    r"(?:, SOP class [0-9.]{1,64})?\Z"
 )
 #: A version, and nothing that could be a name, an address or an identifier of a patient.
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+~:-]{0,30}\Z")
@@ -174,7 +179,8 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     label = f"--filter=label={LABEL_STACK}={stack}"
     listed = _inspected("service", run("docker", "service", "ls", "--quiet", label).split())
     present = _inspected("container", run("docker", "ps", "--quiet", label).split())
-    tasks = _tasks([each["ID"] for each in listed])
+    tasks, ran = _tasks([each["ID"] for each in listed])
+    killed = known(_memory_kills, {})
     images = {
         each["Id"]: each
         for each in known(lambda: _inspected("image", {each["Image"] for each in present}), [])
@@ -185,13 +191,14 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "health": "none",
         "since": None,
         "failures": [],
+        "memory_kills": [],
         "image": "",
         "image_created": None,
         "image_id": "",
         "version": "",
         "container": "",
     }
-    found = {name: dict(absent, failures=[]) for name in settings["services"]}
+    found = {name: dict(absent, failures=[], memory_kills=[]) for name in settings["services"]}
     for service in listed:
         specification = service["Spec"]
         full = specification["Name"]
@@ -205,6 +212,9 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "running": len(own),
             "health": worst,
             "failures": tasks.get(service["ID"], []),
+            "memory_kills": memory.of_containers(
+                killed, {*ran.get(service["ID"], []), *(each["Id"] for each in own)}
+            ),
             "image": specification["TaskTemplate"]["ContainerSpec"]["Image"],
         }
         # Whoever scales a service of the node to none wants it to be noticed.
@@ -225,19 +235,31 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _tasks(services: Sequence[str]) -> dict[str, list[float]]:
-    """Return when containers ended that should not have, by service; Swarm keeps the last few."""
+def _memory_kills() -> dict[str, list[float]]:
+    now = time.time()
+    return memory.kills(run("dmesg"), memory.booted(now))
+
+
+def _tasks(services: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, list[str]]]:
+    """Return when containers ended that should not have, and which there were, by service.
+
+    Swarm keeps the last few.
+    """
     if not services:
-        return {}
+        return {}, {}
     ids = run("docker", "service", "ps", "--quiet", "--no-trunc", *services).split()
     found: dict[str, list[float]] = {}
+    containers: dict[str, list[str]] = {}
     # As --type task, which the engine's own command for tasks does not offer. A task may be gone.
     for task in known(lambda: json.loads(run("docker", "inspect", "--type=task", *ids)), []):
+        container = (task["Status"].get("ContainerStatus") or {}).get("ContainerID")
+        if container:
+            containers.setdefault(task["ServiceID"], []).append(container)
         ended = task["Status"]["State"] in ("failed", "rejected", "orphaned", "complete")
         when = seconds(task["Status"]["Timestamp"])
         if ended and when:
             found.setdefault(task["ServiceID"], []).append(when)
-    return {service: sorted(times) for service, times in found.items()}
+    return {service: sorted(times) for service, times in found.items()}, containers
 
 
 # What the services tell
@@ -311,6 +333,11 @@ def ctp_figures(told: Mapping[str, Any]) -> dict[str, Any]:
         "oldest_seconds": max((age for age in ages if age is not None), default=None),
         "quarantined": _number(told.get("quarantined")),
         "quarantine": reasons,
+        "held_back": [
+            each
+            for each in told.get("held_back") or []
+            if isinstance(each, str) and HELD_BACK.match(each)
+        ],
         "reception_open": told["reception"] == "open" if "reception" in told else None,
         "keydb_age_seconds": _number(keydb.get("age_seconds")),
         "keydb_patients": _number(keydb.get("patients")),

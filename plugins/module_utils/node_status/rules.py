@@ -28,6 +28,12 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         (WARNING,),
         "Look at `docker service ps --no-trunc` of the service for why its containers end.",
     ),
+    "service_out_of_memory": (
+        (CRITICAL,),
+        "The kernel killed something in its container, which had reached its limit. Orthanc: "
+        "declare the largest object (auscat_largest_object_mib) and run site.yml; others: raise "
+        "<service>_memory_mib.",
+    ),
     "figures_missing": (
         (WARNING,),
         "Look whether the service answers on its web port on the machine itself; until it does, "
@@ -57,6 +63,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         (WARNING,),
         "Load missing patients (playbooks/load_keys.yml), then send their studies on "
         "(playbooks/release_quarantine.yml).",
+    ),
+    "object_held_back": (
+        (WARNING,),
+        "A service ended at it several times, so it is not sent on. Where its size is the reason, "
+        "raise auscat_largest_object_mib and run site.yml, then playbooks/release_quarantine.yml.",
     ),
     "quarantine_growing": (
         (WARNING,),
@@ -245,6 +256,20 @@ def _services(state: State, history: History, limits: Limits) -> Found:
                 f"Its containers ended {len(failures)} times in "
                 f"{words(limits['restart_minutes'] * MINUTE)}.",
             )
+        kills = [
+            moment
+            for moment in service.get("memory_kills") or []
+            if moment > now - limits["restart_minutes"] * MINUTE
+        ]
+        if kills:
+            yield alert(
+                "service_out_of_memory",
+                CRITICAL,
+                name,
+                f"Killed for memory {len(kills)} times in "
+                f"{words(limits['restart_minutes'] * MINUTE)}, the last time "
+                f"{words(now - max(kills))} ago.",
+            )
         created = service.get("image_created")
         if created and now - created > limits["image_days"] * DAY:
             yield alert(
@@ -322,6 +347,10 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ctp["quarantine"].items()))
     if count >= limits["quarantine_objects"]:
         yield alert("quarantine_not_empty", WARNING, "ctp", f"{count} objects: {reasons}.")
+    held = ctp.get("held_back") or []
+    if held:
+        more = f", and {len(held) - 1} more" if held[1:] else ""
+        yield alert("object_held_back", WARNING, "ctp", f"{held[0]}{more}.")
     minutes = limits["quarantine_growing_minutes"]
     known = [each for each in history if each.get("quarantined") is not None]
     # What a young node has put there since its first sample counts too.

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
 
 PACKAGE = Path(__file__).parents[3] / "plugins" / "module_utils" / "node_status"
+HELD = "Orthanc did nothing for 300 s, 3 times; 600 MiB or more, SOP class 1.2.840.10008"
 TOLD: dict[str, Any] = {
     "standin": False,
     "version": "ctp_supervisor 1.4",
@@ -21,6 +22,7 @@ TOLD: dict[str, Any] = {
         {"id": "0-1-a", "sop_instance_uid": "1.2.826.0.1", "reason": "unknown-patient"},
         {"id": "0-1-b", "sop_instance_uid": "1.2.826.0.2", "reason": "DOE^JANE 4711"},
     ],
+    "held_back": [HELD, "Orthanc DOE^JANE, 3 times; 4711 MiB", 4711],
     "reception": "DOE^JANE",
     "keydb": {"state": "away (4711)", "patients": 7, "age_seconds": 12.5},
     "pipelines": [
@@ -43,6 +45,7 @@ def test_figures_of_the_supervisor() -> None:
         "oldest_seconds": 40,
         "quarantined": 2,
         "quarantine": {"unknown-patient": 1, "other": 1},
+        "held_back": [HELD],
         "reception_open": False,
         "keydb_age_seconds": 12.5,
         "keydb_patients": 7,

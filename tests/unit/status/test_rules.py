@@ -109,6 +109,21 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
         {"service_restarting:warning"},
     ),
     ({"services__ctp__failures": [NOW - 7200] * 5}, FRESH, set()),
+    (
+        {"services__orthanc__memory_kills": [NOW - 7200, NOW - 60]},
+        FRESH,
+        {"service_out_of_memory:critical"},
+    ),
+    ({"services__orthanc__memory_kills": [NOW - 7200]}, FRESH, set()),
+    (
+        {
+            "ctp__quarantined": 1,
+            "ctp__quarantine": {"refused-by-orthanc": 1},
+            "ctp__held_back": ["Orthanc ended, 3 times; 600 MiB, SOP class 1.2.840"],
+        },
+        FRESH,
+        {"quarantine_not_empty:warning", "object_held_back:warning"},
+    ),
     ({"services__ctp__image_created": NOW - 181 * 86400}, FRESH, {"image_old:warning"}),
     ({"services__ctp__image_created": NOW - 179 * 86400}, FRESH, set()),
     ({"ctp": {"answers": False}}, FRESH, {"figures_missing:warning"}),

@@ -192,6 +192,7 @@ class Quarantines:
             if each.id in object_ids:
                 self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
                 deleted += not each.path.exists()
+                self._suspects.forget(each.sop_instance_uid)
         return deleted
 
     def release(self) -> dict[str, Any]:

@@ -291,6 +291,7 @@ class Supervisor:
             "quarantined": len(quarantine),
             "deleted": counts["deleted"],
             "quarantine": quarantine,
+            "held_back": [each.why() for each in self.suspects.all_held()],
             "reception": closed or "open",
             "frozen": bool(self.engine and self.engine.frozen),
             "free_mib": self.space.free // MIB,

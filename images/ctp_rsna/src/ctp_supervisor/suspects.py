@@ -25,7 +25,7 @@ TRIES_ALONE = 2
 """Of these, at least so many with nothing else on its way."""
 TRIES_AT_MOST = 6
 """Where Orthanc stores no other object either."""
-_KEEP_SECONDS = 3600.0
+_KEEP_SECONDS = 60.0
 """CTP needs some time to put an object into its quarantine."""
 _MIB = 1024 * 1024
 
@@ -132,9 +132,15 @@ class Suspects:
                 self._save()
 
     def keep(self, present: Set[str]) -> None:
-        """Forget those that are held back and lie in no quarantine any more."""
+        """Forget those that are held back and lie in no quarantine any more.
+
+        ``present``: what lies in those of the exports. The stand-in keeps an object there under the
+        UID that it came with: then only an empty quarantine tells.
+        """
         oldest = time.time() - _KEEP_SECONDS
         with self._lock:
+            if present and not present & set(self._suspects):
+                return
             gone = [
                 uid
                 for uid, each in self._suspects.items()
