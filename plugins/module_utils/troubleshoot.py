@@ -604,6 +604,11 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "their patients were loaded after they came",
             "Release them: ansible-playbook playbooks/release_quarantine.yml.",
         ),
+        "ended-ctp": (
+            "CTP ended at each of them three times",
+            "See CTP's log for why; raise ctp_memory_mib and ctp_heap_mib where it is memory, and"
+            " queue them again on CTP's page.",
+        ),
         "refused-by-orthanc": (
             "Orthanc refused them",
             "Mend what is found about Orthanc, then: playbooks/release_quarantine.yml.",

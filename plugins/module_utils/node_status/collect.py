@@ -41,6 +41,7 @@ REASONS = (
     "known-patient",
     "residual-identifier",
     "refused-by-orthanc",
+    "ended-ctp",
 )
 #: Why an object is held back, in the words of this project.
 HELD_BACK = re.compile(

@@ -35,6 +35,12 @@ class Header:
     """As CTP looks it up: (0010,0021), or the Universal Entity ID of (0010,0024)."""
     identity_removed: str
     methods: tuple[str, ...]
+    sop_class_uid: str = ""
+
+
+def _uid(text: str) -> str:
+    """The text, if it is a UID (PS3.5 9.1): it is shown, and could be anything."""
+    return text if len(text) <= 64 and text and not set(text) - set("0123456789.") else ""
 
 
 def read_header(path: Path) -> Header | None:
@@ -45,6 +51,7 @@ def read_header(path: Path) -> Header | None:
             stop_before_pixels=True,
             specific_tags=[
                 "SpecificCharacterSet",
+                "SOPClassUID",
                 "SOPInstanceUID",
                 "PatientID",
                 "IssuerOfPatientID",
@@ -60,6 +67,7 @@ def read_header(path: Path) -> Header | None:
             _issuer(dataset),
             str(dataset.get("PatientIdentityRemoved") or ""),
             tuple(str(each) for each in ([methods] if isinstance(methods, str) else methods)),
+            _uid(str(dataset.get("SOPClassUID") or "")),
         )
     except Exception:  # pydicom raises whatever a broken file leads to
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import struct
 import threading
 import time
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import dicomfile, egress, lookup
+from . import dicomfile, egress, lookup, trials
 from .process import Client
 from .recovery import files_in
 from .refusals import Refusals
-from .settings import Pipeline
+from .settings import MIB, Pipeline
 from .suspects import Suspects
 
 LOG = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ OTHER_ISSUER = "other-issuer"
 KNOWN_PATIENT = "known-patient"
 RESIDUAL_IDENTIFIER = "residual-identifier"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
+ENDED_CTP = "ended-ctp"
 RELEASABLE = (KNOWN_PATIENT, REFUSED_BY_ORTHANC)
 
 _BY_STATE = {
@@ -58,6 +60,8 @@ class Quarantined:
     patient_id: str | None
     arrived: float
     issuer: str = ""
+    size: int = 0
+    sop_class_uid: str = ""
 
     @property
     def id(self) -> str:
@@ -67,6 +71,8 @@ class Quarantined:
     def reason(self, known: lookup.Patients, refused: Container[str] = ()) -> str:
         """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
         kept from leaving."""
+        if trials.is_held_back(self.path, self.kind):
+            return ENDED_CTP
         if self.kind == "export" and self.sop_instance_uid not in refused:
             return REFUSED_BY_ORTHANC
         if self.kind in ("filter", "export"):
@@ -118,7 +124,7 @@ class Quarantines:
                             continue
                         key = (path, found.st_mtime_ns, found.st_size)
                         seen[key] = self._read.get(key) or _read(
-                            pipeline.index, stage.index, stage.kind, path, found.st_ctime
+                            pipeline.index, stage.index, stage.kind, path, found
                         )
             self._read = seen
             return sorted(seen.values(), key=lambda each: each.arrived)
@@ -140,6 +146,10 @@ class Quarantines:
         ]
 
     def _held_back(self, each: Quarantined) -> dict[str, str]:
+        if trials.is_held_back(each.path, each.kind):
+            size = f"{each.size / MIB:.0f} MiB"
+            known = f", SOP class {each.sop_class_uid}" if each.sop_class_uid else ""
+            return {"held_back": f"CTP ended, {trials.TRIES} times; {size}{known}"}
         suspect = self._suspects.held(each.sop_instance_uid) if each.kind == "export" else None
         return {"held_back": suspect.why()} if suspect is not None else {}
 
@@ -284,7 +294,7 @@ class Quarantines:
             LOG.error("The export attempts cannot be written (%s)", type(error).__name__)
 
 
-def _read(pipeline: int, stage: int, kind: str, path: Path, arrived: float) -> Quarantined:
+def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_result) -> Quarantined:
     # A copy that CTP could not finish, on a full disk, is no object: nobody may release it.
     torn = kind in ("import", "anonymizer") and dicomfile.is_truncated(path)
     header = None if torn else dicomfile.read_header(path)
@@ -295,6 +305,8 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, arrived: float) -> Q
         path,
         header.sop_instance_uid if header else "",
         header.patient_id if header else None,
-        arrived,
+        status.st_ctime,
         header.issuer if header else "",
+        status.st_size,
+        header.sop_class_uid if header else "",
     )

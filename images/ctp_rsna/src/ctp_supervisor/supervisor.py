@@ -23,12 +23,13 @@ from .healthcheck import OPEN
 from .lanes import Lanes
 from .lookup import LookupUpdater
 from .process import Client, Engine
-from .quarantine import Quarantines
+from .quarantine import ENDED_CTP, Quarantines
 from .refusals import Refusals
 from .relay import ExportRelay
 from .settings import MIB, Settings, SettingsError
 from .status import Counters, Queues, total
 from .suspects import Suspects
+from .trials import Trials
 from .web import Front
 
 LOG = logging.getLogger("ctp_supervisor")
@@ -96,6 +97,7 @@ class Supervisor:
         )
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
         self.refusals = Refusals(settings.data)
+        self.trials = Trials(settings.pipelines, settings.data)
         self.suspects = Suspects(settings.data, settings.largest_object_mib)
         lanes = Lanes()
         self.quarantines = Quarantines(
@@ -287,11 +289,12 @@ class Supervisor:
             "waiting_for": " and ".join(self._waiting_for()),
             "received": counts["received"],
             "forwarded": counts["forwarded"],
-            "queued": total(self.queues),
+            "queued": total(self.queues) + self.trials.waiting(),
             "quarantined": len(quarantine),
             "deleted": counts["deleted"],
             "quarantine": quarantine,
-            "held_back": [each.why() for each in self.suspects.all_held()],
+            "held_back": [each.why() for each in self.suspects.all_held()]
+            + [each["held_back"] for each in quarantine if each["reason"] == ENDED_CTP],
             "reception": closed or "open",
             "frozen": bool(self.engine and self.engine.frozen),
             "free_mib": self.space.free // MIB,
@@ -426,6 +429,11 @@ class Supervisor:
         except (OSError, ValueError, KeyError, TypeError):
             since = 0.0  # not known from when on: all that waits is doubtful
         was_clean = clean.exists()
+        self.trials.arrest(
+            lambda pipeline, path: recovery.Marks(
+                self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
+            ).are_on(path)
+        )
         for pipeline in self.settings.pipelines:
             marks = recovery.Marks(
                 self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
@@ -490,6 +498,12 @@ class Supervisor:
             return
         if self.client.ping():
             self.answered = time.monotonic()
+        waiting = {
+            (each.pipeline.index, kind): count
+            for each in self.queues
+            for kind, count in (("import", each.imports), ("export", each.exports))
+        }
+        self.trials.go_on(lambda pipeline, kind: not waiting[pipeline.index, kind])
         if self.space.level == disk.OPEN:
             self.quarantines.repeat_exports(lambda n: self.relays[n].reachable is True)
 
@@ -533,6 +547,7 @@ class Supervisor:
             return CHANGED
         if event == "ended":
             self.phase = "CTP has ended"
+            self.trials.ctp_ended()
             self.gate.abort_all("CTP has ended")
             LOG.error("CTP has ended by itself (status %s); the next start recovers", detail)
             return ENDED
@@ -549,6 +564,8 @@ class Supervisor:
         LOG.info("Stopping")
         for relay in self.relays:
             relay.stopping = True
+        if any(each.stuck for each in self.queues):
+            self.trials.ctp_ended()
         drain = min(DRAIN_SECONDS, self.settings.stop_seconds / 4)
         try:
             if not self.phase:
