@@ -26,6 +26,7 @@ class Place:
         for pipeline in self.pipelines:
             for stage in pipeline.stages:
                 stage.quarantine.mkdir(parents=True)
+            recovery.mark_active(pipeline)
 
     @property
     def trials(self) -> Trials:
@@ -53,7 +54,7 @@ class Place:
         self.starts()
 
     def starts(self) -> None:
-        self.trials.arrest(lambda _, path: MARKS.are_on(path))
+        self.trials.arrest(lambda _, path: recovery.may_be_anonymized(path, MARKS))
         for pipeline in self.pipelines:
             recovery.recover(pipeline, MARKS, clean=False)
 
@@ -150,6 +151,19 @@ def test_what_is_anonymized_goes_on(place: Place) -> None:
     dicom(place.part(0, "import", "active") / "QF-1", "ANON-1", done=True)
     place.ends()
     assert place.trials.waiting() == 0 and place.takes(0, "export")
+
+
+def test_who_says_to_be_anonymized_and_is_not_gets_no_further_try(place: Place) -> None:
+    """A sender can write the marks; then CTP took the file in hand, and made none there."""
+    path = place.part(0, "import", "queue") / "a"
+    dicom(path, "ANON-1", done=True)
+    path.chmod(0o600)
+    for _ in range(TRIES):
+        assert place.takes(0)
+        place.ends()
+        place.goes_on()
+    (name,) = place.held()
+    assert name.startswith("TQ-ended-")
 
 
 def test_a_queue_that_is_never_empty(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

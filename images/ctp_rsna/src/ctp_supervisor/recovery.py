@@ -117,6 +117,12 @@ def _is_marked(active: Path) -> bool:
         return False
 
 
+def may_be_anonymized(path: Path, marks: Marks) -> bool:
+    """Whether a file in ``active`` of the import stage says so, and the file system does not know
+    better."""
+    return marks.are_on(path) and (not _is_marked(path.parent) or _made_there(path))
+
+
 def _made_there(path: Path) -> bool:
     """Whether a file was made in a marked directory, and not moved there."""
     return bool(path.stat().st_mode & stat.S_IRGRP)
@@ -257,7 +263,7 @@ def _sort_active(
     for path in present:
         if path in halves:
             continue
-        if not marks.are_on(path) or (marked and not _made_there(path)):
+        if not may_be_anonymized(path, marks):
             fresh.append(path)
         else:
             (done if marked and not dicomfile.is_truncated(path) else unsure).append(path)

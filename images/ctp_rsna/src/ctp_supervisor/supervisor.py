@@ -418,6 +418,9 @@ class Supervisor:
         )
         return None
 
+    def _marks(self, script: str) -> recovery.Marks:
+        return recovery.Marks(self.settings.pseudonym_prefixes, self.verified.methods[script])
+
     def _recover(self) -> None:
         clean = self.settings.data / "clean-stop"
         changed = self.settings.data / "changed-since.json"
@@ -430,15 +433,12 @@ class Supervisor:
             since = 0.0  # not known from when on: all that waits is doubtful
         was_clean = clean.exists()
         self.trials.arrest(
-            lambda pipeline, path: recovery.Marks(
-                self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
-            ).are_on(path)
+            lambda pipeline, path: recovery.may_be_anonymized(path, self._marks(pipeline.script))
         )
         for pipeline in self.settings.pipelines:
-            marks = recovery.Marks(
-                self.settings.pseudonym_prefixes, self.verified.methods[pipeline.script]
+            self.recovered += recovery.recover(
+                pipeline, self._marks(pipeline.script), was_clean, since
             )
-            self.recovered += recovery.recover(pipeline, marks, was_clean, since)
             if not recovery.mark_active(pipeline):
                 LOG.warning(
                     "The file system of the data directory has no ACL: what is anonymized when CTP"
