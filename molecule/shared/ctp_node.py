@@ -20,6 +20,7 @@ class Patient:
 
     patient_id: str
     pseudonym: str
+    issuer: str = ""
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +63,8 @@ def load(
 
     def load_keys(*patients: Patient) -> None:
         keys = directory / f"{uuid.uuid4().hex}.csv"
-        rows = "".join(f"{each.patient_id},{each.pseudonym}\n" for each in patients)
-        keys.write_text(f"patient_id,pseudonym\n{rows}")
+        rows = "".join(f"{each.patient_id},{each.issuer},{each.pseudonym}\n" for each in patients)
+        keys.write_text(f"patient_id,issuer,pseudonym\n{rows}")
         outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
         assert outcome.returncode == 0, outcome.errors
         loaded = time.monotonic()

@@ -390,9 +390,12 @@ def write(directory: Path, token: str, text_in_numbers: bool) -> None:
     names = {str(dataset[keyword].value) for dataset in study.datasets for keyword in own}
     structures = [_structure(dataset, token, names) for dataset in study.datasets]
     structures += _others(study)
-    summary: dict[str, Any] = {"token": token, "objects": [], "places": {}}
+    # By which the patient is known, so that it is the same in all objects.
+    issuer = f"Q{token}ISSUER"
+    summary: dict[str, Any] = {"token": token, "issuer": issuer, "objects": [], "places": {}}
     for index, structure in enumerate(structures):
         structure.BurnedInAnnotation = "NO"
+        structure.IssuerOfPatientID = issuer
         name = f"{index + 1:04d}"
         sop_class = str(structure.SOPClassUID)
         marks = Marks(f"{token[:8]}{index + 10:02d}", text_in_numbers)
@@ -425,6 +428,7 @@ def write(directory: Path, token: str, text_in_numbers: bool) -> None:
         (directory / f"{name}.dcm").write_bytes(stream.getvalue() + body)
         plain = Dataset()
         plain.update(structure)
+        del plain.IssuerOfPatientID
         plain.file_meta = meta
         plain.save_as(
             directory / f"{name}.structure",

@@ -66,7 +66,7 @@ def test_no_mark_of_any_element_arrives_and_every_reference_resolves(
     summary = json.loads((sent / "summary.json").read_text())
     summary["pseudonym"] = new_patient().pseudonym
     (sent / "summary.json").write_text(json.dumps(summary))
-    load(Patient(summary["patient_id"], summary["pseudonym"]))
+    load(Patient(summary["patient_id"], summary["pseudonym"], summary["issuer"]))
     files = sorted(sent.glob("*.dcm"))
     send(node, files)
 
