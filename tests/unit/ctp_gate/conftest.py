@@ -10,5 +10,6 @@ for part in (
     "images/ctp_rsna/src",
     "images/ctp_standin/src",
     "tests/unit/ctp_standin",
+    "molecule",
 ):
     sys.path.insert(0, str(REPOSITORY / part))

@@ -29,7 +29,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID as Uid
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from rude_senders import echo_request, p_data, request
+from shared.rude import echo_request, p_data, request
 
 SEED = 20260101
 INPUTS = 3000

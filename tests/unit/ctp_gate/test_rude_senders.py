@@ -22,7 +22,7 @@ from ctp_supervisor.gate import HEALTHCHECK_AET, Gate, Pipeline
 from ctp_supervisor.holding import HoldingGate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
-from rude_senders import HALF, Rude, echo_request, p_data, request
+from shared.rude import HALF, Rude, echo_request, p_data, request, stuck
 from test_holding_gate import LARGE, LARGEST, image, later, shown, store
 from test_standalone_gate import GateProcess
 
@@ -206,26 +206,12 @@ def test_a_request_that_does_not_end_has_a_deadline(
     assert "127.0.0.2: no whole A-ASSOCIATE-RQ in time" in caplog.text
 
 
-def _stuck(port: int) -> Rude:
-    """A sender that never reads, and whose answers fill all that is kept of them."""
-    rude = Rude(port, buffer=4096)
-    assert rude.send(request()).answer()[:1] == b"\x02"
-    rude.socket.settimeout(2)
-    one = echo_request()
-    # The last of them goes in pieces, so that there is always more to come.
-    try:
-        while True:
-            rude.send(one * 50)
-    except TimeoutError:
-        return rude
-
-
 def test_a_sender_that_does_not_read_is_cut_off(
     doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(gate_module, "ANSWER_SECONDS", 3.0)
     doors.start()
-    with _stuck(doors.port):
+    with stuck(doors.port):
         wait_until("it is cut off", lambda: doors.gate.associations() == 0, 20)
     assert "127.0.0.2: it does not read" in caplog.text
     doors.passes()
@@ -234,7 +220,7 @@ def test_a_sender_that_does_not_read_is_cut_off(
 @pytest.mark.parametrize("ends", ["abort_all", "drain"])
 def test_a_sender_that_does_not_read_holds_nobody_up(doors: Doors, ends: str) -> None:
     doors.start()
-    with _stuck(doors.port):
+    with stuck(doors.port):
         doors.passes()
         wait_until("only the stuck one is there", lambda: doors.gate.associations() == 1)
         ended = later(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from . import pdu
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
+from .studies import Studies, Watcher
 
 LOG = logging.getLogger(__name__)
 
@@ -162,10 +163,12 @@ class Gate:
         before_answer: Callable[[], str],
         received: Callable[[int], None],
         published: bool = False,
+        studies: Studies | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
-        ``published``: others than our own containers can connect.
+        ``published``: others than our own containers can connect. ``studies`` is told of which
+        study and patient each object is.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -174,6 +177,7 @@ class Gate:
         self._before_answer = before_answer
         self._received = received
         self._published = published
+        self._studies = studies
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -319,8 +323,11 @@ class Gate:
             association.answer(pdu.local_limit("no thread could be started").pdu())
             self._linger(association.sender)
             return
+        watcher = None if self._studies is None else Watcher(self._studies)
         try:
             ctp.sendall(request + more)
+            if watcher is not None:
+                watcher.feed(memoryview(more))
             buffer = bytearray(_CHUNK)
             view = memoryview(buffer)
             while True:
@@ -329,6 +336,8 @@ class Gate:
                 if not count:
                     break
                 association.came(count)
+                if watcher is not None:
+                    watcher.feed(view[:count])
                 ctp.sendall(view[:count])
             ctp.shutdown(socket.SHUT_WR)
             answers.join(10)

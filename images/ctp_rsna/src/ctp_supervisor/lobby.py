@@ -29,7 +29,9 @@ NOTICE_SECONDS = 60.0
 MOST_NOTICES = 256
 LOOPBACK = "127.0.0.1"
 _READ = 16 * 1024
-_TURN = 64
+_TURN = 16
+"""So few are accepted at a time that a request that is there is read before others take its
+place."""
 _TICK = 0.25
 _HTTP = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"CONN", b"PATC", b"TRAC", b"PRI ")
 

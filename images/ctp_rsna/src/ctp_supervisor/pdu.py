@@ -363,6 +363,7 @@ class MessageScanner:
                             raise ProtocolError("a command without end")
                     else:
                         self.data_bytes += count
+                        self.take_data(data[position : position + count])
                     self._fragment_left -= count
                 self._pdu_left -= count
                 position += count
@@ -381,6 +382,9 @@ class MessageScanner:
                 and (self._whole or self.kind not in (0, P_DATA))
             )
         return position
+
+    def take_data(self, fragment: memoryview) -> None:
+        """Called with each piece of the data set, for whoever wants it."""
 
     def _read_header(self) -> None:
         if not self._pdu_left:

@@ -28,6 +28,7 @@ from .refusals import Refusals
 from .relay import ExportRelay
 from .settings import MIB, Settings, SettingsError
 from .status import Counters, Queues, total
+from .studies import Studies
 from .suspects import Suspects
 from .trials import Trials
 from .web import Front
@@ -123,6 +124,7 @@ class Supervisor:
         ]
         self.answered = time.monotonic()
         self.tampered = threading.Event()
+        self.studies = Studies()
         self.gate = Gate(
             (settings.bind, settings.dicom_port),
             [
@@ -132,6 +134,7 @@ class Supervisor:
             self.closed,
             self._before_answer,
             lambda n: self.counters.add("received", n),
+            studies=self.studies,
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
@@ -300,6 +303,7 @@ class Supervisor:
             "free_mib": self.space.free // MIB,
             "associations": self.gate.associations(),
             "keydb": self.lookup.state(),
+            "mixed_studies": self.studies.mixed(),
             "pipelines": [
                 queues.shown(
                     {

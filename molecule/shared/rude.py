@@ -54,13 +54,16 @@ def echo_request() -> bytes:
 class Rude:
     """A connection of a rude sender, from an address of its own."""
 
-    def __init__(self, port: int, source: str = "127.0.0.2", buffer: int = 0) -> None:
+    def __init__(
+        self, port: int, source: str = "127.0.0.2", buffer: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        """``source``: empty for any address."""
         self.socket = socket.socket()
         if buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.bind((source, 0))
         self.socket.settimeout(20)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
 
     def __enter__(self) -> Rude:
         return self
@@ -99,3 +102,21 @@ class Rude:
             return False
         except OSError:
             return True
+
+
+def stuck(
+    port: int,
+    source: str = "127.0.0.2",
+    host: str = "127.0.0.1",
+    called: bytes = b"CTP",
+    calling: bytes = b"RUDE",
+) -> Rude:
+    """A sender that never reads, and whose answers fill all that is kept of them."""
+    rude = Rude(port, source, buffer=4096, host=host)
+    assert rude.send(request(called, calling)).answer()[:1] == b"\x02"
+    rude.socket.settimeout(2)
+    try:
+        while True:
+            rude.send(echo_request() * 50)
+    except TimeoutError:
+        return rude
