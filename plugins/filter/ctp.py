@@ -37,6 +37,31 @@ def ctp_files(settings: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 @lru_cache(maxsize=8)
+def _rules(settings: str) -> dict[str, str]:
+    return ctp_config.rules(json.loads(settings))
+
+
+def ctp_rules(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rules of the first pipeline as a definition's ``configs``, for the stand-in.
+
+    Raises:
+        AnsibleFilterError: the settings are wrong; the text holds all problems, one a line.
+    """
+    try:
+        rendered = _rules(json.dumps(settings, sort_keys=True, default=str))
+    except ctp_config.CtpConfigurationError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return [
+        {
+            "name": name.replace(".", "_"),
+            "target": f"{ctp_config.RULES}/{name}",
+            "content": content,
+        }
+        for name, content in sorted(rendered.items())
+    ]
+
+
+@lru_cache(maxsize=8)
 def _checksum(source: str) -> str:
     return ctp_distribution.checksum(source)
 
@@ -81,4 +106,5 @@ class FilterModule:
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
             "ctp_hold_seconds": ctp_hold_seconds,
+            "ctp_rules": ctp_rules,
         }

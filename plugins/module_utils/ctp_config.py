@@ -25,6 +25,8 @@ CTP_WEB_PORT = 9080
 FIRST_IMPORT_PORT = 8201
 FIRST_EXPORT_PORT = 8301
 
+#: Where the stand-in finds the rules when it takes the place of the AusCAT image.
+RULES = "/etc/ctp_rules"
 DATA = "/ctp_temp"
 LOOKUP_TABLE = f"{DATA}/lookup.properties"
 STAGES = ("import", "anonymizer", "filter", "export")
@@ -68,6 +70,24 @@ class CtpConfigurationError(ValueError):
     """The variables of the role cannot be rendered; the text holds all problems, one a line."""
 
 
+def rule_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with ctp_deidentification and ctp_pseudonym_prefixes, as `problems`."""
+    found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
+    prefixes = settings["ctp_pseudonym_prefixes"]
+    if not _is_list(prefixes) or not prefixes:
+        return [
+            *found,
+            f"ctp_pseudonym_prefixes is {prefixes!r}. Accepted: a list of at least one prefix, "
+            "such as [ANON-]; what carries none of them never leaves CTP.",
+        ]
+    return found + [
+        f"ctp_pseudonym_prefixes contains {prefix!r}. Accepted: 1 to 32 letters, digits, '.', "
+        "'_' and '-', the first a letter or digit."
+        for prefix in prefixes
+        if not PREFIX.match(str(prefix))
+    ]
+
+
 def problems(settings: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the variables, each with name, value, accepted and remedy.
 
@@ -76,25 +96,12 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_admin_password_has_colon and
             those that `files` needs besides.
     """
-    found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
+    found = rule_problems(settings)
     if settings["ctp_admin_password_has_colon"]:
         found.append(
             "ctp_admin_password contains a colon, with which nobody can log in to CTP. Accepted: a "
             "password without ':'. Set another one in the vault."
         )
-    prefixes = settings["ctp_pseudonym_prefixes"]
-    if not _is_list(prefixes) or not prefixes:
-        found.append(
-            f"ctp_pseudonym_prefixes is {prefixes!r}. Accepted: a list of at least one prefix, "
-            "such as [ANON-]; what carries none of them never leaves CTP."
-        )
-    else:
-        found += [
-            f"ctp_pseudonym_prefixes contains {prefix!r}. Accepted: 1 to 32 letters, digits, '.', "
-            "'_' and '-', the first a letter or digit."
-            for prefix in prefixes
-            if not PREFIX.match(str(prefix))
-        ]
     issuers = settings["ctp_issuers"]
     if not _is_list(issuers) or not issuers:
         found.append(
@@ -156,20 +163,50 @@ def files(settings: Mapping[str, Any]) -> dict[str, str]:
         "supervisor.json": json.dumps(supervisor(settings), indent=2, sort_keys=True) + "\n",
     }
     for pipeline in settings["ctp_pipelines"]:
-        name = pipeline["name"]
-        options = ctp_script.ScriptOptions(
-            **{**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
-        )
-        rendered[f"{name}.anonymizer.script"] = ctp_script.anonymizer_script(options)
-        rendered[f"{name}.filter.script"] = ctp_script.filter_script(
-            settings["ctp_pseudonym_prefixes"]
-        )
+        for name, text in _scripts(settings, pipeline).items():
+            rendered[f"{pipeline['name']}.{name}"] = text
+    return rendered
+
+
+def rules(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the scripts of the first pipeline, for the stand-in in the AusCAT image's place.
+
+    Args:
+        settings: ctp_pipelines, ctp_deidentification and ctp_pseudonym_prefixes.
+
+    Returns:
+        ``anonymizer.script`` and ``filter.script``, the very texts that `files` has for CTP.
+
+    Raises:
+        CtpConfigurationError: there are problems; the text holds all of them.
+    """
+    found = rule_problems(settings)
+    pipelines = settings["ctp_pipelines"]
+    first = pipelines[0] if _is_list(pipelines) and pipelines else {}
+    own = first.get("deidentification") if isinstance(first, Mapping) else None
+    if own:
+        found += _option_problems(own, "ctp_pipelines[0].deidentification")
+    if found:
+        raise CtpConfigurationError("\n".join(found))
+    return _scripts(settings, {"deidentification": own})
+
+
+def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[str, str]:
+    options = ctp_script.ScriptOptions(
+        **{**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
+    )
+    rendered = {
+        "anonymizer.script": ctp_script.anonymizer_script(options),
+        "filter.script": ctp_script.filter_script(settings["ctp_pseudonym_prefixes"]),
+    }
     # A mistake of this program must not reach CTP either.
-    for name, text in rendered.items():
-        if name.endswith(".anonymizer.script"):
-            found += [f"{name}: {problem}" for problem in ctp_script.script_problems(text)]
-        elif name.endswith(".filter.script"):
-            found += [f"{name}: {problem}" for problem in ctp_script.filter_problems(text)]
+    found = [
+        *map(
+            "anonymizer.script: {}".format,
+            ctp_script.script_problems(rendered["anonymizer.script"]),
+        ),
+        *map("filter.script: {}".format, ctp_script.filter_problems(rendered["filter.script"])),
+    ]
     if found:
         raise CtpConfigurationError("\n".join(found))
     return rendered

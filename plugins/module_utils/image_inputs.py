@@ -30,6 +30,8 @@ REPOSITORY = "auscat-imaging"
 DESCRIPTION = "image.yml"
 REQUIREMENTS = "wheels.txt"
 WHEELS = "wheels"
+# Below the directory of the images, and below that of each image that holds some of it.
+SHARED = "shared"
 DIGEST_LENGTH = 12
 KINDS = ("mmdebstrap", "dockerfile")
 # Environment variable with further CA certificates in PEM, for pip.
@@ -59,6 +61,7 @@ def describe_images(images_dir: Path, refresh: str = "") -> dict[str, dict[str, 
         title, kind (mmdebstrap or dockerfile), base (the image's name it is built from, or ""),
         lineage (the names of all images that it is built from, and its own, in that order),
         suite and packages (mmdebstrap only), wheels (whether ``wheels.txt`` is to be downloaded),
+        shared (the directories of ``shared/`` that it holds),
         path (its directory, as text), archive (the file that ``docker save`` would go to).
 
     Raises:
@@ -85,7 +88,7 @@ def describe_images(images_dir: Path, refresh: str = "") -> dict[str, dict[str, 
         if base:
             describe(base, (*users, name))
         below: dict[str, Any] = described[base] if base else {"ref": "", "lineage": []}
-        digest = _digest(images_dir / name, below["ref"], refresh)
+        digest = _digest(images_dir / name, image["shared"], below["ref"], refresh)
         described[name] = {
             **image,
             "ref": f"{REPOSITORY}/{name}:{digest}",
@@ -109,11 +112,13 @@ def _description(file: Path) -> dict[str, Any]:
         "title": name,
         "base": "",
         "wheels": False,
+        "shared": [],
         "suite": "",
         "packages": [],
         **content,
     }
-    unknown = sorted(set(content) - {"title", "kind", "base", "wheels", "suite", "packages"})
+    known = {"title", "kind", "base", "wheels", "shared", "suite", "packages"}
+    unknown = sorted(set(content) - known)
     if unknown:
         raise ImageError(f"{where} has the unknown keys {', '.join(unknown)}.")
     if image.get("kind") not in KINDS:
@@ -122,15 +127,32 @@ def _description(file: Path) -> dict[str, Any]:
         raise ImageError(f"{where} lacks suite and packages, which the kind mmdebstrap needs.")
     if image["kind"] == "dockerfile" and not image["base"]:
         raise ImageError(f"{where} lacks base, which the kind dockerfile needs.")
+    for each in image["shared"]:
+        if not (file.parent.parent / SHARED / each).is_dir():
+            raise ImageError(
+                f"{where}: shared names {each!r}, but there is no directory {SHARED}/{each} beside "
+                f"{name}/."
+            )
     return {**image, "name": name, "path": str(file.parent)}
 
 
-def input_files(directory: Path) -> Iterator[tuple[str, Path]]:
+def input_files(directory: Path, shared: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
     """Yield the files that an image is made of, as relative POSIX path and path, sorted.
+
+    Args:
+        directory: that of the image.
+        shared: what it holds of the directory ``shared`` beside its own, as ``shared/NAME/…``.
 
     Left out: ``wheels/`` at the top, whose content ``wheels.txt`` fixes by hashes, and caches.
     """
-    found = []
+    found = [*_files_below(directory)]
+    for name in shared:
+        for relative, path in _files_below(directory.parent / SHARED / name):
+            found.append((f"{SHARED}/{name}/{relative}", path))
+    yield from sorted(found)
+
+
+def _files_below(directory: Path) -> Iterator[tuple[str, Path]]:
     for parent, directories, files in os.walk(directory):
         directories[:] = [
             each
@@ -140,18 +162,17 @@ def input_files(directory: Path) -> Iterator[tuple[str, Path]]:
         for each in files:
             if each not in CACHES and not each.endswith(CACHE_SUFFIXES):
                 path = Path(parent) / each
-                found.append((path.relative_to(directory).as_posix(), path))
-    yield from sorted(found)
+                yield path.relative_to(directory).as_posix(), path
 
 
 def _is_executable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o100)
 
 
-def _digest(directory: Path, base: str, refresh: str) -> str:
+def _digest(directory: Path, shared: Sequence[str], base: str, refresh: str) -> str:
     """Return the first hexadecimal digits of the SHA-256 over all inputs of an image."""
     total = hashlib.sha256(f"{RECIPE}\0{base}\0{refresh}\0".encode())
-    for name, path in input_files(directory):
+    for name, path in input_files(directory, shared):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         total.update(f"{name}\0{int(_is_executable(path))}\0{content}\0".encode())
     return total.hexdigest()[:DIGEST_LENGTH]
@@ -248,7 +269,7 @@ def _packed_files(directory: Path, cache: Path) -> list[tuple[str, Path]]:
     for name in promised:
         if not (directory / name).is_file():
             raise ImageError(f"{directory / DESCRIPTION} needs the file {name}, which is missing.")
-    files = list(input_files(directory))
+    files = list(input_files(directory, image["shared"]))
     if image["wheels"]:
         wheels = fetch_wheels(directory / REQUIREMENTS, cache)
         files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in sorted(wheels.iterdir())]

@@ -289,11 +289,14 @@ _LATIN = CharacterSet("iso8859_1", False)
 def _seen(tag: int, item: RawDataElement | DataElement, level: _Level) -> _Element:
     if isinstance(item, RawDataElement):
         vr = seen_vr(tag, item.VR)
+        fragments = item.length == 0xFFFFFFFF
+        if not fragments and len(item.value or b"") != item.length:
+            # The file ends within it.
+            raise QuarantineError(Refusal.UNREADABLE, tag)
         if vr == "SQ":
             # Reading the items, however deep, is the parser's; they stay undecoded.
             converted = level.source[Tag(tag)]
             return _Element(tag, vr, None, level.little, converted)
-        fragments = item.length == 0xFFFFFFFF
         return _Element(tag, vr, None if fragments else item.value or b"", level.little, item)
     if item.VR == "SQ":
         return _Element(tag, "SQ", None, level.little, item)
@@ -334,7 +337,7 @@ class _Walk:
         result = _empty_like(source)
         self._add_missing(level, result)
         self._level(level, result, ())
-        return result
+        return _settled(result)
 
     def _add_missing(self, level: _Level, result: Dataset) -> None:
         for rule in self._anonymizer._added:
@@ -463,7 +466,7 @@ class _Walk:
             below = _Level(source, level, level.little)
             below.writes_text = below.has_own_set or level.writes_text
             self._level(below, item, (*path, number))
-            items.append(item)
+            items.append(_settled(item))
         result.add(DataElement(Tag(element.tag), "SQ", Sequence(items)))
 
     def _keep(self, result: Dataset, element: _Element, path: Path, action: Action) -> None:
@@ -512,7 +515,7 @@ class _Walk:
                 (0x00080104, "LO", meaning or "UNKNOWN"),
             ):
                 self._put(item, tag, vr, value.encode("ascii", "replace"), level.little)
-            items.append(item)
+            items.append(_settled(item))
         result.add(DataElement(Tag(METHOD_CODES), "SQ", Sequence(items)))
         action = Action.ADDED if element is None else Action.REPLACED
         self.outcomes.append(Outcome(path, action, "SQ", None, len(items)))
@@ -522,6 +525,12 @@ class _Walk:
 
 
 _PROCESSED = "@keep()"
+
+
+def shown(dataset: Dataset, tag: int) -> str:
+    """Return the text of an element at the root as a script would see it; empty without one."""
+    level = _Level(dataset, None, dataset.original_encoding[1] is not False)
+    return level.text(Reference((tag,)), None)
 
 
 def flat(dataset: Dataset) -> Iterator[Outcome]:
@@ -560,6 +569,13 @@ def _empty_like(source: Dataset) -> Dataset:
     result.set_original_encoding(
         bool(implicit), little is not False, source.original_character_set or None
     )
+    return result
+
+
+def _settled(result: Dataset) -> Dataset:
+    """Let a data set be written as it is, not decoded and encoded again for its character set."""
+    implicit, little = result.original_encoding
+    result.set_original_encoding(implicit, little, result._character_set)
     return result
 
 
@@ -681,14 +697,17 @@ def _lookup(
     call: Call, tag: int, element: _Element | None, level: _Level, lookup: Lookup, used: set[str]
 ) -> str:
     (kind,) = call.arguments
-    return _looked_up(kind, level.text(call.element, element).replace("\\", ""), tag, lookup)
+    key = "|".join(level.text(each, element) for each in (call.element, *call.more))
+    return _looked_up(kind, key.replace("\\", ""), tag, lookup)
 
 
 def _looked_up(kind: str, key: str, tag: int, lookup: Lookup) -> str:
     key = key.strip(JAVA_BLANK)
     found = lookup(kind, key)
     if found is None:
-        raise QuarantineError(Refusal.UNKNOWN_KEY if key else Refusal.NO_KEY, tag, kind)
+        # The first of what is joined is what identifies.
+        first = key.partition("|")[0].strip(JAVA_BLANK)
+        raise QuarantineError(Refusal.UNKNOWN_KEY if first else Refusal.NO_KEY, tag, kind)
     return found.strip(JAVA_BLANK)
 
 

@@ -21,7 +21,7 @@ Call                                        gives
                                             matches greaterthan
 ``@select(){root}{item}``                   the first in the object itself, the second in an item
 ``@contents(element,"expression","with")``  the value of the element, with replacements
-``@lookup(element,kind)``                   what the lookup table has for kind/value; quarantine
+``@lookup(element|element,kind)``           what the lookup table has for kind/value; quarantine
                                             where it has nothing
 ``@hashuid(root,element,key)``              root and the decimal MD5 of value and key's script
 ``@incrementdate(element,by,kind)``         the date moved by the days that the table has
@@ -87,6 +87,7 @@ class Call:
         arguments: the others, quotes taken away and parameters put in.
         pattern: of ``matches`` and of ``@contents``.
         clauses: the scripts in braces.
+        more: what else it looks at, where it joins the values of several elements.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Call:
     arguments: tuple[str, ...] = ()
     pattern: re.Pattern[str] | None = None
     clauses: tuple[Text, ...] = ()
+    more: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -414,7 +416,8 @@ class _Reader:
     def _lookup(self, arguments: list[str], clauses: tuple[Text, ...]) -> Call:
         self._count("lookup", arguments, 2)
         self._reads.add(LOOKUP)
-        return Call("lookup", self._element(arguments[0]), (arguments[1].strip(JAVA_BLANK),))
+        first, *more = (self._element(name) for name in arguments[0].split("|"))
+        return Call("lookup", first, (arguments[1].strip(JAVA_BLANK),), more=tuple(more))
 
     def _hashuid(self, arguments: list[str], clauses: tuple[Text, ...]) -> Call:
         self._count("hashuid", arguments, 2, 3)

@@ -61,7 +61,7 @@ def study(
     """A study that came in from the PACS, for a patient whom load_keys.yml made known."""
     directory = tmp_path_factory.mktemp("pacs")
     patient = f"HOSPITAL-{uuid.uuid4().hex[:12]}"
-    pseudonym = f"TRIAL-{uuid.uuid4().hex[:12]}"
+    pseudonym = f"ANON-TRIAL-{uuid.uuid4().hex[:12]}"
     keys = directory / "patients.csv"
     keys.write_text(f"patient_id,pseudonym\n{patient},{pseudonym}\n{patient}-2,\n")
     loaded = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})

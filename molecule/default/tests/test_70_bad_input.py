@@ -123,10 +123,10 @@ SITE = [
 ]
 
 KEYS = [
-    ("missing column", "patient,pseudonym\nA-1,P-1\n", ["line 1", "patient_id is missing"]),
+    ("missing column", "patient,pseudonym\nA-1,ANON-P-1\n", ["line 1", "patient_id is missing"]),
     (
         "all conflicts are named",
-        "patient_id,pseudonym\nA-1,P-1\nA-2,P-1\nA-1,P-3\n,P-4\nA-3,P-3\n",
+        "patient_id,pseudonym\nA-1,ANON-P-1\nA-2,ANON-P-1\nA-1,ANON-P-3\n,ANON-P-4\nA-3,ANON-P-3\n",
         [
             "line 3: pseudonym .*another patient in line 2",
             "line 4: pseudonym .*same patient in line 2",
@@ -204,7 +204,7 @@ def test_load_keys_conflict_with_what_is_there(
     scenario: Scenario, node: Node, study: Study, tmp_path: Path
 ) -> None:
     keys = tmp_path / "patients.csv"
-    keys.write_text(f"patient_id,pseudonym\nNEW-1,NEW-P-1\n{study.patient_id},OTHER-1\n")
+    keys.write_text(f"patient_id,pseudonym\nNEW-1,ANON-NEW-1\n{study.patient_id},ANON-OTHER-1\n")
     before = pairs(node)
     outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
     assert_refused(outcome, ["line 3"])

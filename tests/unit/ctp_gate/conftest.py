@@ -9,6 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 for part in (
     "images/ctp_rsna/src",
     "images/ctp_standin/src",
+    "images/shared",
     "tests/unit/ctp_standin",
     "molecule",
 ):

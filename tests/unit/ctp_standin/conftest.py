@@ -8,8 +8,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "images" / "ctp_standin" / "src"
-sys.path.insert(0, str(SOURCE))
+IMAGES = Path(__file__).resolve().parents[3] / "images"
+sys.path[:0] = [str(IMAGES / "ctp_standin/src"), str(IMAGES / "shared")]
 
 
 @pytest.fixture(autouse=True)

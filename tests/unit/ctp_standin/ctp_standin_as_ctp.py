@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
 from pathlib import Path
 
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    UID_KEY_PLACEHOLDER,
+    ScriptOptions,
+    anonymizer_script,
+    filter_script,
+)
 from ctp_standin.ctp_files import digest
 from ctp_standin_doubles import PASSWORD, Process, free_port
 
 KEY = "5a" * 32
-SCRIPT = f"""<script>
-<e en="T" t="00100020" n="PatientID">@always()@lookup(PatientID,PatientID)</e>
-<e en="T" t="00120063" n="Method">@always()@if(this,matches,@HEX){{@remove()}}{{Rendered}}</e>
-<e en="T" t="0012fff0" n="UidKey">{KEY}@remove()</e>
-<r en="T" t="privategroups">Remove private groups</r>
-</script>
-"""
-FILTER = """[00120062].equals("YES")
-* [00120063].equals("Rendered")
-* ([00100020].startsWith("PROOF-") + [00100020].startsWith("TRIAL-"))
-"""
+PREFIXES = ["PROOF-", "TRIAL-"]
+SCRIPT = anonymizer_script(ScriptOptions()).replace(UID_KEY_PLACEHOLDER, KEY)
+FILTER = filter_script(PREFIXES)
+
+
+def mapped(uid: str, key: str = KEY) -> str:
+    """What CTP makes of a UID: the decimal MD5 of it and of what the key's script gives."""
+    digest = hashlib.md5(f"{uid}{key}@remove()".encode(), usedforsecurity=False).hexdigest()
+    return f"2.25.{int(digest, 16)}"
 
 
 def pipeline(
@@ -94,10 +99,11 @@ class CtpDirectory:
         return self.data / "roots" / name / kind
 
     def process(self, command: list[str] | None = None, **variables: str) -> Process:
-        source = Path(__file__).resolve().parents[3] / "images" / "ctp_standin" / "src"
+        images = Path(__file__).resolve().parents[3] / "images"
+        path = os.pathsep.join(map(str, (images / "ctp_standin/src", images / "shared")))
         return Process(
             command or [sys.executable, "-m", "ctp_standin", "--ctp", str(self.work)],
-            {**os.environ, "PYTHONPATH": str(source), **variables},
+            {**os.environ, "PYTHONPATH": path, **variables},
             self.web_port,
             self.data.parent / "log",
         )

@@ -18,6 +18,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    ScriptOptions,
+    anonymizer_script,
+    filter_script,
+)
 from ctp_standin.export import settle
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
@@ -189,6 +194,10 @@ class GatewayProcess(Process):
         secrets.mkdir(parents=True)
         self.spool.mkdir()
         (secrets / "ctp_admin_pass").write_text(PASSWORD + "\n")
+        rules = directory / "rules"
+        rules.mkdir()
+        (rules / "anonymizer.script").write_text(anonymizer_script(ScriptOptions()))
+        (rules / "filter.script").write_text(filter_script(["PROOF-"]))
         super().__init__(
             [sys.executable, str(HERE / "ctp_standin_main.py"), str(self.keys)],
             {
@@ -199,6 +208,7 @@ class GatewayProcess(Process):
                 "CTP_WEB_PORT": str(web_port),
                 "CTP_SPOOL_DIRECTORY": str(self.spool),
                 "CTP_SECRETS_DIRECTORY": str(secrets),
+                "CTP_RULES_DIRECTORY": str(rules),
                 "CTP_RETRY_SECONDS": "1",
                 **variables,
             },

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images" / "ctp_standin" / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images/ctp_standin/src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images/shared"))
 
 from ctp_standin.gateway import configure_logging, run
 from ctp_standin.lookup import LookupUnavailableError
@@ -26,6 +27,9 @@ class LookupDouble:
             return json.loads(self._path.read_text()).get(patient_id)
         except FileNotFoundError:
             raise LookupUnavailableError("double") from None
+
+    def date_shift(self, patient_id: str, issuer: str) -> str | None:
+        return "-17" if self.pseudonym(patient_id, issuer) else None
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ctp_standin.uids import UidMapper
-from ctp_standin_as_ctp import KEY, CtpDirectory
+from ctp_standin_as_ctp import CtpDirectory, mapped
 from ctp_standin_doubles import (
     GatewayProcess,
     Process,
@@ -119,10 +118,9 @@ def test_sigterm_drains_with_whatever_the_image_has(
         sender.join(30)
         assert not sender.is_alive()
     wait_until("the queue is empty", counted(process, queued=0, quarantined=0))
-    mapper = UidMapper(bytes.fromhex(KEY))
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     assert len(acknowledged) == len(sent)
-    assert set(receiver.objects) == {mapper.map(uid) for uid in acknowledged}
+    assert set(receiver.objects) == {mapped(uid) for uid in acknowledged}
     assert process.terminate(seconds=20) == 0
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from ctp_standin.ctp_files import digest, read_login, read_plan
 from ctp_standin.settings import SettingsError
-from ctp_standin.uids import UidMapper
-from ctp_standin_as_ctp import KEY, SCRIPT, CtpDirectory, pipeline, server
+from ctp_standin_as_ctp import KEY, SCRIPT, CtpDirectory, mapped, pipeline, server
 from ctp_standin_doubles import (
     PASSWORD,
     Process,
@@ -70,8 +69,7 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     wait_until("all are where they belong", counted(process, forwarded=3, quarantined=5, queued=0))
     assert {ds.PatientID for ds in receiver.objects.values()} == {"PROOF-PSEUDONYM"}
     # The key is that of CTP's script, so that parallel pipelines agree.
-    mapper = UidMapper(bytes.fromhex(KEY))
-    assert set(receiver.objects) == {mapper.map(ds.SOPInstanceUID) for ds in known}
+    assert set(receiver.objects) == {mapped(ds.SOPInstanceUID) for ds in known}
     quarantine = ctp.quarantine("anonymizer")
     files = sorted(quarantine.iterdir())
     assert len(files) == 5 and all(".unknown-patient.dcm" in path.name for path in files)
@@ -127,8 +125,7 @@ def test_two_pipelines_are_one_node(tmp_path: Path, receiver: ReceivingScpDouble
         send(ctp.dicom_ports[0], sent[:2])
         send(ctp.dicom_ports[1], [*sent[2:], *objects("PROOF-UNKNOWN", 2)])
         wait_until("both worked", counted(process, received=10, forwarded=5, quarantined=5))
-        mapper = UidMapper(bytes.fromhex(KEY))
-        assert set(receiver.objects) == {mapper.map(ds.SOPInstanceUID) for ds in sent}
+        assert set(receiver.objects) == {mapped(ds.SOPInstanceUID) for ds in sent}
         process.request("GET", "/quarantines/queueAll?p=0&s=1")
         assert len(list(ctp.quarantine("anonymizer", "orthanc-2").iterdir())) == 5
         assert "2 entries" not in process.log.read_text()
@@ -158,10 +155,9 @@ def test_a_shutdown_as_ctp_takes_it(
         sender.join(30)
         assert not sender.is_alive()
     wait_until("the queue is empty", counted(process, queued=0, quarantined=0))
-    mapper = UidMapper(bytes.fromhex(KEY))
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     assert len(acknowledged) == len(sent) == 40
-    assert set(receiver.objects) == {mapper.map(uid) for uid in acknowledged}
+    assert set(receiver.objects) == {mapped(uid) for uid in acknowledged}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ctp_standin.healthcheck import check
 from ctp_standin.settings import Settings
-from ctp_standin.uids import UidMapper
+from ctp_standin_as_ctp import mapped
 from ctp_standin_doubles import (
     PASSWORD,
     GatewayProcess,
@@ -23,7 +23,7 @@ from ctp_standin_doubles import (
 )
 from ctp_standin_study import encode, marked_study, read, study
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ImplicitVRLittleEndian
 from pynetdicom import build_context
 
 KNOWN = {"PROOF_1947": "PROOF-PSEUDONYM"}
@@ -64,8 +64,8 @@ def test_known_and_unknown_patients(gateway: GatewayProcess, receiver: Receiving
     assert {ds.PatientID for ds in receiver.objects.values()} == {"PROOF-PSEUDONYM"}
     assert receiver.calling_versions == {"CTP CTPSTANDIN_01"}
     assert receiver.associations <= 3  # one, and one for each new presentation context
-    mapper = UidMapper((gateway.spool / "uid.key").read_bytes())
-    assert set(receiver.objects) == {mapper.map(ds.SOPInstanceUID) for ds in known}
+    key = (gateway.spool / "uid.key").read_bytes().hex()
+    assert set(receiver.objects) == {mapped(ds.SOPInstanceUID, key) for ds in known}
     quarantine = status["quarantine"]
     assert {q["sop_instance_uid"] for q in quarantine} == {ds.SOPInstanceUID for ds in unknown}
     assert {q["reason"] for q in quarantine} == {"unknown-patient"}
@@ -119,10 +119,10 @@ def test_kill_9_loses_nothing_and_doubles_nothing(
         sender.join(30)
         assert not sender.is_alive()
     wait_until("the queue is empty", lambda: gateway.status()["queued"] == 0, 30)
-    mapper = UidMapper((gateway.spool / "uid.key").read_bytes())
+    key = (gateway.spool / "uid.key").read_bytes().hex()
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     assert len(acknowledged) == len(sent) == 60
-    assert set(receiver.objects) == {mapper.map(uid) for uid in acknowledged}
+    assert set(receiver.objects) == {mapped(uid, key) for uid in acknowledged}
     status = gateway.status()
     assert status["quarantined"] == 0
     assert status["received"] == status["forwarded"] >= len(sent)
@@ -211,7 +211,7 @@ def test_quarantine_reasons(gateway: GatewayProcess, receiver: ReceivingScpDoubl
         elif reason == "burned-in-annotation":
             dataset.BurnedInAnnotation = "YES"
         elif reason == "unsupported-content":
-            dataset.EncapsulatedDocument = b"%PDF"
+            dataset.SOPClassUID = EncapsulatedPDFStorage
         elif reason == "invalid-pseudonym":
             dataset.PatientID = "PROOF-BAD"
         else:

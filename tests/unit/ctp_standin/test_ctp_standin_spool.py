@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ctp_standin.spool import DiskFullError, Reason, Spool, SpoolError
-from ctp_standin.uids import load_key
+from ctp_standin.uid_key import load_key
 from ctp_standin_study import encode, study
 
 

@@ -61,6 +61,7 @@ def test_description(images: Path) -> None:
         "base": "base",
         "lineage": ["base", "app"],
         "wheels": False,
+        "shared": [],
         "suite": "",
         "packages": [],
         "path": str(images / "app"),

@@ -9,14 +9,13 @@ What it does with an object, in this order:
 1. ``receiver``: C-STORE on 8104. The object is on disk before the sender reads Success.
 2. ``spool``: one file per object; the directory it lies in is its state. Nothing else is kept.
 3. ``lookup``: PatientID to pseudonym, asked of KeyDB for every object.
-4. ``deidentify``: a new data set is built that holds only what is known to be safe.
-5. ``guard``: the encoded result is read again and judged without trusting step 4.
-6. ``export``: C-STORE to Orthanc; only then does the file leave the spool.
+4. ``rules``: CTP's own, as they are rendered for it. Its anonymizer script and its filter script
+   are carried out by the package ``ctp_rules``; this program has no rules of its own.
+5. ``export``: C-STORE to Orthanc; only then does the file leave the spool.
 
 ``gateway`` wires them as a ``plan`` says, ``web`` shows the state. A plan comes from ``settings``
-(environment and secrets, as the AusCAT image has them) or from ``ctp_files``: the files that were
-rendered for stock CTP, with its ``lookup_table`` in KeyDB's place and its ``filter_script`` behind
-the guard. De-identification is this program's own in both: CTP's anonymizer script is not run.
+(environment, secrets and rules, in the place of the AusCAT image) or from ``ctp_files``: the files
+that were rendered for stock CTP, with its ``lookup_table`` in KeyDB's place.
 """
 
 from __future__ import annotations

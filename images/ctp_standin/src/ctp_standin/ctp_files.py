@@ -7,9 +7,8 @@ File, element                   What is taken from it
 DicomImportService              ``ip``, ``port``, ``root``, ``quarantine``, ``accept`` with
                                 ``calledAET`` or ``callingAET``; one with ``sopClass`` is passed
                                 over
-DicomAnonymizer                 ``lookupTable``, ``quarantine``; ``script`` is only judged, see
-                                ``AnonymizerScript``
-DicomFilter                     ``script`` (see ``filter_script``), ``quarantine``
+DicomAnonymizer                 ``lookupTable``, ``script``, ``quarantine``
+DicomFilter                     ``script``, ``quarantine``
 DicomExportService              ``url`` (``dicom://CALLED:CALLING@host:port``), ``interval``,
                                 ``quarantine``
 ``users.xml``                   users, roles and passwords, hashed (``mode="digest"``) or not
@@ -25,32 +24,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from pydicom.dataset import Dataset
-from pydicom.tag import Tag
-
-from . import filter_script
-from .deidentify import RefusedError
-from .filter_script import FilterError
 from .lookup_table import TableLookup
 from .plan import QUARANTINE_ROLES, Login, Pipeline, Plan, Stage
+from .rules import Rules
 from .settings import Settings, SettingsError
 from .spool import Layout, Reason
-from .worker import Checks
 
-PLACEHOLDER = "@@UID_KEY@@"
-_KEY = re.compile(r"\s*([0-9a-f]{64})@remove\(\)\s*")
 _URL = re.compile(
     r"dicom://(?P<called>[^:@/]{1,16}):(?P<calling>[^:@/]{1,16})@(?P<host>[^:@/]+):(?P<port>\d{1,5})"
 )
-_FUNCTION = re.compile(r"@\w+\(\)")
-_BRANCH = re.compile(r"\{([^{}@]+)\}")
-METHOD = Tag("DeidentificationMethod")
 _KINDS = {
     "DicomImportService": "import",
     "DicomAnonymizer": "anonymizer",
@@ -63,99 +49,6 @@ _STAGE_OF = {
     Reason.REFUSED_BY_ORTHANC: "export",
 }
 """The stage of CTP that would keep such an object; of the other reasons, the anonymizer."""
-
-
-@dataclass
-class AnonymizerScript:
-    """CTP's anonymizer script. It is not interpreted: de-identification stays the stand-in's own.
-
-    It must be there, well-formed, hold at least one element to process and no placeholder: CTP
-    passes every object on unchanged where that is not so.
-    """
-
-    path: Path
-    _judged: tuple[tuple[int, int, int], str] | None = None
-
-    def problem(self) -> str:
-        """Why CTP could not be trusted with it; empty when it is sound."""
-        try:
-            found = self.path.stat()
-        except OSError as error:
-            return f"it cannot be read ({type(error).__name__})"
-        version = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if self._judged is None or self._judged[0] != version:
-            self._judged = version, self._judge()
-        return self._judged[1]
-
-    def _judge(self) -> str:
-        try:
-            root = self._root()
-        except (OSError, ElementTree.ParseError) as error:
-            return f"it cannot be read as XML ({type(error).__name__})"
-        if root.tag != "script" or not any(True for _ in _enabled(root)):
-            return "it processes no element"
-        if any(PLACEHOLDER in (element.text or "") for element in root.iter()):
-            return f"it still holds {PLACEHOLDER}"
-        return ""
-
-    def uid_key(self) -> bytes | None:
-        """The key that is hashed into UIDs, where the script carries one."""
-        for element in _enabled(self._root()):
-            match = _KEY.fullmatch(element.text or "")
-            if match:
-                return bytes.fromhex(match[1])
-        return None
-
-    def method(self) -> str:
-        """What the script writes into De-identification Method (0012,0063)."""
-        for element in _enabled(self._root()):
-            if element.get("t", "").replace(",", "") == "00120063":
-                branches = _BRANCH.findall(element.text or "")  # of an @if, that with plain text
-                return (branches[-1] if branches else _FUNCTION.sub("", element.text or "")).strip()
-        return ""
-
-    def looks_up_issuer(self) -> bool:
-        """Whether a patient is looked up by PatientID and issuer."""
-        return any(
-            "@lookup(PatientID|" in (element.text or "") for element in _enabled(self._root())
-        )
-
-    def _root(self) -> Element:
-        return ElementTree.fromstring(self.path.read_bytes())
-
-
-def _enabled(root: Element) -> Iterator[Element]:
-    return (e for e in root.iter("e") if e.get("en") == "T" and (e.text or "").strip())
-
-
-@dataclass
-class ScriptChecks(Checks):
-    """Both scripts, read again for every object, as a script can be edited while CTP runs."""
-
-    script: AnonymizerScript
-    filter_path: Path
-
-    def may_start(self) -> None:
-        """Refuse every object while the anonymizer script is broken."""
-        problem = self.script.problem()
-        if problem:
-            raise RefusedError(Reason.DEIDENTIFICATION_FAILED, f"anonymizer script: {problem}")
-
-    def may_leave(self, dataset: Dataset) -> None:
-        """Refuse what the filter keeps back, and everything while the filter is broken."""
-        try:
-            # The object says what de-identified it: the stand-in. The filter may ask whether it
-            # was CTP's script, which would have written its own name.
-            method = {METHOD: self.script.method()}
-            passed = filter_script.read(self.filter_path).lets_through(dataset, method)
-        except (FilterError, OSError, ElementTree.ParseError) as error:
-            raise RefusedError(Reason.RESIDUAL_IDENTIFIER, f"filter script: {_of(error)}") from None
-        if not passed:
-            raise RefusedError(Reason.RESIDUAL_IDENTIFIER, "filter script")
-
-
-def _of(error: Exception) -> str:
-    return str(error) if isinstance(error, FilterError) else type(error).__name__
 
 
 def read_plan(directory: Path) -> Plan:
@@ -179,19 +72,12 @@ def read_plan(directory: Path) -> Plan:
     )
     if not pipelines:
         raise _wrong("it has no Pipeline")
-    keys = {
-        pipeline.checks.script.uid_key()
-        for pipeline in pipelines
-        if isinstance(pipeline.checks, ScriptChecks)
-    }
-    if len(keys) > 1:
+    if len({pipeline.rules.uid_key() for pipeline in pipelines}) > 1:
         raise _wrong("the anonymizer scripts hold different keys: UIDs would not agree")
     return Plan(
         pipelines=pipelines,
         web_address=("0.0.0.0", web_port),  # as CTP's own server
         login=read_login(directory / "users.xml"),
-        uid_key_file=pipelines[0].settings.spool_directory / "uid.key",
-        uid_key=keys.pop(),
     )
 
 
@@ -234,16 +120,12 @@ def _pipeline(element: Element, directory: Path, number: int, web_port: int) -> 
             _needed(stage, attribute, f"the {kind} stage of {name}")
     if anonymizer.get("dicomScript", "").strip():
         raise _wrong(f"{name}: with dicomScript, CTP passes objects on that it does not match")
-    script = AnonymizerScript(
-        directory / _needed(anonymizer, "script", f"the anonymizer of {name}")
+    rules = Rules(
+        directory / _needed(anonymizer, "script", f"the anonymizer of {name}"),
+        directory / _needed(safety, "script", f"the filter of {name}"),
     )
-    if script.problem():
-        raise SettingsError(f"{script.path} is no anonymizer script: {script.problem()}.")
-    filter_path = directory / _needed(safety, "script", f"the filter of {name}")
-    try:
-        filter_script.read(filter_path)
-    except FilterError as error:
-        raise SettingsError(f"{filter_path} is no safety filter: {error}.") from None
+    if rules.problem():
+        raise SettingsError(f"{rules.problem()}.")
     url = _URL.fullmatch(_needed(exporter, "url", f"the export of {name}"))
     if url is None:
         raise _wrong(f"{name}: the url of the export is not dicom://CALLED:CALLING@host:port")
@@ -275,7 +157,7 @@ def _pipeline(element: Element, directory: Path, number: int, web_port: int) -> 
             },
             left_over=spool / "active",
         ),
-        checks=ScriptChecks(script, filter_path),
+        rules=rules,
         called_aets=called,
         calling_aets=calling,
         stages=tuple(

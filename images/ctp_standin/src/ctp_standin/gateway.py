@@ -18,7 +18,7 @@ from .export import Exporter
 from .plan import Pipeline, Plan
 from .receiver import Receiver
 from .spool import Spool
-from .uids import UidMapper, load_key
+from .uid_key import load_key
 from .web import Shown, StatusPage
 from .worker import Worker
 
@@ -54,16 +54,15 @@ def configure_logging() -> None:
 class _Line:
     """One running pipeline."""
 
-    def __init__(self, pipeline: Pipeline, spool: Spool, mapper: UidMapper) -> None:
+    def __init__(self, pipeline: Pipeline, spool: Spool) -> None:
         self.pipeline = pipeline
         self.spool = spool
         self.worker = Worker(
             spool,
             pipeline.lookup,
             Exporter.from_settings(pipeline.settings),
-            mapper,
+            pipeline.rules,
             pipeline.settings.retry_seconds,
-            pipeline.checks,
         )
         self.receiver = Receiver(
             spool, pipeline.settings, pipeline.called_aets, pipeline.calling_aets
@@ -111,10 +110,12 @@ class Gateway:
             )
             for pipeline in plan.pipelines
         ]
-        is_new = all(spool.is_new for spool in spools)
-        key = plan.uid_key or load_key(plan.uid_key_file, may_create=is_new)
-        mapper = UidMapper(key)
-        self._lines = [_Line(*pair, mapper) for pair in zip(plan.pipelines, spools)]
+        if plan.uid_key_file is not None:
+            is_new = all(spool.is_new for spool in spools)
+            key = load_key(plan.uid_key_file, may_create=is_new).hex()
+            for pipeline in plan.pipelines:
+                pipeline.rules.key = key
+        self._lines = [_Line(*pair) for pair in zip(plan.pipelines, spools)]
         self._page = StatusPage(
             plan.web_address,
             plan.login,

@@ -13,6 +13,11 @@ from .settings import Settings, SettingsError, read_secret
 
 LOG = logging.getLogger(__name__)
 
+PATIENT_ID, DATE_SHIFT = "PatientID", "DateShift"
+"""What rendered scripts look up: the pseudonym, and the days to move dates by."""
+
+_COLUMNS = {PATIENT_ID: "pseudonym", DATE_SHIFT: "date_shift_days"}
+
 
 class LookupUnavailableError(Exception):
     """KeyDB gave no answer (away, login refused, view missing): the question must be repeated."""
@@ -31,6 +36,10 @@ class PatientLookup(Protocol):
         The exact issuer comes before a patient without one, who is known by those that the site
         lists. Raises ``OtherIssuerError``, and ``LookupUnavailableError`` when there is no answer.
         """
+        ...  # pragma: no cover
+
+    def date_shift(self, patient_id: str, issuer: str) -> str | None:
+        """The days that the patient's dates are moved by, in digits; otherwise as `pseudonym`."""
         ...  # pragma: no cover
 
 
@@ -74,14 +83,21 @@ class KeyDBLookup:
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
         """See ``PatientLookup``; every answer is asked of KeyDB, nothing is cached."""
+        return self._answer(PATIENT_ID, patient_id, issuer)
+
+    def date_shift(self, patient_id: str, issuer: str) -> str | None:
+        """See ``PatientLookup``."""
+        return self._answer(DATE_SHIFT, patient_id, issuer)
+
+    def _answer(self, kind: str, patient_id: str, issuer: str) -> str | None:
         reused = self._connection is not None
         try:
-            return self._ask(patient_id, issuer)
+            return self._ask(kind, patient_id, issuer)
         except LookupUnavailableError:
             if not reused:
                 raise
         # A connection that was idle while KeyDB restarted fails once, and only once.
-        return self._ask(patient_id, issuer)
+        return self._ask(kind, patient_id, issuer)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -89,7 +105,7 @@ class KeyDBLookup:
             self._connection.close()
             self._connection = None
 
-    def _ask(self, patient_id: str, issuer: str) -> str | None:
+    def _ask(self, kind: str, patient_id: str, issuer: str) -> str | None:
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -103,15 +119,18 @@ class KeyDBLookup:
             raise LookupUnavailableError(
                 f"{type(error).__name__}{f' {state}' if state else ''}"
             ) from None
-        pseudonym = columns.index("pseudonym")
+        if _COLUMNS[kind] not in columns:
+            raise LookupUnavailableError(f"its answer has no column {_COLUMNS[kind]}")
+        wanted = columns.index(_COLUMNS[kind])
         by_issuer = {
-            str(row[columns.index("issuer")] or "") if "issuer" in columns else "": row[pseudonym]
+            str(row[columns.index("issuer")] or "") if "issuer" in columns else "": row[wanted]
             for row in rows
         }
         if issuer not in by_issuer and issuer in self._issuers:
             issuer = ""
         if issuer in by_issuer:
-            return str(by_issuer[issuer]) if by_issuer[issuer] else None
+            found = by_issuer[issuer]
+            return None if found in (None, "") else str(found)
         if by_issuer:
             raise OtherIssuerError
         return None

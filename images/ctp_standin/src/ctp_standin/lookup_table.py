@@ -1,5 +1,5 @@
-"""Pseudonyms from CTP's lookup table, a Java properties file with ``PatientID/<id>=<pseudonym>``,
-or ``PatientID/<id>|<issuer>=<pseudonym>`` where the script looks up both.
+"""CTP's lookup table, a Java properties file: ``PatientID/<id>|<issuer>=<pseudonym>`` and
+``DateShift/<id>=<days>``.
 
 Read as CTP reads it: UTF-8, escapes undone, again at the next object when the modification time is
 newer and at least one second old. A table that is not there yet knows nobody; one that goes away
@@ -13,11 +13,10 @@ import re
 import time
 from pathlib import Path
 
-from .lookup import OtherIssuerError
+from .lookup import DATE_SHIFT, PATIENT_ID, OtherIssuerError
 
 LOG = logging.getLogger(__name__)
 
-KEY_TYPE = "PatientID"
 SETTLED_SECONDS = 1.0
 """A younger table may still be written: CTP leaves it for the next object."""
 
@@ -93,27 +92,27 @@ def _unescape(text: str) -> str:
 class TableLookup:
     """``PatientLookup`` in a lookup table. Not thread-safe: it belongs to one worker."""
 
-    def __init__(self, path: Path, with_issuer: bool = False) -> None:
-        """``with_issuer``: the script looks up PatientID and issuer, not PatientID alone."""
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._with_issuer = with_issuer
         self._loaded: float | None = None
         self._entries: dict[str, str] = {}
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
         """See ``PatientLookup``."""
-        self._refresh()
-        # Stock CTP takes backslashes out of what it looks up, and white space around it.
-        key = f"{KEY_TYPE}/{patient_id.replace(chr(92), '').strip()}"
-        if not self._with_issuer:
-            return self._found(key)
-        found = self._found(f"{key}|{issuer}")
-        if found is None and any(each.startswith(f"{key}|") for each in self._entries):
-            raise OtherIssuerError
+        found = self._entry(PATIENT_ID, f"{_id(patient_id)}|{issuer}")
+        if found is None:
+            others = f"{PATIENT_ID}/{_id(patient_id)}|"
+            if any(each.startswith(others) for each in self._entries):
+                raise OtherIssuerError
         return found
 
-    def _found(self, key: str) -> str | None:
-        value = self._entries.get(key, "").strip()
+    def date_shift(self, patient_id: str, issuer: str) -> str | None:
+        """The days that the patient's dates are moved by; the table has them by identifier."""
+        return self._entry(DATE_SHIFT, _id(patient_id))
+
+    def _entry(self, kind: str, key: str) -> str | None:
+        self._refresh()
+        value = self._entries.get(f"{kind}/{key}", "").strip()
         # "@other/key" refers on to another entry in CTP; the table of this project has none.
         return None if not value or (value.startswith("@") and "/" in value) else value
 
@@ -136,3 +135,8 @@ class TableLookup:
             return
         self._loaded = modified
         LOG.info("The lookup table was read: %d entries", len(self._entries))
+
+
+def _id(patient_id: str) -> str:
+    """As stock CTP looks it up: without backslashes, and without white space around it."""
+    return patient_id.replace("\\", "").strip()

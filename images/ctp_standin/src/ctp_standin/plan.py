@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from .lookup import PatientLookup
-from .settings import Settings
+from .rules import Rules
+from .settings import Settings, SettingsError
 from .spool import Layout
-from .worker import Checks
 
 ADMIN = "admin"
 """The web user of the AusCAT image, and the role of CTP that may do everything."""
@@ -43,7 +43,7 @@ class Pipeline:
     settings: Settings
     lookup: PatientLookup
     layout: Layout
-    checks: Checks = field(default_factory=Checks)
+    rules: Rules
     called_aets: frozenset[str] = frozenset()  # empty: any
     calling_aets: frozenset[str] = frozenset()  # empty: any
     stages: tuple[Stage, ...] = ()  # empty: CTP's addresses of quarantines do not exist
@@ -51,19 +51,18 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Plan:
-    """The pipelines, the page and the key of the UID mapping."""
+    """The pipelines and the page."""
 
     pipelines: tuple[Pipeline, ...]
     web_address: tuple[str, int]
     login: Login
-    uid_key_file: Path
-    uid_key: bytes | None = None  # given from outside: no file
+    uid_key_file: Path | None = None  # where the scripts do not hold the key of the UID hash yet
 
 
 def from_settings(settings: Settings, lookup: PatientLookup) -> Plan:
     """One pipeline, as the environment and the secrets describe it.
 
-    Raises ``SettingsError`` when the page's password is missing.
+    Raises ``SettingsError`` when the page's password or the rules are missing.
     """
     password = settings.secret("ctp_admin_pass").encode()
 
@@ -74,8 +73,16 @@ def from_settings(settings: Settings, lookup: PatientLookup) -> Plan:
         return frozenset({ADMIN}) if right else None
 
     spool = settings.spool_directory
+    directory = settings.rules_directory
+    rules = Rules(directory / "anonymizer.script", directory / "filter.script", key="")
+    problem = rules.problem()
+    if problem:
+        raise SettingsError(
+            f"{problem}. CTP_RULES_DIRECTORY ({directory}) must hold the anonymizer.script and the"
+            " filter.script that the role ctp renders."
+        )
     return Plan(
-        pipelines=(Pipeline("ctp", settings, lookup, Layout.below(spool)),),
+        pipelines=(Pipeline("ctp", settings, lookup, Layout.below(spool), rules),),
         web_address=(settings.bind_address, settings.web_port),
         login=login,
         uid_key_file=spool / "uid.key",

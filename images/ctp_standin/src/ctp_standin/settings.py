@@ -3,28 +3,31 @@
 ``ORTHANC_HOSTNAME``, ``ORTHANC_PORT`` and the secrets are the contract of the AusCAT image; a stack
 that runs that image needs no more.
 
-=========================  ================  ==================================================
-Variable                   Default           Meaning
-=========================  ================  ==================================================
-``ORTHANC_HOSTNAME``       ``orthanc``       host of the Orthanc that receives the result
-``ORTHANC_PORT``           ``4242``          its DICOM port, 1-65535
-``ORTHANC_AET``            ``ORTHANC``       called AE title towards it, 1-16 characters
-``KEYDB_HOSTNAME``         ``keydb``         host of KeyDB
-``KEYDB_PORT``             ``5432``          its PostgreSQL port, 1-65535
-``KEYDB_DATABASE``         ``key_db``        its database
-``KEYDB_QUERY``            (empty)           SELECT of ``patient_id`` and ``pseudonym`` where the
-                                             schema is another one; empty: view ``ctp_patient``
-``CTP_ISSUERS``            ``[""]``          issuers by which a patient is known who is in KeyDB
-                                             without one, as JSON; ``""``: none in the object
-``CTP_AET``                ``CTP``           calling AE title towards Orthanc, 1-16 characters
-``CTP_DICOM_PORT``         ``8104``          port of the C-STORE SCP, 1-65535
-``CTP_WEB_PORT``           ``9090``          port of the web page, 1-65535
-``CTP_SPOOL_DIRECTORY``    ``/ctp_temp``     queue, quarantine, UID key and counters
-``CTP_SECRETS_DIRECTORY``  ``/run/secrets``  where the secret files are
-``CTP_MIN_FREE_MIB``       ``64``            below this free space objects are refused, MiB,
-                                             0-1048576
-``CTP_RETRY_SECONDS``      ``30``            longest pause between two attempts, 1-3600
-=========================  ================  ==================================================
+=======
+=========================  ==================  ====================================================
+Variable                   Default             Meaning
+=========================  ==================  ====================================================
+``ORTHANC_HOSTNAME``       ``orthanc``         host of the Orthanc that receives the result
+``ORTHANC_PORT``           ``4242``            its DICOM port, 1-65535
+``ORTHANC_AET``            ``ORTHANC``         called AE title towards it, 1-16 characters
+``KEYDB_HOSTNAME``         ``keydb``           host of KeyDB
+``KEYDB_PORT``             ``5432``            its PostgreSQL port, 1-65535
+``KEYDB_DATABASE``         ``key_db``          its database
+``KEYDB_QUERY``            (empty)             SELECT of ``patient_id`` and ``pseudonym`` where the
+                                               schema is another one; empty: view ``ctp_patient``
+``CTP_ISSUERS``            ``[""]``            issuers by which a patient is known who is in KeyDB
+                                               without one, as JSON; ``""``: none in the object
+``CTP_AET``                ``CTP``             calling AE title towards Orthanc, 1-16 characters
+``CTP_DICOM_PORT``         ``8104``            port of the C-STORE SCP, 1-65535
+``CTP_WEB_PORT``           ``9090``            port of the web page, 1-65535
+``CTP_SPOOL_DIRECTORY``    ``/ctp_temp``       queue, quarantine, UID key and counters
+``CTP_SECRETS_DIRECTORY``  ``/run/secrets``    where the secret files are
+``CTP_RULES_DIRECTORY``    ``/etc/ctp_rules``  ``anonymizer.script`` and ``filter.script``, as they
+                                               are rendered for stock CTP
+``CTP_MIN_FREE_MIB``       ``64``              below this free space objects are refused, MiB,
+                                               0-1048576
+``CTP_RETRY_SECONDS``      ``30``              longest pause between two attempts, 1-3600
+=========================  ==================  ====================================================
 
 ========================  ================================================================
 Secret file               Content
@@ -65,6 +68,7 @@ class Settings:
     bind_address: str = "0.0.0.0"  # in a container, publishing decides who may reach it
     spool_directory: Path = Path("/ctp_temp")
     secrets_directory: Path = Path("/run/secrets")
+    rules_directory: Path = Path("/etc/ctp_rules")
     min_free_mib: int = 64
     retry_seconds: float = 30.0
 
@@ -88,6 +92,7 @@ class Settings:
             web_port=_number(environment, "CTP_WEB_PORT", 9090, 1, 65535),
             spool_directory=Path(_text(environment, "CTP_SPOOL_DIRECTORY", "/ctp_temp")),
             secrets_directory=Path(_text(environment, "CTP_SECRETS_DIRECTORY", "/run/secrets")),
+            rules_directory=Path(_text(environment, "CTP_RULES_DIRECTORY", "/etc/ctp_rules")),
             min_free_mib=_number(environment, "CTP_MIN_FREE_MIB", 64, 0, 1048576),
             retry_seconds=float(_number(environment, "CTP_RETRY_SECONDS", 30, 1, 3600)),
         )

@@ -6,7 +6,7 @@
     incoming/<id>.dcm              acknowledged, to be forwarded
     quarantine/<reason>/<id>.dcm   acknowledged, will not be forwarded; the object as it was sent
     counters.json                  what can not be counted from the files
-    uid.key                        key of the UID mapping (see ``uids``)
+    uid.key                        key of the UID hash (see ``uid_key``)
 
 In the place of stock CTP the states are CTP's own directories (``Layout``), and the reason stands
 in the name of a quarantined file, because several reasons share a directory.
@@ -55,6 +55,17 @@ class Reason(str, Enum):
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
     REFUSED_BY_ORTHANC = "refused-by-orthanc"
+
+
+class RefusedError(Exception):
+    """The object must not leave: it goes to quarantine for ``reason``.
+
+    ``detail`` may say where, such as a tag; never what was found there.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.value} ({detail})" if detail else reason.value)
+        self.reason = reason
 
 
 @dataclass(frozen=True)

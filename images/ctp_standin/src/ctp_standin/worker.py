@@ -6,24 +6,20 @@ import logging
 import threading
 import time
 import traceback
-from io import BytesIO
 from pathlib import Path
 
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
+from ctp_rules import anonymizer, reading
+from pydicom.tag import Tag
 
-from . import guard
-from .deidentify import RefusedError, deidentify
 from .export import (
     Exporter,
     ExportInterruptedError,
     ExportRefusedError,
     ExportUnavailableError,
 )
-from .lookup import LookupUnavailableError, OtherIssuerError, PatientLookup
-from .spool import QueuedObject, Reason, Spool
-from .uids import UidMapper
+from .lookup import DATE_SHIFT, PATIENT_ID, LookupUnavailableError, OtherIssuerError, PatientLookup
+from .rules import Rules
+from .spool import QueuedObject, Reason, RefusedError, Spool
 
 LOG = logging.getLogger(__name__)
 
@@ -33,16 +29,7 @@ IDLE_SECONDS = 2.0
 _FIRST_PAUSE = 0.5
 _SUSPICIOUS = 5  # so many objects in a row broke off: it is not the objects
 _LONGEST_PSEUDONYM = 64  # LO (PS3.5 6.2)
-
-
-class Checks:
-    """What a plan asks of every object beside the rules of this program: here nothing."""
-
-    def may_start(self) -> None:
-        """Raise ``RefusedError`` when no object may be worked on now."""
-
-    def may_leave(self, dataset: Dataset) -> None:
-        """Raise ``RefusedError`` when this de-identified object may not be exported."""
+_IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
 
 
 class Worker:
@@ -53,17 +40,15 @@ class Worker:
         spool: Spool,
         lookup: PatientLookup,
         exporter: Exporter,
-        mapper: UidMapper,
+        rules: Rules,
         retry_seconds: float,
-        checks: Checks | None = None,
     ) -> None:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._spool = spool
         self._lookup = lookup
         self._exporter = exporter
-        self._mapper = mapper
+        self._rules = rules
         self._retry_seconds = retry_seconds
-        self._checks = checks or Checks()
         self._stopping = threading.Event()
         self._pauses = 0
         self._interruptions = 0
@@ -143,39 +128,45 @@ class Worker:
 
     def _forward(self, entry: QueuedObject) -> None:
         content = entry.path.read_bytes()
+        issuer = _issuer(content)
+        known: dict[tuple[str, str], str | None] = {}
+
+        def lookup(kind: str, key: str) -> str | None:
+            # The script asks for the same patient several times.
+            if (kind, key) not in known:
+                known[kind, key] = self._looked_up(kind, key, issuer)
+            return known[kind, key]
+
         try:
-            source = pydicom.dcmread(BytesIO(content))
-            patient_id, issuer, readable = _patient(source)
-        except Exception:
-            raise RefusedError(Reason.UNREADABLE) from None
-        if not readable:
-            raise RefusedError(Reason.UNREADABLE)
-        self._checks.may_start()
-        if not patient_id:
-            raise RefusedError(Reason.MISSING_PATIENT_ID)
-        try:
-            pseudonym = self._lookup.pseudonym(patient_id, issuer)
-        except OtherIssuerError:
-            raise RefusedError(Reason.OTHER_ISSUER) from None
-        if pseudonym is None:
-            raise RefusedError(Reason.UNKNOWN_PATIENT)
-        if not _is_valid_pseudonym(pseudonym):
-            raise RefusedError(Reason.INVALID_PSEUDONYM)
-        self._beat = time.monotonic()
-        try:
-            result = guard.check(deidentify(content, pseudonym, self._mapper))
-        except RefusedError:
+            result = self._rules.deidentify(content, lookup)
+        except (RefusedError, LookupUnavailableError):
             raise
         except Exception as error:
             LOG.warning("Object %s: de-identification failed: %s", entry.id, where(error))
             raise RefusedError(Reason.DEIDENTIFICATION_FAILED) from None
-        self._checks.may_leave(result)
         self._beat = time.monotonic()
         try:
             self._exporter.store(result)
         except ExportRefusedError as error:
             LOG.warning("Object %s: Orthanc refused it: %s", entry.id, error)
             raise RefusedError(Reason.REFUSED_BY_ORTHANC) from None
+
+    def _looked_up(self, kind: str, key: str, issuer: str) -> str | None:
+        if kind == DATE_SHIFT:
+            return self._lookup.date_shift(key, issuer) if key else None
+        if kind != PATIENT_ID:
+            return None
+        # The script joins PatientID and issuer.
+        patient_id, _, issuer = key.rpartition("|")
+        if not patient_id:
+            return None
+        try:
+            pseudonym = self._lookup.pseudonym(patient_id, issuer)
+        except OtherIssuerError:
+            raise RefusedError(Reason.OTHER_ISSUER) from None
+        if pseudonym is not None and not _is_valid_pseudonym(pseudonym):
+            raise RefusedError(Reason.INVALID_PSEUDONYM)
+        return pseudonym
 
     def _wait(self, whom: str, why: str, entry: QueuedObject) -> None:
         delay = self._pause(self._pauses)
@@ -207,21 +198,25 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _patient(source: Dataset) -> tuple[str, str, bool]:
-    """PatientID and its issuer without padding, and whether they are single printable values."""
-    values = []
-    for keyword in ("PatientID", "IssuerOfPatientID"):
-        value = source.get(keyword) or ""
-        if isinstance(value, MultiValue):
-            return "", "", False
-        text = str(value).strip("\x00 ")
-        if any(character < " " for character in text):
-            return "", "", False
-        values.append(text)
-    qualifiers = source.get("IssuerOfPatientIDQualifiersSequence")
-    if not values[1] and qualifiers:
-        values[1] = str(qualifiers[0].get("UniversalEntityID") or "").strip("\x00 ")
-    return values[0], values[1], len(source) > 0
+def _issuer(content: bytes) -> str:
+    """The issuer of the PatientID, empty where there is none.
+
+    Raises ``RefusedError`` for what is no DICOM file, and where one of the two has several values
+    or a control character: CTP takes backslashes out of what it looks up, and another patient's
+    pseudonym may be what it then finds.
+    """
+    try:
+        source = reading.read(content, pixels=False)
+        texts = [anonymizer.shown(source, Tag(keyword)) for keyword in _IDENTIFIERS]
+        qualifiers = source.get("IssuerOfPatientIDQualifiersSequence")
+        if not texts[1] and qualifiers:
+            texts[1] = anonymizer.shown(qualifiers[0], Tag("UniversalEntityID"))
+        readable = len(source) > 0
+    except Exception:
+        raise RefusedError(Reason.UNREADABLE) from None
+    if not readable or any(c < " " or c == "\\" for text in texts for c in text):
+        raise RefusedError(Reason.UNREADABLE)
+    return texts[1]
 
 
 def _is_valid_pseudonym(pseudonym: str) -> bool:

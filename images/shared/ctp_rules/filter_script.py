@@ -65,10 +65,9 @@ class SafetyFilter:
     tags: frozenset[BaseTag]
     prefixes: tuple[str, ...]
 
-    def lets_through(self, dataset: Dataset, instead: Mapping[BaseTag, str] | None = None) -> bool:
-        """Whether the object may go on; ``instead`` holds values that replace its own."""
-        values = {tag: _text(dataset, tag) for tag in self.tags}
-        return self.condition({**values, **(instead or {})})
+    def lets_through(self, dataset: Dataset) -> bool:
+        """Whether the object may go on."""
+        return self.condition({tag: _text(dataset, tag) for tag in self.tags})
 
 
 def read(path: Path) -> SafetyFilter:
