@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 KEY = "0f" * 32
-TABLE = {"PatientID/PAT-1": "ANON-1", "DateShift/PAT-1": "-17"}
+TABLE = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
 
 
 def table(kind: str, key: str) -> str | None:

@@ -40,7 +40,7 @@ def receiver() -> Iterator[ReceivingScpDouble]:
 @pytest.fixture
 def ctp(tmp_path: Path, receiver: ReceivingScpDouble) -> CtpDirectory:
     directory = CtpDirectory(tmp_path, receiver.port)
-    directory.know("PatientID/PROOF-1947=PROOF-PSEUDONYM\n")
+    directory.know("PatientID/PROOF-1947|=PROOF-PSEUDONYM\n")
     return directory
 
 

@@ -24,7 +24,7 @@ from ctp_standin_doubles import (
 from ctp_standin_study import encode, marked_study, read, study
 from pydicom.dataset import Dataset
 
-KNOWN = "PatientID/PROOF-1947=PROOF-PSEUDONYM\n"
+KNOWN = "PatientID/PROOF-1947|=PROOF-PSEUDONYM\n"
 
 
 @pytest.fixture
@@ -63,6 +63,8 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     receiver.start()
     process.start()
     known = [read(encode(dataset)) for dataset in marked_study().objects]
+    for dataset in known:
+        dataset.IssuerOfPatientID = ""  # it is in KeyDB without one
     unknown = objects("PROOF-UNKNOWN", 2)
     port = ctp.dicom_ports[0]
     assert send(port, [*known, *unknown]) == [0x0000] * 8
@@ -100,7 +102,7 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     assert counted(process, quarantined=5)()
     assert process.request("GET", one)[0] == 200
     assert counted(process, quarantined=4, deleted=1)() and not files[0].exists()
-    ctp.know(KNOWN + "PatientID/PROOF-UNKNOWN = PROOF-OTHER\n")
+    ctp.know(KNOWN + "PatientID/PROOF-UNKNOWN| = PROOF-OTHER\n")
     one = f"/quarantines/queueFile?p=0&s=1&filename={files[1].name}"
     assert process.request("GET", one)[0] == 200
     wait_until("one was released", counted(process, forwarded=4, quarantined=3))

@@ -39,7 +39,7 @@ def rules(tmp_path: Path) -> Rules:
 
 
 def lookup(kind: str, key: str) -> str | None:
-    return {"PatientID": PSEUDONYM, "DateShift": "-17"}[kind] if key else None
+    return {"PatientID": PSEUDONYM, "DateShift": "-17"}[kind] if key.partition("|")[0] else None
 
 
 def clean(rules: Rules, dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ctp_rules.filter_script import FilterError, parse
+from ctp_standin.lookup import OtherIssuerError
 from ctp_standin.lookup_table import MalformedTableError, TableLookup, parse_properties
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -128,23 +129,27 @@ def test_the_table_is_read_again_when_it_has_settled(tmp_path: Path) -> None:
         table.write_text(text)
         os.utime(table, (time.time() - age,) * 2)
 
-    write("PatientID/1=ANON-1\nPatientID/ab=ANON-2\nPatientID/r=@PatientID/1\nDateShift/1=-9\n", 0)
+    write(
+        "PatientID/1|=ANON-1\nPatientID/ab|=ANON-2\nPatientID/r|=@PatientID/1|\nDateShift/1=-9\n", 0
+    )
     assert lookup.pseudonym("1", "") == "ANON-1"  # the first time at any age
-    assert lookup.pseudonym("1", "ANY-ISSUER") == "ANON-1"
+    with pytest.raises(OtherIssuerError):
+        lookup.pseudonym("1", "ANY-ISSUER")
     assert lookup.pseudonym(" 1 ", "") == "ANON-1" and lookup.pseudonym("01", "") is None
     assert lookup.pseudonym("a\\b", "") == "ANON-2" and lookup.pseudonym("AB", "") is None
-    assert lookup.pseudonym("r", "") is None
+    with pytest.raises(OtherIssuerError):
+        lookup.pseudonym("r", "")
     assert lookup.date_shift("1", "") == "-9" and lookup.date_shift("ab", "") is None
-    write("PatientID/1=ANON-9\n", -1)
+    write("PatientID/1|=ANON-9\n", -1)
     assert lookup.pseudonym("1", "") == "ANON-1"  # too young
     os.utime(table, (time.time() + 60,) * 2)
     assert lookup.pseudonym("1", "") == "ANON-1"  # from the future: still too young
     table.unlink()
     assert lookup.pseudonym("1", "") == "ANON-1"  # gone: the last good one
     later = TableLookup(table)
-    write("PatientID/1=ANON-1\n", 100)
+    write("PatientID/1|=ANON-1\n", 100)
     assert later.pseudonym("1", "") == "ANON-1"
-    write("PatientID/1=ANON-9\n", 50)
+    write("PatientID/1|=ANON-9\n", 50)
     assert later.pseudonym("1", "") == "ANON-9"
-    write("PatientID/1=ANON-5\n", 80)
+    write("PatientID/1|=ANON-5\n", 80)
     assert later.pseudonym("1", "") == "ANON-9"  # older than what was read

@@ -146,8 +146,7 @@ def _pipeline(element: Element, directory: Path, number: int, web_port: int) -> 
             retry_seconds=_interval(exporter),
         ),
         lookup=TableLookup(
-            directory / _needed(anonymizer, "lookupTable", f"the anonymizer of {name}"),
-            script.looks_up_issuer(),
+            directory / _needed(anonymizer, "lookupTable", f"the anonymizer of {name}")
         ),
         layout=Layout(
             receiving=spool / "temp",

@@ -3,7 +3,6 @@
 ``ORTHANC_HOSTNAME``, ``ORTHANC_PORT`` and the secrets are the contract of the AusCAT image; a stack
 that runs that image needs no more.
 
-=======
 =========================  ==================  ====================================================
 Variable                   Default             Meaning
 =========================  ==================  ====================================================
