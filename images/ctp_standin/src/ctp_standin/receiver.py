@@ -23,6 +23,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from . import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from .bounds import MOST_WAITING, BoundedHandler, BoundedServer, requested
 from .export import prepare_socket
 from .settings import Settings
 from .spool import Spool
@@ -71,7 +72,8 @@ class Receiver:
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._ae.require_called_aet = False
-        self._ae.maximum_associations = 64
+        # The library counts connections that have asked for nothing yet, and those that end, too.
+        self._ae.maximum_associations = 64 + 2 * MOST_WAITING
         self._ae.maximum_pdu_size = 131072
         self._ae.network_timeout = 60
         self._ae.add_supported_context(Verification, UNCOMPRESSED[:2])
@@ -80,15 +82,19 @@ class Receiver:
 
     def start(self) -> None:
         """Listen. Raises ``OSError`` when the port is taken."""
-        self._server = self._ae.start_server(
+        self._server = self._ae.make_server(
             self._address,
-            block=False,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, prepare_socket),
+                (evt.EVT_REQUESTED, requested),
                 (evt.EVT_C_ECHO, lambda _event: SUCCESS),
                 (evt.EVT_C_STORE, self._store),
             ],
+            server_class=BoundedServer,
+            request_handler=BoundedHandler,
         )
+        self._ae._servers.append(self._server)  # its end takes it out again
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
 
     def stop(self, timeout: float) -> None:
         """Refuse what comes from now on, let what is being written end, then close.
