@@ -295,8 +295,9 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
     codes = "/".join(["reset", *method_codes(options)])
     if options.longitudinal == "shifted":
         # CTP would empty the dates of a patient who has no shift. Looked up here, the patient is
-        # quarantined; what is found becomes a code, which "reset" takes away again.
-        codes = f"@select(){{@lookup(PatientID,DateShift)/{codes}}}{{reset}}"
+        # quarantined; what is found becomes a code, which "reset" takes away again. The first
+        # "reset" takes away what is no sequence: CTP cannot add a code to it, and would leave it.
+        codes = f"reset/@select(){{@lookup(PatientID,DateShift)/{codes}}}{{reset}}"
         codes = f"@always(){codes}"
 
     def put(value: str) -> str:

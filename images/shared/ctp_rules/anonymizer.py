@@ -37,6 +37,7 @@ from .elements import (
     CharacterSet,
     default_vr,
     incremented,
+    is_lost,
     raw_of,
     seen_vr,
     text_of,
@@ -109,6 +110,8 @@ class Action(enum.Enum):
     """It did not come, and leaves."""
     ENTERED = "entered"
     """A sequence that leaves, with as many items; what is in them is listed by itself."""
+    LOST = "lost"
+    """It should leave as it came, but CTP cannot hold its value: it leaves without one."""
     LEFT = "left"
     """It leaves as it came because it cannot hold what the script has for it."""
 
@@ -233,6 +236,7 @@ class _Element(NamedTuple):
     raw: bytes | None
     little: bool
     original: RawDataElement | DataElement
+    is_lost: bool = False
 
 
 @dataclass
@@ -257,9 +261,18 @@ class _Level:
         self.characters = named or default
 
     def get(self, tag: int) -> _Element | None:
-        """Return an element of this data set."""
+        """Return an element of this data set.
+
+        Raises:
+            QuarantineError: it is there, and cannot be read.
+        """
         item = self.source.get_item(Tag(tag), keep_deferred=True)
-        return None if item is None else _seen(tag, item, self)
+        try:
+            return None if item is None else _seen(tag, item, self)
+        except QuarantineError:
+            raise
+        except Exception:
+            raise QuarantineError(Refusal.UNREADABLE, tag) from None
 
     def text(self, reference: Reference, element: _Element | None) -> str:
         """Return the text of an element; empty where it is missing or has none."""
@@ -296,8 +309,14 @@ def _seen(tag: int, item: RawDataElement | DataElement, level: _Level) -> _Eleme
         if vr == "SQ":
             # Reading the items, however deep, is the parser's; they stay undecoded.
             converted = level.source[Tag(tag)]
+            if item.VR not in ("SQ", None) or not isinstance(converted.value, Sequence):
+                raise QuarantineError(Refusal.UNREADABLE, tag)
             return _Element(tag, vr, None, level.little, converted)
-        return _Element(tag, vr, None if fragments else item.value or b"", level.little, item)
+        raw = None if fragments else item.value or b""
+        if raw is not None and is_lost(vr, raw):
+            empty = item._replace(length=0, value=b"")
+            return _Element(tag, vr, b"", level.little, empty, is_lost=True)
+        return _Element(tag, vr, raw, level.little, item)
     if item.VR == "SQ":
         return _Element(tag, "SQ", None, level.little, item)
     return _Element(tag, seen_vr(tag, item.VR), _encoded(item, level), level.little, item)
@@ -375,12 +394,7 @@ class _Walk:
                     break
                 self._behind(level, result, tag)
                 continue
-            try:
-                element = level.get(tag)
-            except QuarantineError:
-                raise
-            except Exception:
-                raise QuarantineError(Refusal.UNREADABLE, tag) from None
+            element = level.get(tag)
             if element is not None:
                 self._element(level, result, element, (*where, int(tag)))
 
@@ -470,6 +484,8 @@ class _Walk:
         result.add(DataElement(Tag(element.tag), "SQ", Sequence(items)))
 
     def _keep(self, result: Dataset, element: _Element, path: Path, action: Action) -> None:
+        if element.is_lost:
+            action = Action.LOST
         result[Tag(element.tag)] = element.original
         value = element.raw
         if value is None and isinstance(element.original, RawDataElement):
@@ -499,14 +515,17 @@ class _Walk:
             return
         text = _evaluate(rule.text, rule.tag, element, level, self._lookup, set())
         codes = [code.strip(JAVA_BLANK) for code in text.strip(JAVA_BLANK).split("/")]
-        if not any(code.lower() == "reset" for code in codes) and element is not None:
-            # Its own items would stay beside the new ones, not cleaned by any rule.
-            raise QuarantineError(Refusal.BY_SCRIPT, METHOD_CODES)
-        items: list[Dataset] = []
+        items: list[Dataset] = [] if element is None else _items(element)
+        holds_items = element is None or element.vr == "SQ"
         for code in codes:
             if code.lower() == "reset":
-                items = []
+                items, holds_items = [], True
                 continue
+            if not holds_items:
+                # CTP cannot add an item to it, and lets it go as it is.
+                assert element is not None
+                self._keep(result, element, path, Action.LEFT)
+                return
             meaning = _METHOD_MEANINGS.get(code)
             item = _empty_like(level.source)
             for tag, vr, value in (

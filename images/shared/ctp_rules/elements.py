@@ -31,6 +31,10 @@ _BYTES = frozenset({"OB", "UN"})
 KNOWN = frozenset({*_TRIMS, *_INTEGERS, *_FLOATS, *_BYTES, "AT", "OW", "SQ"})
 """The value representations that dcm4che 1.4 has. Any other it takes for `default_vr`."""
 
+_SIZES = {"SS": 2, "US": 2, "OW": 2, "FD": 8}
+_SIZES |= dict.fromkeys(("SL", "UL", "AT", "FL", "OF"), 4)
+# Acquisition Type and three others that one vendor wrote as OB.
+_NEVER_BYTES = frozenset({0x00189302, 0x00188151, 0x00189306, 0x00189307})
 _LIMITS = {"SL": (-(2**31), 2**31 - 1), "SS": (-(2**15), 2**15 - 1)}
 _LIMITS |= {"UL": (0, 2**32 - 1), "US": (0, 2**16 - 1)}
 # Of the elements that scripts of this project know or that CTP keeps untold, those that its
@@ -156,7 +160,14 @@ def default_vr(tag: int) -> str:
 
 def seen_vr(tag: int, vr: str | None) -> str:
     """Return what dcm4che takes an element for; ``None`` is one of an implicit transfer syntax."""
+    if vr == "OB" and tag in _NEVER_BYTES:
+        return default_vr(tag)
     return vr if vr in KNOWN else default_vr(tag)
+
+
+def is_lost(vr: str, raw: bytes) -> bool:
+    """Whether dcm4che drops a value because its length is no multiple of a number's."""
+    return bool(len(raw) % _SIZES.get(vr, 1))
 
 
 def trimmed(text: str, vr: str) -> str:
