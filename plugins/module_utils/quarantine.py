@@ -26,7 +26,7 @@ NEXT_STEPS = {
     "other-issuer": "the issuer is not that of KeyDB: load the patient with it, or list it in"
     " ctp_issuers, and release; otherwise purge",
     "known-patient": "release: release_quarantine.yml",
-    "ended-ctp": "see its size (status.yml), raise ctp_heap_mib, and queue it on CTP's page",
+    "ended-ctp": "see status.yml, raise ctp_heap_mib, site.yml, then release_quarantine.yml",
     "refused-by-orthanc": "see why (troubleshoot.yml), then release: release_quarantine.yml",
     "missing-patient-id": "give it a PatientID in the PACS and send it again; then purge",
     "unreadable": "send it again from the PACS; then purge",

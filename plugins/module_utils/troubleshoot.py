@@ -606,8 +606,8 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         ),
         "ended-ctp": (
             "CTP ended at each of them three times",
-            "See CTP's log for why; raise ctp_memory_mib and ctp_heap_mib where it is memory, and"
-            " queue them again on CTP's page.",
+            "See CTP's log for why; where it is memory raise ctp_heap_mib and ctp_memory_mib, run"
+            " site.yml, and then playbooks/release_quarantine.yml.",
         ),
         "refused-by-orthanc": (
             "Orthanc refused them",

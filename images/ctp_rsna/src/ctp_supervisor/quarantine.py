@@ -10,18 +10,19 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import dicomfile, egress, lookup, trials
+from . import dicomfile, egress, lookup
 from .process import Client
 from .recovery import files_in
 from .refusals import Refusals
 from .settings import MIB, Pipeline
 from .suspects import Suspects
+from .trials import TRIES, Trials
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Quarantined:
     issuer: str = ""
     size: int = 0
     sop_class_uid: str = ""
+    ended_ctp: bool = False
 
     @property
     def id(self) -> str:
@@ -71,7 +73,7 @@ class Quarantined:
     def reason(self, known: lookup.Patients, refused: Container[str] = ()) -> str:
         """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
         kept from leaving."""
-        if trials.is_held_back(self.path, self.kind):
+        if self.ended_ctp:
             return ENDED_CTP
         if self.kind == "export" and self.sop_instance_uid not in refused:
             return REFUSED_BY_ORTHANC
@@ -96,6 +98,7 @@ class Quarantines:
         refusals: Refusals,
         prefixes: Sequence[str] = (),
         suspects: Suspects | None = None,
+        trials: Trials | None = None,
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
         ``suspects``: what the relay kept from leaving, and why."""
@@ -105,6 +108,7 @@ class Quarantines:
         self._known = known
         self._client = client
         self._refusals = refusals
+        self._trials = Trials(pipelines, data) if trials is None else trials
         self._suspects = Suspects(data) if suspects is None else suspects
         self._lock = threading.Lock()
         self._read: dict[tuple[Path, int, int], Quarantined] = {}
@@ -126,6 +130,15 @@ class Quarantines:
                         seen[key] = self._read.get(key) or _read(
                             pipeline.index, stage.index, stage.kind, path, found
                         )
+            for pipeline, stage, path in self._trials.held():
+                try:
+                    found = path.stat()
+                except FileNotFoundError:
+                    continue
+                key = (path, found.st_mtime_ns, found.st_size)
+                seen[key] = self._read.get(key) or replace(
+                    _read(pipeline.index, stage.index, stage.kind, path, found), ended_ctp=True
+                )
             self._read = seen
             return sorted(seen.values(), key=lambda each: each.arrived)
 
@@ -146,10 +159,10 @@ class Quarantines:
         ]
 
     def _held_back(self, each: Quarantined) -> dict[str, str]:
-        if trials.is_held_back(each.path, each.kind):
+        if each.ended_ctp:
             size = f"{each.size / MIB:.0f} MiB"
             known = f", SOP class {each.sop_class_uid}" if each.sop_class_uid else ""
-            return {"held_back": f"CTP ended, {trials.TRIES} times; {size}{known}"}
+            return {"held_back": f"CTP ended, {TRIES} times; {size}{known}"}
         suspect = self._suspects.held(each.sop_instance_uid) if each.kind == "export" else None
         return {"held_back": suspect.why()} if suspect is not None else {}
 
@@ -193,6 +206,8 @@ class Quarantines:
         return "the pipeline's own filter"
 
     def _may_go(self, each: Quarantined, reason: str) -> bool:
+        if each.ended_ctp:
+            return self._trials.may_be_released(each.path)
         return reason in RELEASABLE and self._suspects.may_be_released(each.sop_instance_uid)
 
     def delete(self, object_ids: Container[str]) -> int:
@@ -200,7 +215,10 @@ class Quarantines:
         deleted = 0
         for each in self.scan():
             if each.id in object_ids:
-                self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
+                if each.ended_ctp:
+                    each.path.unlink(missing_ok=True)
+                else:
+                    self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
                 deleted += not each.path.exists()
                 self._suspects.forget(each.sop_instance_uid)
         return deleted
@@ -212,7 +230,13 @@ class Quarantines:
         left: dict[str, int] = {}
         by_stage: dict[tuple[int, int], list[Quarantined]] = {}
         for each in self.scan():
-            by_stage.setdefault((each.pipeline, each.stage), []).append(each)
+            if not each.ended_ctp:
+                by_stage.setdefault((each.pipeline, each.stage), []).append(each)
+            elif self._may_go(each, ENDED_CTP):
+                self._trials.release(each.path)
+                released += 1
+            else:
+                left[ENDED_CTP] = left.get(ENDED_CTP, 0) + 1
         for (pipeline, stage), objects in by_stage.items():
             going = []
             for each in objects:
@@ -252,7 +276,7 @@ class Quarantines:
         object looks to it like a refusal. Each object a few times, counted on disk."""
         repeated = 0
         now = time.time()
-        exports = [each for each in self.scan() if each.kind == "export"]
+        exports = [each for each in self.scan() if each.kind == "export" and not each.ended_ctp]
         present = {each.sop_instance_uid for each in exports}
         self._refusals.keep(present)
         self._suspects.keep(present)

@@ -98,7 +98,7 @@ class Supervisor:
         )
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
         self.refusals = Refusals(settings.data)
-        self.trials = Trials(settings.pipelines, settings.data)
+        self.trials = Trials(settings.pipelines, settings.data, settings.heap_mib)
         self.suspects = Suspects(settings.data, settings.largest_object_mib)
         lanes = Lanes()
         self.quarantines = Quarantines(
@@ -109,6 +109,7 @@ class Supervisor:
             self.refusals,
             settings.pseudonym_prefixes,
             self.suspects,
+            self.trials,
         )
         self.relays = [
             ExportRelay(

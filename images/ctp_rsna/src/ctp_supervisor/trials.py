@@ -2,7 +2,8 @@
 
 CTP takes one object at a time out of each queue. When it ends by itself, what it had in hand is
 under suspicion. Such an object stays out of the queues until they are empty, and then goes in
-again. The innocent one then passes; the other one is in quarantine after its third time.
+again. The innocent one then passes; the other one is held back after its third time. It lies in a
+directory of its own: CTP reads what is in its quarantines when it starts, and would end again.
 
 Only an end by itself counts, or a stop because nothing moved any more, with this program alive to
 see it: no other stop, no restart of the machine.
@@ -18,13 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import recovery
-from .settings import Pipeline
+from .settings import Pipeline, Stage
 
 LOG = logging.getLogger(__name__)
 
 TRIES = 3
-PREFIX = "TQ-ended-"
-"""Of the files that are held back: the reason has to be known after a restart too."""
 PATIENCE_SECONDS = 600.0
 """After so long an object gets its turn, even where the queues are never empty."""
 _QUARANTINES = {"import": "anonymizer", "export": "export"}
@@ -34,9 +33,12 @@ _COMPARED = 64 * 1024
 class Trials:
     """The objects under suspicion, in a directory of their own, with their counts beside it."""
 
-    def __init__(self, pipelines: Sequence[Pipeline], data: Path) -> None:
+    def __init__(self, pipelines: Sequence[Pipeline], data: Path, heap_mib: int = 0) -> None:
+        """``heap_mib``: CTP's memory. One with more of it may try again what is held back."""
         self._pipelines = pipelines
+        self._heap_mib = heap_mib
         self._directory = data / "suspects"
+        self._held = data / "held-back"
         self._counts_file = data / "import-suspects.json"
         self._marker = data / "ctp-ended"
 
@@ -80,8 +82,8 @@ class Trials:
         if count < TRIES:
             target = self._directory / str(pipeline.index) / kind / name
         else:
-            stage = pipeline.stage(_QUARANTINES[kind])
-            target = stage.quarantine / f"{PREFIX}{time.time_ns():020d}.dcm"
+            file = f"TQ-{time.time_ns():020d}-{self._heap_mib}.dcm"
+            target = self._held / str(pipeline.index) / kind / file
             LOG.warning("CTP ended %d times at an object: it is held back from now on", count)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(target)
@@ -97,9 +99,30 @@ class Trials:
         for path in self._waiting():
             age = time.time() - path.stat().st_ctime
             if idle or age > PATIENCE_SECONDS:
-                pipeline, kind = self._pipelines[int(path.parts[-3])], path.parts[-2]
-                recovery.requeue(path, pipeline.stage(kind).root / "queue")
+                self.release(path)
                 return
+
+    def held(self) -> list[tuple[Pipeline, Stage, Path]]:
+        """What is held back: pipeline, the stage that it failed in, file."""
+        return [
+            (pipeline, pipeline.stage(stage), path)
+            for pipeline in self._pipelines
+            for kind, stage in _QUARANTINES.items()
+            for path in recovery.files_in(self._held / str(pipeline.index) / kind)
+        ]
+
+    def is_held(self, path: Path) -> bool:
+        """Whether this file is held back here."""
+        return self._held in path.parents
+
+    def may_be_released(self, path: Path) -> bool:
+        """Whether CTP has more memory now than when it ended at this object."""
+        return int(path.stem.rpartition("-")[2]) < self._heap_mib
+
+    def release(self, path: Path) -> None:
+        """Let CTP try an object again that is held back. Raises ``OSError``."""
+        pipeline, kind = self._pipelines[int(path.parts[-3])], path.parts[-2]
+        recovery.requeue(path, pipeline.stage(kind).root / "queue")
 
     def waiting(self) -> int:
         """How many objects have not had their turn yet."""
@@ -125,11 +148,6 @@ class Trials:
         temporary = self._counts_file.with_name(self._counts_file.name + ".new")
         temporary.write_text(json.dumps(counts), encoding="utf-8")
         temporary.rename(self._counts_file)
-
-
-def is_held_back(path: Path, kind: str) -> bool:
-    """Whether a file in the quarantine of a stage of that kind is there because CTP ended at it."""
-    return kind in _QUARANTINES.values() and path.name.startswith(PREFIX)
 
 
 def _name_of(path: Path) -> str:
