@@ -61,6 +61,9 @@ class ReceivingScpDouble:
         self.calling_versions: set[str] = set()
         self.associations = 0
         self.answer: Callable[[Dataset], int] = lambda _dataset: 0x0000
+        self.ends_at: Callable[[Dataset], bool] = lambda _dataset: False
+        """Objects at which it breaks the association off, as if it had ended."""
+        self.ends = 0
         self._server: Any = None
 
     def start(self, contexts: Iterable[Any] | None = None) -> ReceivingScpDouble:
@@ -90,6 +93,10 @@ class ReceivingScpDouble:
     def _store(self, event: evt.Event) -> int:
         dataset = event.dataset
         dataset.file_meta = event.file_meta
+        if self.ends_at(dataset):
+            self.ends += 1
+            event.assoc.abort()
+            return 0x0110
         status = self.answer(dataset)
         if status == 0x0000:
             self.times_sent[str(dataset.SOPInstanceUID)] += 1

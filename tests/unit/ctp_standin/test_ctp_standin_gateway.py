@@ -173,6 +173,36 @@ def test_answers_of_orthanc(gateway: GatewayProcess, receiver: ReceivingScpDoubl
     assert set(refused) == {sent[i].SOPInstanceUID for i in (0, 3, 4)}  # 3, 4: no context
 
 
+def test_an_object_that_orthanc_ends_at(
+    gateway: GatewayProcess, receiver: ReceivingScpDouble
+) -> None:
+    receiver.ends_at = lambda dataset: dataset.get("InstanceNumber") == 1
+    receiver.start()
+    gateway.start()
+    sent = objects(marked=False)
+    assert send(gateway.dicom_port, sent) == [0x0000] * 5
+    wait_until("all are decided", counted(gateway, forwarded=4, quarantined=1, queued=0))
+    assert receiver.ends == 3
+    (held,) = gateway.status()["quarantine"]
+    assert (held["sop_instance_uid"], held["reason"]) == (
+        sent[0].SOPInstanceUID,
+        "refused-by-orthanc",
+    )
+
+
+def test_an_orthanc_that_ends_at_everything(
+    gateway: GatewayProcess, receiver: ReceivingScpDouble
+) -> None:
+    receiver.ends_at = lambda _dataset: True
+    receiver.start()
+    gateway.start()
+    send(gateway.dicom_port, objects(marked=False))
+    wait_until("it waits for Orthanc", lambda: gateway.status()["waiting_for"] == "Orthanc")
+    assert counted(gateway, queued=5, quarantined=0)()
+    receiver.ends_at = lambda _dataset: False
+    wait_until("all were forwarded", counted(gateway, forwarded=5, queued=0))
+
+
 def test_a_full_orthanc_is_not_hurried(
     gateway: GatewayProcess, receiver: ReceivingScpDouble
 ) -> None:

@@ -36,6 +36,10 @@ class ExportInterruptedError(Exception):
     """The exchange of this object broke off, or Orthanc asked to try again later."""
 
 
+class ExportBrokenError(ExportInterruptedError):
+    """The association was there, and ended before Orthanc answered for this object."""
+
+
 class ExportRefusedError(Exception):
     """Orthanc will never take this object: failure status, or no presentation context for it."""
 
@@ -96,11 +100,11 @@ class Exporter:
             status = association.send_c_store(dataset)
         except (RuntimeError, ValueError, AttributeError) as error:
             self.close()
-            raise ExportInterruptedError(type(error).__name__) from None
+            raise ExportBrokenError(type(error).__name__) from None
         settle(association)
         if "Status" not in status:
             self.close()
-            raise ExportInterruptedError("no answer")
+            raise ExportBrokenError("no answer")
         code = int(status.Status)
         if code in _TRY_AGAIN:
             raise ExportInterruptedError(f"status 0x{code:04X}")

@@ -128,6 +128,8 @@ class QueuedObject:
     id: str
     path: Path = field(compare=False)
     attempts: int = field(default=0, compare=False)
+    broken: int = field(default=0, compare=False)
+    """How often Orthanc ended while it was sent."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ctp_rules import anonymizer, reading
 from pydicom.tag import Tag
 
 from .export import (
+    ExportBrokenError,
     Exporter,
     ExportInterruptedError,
     ExportRefusedError,
@@ -28,6 +29,9 @@ IDLE_SECONDS = 2.0
 
 _FIRST_PAUSE = 0.5
 _SUSPICIOUS = 5  # so many objects in a row broke off: it is not the objects
+_TRIES = 3
+"""Times that Orthanc may end at an object, where it takes others."""
+_TRIES_AT_MOST = 6
 _LONGEST_PSEUDONYM = 64  # LO (PS3.5 6.2)
 _IDENTIFIERS = ("PatientID", "IssuerOfPatientID")
 
@@ -114,6 +118,16 @@ class Worker:
             self._wait("Orthanc", str(error), entry)
         except ExportInterruptedError as error:
             self._interruptions += 1
+            entry.broken += isinstance(error, ExportBrokenError)
+            if entry.broken >= (_TRIES if self._interruptions < _SUSPICIOUS else _TRIES_AT_MOST):
+                LOG.warning(
+                    "Object %s goes to quarantine: Orthanc ended at it %d times (%d MiB)",
+                    entry.id,
+                    entry.broken,
+                    entry.path.stat().st_size // 2**20,
+                )
+                self._spool.quarantine(entry, Reason.REFUSED_BY_ORTHANC)
+                return
             if self._interruptions >= _SUSPICIOUS:
                 self._wait("Orthanc", str(error), entry)
                 return
