@@ -316,6 +316,22 @@ def test_its_quarantine_says_why_and_keeps_it(node: Node, monkeypatch: pytest.Mo
     assert POISON not in Suspects(node.directory)
 
 
+def test_the_stand_in_keeps_it_under_another_uid(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(node.directory, 1, 200)
+    directory = node.pipeline.stage("export").quarantine
+    quarantined(directory / "TQ-1.dcm", "2.25.99")
+    client: Any = ClientDouble()
+    found = listing(node, client, 200)
+    monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("ctp_supervisor.suspects._KEEP_SECONDS", -1.0)
+    assert found.repeat_exports(lambda _: True) == 0 and not client.asked
+    (directory / "TQ-1.dcm").unlink()
+    found.repeat_exports(lambda _: True)
+    assert POISON not in Suspects(node.directory), "purged, so it is forgotten"
+
+
 @pytest.mark.parametrize(
     ("path", "again"),
     [

@@ -280,6 +280,8 @@ class Quarantines:
         present = {each.sop_instance_uid for each in exports}
         self._refusals.keep(present)
         self._suspects.keep(present)
+        if self._suspects.lie_under_another_uid(present):
+            return repeated
         for each in exports:
             if not each.sop_instance_uid or not reachable(each.pipeline):
                 continue

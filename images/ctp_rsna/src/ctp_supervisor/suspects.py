@@ -131,6 +131,12 @@ class Suspects:
             if self._suspects.pop(uid, None) is not None:
                 self._save()
 
+    def lie_under_another_uid(self, present: Set[str]) -> bool:
+        """Whether one that is held back is not among ``present``: the stand-in keeps an object in
+        quarantine under the UID that it came with, and any of them may be it."""
+        with self._lock:
+            return any(each.held and uid not in present for uid, each in self._suspects.items())
+
     def keep(self, present: Set[str]) -> None:
         """Forget those that are held back and lie in no quarantine any more.
 
