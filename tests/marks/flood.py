@@ -546,8 +546,10 @@ def _leaks(
         if keyword not in DECLARED_NUMBERS:
             leaks += [f"the number {keyword}"] * count
     if not where:
-        # Preamble, padding, what a reader skips. Digits of declared numbers are no find.
-        rest = re.sub(study_token[:8].encode() + rb"[0-9]{2}(?:\.[0-9]{5})", b"", raw)
+        # Preamble, padding, what a reader skips. Digits of declared numbers are no find: alone, as
+        # no other mark is.
+        digits = study_token[:8].encode() + rb"[0-9]{2}(?:\.[0-9]{5})?"
+        rest = re.sub(rb"(?<![0-9A-Za-z.])" + digits + rb"(?![0-9A-Za-z]{2})", b"", raw)
         leaks += [
             f"bytes outside of elements: {hit!r}"
             for hit in re.findall(

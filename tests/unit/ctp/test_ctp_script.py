@@ -28,7 +28,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ps3_15_e1_1 import 
     UNKNOWN_OPTIONS,
     attributes,
 )
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 STRICT = ScriptOptions()
 ALL_OPTIONS = [
@@ -109,14 +109,106 @@ def test_an_option_keeps_what_is_lost_without_it(keyword: str, option: str, valu
 
 def test_dates_are_shifted_at_the_root_and_gone_below() -> None:
     options = ScriptOptions(longitudinal="shifted")
-    assert script_of("StudyDate", options) == (
-        "@select(){@if(this,matches,@DA){@incrementdate(this,PatientID,DateShift)}{@empty()}}"
-        "{@remove()}"
+    shift = "@incrementdate(this,PatientID,DateShift)"
+    dated = f"@if(this,matches,@DA){{{shift}}}{{@empty()}}"
+    assert script_of("StudyDate", options) == f"@select(){{{dated}}}{{@empty()}}"
+    assert script_of("PerformedProcedureStepStartDate", options) == (
+        f"@select(){{{dated}}}{{@remove()}}"
     )
     assert "@incrementdate" not in anonymizer_script(ScriptOptions(longitudinal="full"))
     # A patient without a shift is quarantined: CTP itself would empty the dates.
     codes = script_of("DeidentificationMethodCodeSequence", options)
     assert codes.startswith("@always()@select(){@lookup(PatientID,DateShift)/reset/113100")
+
+
+def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> None:
+    """CTP would take its offset for the dashes of an ISO date, or empty it."""
+    script = script_of("AcquisitionDateTime", ScriptOptions(longitudinal="shifted"))
+    day = "@incrementdate(7FDEFFF2,PatientID,DateShift)"
+    assert (
+        f'{{@if(this,matches,@DT_DAY){{{day}@contents(this,"^........","")}}{{@empty()}}}}'
+        in script
+    )
+
+
+@pytest.mark.parametrize(
+    ("keyword", "known", "unknown"),
+    [
+        ("ConversionType", "DI", "MEIER"),
+        ("PresentationIntentType", "FOR PROCESSING", "FOR MEIER"),
+        ("ScanOptions", r"FC\PFF", "MEIER"),
+        ("SeriesType", r"WHOLE BODY\IMAGE", r"WHOLE BODY\MEIER"),
+        ("CorrectedImage", r"DECY\ATTN\NRGY", "MEIER"),
+        ("SetupTechnique", "ISOCENTRIC", "MEIER"),
+        ("ApplicationSetupType", "FLETCHER_SUIT", "MEIER"),
+        ("SourceType", "LINE", "MEIER"),
+        ("SourceMovementType", "STEPWISE", "MEIER"),
+        ("BrachyTreatmentTechnique", "INTRAVASCULAR", "MEIER"),
+        ("WedgePosition", "OUT", "MEIER"),
+    ],
+)
+def test_defined_terms_stay(keyword: str, known: str, unknown: str) -> None:
+    pattern = re.compile(ctp_terms.PATTERNS[f"TERMS_{keyword}"].replace("++", "+"))
+    assert pattern.fullmatch(known)
+    assert not pattern.fullmatch(unknown)
+    assert f"@if(this,matches,@TERMS_{keyword}){{@keep()}}" in script_of(keyword)
+
+
+def test_an_unknown_word_of_a_list_does_not_cost_the_known_ones() -> None:
+    unknown = ctp_terms.UNKNOWN_TERM["ScanOptions"].replace(r"(?<=^|\\)", r"(?:(?<=^)|(?<=\\))")
+    assert re.sub(unknown, "", r"FC\MEIER\SP") == r"FC\\SP"
+    assert re.sub(unknown, "", "FCX") == ""
+    escaped = ctp_terms.UNKNOWN_TERM["ScanOptions"].replace("\\", "\\\\")
+    assert f'@contents(this,"{escaped}","")' in script_of("ScanOptions")
+
+
+def test_every_guarded_term_has_a_list() -> None:
+    """A star says that the attribute has several values."""
+    for element in ctp_script.elements():
+        if element.rule.startswith("cs TERMS"):
+            assert f"TERMS_{element.keyword}" in ctp_terms.PATTERNS
+            many = dictionary_VM(int(element.tag, 16)) != "1"
+            assert (element.keyword in ctp_terms.UNKNOWN_TERM) == many, element.keyword
+
+
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "ContourData", "InstanceNumber"])
+def test_a_number_that_an_object_must_have_holds_it_back(keyword: str) -> None:
+    assert script_of(keyword).endswith("{@if(this,isblank){@empty()}{@quarantine()}}")
+    assert "@quarantine" not in script_of("ScanOptions")
+
+
+@pytest.mark.parametrize("keyword", ["RTPlanLabel", "StructureSetLabel", "RTImageLabel"])
+def test_a_label_becomes_a_dummy_whatever_it_was(keyword: str) -> None:
+    """Also where it is a number; bytes are not overwritten, CTP would leave them as they are."""
+    assert script_of(keyword) == (
+        "@if(this,isblank){@empty()}{@if(this,matches,@BYTES){@remove()}{REMOVED}}"
+    )
+
+
+def test_dummies_stand_where_the_standard_asks_for_a_value() -> None:
+    assert "@CLASS_SERIES_DATED){@if(this,matches,@DA){19000101}" in script_of("SeriesDate")
+    assert script_of("SeriesDate").endswith("{@remove()}")
+    assert script_of("FrameAcquisitionDateTime") == (
+        "@if(this,matches,@DT){19000101000000}{@empty()}"
+    )
+    assert "@CLASS_EQUIPMENT){" in script_of("DeviceSerialNumber")
+
+
+def test_what_was_verified_stays_so() -> None:
+    assert script_of("VerificationFlag") == "@if(this,matches,@VERIFICATION){@keep()}{@empty()}"
+
+
+def test_an_identifier_that_ctp_would_shorten_is_held_back() -> None:
+    assert script_of("PatientID") == (
+        "@always()@select(){@if(this,matches,@PATIENT_ID){@lookup(PatientID,PatientID)}"
+        "{@quarantine()}}{@remove()}"
+    )
+
+
+def test_what_the_supervisor_marked_is_held_back() -> None:
+    assert script_entries(STRICT)["7FDEFFF0"][1] == "@quarantine()"
+    broken = anonymizer_script(STRICT).replace(">@quarantine()<", ">@remove()<")
+    assert script_problems(broken) == ["7FDEFFF0 has not the script that it must have"]
 
 
 @pytest.mark.parametrize("options", ALL_OPTIONS)
@@ -176,10 +268,48 @@ def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
     ("name", "passes", "stops"),
     [
         ("TERMS", ["NONE", r"SK\SP", "DERIVED"], ["", "MEIER", r"SK\MEIER", r"\SK"]),
-        ("IS", ["0", "-3", r"255\0\0"], ["", "1234567", "12A", r"1\1234567"]),
-        ("DS", ["-1.5E+3", r"1\2.5\ 3"], ["", "A12", "Q1"]),
+        (
+            "IS",
+            ["0", "-3", "+12", " 12 ", "1200000", "000000000012", r"255\0\0", r"1\\3", r"\2"],
+            ["", " ", "\\", "12A", "12.0", "1 2", "-", "1234567890123", r"1\1234567890123"],
+        ),
+        (
+            "DS",
+            ["-1.5E+3", r"1\2.5\ 3", "+2.5", ".5", "5.", " 1e-05", "0.97656250000000", r"1\\2"],
+            ["", "  ", "A12", "Q1", "2,5", "1-2", "2024-01-02", "1 2", ".", "1e", "1.2.3"]
+            + ["0.97656250000000001", r"1\0.97656250000000001"],
+        ),
+        (
+            "DT",
+            ["2024", "202403", "20240301101112.123456-0330", "20240301+1000", "2024030110"],
+            ["", "20240230", "20241301", "2024-03-01", "20240301101112.1234567"],
+        ),
+        (
+            "DT_PLAIN",
+            ["20240301", "20240301101112", "2024030110"],
+            ["2024", "20240301101112.1", "20240301+1000", "20240230"],
+        ),
+        (
+            "DT_DAY",
+            ["20240301101112.123456-0330", "20240301+1000"],
+            ["202403", "20240230101112+1000"],
+        ),
+        ("TM", ["1011", "101112.123456", "10", r"1011\1012"], ["", "2500", "10:11:12", "101"]),
+        (
+            "PATIENT_ID",
+            ["PAT-1", " 00012 ", "Müller 1", "PAT*", "PAT-1\0"],
+            ["", " ", r"PAT\-1", r"PAT-1\PAT-2", "PAT\t-1", "PAT\0-1", "\n", "PAT-1\\", "PAT\x7f1"],
+        ),
+        ("BYTES", [r"44\6f\65", r"0\0"], ["", "12", "Doe", r"44\6f\655"]),
+        ("LUT", [r"256\0\8", r"4096\-1024\16"], ["", "1", r"256\0", "1739264810"]),
+        ("CLASS_SERIES_DATED", ["1.2.840.10008.5.1.4.1.1.128"], ["1.2.840.10008.5.1.4.1.1.2"]),
         ("UID", ["1.2.840.113619.2.55"], ["", "31", r"1.2\1.3", "1.2.A", r"31\2e"]),
-        ("DA", ["19991231", r"20200101\20200102"], ["", "1999", "99999999", "19991331"]),
+        (
+            "DA",
+            ["19991231", r"20200101\20200102", "20240229", "20000229", "18991231", "20240301 "],
+            ["", "1999", "99999999", "19991331", "20240230", "20230229", "19000229", "20240431"]
+            + ["2024.03.01", "20240301-20240302", "202403"],
+        ),
         (
             "STRUCTURE",
             ["PTV_High", "Lung_L", "body", "SpinalCord_PRV05"],
@@ -195,7 +325,8 @@ def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
 )
 def test_patterns(name: str, passes: list[str], stops: list[str]) -> None:
     # Possessive quantifiers, which Java has, came to Python with 3.11.
-    pattern = re.compile(ctp_terms.PATTERNS[name].replace("++", "+").replace("*+", "*"))
+    text = ctp_terms.PATTERNS[name].replace(r"\p{Cntrl}", r"\x00-\x1f\x7f")
+    pattern = re.compile(text.replace("++", "+").replace("*+", "*").replace("?+", "?"))
     assert [value for value in passes if not pattern.fullmatch(value)] == []
     assert [value for value in stops if pattern.fullmatch(value)] == []
 

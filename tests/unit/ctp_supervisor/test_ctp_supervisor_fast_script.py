@@ -146,8 +146,7 @@ def test_the_script_of_this_project(longitudinal: str) -> None:
     lines = text.decode("ascii").splitlines()
     assert sum(line.startswith("set.[") for line in lines) == len(entries)
     assert sum(line[5:-1].partition("]")[0] in names.values() for line in lines) == len(names)
-    looked_up = "set.[0010,0020]=@always()@select(){" + ctp_script.LOOKUP + "}{@remove()}"
-    assert looked_up in lines
+    assert f"set.[0010,0020]={ctp_script.LOOKUP_ID}" in lines
     assert "remove.unspecifiedelements=" in lines
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import pdu
+from .incoming import NO_RULES, Incoming, Rules
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
 from .studies import Studies, Watcher
 
@@ -164,11 +165,12 @@ class Gate:
         received: Callable[[int], None],
         published: bool = False,
         studies: Studies | None = None,
+        rules: Rules = NO_RULES,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
         ``published``: others than our own containers can connect. ``studies`` is told of which
-        study and patient each object is.
+        study and patient each object is. ``rules``: of the scripts of CTP.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -178,6 +180,7 @@ class Gate:
         self._received = received
         self._published = published
         self._studies = studies
+        self._rules = rules
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -314,8 +317,12 @@ class Gate:
             return
         pdu.prepare(ctp)
         ctp.settimeout(None)
+        incoming = Incoming(self._rules)
         answers = threading.Thread(
-            target=self._relay_answers, args=(association, ctp), name="answers", daemon=True
+            target=self._relay_answers,
+            args=(association, ctp, incoming),
+            name="answers",
+            daemon=True,
         )
         try:
             answers.start()
@@ -325,30 +332,32 @@ class Gate:
             return
         watcher = None if self._studies is None else Watcher(self._studies)
         try:
-            ctp.sendall(request + more)
-            if watcher is not None:
-                watcher.feed(memoryview(more))
-            buffer = bytearray(_CHUNK)
-            view = memoryview(buffer)
+            ctp.sendall(incoming.proposal(request))
+            if more:
+                raise pdu.ProtocolError("it did not wait for an answer")
             while True:
-                count = association.sender.recv_into(buffer)
+                data = association.sender.recv(_CHUNK)
                 pdu.acknowledge_quickly(association.sender)
-                if not count:
+                if not data:
                     break
-                association.came(count)
+                association.came(len(data))
                 if watcher is not None:
-                    watcher.feed(view[:count])
-                ctp.sendall(view[:count])
+                    watcher.feed(memoryview(data))
+                pieces = b"".join(incoming.feed(data))
+                if pieces:
+                    ctp.sendall(pieces)
             ctp.shutdown(socket.SHUT_WR)
             answers.join(10)
-        except OSError:
+        except (OSError, pdu.ProtocolError):
             # CTP must not take half an object for a whole one.
             pdu.reset(ctp)
         finally:
             association.close()
             answers.join(10)
 
-    def _relay_answers(self, association: Association, ctp: socket.socket) -> None:
+    def _relay_answers(
+        self, association: Association, ctp: socket.socket, incoming: Incoming
+    ) -> None:
         reader = pdu.PduReader(ctp)
         scanner = pdu.ResponseScanner()
         try:
@@ -357,6 +366,8 @@ class Gate:
                 if found is None:
                     break
                 association.stir()
+                if found[0] == pdu.ASSOCIATE_AC:
+                    found = incoming.answer(found)
                 responses = scanner.feed(found)
                 stored = [status for field, status in responses if field == pdu.C_STORE_RSP]
                 if found[0] == pdu.P_DATA and not (responses and not stored):

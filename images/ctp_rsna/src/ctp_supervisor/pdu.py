@@ -10,7 +10,7 @@ import ctypes
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
@@ -177,6 +177,51 @@ def accepted_syntaxes(pdu: bytes) -> dict[int, str]:
                 if inner == 0x40:
                     found[item[0]] = value.decode("ascii", "replace").strip(" \0")
     return found
+
+
+def with_proposed_syntaxes(pdu: bytes, choose: Callable[[int, str, list[str]], list[str]]) -> bytes:
+    """An A-ASSOCIATE-RQ (PS3.8 9.3.2) with other transfer syntaxes.
+
+    ``choose`` is given the number of a presentation context, its abstract syntax and its transfer
+    syntaxes. Raises ``ProtocolError``.
+    """
+    if len(pdu) < 74 or pdu[0] != ASSOCIATE_RQ:
+        raise ProtocolError("no A-ASSOCIATE-RQ")
+    body = pdu[6:74]
+    for kind, item in _items(pdu[74:]):
+        if kind == 0x20 and len(item) >= 4:
+            inner = list(_items(item[4:]))
+            abstract = "".join(_uid(value) for sub, value in inner if sub == 0x30)
+            proposed = [_uid(value) for sub, value in inner if sub == 0x40]
+            chosen = choose(item[0], abstract, proposed)
+            if chosen != proposed:
+                item = item[:4] + b"".join(
+                    [_item(sub, value) for sub, value in inner if sub != 0x40]
+                    + [_item(0x40, each.encode()) for each in chosen]
+                )
+        body += _item(kind, item)
+    return struct.pack(">BxI", ASSOCIATE_RQ, len(body)) + body
+
+
+def with_accepted_syntaxes(pdu: bytes, syntaxes: Mapping[int, str]) -> bytes:
+    """An A-ASSOCIATE-AC (PS3.8 9.3.3) with other transfer syntaxes, by presentation context.
+
+    Raises ``ProtocolError``.
+    """
+    body = pdu[6:74]
+    for kind, item in _items(pdu[74:]):
+        if kind == 0x21 and len(item) >= 4 and item[2] == 0 and item[0] in syntaxes:
+            item = item[:4] + _item(0x40, syntaxes[item[0]].encode())
+        body += _item(kind, item)
+    return struct.pack(">BxI", ASSOCIATE_AC, len(body)) + body
+
+
+def _uid(value: bytes) -> str:
+    return value.decode("ascii", "replace").strip(" \0")
+
+
+def _item(kind: int, value: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(value)) + value
 
 
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -477,24 +522,20 @@ def associate_request(
     called: str, calling: str, abstract_syntax: str, transfer_syntax: str = IMPLICIT_LITTLE_ENDIAN
 ) -> bytes:
     """An A-ASSOCIATE-RQ with one presentation context, number 1."""
-
-    def item(kind: int, value: bytes) -> bytes:
-        return struct.pack(">BxH", kind, len(value)) + value
-
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"2.25.1")
+    user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"2.25.1")
     body = (
         struct.pack(">Hxx", 1)
         + called.encode("ascii").ljust(16)
         + calling.encode("ascii").ljust(16)
         + bytes(32)
-        + item(0x10, b"1.2.840.10008.3.1.1.1")
-        + item(
+        + _item(0x10, b"1.2.840.10008.3.1.1.1")
+        + _item(
             0x20,
             b"\x01\0\0\0"
-            + item(0x30, abstract_syntax.encode())
-            + item(0x40, transfer_syntax.encode()),
+            + _item(0x30, abstract_syntax.encode())
+            + _item(0x40, transfer_syntax.encode()),
         )
-        + item(0x50, user)
+        + _item(0x50, user)
     )
     return struct.pack(">BxI", ASSOCIATE_RQ, len(body)) + body
 

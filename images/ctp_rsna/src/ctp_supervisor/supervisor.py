@@ -136,6 +136,7 @@ class Supervisor:
             self._before_answer,
             lambda n: self.counters.add("received", n),
             studies=self.studies,
+            rules=self.verified.rules,
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port

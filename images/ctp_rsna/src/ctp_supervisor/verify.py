@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from .incoming import Rules
+from .incoming import rules as read_rules
 from .settings import Pipeline, Settings, Stage
 
 PLACEHOLDER = "@@UID_KEY@@"
@@ -31,7 +33,9 @@ LOOKUP = (
 """Looks up PatientID with its issuer (``lookup.key``); what has several of either is held back."""
 ONE_VALUE = r"[^\\]*"
 _LOOKS_UP_PATIENT = (
-    rf"@always\(\)(?:{re.escape(LOOKUP)}|@select\(\)\{{{re.escape(LOOKUP)}\}}\{{@remove\(\)\}})"
+    rf"@always\(\)@select\(\)\{{(?:{re.escape(LOOKUP)}"
+    rf"|@if\(this,matches,@PATIENT_ID\)\{{{re.escape(LOOKUP)}\}}\{{@quarantine\(\)\}})\}}"
+    r"\{@remove\(\)\}"
 )
 _CONDITION = r'\[?\w+\]?\.\w+\("[^"]*"\)'
 _CONDITION_PARTS = r'\[?(\w+)\]?\.(\w+)\("([^"]*)"\)'
@@ -59,6 +63,8 @@ class Verified:
     files: Mapping[str, bytes]
     methods: Mapping[str, str]
     """Script file name to the text that it writes into (0012,0063)."""
+    rules: Rules
+    """What the scripts do with elements, together."""
 
 
 def verify(settings: Settings) -> Verified:
@@ -68,6 +74,7 @@ def verify(settings: Settings) -> Verified:
         files[name] = _read(settings.configuration / name)
     _config(settings, files["config.xml"])
     methods = {}
+    rules = Rules()
     for pipeline in settings.pipelines:
         for name in (pipeline.script, pipeline.filter):
             if Path(name).name != name:
@@ -78,6 +85,7 @@ def verify(settings: Settings) -> Verified:
         )
         _anonymizer_script(pipeline.script, files[pipeline.script], method)
         methods[pipeline.script] = method
+        rules |= read_rules(files[pipeline.script])
     if settings.engine == "ctp":
         for name in ("CTP.jar", "util.jar"):
             path = settings.distribution / "libraries" / name
@@ -85,7 +93,7 @@ def verify(settings: Settings) -> Verified:
                 raise VerificationError(
                     f"{path} is missing: mount the directory CTP of an installation there."
                 )
-    return Verified(files, methods)
+    return Verified(files, methods, rules)
 
 
 def _read(path: Path) -> bytes:

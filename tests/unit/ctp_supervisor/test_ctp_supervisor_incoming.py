@@ -1,0 +1,372 @@
+"""What goes to CTP of what a sender sends: the same data set, in the dictionary's terms."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ctp_supervisor import pdu
+from ctp_supervisor.dicomfile import begin_data_set
+from ctp_supervisor.incoming import MARK, MARKED, NO_RULES, Incoming, Rewriter, Rules, rules
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
+
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+RTSTRUCT, CT = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.2"
+LONG = ("OB", "OW", "SQ", "UN", "UT")
+CONTOUR, SPACING, ROIS = 0x30060050, 0x00280030, 0x30060020
+SCRIPT = rules(
+    ctp_script.anonymizer_script(ctp_script.ScriptOptions(longitudinal="shifted")).encode()
+)
+
+
+def element(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:
+    """One element, explicit little endian."""
+    size = len(value) if length is None else length
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode()
+    if vr in LONG:
+        return head + struct.pack("<HI", 0, size) + value
+    return head + struct.pack("<H", size) + value
+
+
+def bare(tag: int, value: bytes) -> bytes:
+    """One element, implicit."""
+    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+
+def item(body: bytes, undefined: bool = False) -> bytes:
+    if undefined:
+        return (
+            struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+            + body
+            + struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+        )
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body
+
+
+def rewritten(
+    data: bytes,
+    implicit: bool = False,
+    to_implicit: bool = False,
+    known: Rules = SCRIPT,
+) -> tuple[bytes, Rewriter]:
+    """The same whatever the fragments are."""
+    found = set()
+    for size in (1, 7, 64, len(data) or 1) if len(data) < 5000 else (4096, len(data)):
+        rewriter = Rewriter(implicit, to_implicit, known)
+        out = []
+        for start in range(0, len(data), size):
+            out += [bytes(each) for each in rewriter.feed(data[start : start + size])]
+        out += [bytes(each) for each in rewriter.finish()]
+        found.add(b"".join(out))
+    assert len(found) == 1
+    return found.pop(), rewriter
+
+
+def read(data: bytes, implicit: bool = False) -> Dataset:
+    return read_dataset(io.BytesIO(data), implicit, True)
+
+
+def encoded(dataset: Dataset, implicit: bool) -> bytes:
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, implicit
+    write_dataset(stream, dataset)
+    return stream.getvalue()
+
+
+def values(dataset: Dataset) -> list[tuple[int, str]]:
+    """All that is in it, but for how it is encoded."""
+    return [(int(each.tag), str(each.value)) for each in dataset.iterall() if each.VR != "SQ"]
+
+
+def structure_set(points: int) -> Dataset:
+    contour, roi, named, dataset = Dataset(), Dataset(), Dataset(), Dataset()
+    contour.ContourGeometricType = "CLOSED_PLANAR"
+    contour.NumberOfContourPoints = points
+    contour.ContourData = [f"{number / 8:.3f}" for number in range(3 * points)]
+    roi.ReferencedROINumber = 1
+    roi.ContourSequence = [contour]
+    named.ROINumber, named.ROIName = 1, "PTV"
+    dataset.SOPClassUID = RTSTRUCT
+    dataset.StructureSetROISequence = [named]
+    dataset.ROIContourSequence = [roi]
+    return dataset
+
+
+def test_a_contour_over_64_kib_comes_out_whole() -> None:
+    """As implicit; in explicit it is UN already when it comes (PS3.5 6.2.2)."""
+    sent = structure_set(5000)
+    data = encoded(sent, True)
+    contour = b"\\".join(b"%.3f" % (number / 8) for number in range(15000))
+    contour += b" " * (len(contour) % 2)
+    inner = element(0x30060042, "CS", b"CLOSED_PLANAR ") + element(CONTOUR, "UN", contour)
+    outer = element(0x30060040, "SQ", item(inner)) + element(0x30060084, "IS", b"1 ")
+    explicit = element(0x00080016, "UI", RTSTRUCT.encode() + b"\0") + element(
+        0x30060039, "SQ", item(outer)
+    )
+    for found in (
+        read(rewritten(data, True, True)[0], True),
+        read(rewritten(explicit, False, True)[0], True),
+    ):
+        points = found.ROIContourSequence[0].ContourSequence[0].ContourData
+        assert [float(point) for point in points] == [number / 8 for number in range(15000)]
+        assert MARK not in found
+
+
+def test_what_cannot_be_given_to_ctp_is_marked() -> None:
+    """In an explicit data set, as with compressed pixels, a long list of numbers stays UN."""
+    data = element(CONTOUR, "UN", b"1.5\\" * 20000 + b"2 ") + element(0x7FE00010, "OB", b"\0" * 8)
+    out, rewriter = rewritten(data)
+    found = read(out)
+    assert rewriter.problem == "too-long (3006,0050) DS"
+    assert found[MARK].value == rewriter.problem
+    assert MARKED.fullmatch(rewriter.problem)
+    assert list(found.keys())[-1] == Tag(0x7FE00010)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("to_implicit", [False, True])
+@pytest.mark.parametrize("inside", ["implicit", "explicit"])
+def test_a_sequence_that_came_as_bytes_is_one(
+    undefined: bool, to_implicit: bool, inside: str
+) -> None:
+    """CP-246 has it implicit inside; some write it explicit. Another sequence is in it."""
+    if inside == "implicit":
+        codes = bare(0x00080100, b"T-1 ") + bare(0x00080102, b"SRT ")
+        roi = bare(0x30060022, b"7 ") + bare(0x30060086, item(codes)) + bare(0x300600A4, b"PTV ")
+    else:
+        codes = element(0x00080100, "SH", b"T-1 ") + element(0x00080102, "SH", b"SRT ")
+        roi = element(0x30060022, "IS", b"7 ") + element(0x30060086, "SQ", item(codes))
+        roi += element(0x300600A4, "CS", b"PTV ")
+    value = item(roi, undefined)
+    data = element(ROIS, "UN", value, 0xFFFFFFFF if undefined else None)
+    data += element(0x300A0002, "SH", b"PLAN")
+    found = read(rewritten(data, False, to_implicit)[0], to_implicit)
+    (inner,) = found.StructureSetROISequence
+    assert (inner.ROINumber, inner.RTROIInterpretedType) == (7, "PTV")
+    assert inner.RTROIIdentificationCodeSequence[0].CodeValue == "T-1"
+    assert found.RTPlanLabel == "PLAN"
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value", "wanted"),
+    [
+        (SPACING, "UN", b"0.5\\0.5 ", [0.5, 0.5]),
+        (SPACING, "LO", b"0.5\\0.5 ", [0.5, 0.5]),
+        (SPACING, "FD", struct.pack("<2d", 0.5, 0.25), [0.5, 0.25]),
+        (0x00200013, "US", b"\7\0", 7),
+        (0x00280010, "UL", b"\0\2\0\0", 512),
+        (0x00280010, "IS", b"512 ", 512),
+        (0x00189087, "DS", b"1000", 1000.0),
+        (0x00189087, "UN", struct.pack("<d", 1000.0), 1000.0),
+        (0x00080005, "CS", b"ISO_IR 100\0\0", "ISO_IR 100"),
+        (0x00180050, "DS", b"2.5\0", 2.5),
+        (0x00080020, "DA", b"2024.03.01", "20240301"),
+        (0x0020000D, "UI", b"1.2.3 ", "1.2.3"),
+    ],
+)
+def test_a_value_in_another_form_is_put_into_its_own(
+    tag: int, vr: str, value: bytes, wanted: Any
+) -> None:
+    for to_implicit in (False, True):
+        out, rewriter = rewritten(element(tag, vr, value), False, to_implicit)
+        assert rewriter.problem == ""
+        found = read(out, to_implicit)[tag].value
+        assert found == wanted if isinstance(wanted, str) else found == pytest.approx(wanted)
+
+
+def test_decimals_of_more_than_16_characters_are_rounded() -> None:
+    out, rewriter = rewritten(
+        element(SPACING, "DS", b"0.97656250000000001\\-1.2345678901234567e-05")
+    )
+    assert rewriter.problem == ""
+    value = out[8:].strip()
+    assert all(len(part) <= 16 for part in value.split(b"\\"))
+    assert [float(part) for part in value.split(b"\\")] == pytest.approx(
+        [0.9765625, -1.2345678901234567e-05], rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value", "problem"),
+    [
+        (SPACING, "DS", b"2,5 ", "wrong-value (0028,0030) DS"),
+        (SPACING, "UN", b"Doe^Jane", "wrong-value (0028,0030) DS"),
+        (0x00200013, "IS", b"12.0", "wrong-value (0020,0013) IS"),
+        (0x00280010, "LO", b"Doe^Jane", "wrong-vr (0028,0010) LO"),
+        (0x00189087, "UN", b"1000", "wrong-value (0018,9087) FD"),
+        (0x00080060, "SQ", b"", "wrong-vr (0008,0060) SQ"),
+        # The script removes it: nothing of it would be lost.
+        (0x00100032, "FD", bytes(8), ""),
+        (SPACING, "DS", b"", ""),
+    ],
+)
+def test_what_would_be_lost_is_marked(tag: int, vr: str, value: bytes, problem: str) -> None:
+    out, rewriter = rewritten(element(tag, vr, value))
+    assert rewriter.problem == problem
+    assert (struct.pack("<HH", MARK >> 16, MARK & 0xFFFF) in out) == bool(problem)
+
+
+def test_what_pads_a_data_set_is_left_out() -> None:
+    spacing = element(SPACING, "DS", b"1\\1 ")
+    pixels = element(0x7FE00010, "OW", b"\1\0" * 4)
+    padding = element(0xFFFCFFFC, "OB", b"\0" * 6)
+    private = element(0x7FE10010, "LO", b"MEIER ") + element(
+        0x7FE11001, "SQ", item(element(0x00100010, "PN", b"Doe ")[:12], True), 0xFFFFFFFF
+    )
+    length = element(0x00280000, "UL", b"\1\0\0\0")
+    for tail in (b"", padding, private + padding, b"\0" * 3, b"\0" * 50, padding + b"\0" * 50):
+        assert rewritten(length + spacing + pixels + tail)[0] == spacing + pixels
+        assert rewritten(spacing + tail.replace(private, b""))[0] == spacing
+
+
+def test_what_cannot_be_read_is_passed_on_for_ctp_to_judge() -> None:
+    spacing = element(SPACING, "DS", b"1\\1 ")
+    for broken in (b"\x10\0\x10\0??\x04\0Doe ", element(0x00200013, "IS", b"1", 400), b"\1" * 5):
+        assert rewritten(spacing + broken)[0] == spacing + broken
+
+
+def test_the_day_of_a_moment_stands_beside_it() -> None:
+    out, _ = rewritten(element(0x0008002A, "DT", b"20240301101112.123456-0330"))
+    found = read(out)
+    assert found.AcquisitionDateTime == "20240301101112.123456-0330"
+    assert found[0x7FDEFFF2].value == "20240301"
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_sound_data_set_stays_what_it_is(implicit: bool) -> None:
+    sent = structure_set(10)
+    sent.add_new(0x00090010, "LO", "MEIER")
+    sent.add_new(0x00091001, "OB", b"\1\2")
+    for to_implicit in (True,) if implicit else (False, True):
+        out, rewriter = rewritten(encoded(sent, implicit), implicit, to_implicit)
+        assert rewriter.problem == ""
+        assert values(read(out, to_implicit)) == values(read(encoded(sent, implicit), implicit))
+
+
+def test_real_files_stay_what_they_are() -> None:
+    """Those of the pydicom wheel that are little endian and that pydicom reads to their end."""
+    tried = 0
+    for path in sorted(Path(pydicom.__file__).parent.glob("data/test_files/**/*.dcm")):
+        with path.open("rb") as file:
+            try:
+                syntax = begin_data_set(file)
+                data = file.read()
+                before = values(read(data, syntax == IMPLICIT))
+            except Exception:  # broken on purpose
+                continue
+        if syntax.endswith((".1.2.2", ".1.99")):
+            continue
+        out, rewriter = rewritten(data, syntax == IMPLICIT, syntax == IMPLICIT, NO_RULES)
+        assert rewriter.problem == ""
+        there = {tag for tag, _ in values(read(out, syntax == IMPLICIT))}
+        lost = {tag for tag, _ in before if tag & 0xFFFF and tag <= 0x7FE00010} - there
+        assert not lost, f"{path.name}: {[hex(tag) for tag in lost]}"
+        tried += 1
+    assert tried > 30
+
+
+def proposal(*contexts: tuple[int, str, tuple[str, ...]]) -> bytes:
+    def part(kind: int, value: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(value)) + value
+
+    body = struct.pack(">Hxx16s16s32x", 1, b"CTP", b"PACS") + part(0x10, b"1.2.840.10008.3.1.1.1")
+    for number, abstract, syntaxes in contexts:
+        inner = part(0x30, abstract.encode())
+        inner += b"".join(part(0x40, each.encode()) for each in syntaxes)
+        body += part(0x20, bytes([number, 0, 0, 0]) + inner)
+    body += part(0x50, part(0x51, struct.pack(">I", 16384)))
+    return struct.pack(">BxI", pdu.ASSOCIATE_RQ, len(body)) + body
+
+
+def acceptance(largest: int, **accepted: str) -> bytes:
+    def part(kind: int, value: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(value)) + value
+
+    body = struct.pack(">Hxx16s16s32x", 1, b"CTP", b"PACS") + part(0x10, b"1.2.840.10008.3.1.1.1")
+    for name, syntax in accepted.items():
+        body += part(0x21, bytes([int(name[1:]), 0, 0, 0]) + part(0x40, syntax.encode()))
+    body += part(0x50, part(0x51, struct.pack(">I", largest)))
+    return struct.pack(">BxI", pdu.ASSOCIATE_AC, len(body)) + body
+
+
+def proposed(request: bytes) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+
+    def note(context: int, abstract: str, syntaxes: list[str]) -> list[str]:
+        found[context] = syntaxes
+        return syntaxes
+
+    assert pdu.with_proposed_syntaxes(request, note) == request
+    return found
+
+
+def test_where_lists_can_be_long_ctp_is_offered_implicit_alone() -> None:
+    jpeg = "1.2.840.10008.1.2.4.70"
+    request = proposal(
+        (1, RTSTRUCT, (EXPLICIT, IMPLICIT)),
+        (3, RTSTRUCT, (EXPLICIT,)),
+        (5, RTSTRUCT, (IMPLICIT, EXPLICIT)),
+        (7, CT, (jpeg, EXPLICIT, IMPLICIT)),
+    )
+    incoming = Incoming(NO_RULES)
+    assert proposed(incoming.proposal(request)) == {
+        1: [IMPLICIT],
+        3: [IMPLICIT],
+        5: [IMPLICIT],
+        7: [jpeg, EXPLICIT, IMPLICIT],
+    }
+    answer = incoming.answer(acceptance(16384, c1=IMPLICIT, c3=IMPLICIT, c5=IMPLICIT, c7=EXPLICIT))
+    assert pdu.accepted_syntaxes(answer) == {1: EXPLICIT, 3: EXPLICIT, 5: IMPLICIT, 7: EXPLICIT}
+
+
+@pytest.mark.parametrize("largest", [0, 64, 16384])
+@pytest.mark.parametrize("chunk", [1, 13, 100_000])
+def test_messages_are_rewritten_on_their_way(largest: int, chunk: int) -> None:
+    incoming = Incoming(NO_RULES)
+    incoming.proposal(proposal((1, RTSTRUCT, (EXPLICIT,))))
+    incoming.answer(acceptance(largest, c1=IMPLICIT))
+    data = encoded(structure_set(20), False)
+
+    def fragment(flags: int, body: bytes) -> bytes:
+        pdv = struct.pack(">IBB", len(body) + 2, 1, flags) + body
+        return struct.pack(">BxI", pdu.P_DATA, len(pdv)) + pdv
+
+    message = fragment(3, b"the command") + b"".join(
+        fragment(0 if start + 300 < len(data) else 2, data[start : start + 300])
+        for start in range(0, len(data), 300)
+    )
+    sent = message + message + pdu.release_request()
+    out = b"".join(
+        bytes(piece)
+        for start in range(0, len(sent), chunk)
+        for piece in incoming.feed(sent[start : start + chunk])
+    )
+    commands: list[bytes] = []
+    objects: list[bytes] = []
+    body = b""
+    while out:
+        kind, length = struct.unpack_from(">BxI", out)
+        assert not largest or length <= largest
+        if kind == pdu.P_DATA:
+            size, context, flags = struct.unpack_from(">IBB", out, 6)
+            assert (size, context) == (length - 4, 1)
+            body += out[12 : 6 + length]
+            if flags & 2:
+                (commands if flags & 1 else objects).append(body)
+                body = b""
+        else:
+            assert out[: 6 + length] == pdu.release_request()
+        out = out[6 + length :]
+    assert commands == [b"the command"] * 2
+    for each in objects:
+        assert values(read(each, True)) == values(read(encoded(structure_set(20), True), True))
+    assert len(objects) == 2
