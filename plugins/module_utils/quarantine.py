@@ -29,6 +29,9 @@ NEXT_STEPS = {
     "ended-ctp": "see status.yml, raise ctp_heap_mib, site.yml, then release_quarantine.yml",
     "refused-by-orthanc": "see why (troubleshoot.yml), then release: release_quarantine.yml",
     "missing-patient-id": "give it a PatientID in the PACS and send it again; then purge",
+    "ambiguous-patient-id": "correct the PatientID in the PACS and send it again; then purge",
+    "incomplete": "correct the element that is named, where it comes from, and send it again; then"
+    " purge",
     "unreadable": "send it again from the PACS; then purge",
     "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
     " purge",

@@ -36,6 +36,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REASONS = (
     "unreadable",
     "missing-patient-id",
+    "ambiguous-patient-id",
+    "incomplete",
     "unknown-patient",
     "other-issuer",
     "known-patient",

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from ctp_supervisor.incoming import MARK
 from ctp_supervisor.lookup import Patients
 from ctp_supervisor.process import NOT_STORED, Client, command, environment
 from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantines
@@ -27,6 +28,7 @@ from ctp_supervisor.verify import verify
 from ctp_supervisor.web import Front
 from ctp_supervisor.workdir import make
 from ctp_supervisor_site import Site, dicom
+from pydicom import dcmread
 
 PASSWORD = "a long pässword"
 
@@ -470,6 +472,28 @@ def test_reasons_and_release(tmp_path: Path) -> None:
     }
     assert not {"0-1-TQ-2.dcm", "0-3-TQ-6.dcm"} & set(reasons())
     assert found.delete({"0-1-TQ-1.dcm"}) == 1 and not found.delete({"0-1-TQ-1.dcm"})
+    double.server.shutdown()
+
+
+def test_what_no_release_can_cure_says_so(tmp_path: Path) -> None:
+    """Two patients in one identifier, and what the gate marked."""
+    settings, found, double = quarantines(tmp_path, {"1": "ANON-1", "PAT-1": "ANON-2"})
+    stage = settings.pipelines[0].stages[1].quarantine
+    dicom(stage / "TQ-1.dcm", "PAT\\-1")
+    dicom(stage / "TQ-2.dcm", "1\t2")
+    for name, text in (("TQ-3", "wrong-value (0028,0030) DS"), ("TQ-4", "Doe^Jane")):
+        dicom(stage / f"{name}.dcm", "1")
+        dataset = dcmread(stage / f"{name}.dcm")
+        dataset.add_new(MARK, "LO", text)
+        dataset.save_as(stage / f"{name}.dcm")
+    assert {each["id"]: (each["reason"], each["why"]) for each in found.detailed()} == {
+        "0-1-TQ-1.dcm": ("ambiguous-patient-id", ""),
+        "0-1-TQ-2.dcm": ("ambiguous-patient-id", ""),
+        "0-1-TQ-3.dcm": ("incomplete", "wrong-value (0028,0030) DS"),
+        # Nobody but the gate writes there; whoever else did may have named somebody.
+        "0-1-TQ-4.dcm": ("known-patient", ""),
+    }
+    assert found.release()["left"] == {"ambiguous-patient-id": 2, "incomplete": 1}
     double.server.shutdown()
 
 

@@ -263,7 +263,7 @@ def test_real_files_stay_what_they_are() -> None:
                 before = values(read(data, syntax == IMPLICIT))
             except Exception:  # broken on purpose
                 continue
-        if syntax.endswith((".1.2.2", ".1.99")):
+        if syntax.endswith((".1.2.2", ".1.99")) or "truncated" in path.name:
             continue
         out, rewriter = rewritten(data, syntax == IMPLICIT, syntax == IMPLICIT, NO_RULES)
         assert rewriter.problem == ""

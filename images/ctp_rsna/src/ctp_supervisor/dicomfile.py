@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.tag import Tag
+
+from .incoming import MARK, MARKED
 
 # The library's warnings quote values, and standard error is the container's log.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -41,6 +45,10 @@ class Header:
     identity_removed: str
     methods: tuple[str, ...]
     sop_class_uid: str = ""
+    ambiguous: bool = False
+    """The PatientID is not one value of visible characters: no table can tell whose it is."""
+    mark: str = ""
+    """What would have been lost of it (``incoming``)."""
 
 
 def _uid(text: str) -> str:
@@ -55,35 +63,39 @@ def read_header(path: Path) -> Header | None:
             path,
             stop_before_pixels=True,
             specific_tags=[
-                "SpecificCharacterSet",
-                "SOPClassUID",
-                "SOPInstanceUID",
-                "PatientID",
-                "IssuerOfPatientID",
-                "IssuerOfPatientIDQualifiersSequence",
-                "PatientIdentityRemoved",
-                "DeidentificationMethod",
+                *map(
+                    Tag,
+                    (
+                        "SpecificCharacterSet",
+                        "SOPClassUID",
+                        "SOPInstanceUID",
+                        "PatientID",
+                        "IssuerOfPatientID",
+                        "IssuerOfPatientIDQualifiersSequence",
+                        "PatientIdentityRemoved",
+                        "DeidentificationMethod",
+                    ),
+                ),
+                Tag(MARK),
             ],
         )
         methods = dataset.get("DeidentificationMethod") or []
+        patient_id = _text(dataset.get("PatientID"))
         return Header(
             str(dataset.get("SOPInstanceUID") or ""),
-            _trimmed(str(dataset.get("PatientID") or "")),
+            patient_id.strip(_JAVA_BLANKS),
             _issuer(dataset),
             str(dataset.get("PatientIdentityRemoved") or ""),
             tuple(str(each) for each in ([methods] if isinstance(methods, str) else methods)),
             _uid(str(dataset.get("SOPClassUID") or "")),
+            bool(re.search(r"[\\\x00-\x1f\x7f]", patient_id.rstrip("\0"))),
+            _mark(dataset.get(Tag(MARK))),
         )
     except Exception:  # pydicom raises whatever a broken file leads to
         return None
 
 
 _JAVA_BLANKS = "".join(map(chr, range(33)))
-
-
-def _trimmed(value: str) -> str:
-    """As Java's String.trim(), which CTP uses on the key of a lookup."""
-    return value.replace("\\", "").strip(_JAVA_BLANKS)
 
 
 def _issuer(dataset: pydicom.Dataset) -> str:
@@ -96,6 +108,20 @@ def _issuer(dataset: pydicom.Dataset) -> str:
     if not issuer and qualifiers:
         issuer = str(qualifiers[0].get("UniversalEntityID") or "").strip(_JAVA_BLANKS)
     return issuer
+
+
+def _text(value: Any) -> str:
+    """One value, or several with what separates them."""
+    if value is None or isinstance(value, str):
+        return str(value or "")
+    return "\\".join(map(str, value))
+
+
+def _mark(element: Any) -> str:
+    value = element.value if element is not None else ""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    # A sender may have written it: then it is nothing to be shown.
+    return text.strip() if MARKED.fullmatch(text.strip()) else ""
 
 
 def begin_data_set(file: BinaryIO) -> str:

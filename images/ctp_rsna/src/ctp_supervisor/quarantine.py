@@ -31,6 +31,8 @@ MISSING_PATIENT_ID = "missing-patient-id"
 UNKNOWN_PATIENT = "unknown-patient"
 OTHER_ISSUER = "other-issuer"
 KNOWN_PATIENT = "known-patient"
+AMBIGUOUS_PATIENT_ID = "ambiguous-patient-id"
+INCOMPLETE = "incomplete"
 RESIDUAL_IDENTIFIER = "residual-identifier"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 ENDED_CTP = "ended-ctp"
@@ -64,6 +66,9 @@ class Quarantined:
     size: int = 0
     sop_class_uid: str = ""
     ended_ctp: bool = False
+    ambiguous: bool = False
+    mark: str = ""
+    """What would have been lost of it: an element and what is wrong with it."""
 
     @property
     def id(self) -> str:
@@ -83,7 +88,10 @@ class Quarantined:
             return UNREADABLE
         if not self.patient_id:
             return MISSING_PATIENT_ID
-        return _BY_STATE[known.state(self.patient_id, self.issuer)]
+        if self.ambiguous:
+            return AMBIGUOUS_PATIENT_ID
+        state = _BY_STATE[known.state(self.patient_id, self.issuer)]
+        return INCOMPLETE if self.mark and state == KNOWN_PATIENT else state
 
 
 class Quarantines:
@@ -179,9 +187,7 @@ class Quarantines:
                 {
                     "id": each.id,
                     "reason": reason,
-                    "why": self._why(each)
-                    if reason == RESIDUAL_IDENTIFIER
-                    else self._held_back(each).get("held_back", ""),
+                    "why": self._why(each, reason) or self._held_back(each).get("held_back", ""),
                     "releasable": self._may_go(each, reason),
                     "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(),
                     "pipeline": self._pipelines[each.pipeline].name,
@@ -191,8 +197,12 @@ class Quarantines:
             )
         return found
 
-    def _why(self, each: Quarantined) -> str:
+    def _why(self, each: Quarantined, reason: str) -> str:
         """What kept an object from leaving: an element by its tag and what is wrong with it."""
+        if reason == INCOMPLETE:
+            return each.mark
+        if reason != RESIDUAL_IDENTIFIER:
+            return ""
         try:
             with each.path.open("rb") as file:
                 checker = egress.Checker(dicomfile.begin_data_set(file), self._prefixes)
@@ -335,4 +345,6 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_resu
         header.issuer if header else "",
         status.st_size,
         header.sop_class_uid if header else "",
+        ambiguous=header.ambiguous if header else False,
+        mark=header.mark if header else "",
     )
