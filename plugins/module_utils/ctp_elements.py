@@ -178,6 +178,7 @@ ELEMENTS = """
 300A000C CS RTPlanGeometry
 300A0014 CS DoseReferenceStructureType
 300A0020 CS DoseReferenceType
+300A0055 CS RTPlanRelationship
 300A00B3 CS PrimaryDosimeterUnit
 300A00C4 CS BeamType
 300A00C6 CS RadiationType
@@ -270,13 +271,13 @@ ELEMENTS = """
 30060028 ST ROIDescription
 300A0003 LO RTPlanName
 300A0016 LO DoseReferenceDescription
-300A00C2 LO BeamName
 [descriptor empty]
 00180010 LO ContrastBolusAgent
 00700081 LO ContentDescription
 [descriptor label]
 30060002 SH StructureSetLabel
 300A0002 SH RTPlanLabel
+300A00C2 LO BeamName
 [device]
 00081010 SH StationName
 00181004 LO PlateID
@@ -495,6 +496,7 @@ ELEMENTS = """
 [empty]
 00080050 SH AccessionNumber
 00080090 PN ReferringPhysicianName
+00081070 PN OperatorsName
 00100030 DA PatientBirthDate
 00200010 SH StudyID
 00201040 LO PositionReferenceIndicator
@@ -508,6 +510,9 @@ ELEMENTS = """
 00081160 IS ReferencedFrameNumber
 00082122 IS StageNumber
 00082124 IS NumberOfStages
+00082128 IS ViewNumber
+00082129 IS NumberOfEventTimers
+0008212A IS NumberOfViewsInStage
 00082142 IS StartTrim
 00082143 IS StopTrim
 00082144 IS RecommendedDisplayFrameRate
@@ -870,6 +875,7 @@ SEQUENCES = """
 0040A300 SQ MeasuredValueSequence
 0040A301 SQ NumericValueQualifierCodeSequence
 0040A360 SQ PredecessorDocumentsSequence
+0040A372 SQ PerformedProcedureCodeSequence
 0040A375 SQ CurrentRequestedProcedureEvidenceSequence
 0040A385 SQ PertinentOtherEvidenceSequence
 0040A504 SQ ContentTemplateSequence

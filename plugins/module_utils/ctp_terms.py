@@ -217,6 +217,7 @@ FrameOfReferenceTransformationType: HOMOGENEOUS
 TreatmentTerminationStatus: NORMAL|OPERATOR|MACHINE|UNKNOWN
 TreatmentVerificationStatus: VERIFIED|VERIFIED_OVR|NOT_VERIFIED
 CurrentTreatmentStatus: NOT_STARTED|ON_TREATMENT|ON_BREAK|SUSPENDED|STOPPED|COMPLETED
+RTPlanRelationship: PRIOR|ALTERNATIVE|PREDECESSOR|VERIFIED_PLAN|CONCURRENT
 PlanIntent: CURATIVE|PALLIATIVE|PROPHYLACTIC|VERIFICATION|MACHINE_QA|RESEARCH|SERVICE
 RTPlanGeometry: PATIENT|TREATMENT_DEVICE
 DoseReferenceStructureType: POINT|VOLUME|COORDINATES|SITE
@@ -348,7 +349,7 @@ def _defined_terms() -> dict[str, tuple[str, bool]]:
 
 def _unknown(known: str) -> str:
     """Return a pattern, for replaceAll, of one word of a list that is none of these."""
-    return rf"(?<=^|\\)(?!(?:{known})(?:\\|$))[^\\]+"
+    return rf"(?<=^|\\)(?! *(?:{known}) *(?:\\|$))[^\\]+"
 
 
 _IMAGE_TYPE_WORD = f"(?:{_words(_TERMS)}|{_words(_MODALITIES)})"
@@ -458,7 +459,7 @@ PATTERNS = {
         for name, classes in TYPE_1_CLASSES.items()
     },
     **{
-        f"TERMS_{keyword}": _list(terms) if many else terms
+        f"TERMS_{keyword}": _list(f" *(?:{terms}) *") if many else f"(?:{terms}) *"
         for keyword, (terms, many) in _defined_terms().items()
     },
     **{f"SCHEME_{name}": scheme for name, (scheme, _) in CODE_FORMS.items()},
