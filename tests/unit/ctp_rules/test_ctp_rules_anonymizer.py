@@ -113,7 +113,7 @@ def without(keyword: str) -> Callable[[Dataset], None]:
     [
         (lambda d: setattr(d, "PatientID", "PAT-2"), Refusal.UNKNOWN_KEY, "PatientID"),
         (lambda d: setattr(d, "PatientID", ""), Refusal.NO_KEY, "PatientID"),
-        (without("PatientID"), Refusal.NO_KEY, "PatientID"),
+        (without("PatientID"), Refusal.BY_SCRIPT, ""),
         (lambda d: setattr(d, "BurnedInAnnotation", "YES"), Refusal.BY_SCRIPT, ""),
         (lambda d: setattr(d, "SOPClassUID", "1.2.3"), Refusal.BY_SCRIPT, ""),
     ],

@@ -477,7 +477,7 @@ def test_reasons_and_release(tmp_path: Path) -> None:
 
 def test_what_no_release_can_cure_says_so(tmp_path: Path) -> None:
     """Two patients in one identifier, and what the gate marked."""
-    settings, found, double = quarantines(tmp_path, {"1": "ANON-1", "PAT-1": "ANON-2"})
+    settings, found, double = quarantines(tmp_path, {"1|": "ANON-1", "PAT-1|": "ANON-2"})
     stage = settings.pipelines[0].stages[1].quarantine
     dicom(stage / "TQ-1.dcm", "PAT\\-1")
     dicom(stage / "TQ-2.dcm", "1\t2")

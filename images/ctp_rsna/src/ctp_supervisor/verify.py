@@ -33,9 +33,9 @@ LOOKUP = (
 """Looks up PatientID with its issuer (``lookup.key``); what has several of either is held back."""
 ONE_VALUE = r"[^\\]*"
 _LOOKS_UP_PATIENT = (
-    rf"@always\(\)@select\(\)\{{(?:{re.escape(LOOKUP)}"
+    rf"@always\(\)(?:{re.escape(LOOKUP)}|@select\(\)\{{(?:{re.escape(LOOKUP)}"
     rf"|@if\(this,matches,@PATIENT_ID\)\{{{re.escape(LOOKUP)}\}}\{{@quarantine\(\)\}})\}}"
-    r"\{@remove\(\)\}"
+    r"\{@remove\(\)\})"
 )
 _CONDITION = r'\[?\w+\]?\.\w+\("[^"]*"\)'
 _CONDITION_PARTS = r'\[?(\w+)\]?\.(\w+)\("([^"]*)"\)'

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pydicom
 from ctp_rules import filter_script, reading, script
-from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal
+from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, shown
 from ctp_rules.filter_script import FilterError
 from ctp_rules.script import Script, ScriptError
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -28,6 +28,9 @@ UID_KEY = 0x0012FFF0
 """The element whose script is the key."""
 
 _SOP_CLASS, _BURNED_IN = int(Tag("SOPClassUID")), int(Tag("BurnedInAnnotation"))
+_PATIENT_ID = int(Tag("PatientID"))
+_MARK = 0x7FDEFFF0
+"""The supervisor's mark of what would not be whole."""
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Rules:
         try:
             result = self._anonymizer.run(source, lookup).dataset
         except QuarantineError as error:
-            raise RefusedError(_reason(error), str(error)) from None
+            raise RefusedError(_reason(error, source), str(error)) from None
         left = pydicom.dcmread(BytesIO(_written(result, UID(source.file_meta.TransferSyntaxUID))))
         try:
             passed = filter_script.read(self.filter).lets_through(left)
@@ -118,9 +121,12 @@ class Rules:
         return script.parse(content)
 
 
-def _reason(error: QuarantineError) -> Reason:
+def _reason(error: QuarantineError, source: Dataset) -> Reason:
     if error.refusal is Refusal.BY_SCRIPT:
+        named = bool(shown(source, _PATIENT_ID).strip())
         return {
+            _PATIENT_ID: Reason.AMBIGUOUS_PATIENT_ID if named else Reason.MISSING_PATIENT_ID,
+            _MARK: Reason.INCOMPLETE,
             _BURNED_IN: Reason.BURNED_IN_ANNOTATION,
             _SOP_CLASS: Reason.UNSUPPORTED_CONTENT,
         }.get(error.tag, Reason.DEIDENTIFICATION_FAILED)

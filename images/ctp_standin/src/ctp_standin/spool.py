@@ -47,6 +47,8 @@ class Reason(str, Enum):
 
     UNREADABLE = "unreadable"
     MISSING_PATIENT_ID = "missing-patient-id"
+    AMBIGUOUS_PATIENT_ID = "ambiguous-patient-id"
+    INCOMPLETE = "incomplete"
     UNKNOWN_PATIENT = "unknown-patient"
     OTHER_ISSUER = "other-issuer"
     INVALID_PSEUDONYM = "invalid-pseudonym"

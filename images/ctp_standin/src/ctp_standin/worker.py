@@ -228,8 +228,11 @@ def _issuer(content: bytes) -> str:
         readable = len(source) > 0
     except Exception:
         raise RefusedError(Reason.UNREADABLE) from None
-    if not readable or any(c < " " or c == "\\" for text in texts for c in text):
+    if not readable:
         raise RefusedError(Reason.UNREADABLE)
+    for text, reason in zip(texts, (Reason.AMBIGUOUS_PATIENT_ID, Reason.OTHER_ISSUER)):
+        if any(c < " " or c == "\\" for c in text):
+            raise RefusedError(reason)
     return texts[1]
 
 
