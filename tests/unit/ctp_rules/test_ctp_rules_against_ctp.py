@@ -1,0 +1,178 @@
+"""The interpreter and stock CTP, side by side: the same objects, the same script, no difference.
+
+CTP's own anonymizer class is run (``Anonymize.java``), so this needs the distribution that
+``CTP_DISTRIBUTION`` names, or the one in the cache directory, and a JDK.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pydicom
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    UID_KEY_PLACEHOLDER,
+    ScriptOptions,
+    anonymizer_script,
+)
+from ctp_rules import comparison, reading, script
+from ctp_rules.anonymizer import Anonymizer, QuarantineError, path_text
+from ctp_rules_objects import kinds, noise
+from pydicom.data import get_testdata_files  # type: ignore[attr-defined]
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+KEY = "ab" * 32
+EVERYTHING = {
+    "retain_patient_characteristics": True,
+    "retain_device_identity": True,
+    "clean_descriptors": True,
+}
+OPTIONS = {
+    "strict": ScriptOptions(),
+    "shifted": ScriptOptions(longitudinal="shifted", **EVERYTHING),
+    "full": ScriptOptions(longitudinal="full", **EVERYTHING),
+}
+# CTP writes the pixels of a deflated object behind the deflated part, where no reader finds them.
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+def distribution() -> Path | None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    for place in (os.environ.get("CTP_DISTRIBUTION"), cache / "auscat-imaging/ctp"):
+        if place and (Path(place) / "CTP/libraries/CTP.jar").is_file():
+            return Path(place) / "CTP/libraries"
+    return None
+
+
+class Ctp:
+    """CTP's anonymizer, compiled once."""
+
+    def __init__(self, libraries: Path, directory: Path) -> None:
+        jars = ":".join(map(str, sorted(libraries.rglob("*.jar"))))
+        self._classes = f"{jars}:{directory}"
+        source = Path(__file__).with_name("Anonymize.java")
+        subprocess.run(
+            ["javac", "-cp", jars, "-d", str(directory), str(source)],
+            check=True,
+            capture_output=True,
+        )
+
+    def run(
+        self, text: str, table: Mapping[str, str], objects: Iterable[bytes], directory: Path
+    ) -> list[Path | None]:
+        """Return the file of each object that leaves, ``None`` for one in quarantine."""
+        rules, lookup = directory / "rules", directory / "table"
+        rules.write_text(text)
+        lookup.write_text("".join(f"{key}={value}\n" for key, value in table.items()))
+        pairs = []
+        for number, content in enumerate(objects):
+            came, left = directory / f"{number}.came", directory / f"{number}.left"
+            came.write_bytes(content)
+            pairs.append((came, left))
+        done = subprocess.run(
+            ["java", "-Djava.awt.headless=true", "-cp", self._classes, "Anonymize"],
+            input="".join(f"{rules}\t{lookup}\t{came}\t{left}\n" for came, left in pairs),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = [line for line in done.stdout.splitlines() if line in ("OK", "QUARANTINE")]
+        assert len(said) == len(pairs), done.stdout[-2000:] + done.stderr[-2000:]
+        return [left if word == "OK" else None for word, (_, left) in zip(said, pairs)]
+
+
+@pytest.fixture(scope="module")
+def ctp(tmp_path_factory: pytest.TempPathFactory) -> Ctp:
+    libraries = distribution()
+    if libraries is None:
+        pytest.skip("no distribution of CTP: set CTP_DISTRIBUTION (docs/ctp.md)")
+    if shutil.which("javac") is None:
+        pytest.skip("no javac: install default-jdk-headless")
+    return Ctp(libraries, tmp_path_factory.mktemp("classes"))
+
+
+def compare(
+    ctp: Ctp,
+    options: ScriptOptions,
+    objects: Mapping[str, bytes],
+    table: Mapping[str, str],
+    to: Path,
+) -> int:
+    """Compare all objects, element by element; return how many left both."""
+    text = anonymizer_script(options).replace(UID_KEY_PLACEHOLDER, KEY)
+    anonymizer = Anonymizer(script.parse(text))
+    differences = []
+    both = 0
+    for (name, content), left in zip(objects.items(), ctp.run(text, table, objects.values(), to)):
+        source = reading.read(content)
+        try:
+            outcomes = anonymizer.run(source, lambda k, v: table.get(f"{k}/{v}")).outcomes
+        except QuarantineError as error:
+            if left is not None:
+                differences.append(f"{name}: only CTP lets it through ({error})")
+            continue
+        if left is None:
+            differences.append(f"{name}: only CTP keeps it back")
+            continue
+        both += 1
+        pixels = source.file_meta.TransferSyntaxUID != DEFLATED
+        differences += [
+            f"{name}: {path_text(each.path)} {each.kind.value} {each.action}"
+            for each in comparison.differences(outcomes, reading.read(left), pixels)
+        ]
+    assert differences == []
+    return both
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_kinds_from_the_field_and_noise(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
+    text = anonymizer_script(OPTIONS["full"]).replace(UID_KEY_PLACEHOLDER, KEY)
+    known = script.parse(text).rules
+    tags = [tag for tag in known if 0x00080000 < tag < 0x7FE00010]
+    objects = dict([*kinds(), *noise(tags, 1947, 120)])
+    table = {"PatientID/PAT-1": "ANON-1", "DateShift/PAT-1": "-17"}
+    assert compare(ctp, options, objects, table, tmp_path) > 270
+
+
+def test_the_phantom(ctp: Ctp, tmp_path: Path) -> None:
+    study = phantom.make_study("1234567890", True, ct_instances=2)
+    files = phantom.write_study(study, tmp_path)
+    objects = {path.name: path.read_bytes() for path in files}
+    table = {f"PatientID/{study.patient_id}": "ANON-1"}
+    assert compare(ctp, OPTIONS["strict"], objects, table, tmp_path) == len(files)
+
+
+def test_a_mark_in_every_element_of_the_dictionary(ctp: Ctp, tmp_path: Path) -> None:
+    flood = REPOSITORY / "tests/marks/flood.py"
+    made = tmp_path / "flood"
+    subprocess.run([sys.executable, flood, "write", made, "MARK42"], check=True)
+    objects = {path.name: path.read_bytes() for path in sorted(made.glob("*.dcm"))}
+    patients = {str(pydicom.dcmread(path).PatientID) for path in made.glob("*.dcm")}
+    table = {f"PatientID/{each}": f"ANON-{each}" for each in patients}
+    assert compare(ctp, OPTIONS["strict"], objects, table, tmp_path) == len(objects) > 10
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_files_of_many_makers(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
+    """Those in pydicom's wheel that have a header, each as it is and with a known patient."""
+    objects: dict[str, bytes] = {}
+    table = {"PatientID/PAT-1": "ANON-1", "DateShift/PAT-1": "-17"}
+    for name in map(Path, sorted(set(get_testdata_files("*.dcm")))):
+        content = name.read_bytes()
+        if content[128:132] != b"DICM":
+            continue  # it cannot come over the network either
+        objects[name.name] = content
+        try:
+            dataset = reading.read(content)
+            dataset.PatientID = "PAT-1"
+            dataset.save_as(tmp_path / "again")
+        except (TypeError, ValueError, pydicom.errors.InvalidDicomError):
+            continue  # the library cannot write what it read
+        objects[f"{name.name} of PAT-1"] = (tmp_path / "again").read_bytes()
+    assert compare(ctp, options, objects, table, tmp_path) > 60
