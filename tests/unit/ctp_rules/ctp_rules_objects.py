@@ -15,7 +15,8 @@ from pydicom._dicom_dict import DicomDictionary
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 PATIENT = b"PAT-1"
-_LONG = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
+_LONG_NAMES = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+_LONG = frozenset(_LONG_NAMES.split())
 
 
 @dataclass(frozen=True)
@@ -247,35 +248,8 @@ _VALUES = (
 # The library that reads them fails at once where a character set is no such word.
 _CHARACTER_SETS = frozenset({0x00080005})
 _NEEDED = frozenset({0x00080016, 0x00100020})
-_VRS = [
-    "AE",
-    "AS",
-    "AT",
-    "CS",
-    "DA",
-    "DS",
-    "DT",
-    "FD",
-    "FL",
-    "IS",
-    "LO",
-    "LT",
-    "OB",
-    "OF",
-    "OW",
-    "PN",
-    "SH",
-    "SL",
-    "SS",
-    "ST",
-    "TM",
-    "UC",
-    "UI",
-    "UL",
-    "UN",
-    "US",
-    "UT",
-]
+_KNOWN_NAMES = "AE AS AT CS DA DS DT FD FL IS LO LT OB OF OW PN SH SL SS ST TM UC UI UL UN US UT"
+_VRS = _KNOWN_NAMES.split()
 _STRANGE = ["OD", "OL", "OV", "SV", "UR", "UV"]
 
 
