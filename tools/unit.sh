@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
 # The unit tests on all cores. Needs the environment (source .venv/bin/activate).
 # A module's tests stay together, as they share what its fixtures have made.
+#   --stock-ctp   those that run stock CTP instead, which need CTP_DISTRIBUTION and a JDK
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec pytest -q --numprocesses=logical --dist=loadscope tests/unit "$@"
+which="not stock_ctp"
+if [ "${1:-}" = --stock-ctp ]; then
+    which=stock_ctp
+    shift
+fi
+exec pytest -q --numprocesses=logical --dist=loadscope -m "$which" tests/unit "$@"

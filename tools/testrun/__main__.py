@@ -31,6 +31,8 @@ KEPT = 5
 INSTALL = "Install what the tests call on this machine"
 STYLE = "Style and types"
 UNITS = "Unit tests"
+STOCK_UNITS = "Unit tests that run stock CTP"
+STOCK_UNITS_COMMAND = ("tools/unit.sh", "--stock-ctp")
 ENGINE = "Engine and images"
 HOST_IMAGES = (("host", "bookworm"), ("host", "trixie"), ("client", "bookworm"))
 
@@ -155,6 +157,8 @@ def steps(chosen: plan.Plan, history: History) -> list[Job]:
         jobs.append(Job(STYLE, ("tools/lint.sh",), rank=1))
     if chosen.units:
         jobs.append(Job(UNITS, ("tools/unit.sh",), after=(INSTALL,), rank=1))
+        if chosen.stock.path:
+            jobs.append(Job(STOCK_UNITS, STOCK_UNITS_COMMAND, after=(INSTALL,), rank=1))
     shared = preparation() if chosen.scenarios else []
     jobs += shared
     directories = scenarios.found()

@@ -23,7 +23,6 @@ from pathlib import Path
 import pytest
 from ctp_supervisor import dicomfile, egress, pdu
 from ctp_supervisor.outgoing import Outgoing
-from ctp_supervisor.recovery import Recovered, settle
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -290,8 +289,6 @@ def test_files(tmp_path: Path, implicit: bool) -> None:
             contextlib.suppress(ValueError, EOFError, struct.error),
         ):
             dicomfile.begin_data_set(file)
-        settle(path, Recovered())
-        path.unlink(missing_ok=True)
 
 
 def test_what_is_wrong_with_a_value_does_not_stand_in_the_log(tmp_path: Path) -> None:

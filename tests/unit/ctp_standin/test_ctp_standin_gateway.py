@@ -224,7 +224,7 @@ def test_quarantine_reasons(gateway: GatewayProcess, receiver: ReceivingScpDoubl
     for number, reason in enumerate(
         (
             "missing-patient-id",
-            "unreadable",
+            "ambiguous-patient-id",
             "burned-in-annotation",
             "unsupported-content",
             "invalid-pseudonym",
@@ -236,7 +236,7 @@ def test_quarantine_reasons(gateway: GatewayProcess, receiver: ReceivingScpDoubl
         cases[reason] = dataset
         if reason == "missing-patient-id":
             dataset.PatientID = " "
-        elif reason == "unreadable":
+        elif reason == "ambiguous-patient-id":
             dataset.PatientID = ["PROOF-1947", "OTHER"]
         elif reason == "burned-in-annotation":
             dataset.BurnedInAnnotation = "YES"

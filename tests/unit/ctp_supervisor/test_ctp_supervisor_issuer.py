@@ -168,6 +168,7 @@ def ctp(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     return {names[file]: (result, patient_id) for _, file, result, patient_id in lines}
 
 
+@pytest.mark.stock_ctp
 @pytest.mark.parametrize("name", CASES)
 def test_ctp_lets_it_through_as_whose_it_is(ctp: dict[str, tuple[str, str]], name: str) -> None:
     expected = CASES[name].expected

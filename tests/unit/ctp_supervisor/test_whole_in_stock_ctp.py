@@ -33,10 +33,13 @@ DISTRIBUTION = Path(os.environ.get("CTP_DISTRIBUTION") or "/nonexistent") / "CTP
 KEY = "5e" * 32
 STAGES = ("import", "anonymizer", "filter", "export")
 CLASSES = (CTImageStorage, RTStructureSetStorage)
-pytestmark = pytest.mark.skipif(
-    not DISTRIBUTION.is_dir() or not shutil.which("java"),
-    reason="no CTP distribution that is a directory, or no Java",
-)
+pytestmark = [
+    pytest.mark.stock_ctp,
+    pytest.mark.skipif(
+        not DISTRIBUTION.is_dir() or not shutil.which("java"),
+        reason="no CTP distribution that is a directory, or no Java",
+    ),
+]
 
 
 def free_port() -> int:
@@ -57,7 +60,7 @@ class Ctp:
         script = script.replace(ctp_script.UID_KEY_PLACEHOLDER, KEY)
         (self.home / "a.script").write_text(script)
         (self.home / "f.script").write_text(ctp_script.filter_script(["ANON-"]))
-        table = "PatientID/PAT-1=ANON-1\nDateShift/PAT-1=-100\n"
+        table = "PatientID/PAT-1|=ANON-1\nDateShift/PAT-1=-100\n"
         (self.home / "lookup.properties").write_text(table)
         port, store = free_port(), free_port()
 
