@@ -746,9 +746,10 @@ def _incrementdate(
     call: Call, tag: int, element: _Element | None, level: _Level, lookup: Lookup, used: set[str]
 ) -> str:
     by, kind = call.arguments
-    text = level.text(call.element, element)
-    if element is None and not call.element.tags:
+    tags = call.element.tags
+    if (level.get(tags[-1]) if tags else element) is None:
         return "@remove()"
+    text = level.text(call.element, element)
     if len(text) < 8:
         return "@empty()"
     key = level.text(Reference((int(by, 16),)), None).strip(JAVA_BLANK)
