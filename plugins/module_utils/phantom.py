@@ -197,7 +197,7 @@ UNLISTED_PLACES = {
 }
 
 # Coded procedures and other sequences that the table does not list: an item may hold anything.
-UNLISTED_SEQUENCES = "00081032 00321064 00082218 00541001"
+UNLISTED_SEQUENCES = "00081032 00321064 00082218 00540220"
 
 
 @dataclass(frozen=True)

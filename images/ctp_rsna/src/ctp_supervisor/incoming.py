@@ -41,6 +41,8 @@ one rule for it: quarantine."""
 DAYS = {0x0008002A: 0x7FDEFFF2, 0x00189701: 0x7FDEFFF4}
 """Where the day of a DT stands for the script that has a fraction or an offset: CTP cannot move
 it there."""
+_OURS = frozenset({MARK, *DAYS.values()})
+"""A sender may not write these itself."""
 WRONG_VR, WRONG_VALUE, TOO_LONG = "wrong-vr", "wrong-value", "too-long"
 MARKED = re.compile(
     rf"(?:{WRONG_VR}|{WRONG_VALUE}|{TOO_LONG}) \([0-9A-F]{{4}},[0-9A-F]{{4}}\) [A-Z]{{2}}"
@@ -385,8 +387,11 @@ class Rewriter:
         group = tag >> 16
         if top and tag >= _FIRST_OF_PIXELS:
             self._put_mark()
-        drop = not tag & 0xFFFF or bool(
-            top and (tag == _PADDING or (self._pixels and (group & 1 or group >= 0xFFFA)))
+        behind = self._pixels or tag > _PIXEL_DATA
+        drop = (
+            not tag & 0xFFFF
+            or tag in _OURS
+            or bool(top and (tag == _PADDING or (behind and (group & 1 or group >= 0xFFFA))))
         )
         pixels = tag == _PIXEL_DATA
         if pixels and top:
@@ -398,8 +403,10 @@ class Rewriter:
             self._open(_FRAGMENTS, start, length, False, False)
             return start
         if self._is_sequence(level, tag, vr, known, undefined):
-            if vr == b"SQ" and known and b"SQ" not in known:
-                self._note(WRONG_VR, tag, vr)
+            if known and b"SQ" not in known:
+                self._note(WRONG_VR, tag, vr or b"SQ")
+                # Nobody reads items there in implicit VR; the script would remove them.
+                drop = drop or self._to_implicit
             if not drop:
                 self._put(self._header(tag, b"SQ", _UNDEFINED))
             from_bytes = level.implicit or vr != b"SQ"
@@ -501,8 +508,10 @@ class Rewriter:
         if self.problem:
             text = self.problem.encode() + b" " * (len(self.problem) % 2)
             self._out += [self._header(MARK, b"LO", len(text)), text]
-        for tag, day in sorted(self._days.items()):
-            self._out += [self._header(tag, b"DA", len(day)), day]
+        if not self._to_implicit:
+            # There CTP would see bytes. Without a day the script removes the moment.
+            for tag, day in sorted(self._days.items()):
+                self._out += [self._header(tag, b"DA", len(day)), day]
 
 
 def _tidy(value: bytes, vr: bytes) -> bytes:
