@@ -228,6 +228,38 @@ def test_what_pads_a_data_set_is_left_out() -> None:
         assert rewritten(spacing + tail.replace(private, b""))[0] == spacing
 
 
+def test_items_where_the_standard_has_none_are_left_out_of_an_implicit_data_set() -> None:
+    """Nobody reads them there; where the script would keep the element, it is marked."""
+    name = item(element(0x00100010, "PN", b"Doe^Jane"), undefined=True)
+    data = element(0x00080060, "CS", b"RTSTRUCT") + element(0x00081080, "SQ", name, 0xFFFFFFFF)
+    out, rewriter = rewritten(data, to_implicit=True)
+    assert b"Doe" not in out and read(out, True).Modality == "RTSTRUCT"
+    assert not rewriter.problem, "the script removes it anyway"
+    kept = element(0x00541001, "SQ", name, 0xFFFFFFFF)
+    out, rewriter = rewritten(data + kept, to_implicit=True)
+    assert rewriter.problem == "wrong-vr (0054,1001) SQ" and b"Doe" not in out
+
+
+@pytest.mark.parametrize("to_implicit", [False, True])
+def test_a_signature_is_left_out_of_an_object_without_pixels(to_implicit: bool) -> None:
+    """CTP would put what its items hold into the data set itself."""
+    signed = item(element(0x00100010, "PN", b"Doe^Jane"), undefined=True)
+    data = element(0x00080060, "CS", b"RTPLAN") + element(0xFFFAFFFA, "SQ", signed, 0xFFFFFFFF)
+    out, _ = rewritten(data, to_implicit=to_implicit)
+    assert list(read(out, to_implicit).keys()) == [0x00080060]
+
+
+def test_a_sender_cannot_write_what_the_gate_writes() -> None:
+    data = element(MARK, "LO", b"wrong-vr (0054,1001) SQ ") + element(0x7FDEFFF2, "DA", b"19650101")
+    assert rewritten(data)[0] == b""
+
+
+@pytest.mark.parametrize("to_implicit", [False, True])
+def test_the_day_of_a_moment_stands_beside_it_where_ctp_can_read_it(to_implicit: bool) -> None:
+    out, _ = rewritten(element(0x0008002A, "DT", b"20240301101112.5 "), to_implicit=to_implicit)
+    assert (0x7FDEFFF2 in read(out, to_implicit)) is not to_implicit
+
+
 def test_what_cannot_be_read_is_passed_on_for_ctp_to_judge() -> None:
     spacing = element(SPACING, "DS", b"1\\1 ")
     for broken in (b"\x10\0\x10\0??\x04\0Doe ", element(0x00200013, "IS", b"1", 400), b"\1" * 5):
