@@ -97,6 +97,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="one long scenario in turn too, within a bound (default where CI is set)",
     )
     parser.add_argument(
+        "--no-turn",
+        action="store_true",
+        help="with --ci: leave the long scenario in turn out",
+    )
+    parser.add_argument(
         "--places",
         type=places,
         default=os.environ.get("TEST_PLACES") or str(default_places()),
@@ -224,7 +229,8 @@ def requested(options: argparse.Namespace) -> plan.Request:
     if options.changed is not None:
         since = options.changed or scenarios.start_of_change()
         changed = scenarios.changed_paths(since)
-    return plan.Request(options.all, options.ci, changed, since, tuple(options.scenario or ()))
+    turn = options.ci and not options.no_turn
+    return plan.Request(options.all, turn, changed, since, tuple(options.scenario or ()))
 
 
 def main(arguments: list[str]) -> int:
