@@ -83,7 +83,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("playbooks/status.yml", ("backup", "restore_one", "status")),
     ("playbooks/teardown.yml", ("rotation",)),
     ("playbooks/test_orthanc.yml", ("clients",)),
-    ("playbooks/troubleshoot.yml", ("troubleshoot",)),
+    ("playbooks/troubleshoot.yml", ("rsna_ctp", "rsna_standin", "troubleshoot")),
     ("playbooks/upgrade.yml", ("upgrade",)),
     # What a role declares is seen by every play that lists it.
     ("roles/*/defaults/*", _ALL),
