@@ -32,7 +32,12 @@ def associate(node: Node, called: str, calling: str) -> Any:
 def test_a_foreign_ae_title_is_rejected(
     node: Node, called: str, calling: str, diagnostic: int
 ) -> None:
-    association = associate(node, called, calling)
+    # Seen once on a busy machine: closed without an answer. Never is it let in.
+    for _ in range(3):
+        association = associate(node, called, calling)
+        assert not association.is_established and not association.is_released
+        if association.is_rejected:
+            break
     assert association.is_rejected
     answer = association.acceptor.primitive
     assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, diagnostic)
