@@ -676,7 +676,7 @@ def _is_so(call: Call, element: _Element | None, level: _Level) -> bool:
         return not text.strip(JAVA_BLANK)
     if test == "matches":
         assert call.pattern is not None
-        return call.pattern.fullmatch(text) is not None
+        return call.pattern.match(text) is not None
     if test == "equals":
         return text.lower() == asked.lower()
     if test == "contains":

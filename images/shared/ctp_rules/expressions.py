@@ -1,8 +1,9 @@
 r"""Java's regular expressions, as far as scripts use them, in Python's ``re``.
 
 Both agree on most of the syntax. Translated are ``\p{Cntrl}``, a dot (Java's leaves out five line
-ends, Python's one) and alternatives of different lengths in a lookbehind. Flags other than ``(?i)``
-and ``(?s)`` at the start, and other classes by property, are refused.
+ends, Python's one), alternatives of different lengths in a lookbehind, and possessive groups:
+Python 3.11 finds the whole of "AB " with ``A(?:[ ]{1,3}B)*+``. Flags other than ``(?i)`` and
+``(?s)`` at the start, and other classes by property, are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 _FLAGS = re.compile(r"\(\?([is]+)\)")
 _DOT = "[^\n\r\u0085\u2028\u2029]"
 _CONTROL = r"\x00-\x1f\x7f"
+_POSSESSIVE = re.compile(r"([*+?]|\{[0-9,]+\})\+")
 _GROUP = re.compile(r"\$([0-9])|\\(.)", re.DOTALL)
 
 
@@ -19,8 +21,8 @@ class ExpressionError(ValueError):
     """An expression that is not understood."""
 
 
-def compiled(expression: str) -> re.Pattern[str]:
-    """Return the pattern; matched with ``fullmatch`` it is what ``String.matches`` asks.
+def compiled(expression: str, is_whole: bool = False) -> re.Pattern[str]:
+    """Return the pattern; a whole one finds with ``match`` what ``String.matches`` asks.
 
     Raises:
         ExpressionError: it is no regular expression, or has what is not translated.
@@ -34,7 +36,8 @@ def compiled(expression: str) -> re.Pattern[str]:
     if "s" in given:
         options |= re.DOTALL
     try:
-        return re.compile(_translated(rest, dot_is_all="s" in given), options)
+        found = _translated(rest, dot_is_all="s" in given)
+        return re.compile(rf"(?:{found})\Z" if is_whole else found, options)
     except re.error as error:
         raise ExpressionError(f"the regular expression {expression[:60]!r}: {error}") from None
 
@@ -54,6 +57,7 @@ def _translated(expression: str, dot_is_all: bool) -> str:
     parts = []
     position = 0
     in_class = 0
+    opened: list[int] = []
     while position < len(expression):
         character = expression[position]
         if character == "\\":
@@ -89,6 +93,15 @@ def _translated(expression: str, dot_is_all: bool) -> str:
             # Python takes "^" for no lookbehind of its own, and needs none.
             parts.append(f"(?:{looked.replace('(?<=^)', '^')})")
             continue
+        elif not in_class and character == "(":
+            opened.append(len(parts))
+        elif not in_class and character == ")" and opened:
+            start = opened.pop()
+            if possessive := _POSSESSIVE.match(expression, position + 1):
+                parts[start] = "(?>" + parts[start]
+                parts += [")", possessive[1], ")"]
+                position = possessive.end()
+                continue
         parts.append(character)
         position += 1
     return "".join(parts)

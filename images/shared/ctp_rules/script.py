@@ -395,7 +395,7 @@ class _Reader:
             if asked.startswith("@"):
                 asked = self._parameter(asked)
             if test == "matches":
-                pattern = compiled(asked.strip(JAVA_BLANK))
+                pattern = compiled(asked.strip(JAVA_BLANK), is_whole=True)
         return Call("if", element, (test, asked), pattern, clauses)
 
     def _select(self, arguments: list[str], clauses: tuple[Text, ...]) -> Call:

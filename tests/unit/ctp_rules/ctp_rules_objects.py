@@ -251,17 +251,23 @@ _NEEDED = frozenset({0x00080016, 0x00100020})
 _KNOWN_NAMES = "AE AS AT CS DA DS DT FD FL IS LO LT OB OF OW PN SH SL SS ST TM UC UI UL UN US UT"
 _VRS = _KNOWN_NAMES.split()
 _STRANGE = ["OD", "OL", "OV", "SV", "UR", "UV"]
+_NUMBERS = {
+    "IS": [b"", b"1", b"-7", b"12", rb"1\2", b" 3"],
+    "DS": [b"", b"1", b"-7", b"1.5", rb"1\2", b"1E2"],
+}
 
 
 def noise(tags: Sequence[int], seed: int, objects: int) -> Iterator[tuple[str, bytes]]:
     """Yield objects with elements of ``tags`` in any representation and with any value.
 
-    Always the same for the same seed; three syntaxes in turn.
+    In four of five objects numbers are numbers: one with a text in the place of a number is held
+    back, and the rest of it compared with nothing. Always the same for the same seed; three
+    syntaxes in turn.
     """
     chance = random.Random(seed)
     sequences = [tag for tag in tags if DicomDictionary.get(tag, ("",))[0] == "SQ"]
 
-    def some(depth: int, is_implicit: bool) -> Iterator[Element]:
+    def some(depth: int, is_implicit: bool, is_wild: bool) -> Iterator[Element]:
         for tag in chance.sample(list(tags), 25):
             known = DicomDictionary.get(tag, ("UN",))[0].split(" ")[0]
             vr = known if is_implicit or chance.random() < 0.6 else chance.choice(_VRS + _STRANGE)
@@ -270,12 +276,17 @@ def noise(tags: Sequence[int], seed: int, objects: int) -> Iterator[tuple[str, b
             if vr == "SQ" or (depth < 3 and chance.random() < 0.1):
                 tag = tag if vr == "SQ" else chance.choice(sequences)
                 count = chance.randrange(3) if depth < 3 else 0
-                items = [list(some(depth + 1, is_implicit)) for _ in range(count)]
+                items = [list(some(depth + 1, is_implicit, is_wild)) for _ in range(count)]
                 yield Element(tag, "SQ", items, chance.random() < 0.5)
+            elif known in _NUMBERS and not is_wild:
+                yield Element(tag, known, chance.choice(_NUMBERS[known]))
             elif tag not in _CHARACTER_SETS:
                 yield Element(tag, vr, chance.choice(_VALUES))
 
     for number in range(objects):
         syntax = (EXPLICIT, IMPLICIT, BIG)[number % 3]
-        drawn = [each for each in some(0, syntax == IMPLICIT) if each.tag not in _NEEDED]
-        yield f"noise {seed}-{number}", Writer(syntax).file([*base(), *drawn])
+        drawn = some(0, syntax == IMPLICIT, number % 5 == 4)
+        yield (
+            f"noise {seed}-{number}",
+            Writer(syntax).file([*base(), *(each for each in drawn if each.tag not in _NEEDED)]),
+        )

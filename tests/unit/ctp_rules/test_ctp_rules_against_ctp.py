@@ -22,7 +22,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     anonymizer_script,
 )
 from ctp_rules import comparison, reading, script
-from ctp_rules.anonymizer import Anonymizer, QuarantineError, path_text
+from ctp_rules.anonymizer import Anonymizer, QuarantineError, Refusal, path_text
 from ctp_rules_objects import kinds, noise
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -106,7 +106,10 @@ def compare(
     table: Mapping[str, str],
     to: Path,
 ) -> int:
-    """Compare all objects, element by element; return how many left both."""
+    """Compare all objects, element by element; return how many left both.
+
+    What the interpreter cannot read it holds back, whatever CTP does with it.
+    """
     text = anonymizer_script(options).replace(UID_KEY_PLACEHOLDER, KEY)
     anonymizer = Anonymizer(script.parse(text))
     differences = []
@@ -116,7 +119,7 @@ def compare(
         try:
             outcomes = anonymizer.run(source, lambda k, v: table.get(f"{k}/{v}")).outcomes
         except QuarantineError as error:
-            if left is not None:
+            if left is not None and error.refusal is not Refusal.UNREADABLE:
                 differences.append(f"{name}: only CTP lets it through ({error})")
             continue
         if left is None:
@@ -140,7 +143,7 @@ def test_kinds_from_the_field_and_noise(ctp: Ctp, options: ScriptOptions, tmp_pa
     tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in issuer]
     objects = dict([*kinds(), *noise(tags, 1947, 120)])
     table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
-    assert compare(ctp, options, objects, table, tmp_path) > 240
+    assert compare(ctp, options, objects, table, tmp_path) > 200
 
 
 def test_the_phantom(ctp: Ctp, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
 )
 from ctp_rules import reading, script
 from ctp_rules.anonymizer import Action, Anonymizer, QuarantineError, Refusal, path_text
+from ctp_rules.expressions import compiled
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -149,3 +150,18 @@ def _written(dataset: Dataset, syntax: str) -> bytes:
     buffer = BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("expression", "so", "not_so"),
+    [
+        ("A(?:B)*+", "ABB", "AB "),
+        ("A(?:[ .]{1,3}(?:B|C))*+", "A B..C", "A.B "),
+        (r"(?:A(?:B|[)])++|C)?+D{2}+", "AB)DD", "ABDDD"),
+        (r"A\)++", "A))", "A)A"),
+    ],
+)
+def test_possessive_expressions_are_java_s(expression: str, so: str, not_so: str) -> None:
+    pattern = compiled(expression, is_whole=True)
+    assert pattern.match(so)
+    assert not pattern.match(not_so)
