@@ -137,3 +137,5 @@ def test_too_large_an_object(node: Node) -> None:
     answer: Dataset = sender.send_c_store(dataset)
     sender.release()
     assert answer.Status == 0xA700
+    large = ["find", "/srv/auscat/ctp/temp", "-size", "+32M"]
+    wait_for("nothing of it is kept", lambda: not node.output(*large), 60)

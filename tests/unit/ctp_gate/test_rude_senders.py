@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 from ctp_gate_scp import Scp
-from ctp_standin_doubles import free_port, wait_until
+from ctp_standin_doubles import wait_until
 from ctp_supervisor import gate as gate_module
 from ctp_supervisor import lobby, pdu
 from ctp_supervisor.gate import HEALTHCHECK_AET, Gate, Pipeline
 from ctp_supervisor.holding import HoldingGate
+from ports import free_port
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from shared.rude import HALF, Rude, echo_request, p_data, request, stuck

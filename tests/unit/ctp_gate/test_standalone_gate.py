@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_standin_doubles import GatewayProcess, ReceivingScpDouble, free_port, send, wait_until
+from ctp_standin_doubles import GatewayProcess, ReceivingScpDouble, send, wait_until
 from ctp_standin_study import encode, read, study
+from ports import free_port
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]

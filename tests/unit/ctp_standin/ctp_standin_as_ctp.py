@@ -15,7 +15,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     filter_script,
 )
 from ctp_standin.ctp_files import digest
-from ctp_standin_doubles import PASSWORD, Process, free_port
+from ctp_standin_doubles import PASSWORD, Process
+from ports import free_port
 
 KEY = "5a" * 32
 PREFIXES = ["PROOF-", "TRIAL-"]

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,18 +23,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     filter_script,
 )
 from ctp_standin.export import settle
+from ports import free_port
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 HERE = Path(__file__).resolve().parent
 PASSWORD = "a-password-for-tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -10,7 +10,8 @@ from ctp_standin import bounds
 from ctp_standin.receiver import Receiver
 from ctp_standin.settings import Settings
 from ctp_standin.spool import Spool
-from ctp_standin_doubles import free_port, wait_until
+from ctp_standin_doubles import wait_until
+from ports import free_port
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ctp_standin.export import Exporter, ExportUnavailableError
 from ctp_standin.lookup import KeyDBLookup, LookupUnavailableError
-from ctp_standin_doubles import free_port
 from ctp_standin_study import encode, read, study
+from ports import free_port
 
 
 def test_no_keydb(tmp_path: Path) -> None:

@@ -131,13 +131,15 @@ class Site:
         )
 
 
-def dicom(path: Path, patient_id: str = "1", done: bool = False, pixels: int = 2000) -> bytes:
+def dicom(
+    path: Path, patient_id: str = "1", done: bool = False, pixels: int = 2000, uid: str = ""
+) -> bytes:
     """Write an object, as it came or as the script leaves it; return its bytes."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = generate_uid()
+    dataset.SOPInstanceUID = uid or generate_uid()
     dataset.PatientID = patient_id
     if done:
         dataset.PatientIdentityRemoved = "YES"

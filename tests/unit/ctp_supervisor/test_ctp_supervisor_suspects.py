@@ -327,6 +327,10 @@ def test_the_stand_in_keeps_it_under_another_uid(
     monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
     monkeypatch.setattr("ctp_supervisor.suspects._KEEP_SECONDS", -1.0)
     assert found.repeat_exports(lambda _: True) == 0 and not client.asked
+    assert found.release()["left"] == {"refused-by-orthanc": 1} and not client.asked
+    assert listing(node, ClientDouble(), 201).release()["left"] == {}
+    assert not Suspects(node.directory).all_held()
+    held(node.directory, 1, 200)
     (directory / "TQ-1.dcm").unlink()
     found.repeat_exports(lambda _: True)
     assert POISON not in Suspects(node.directory), "purged, so it is forgotten"

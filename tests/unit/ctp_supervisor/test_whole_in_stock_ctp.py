@@ -5,6 +5,7 @@ Run where ``CTP_DISTRIBUTION`` names a directory that holds ``CTP/``, and Java i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -19,9 +20,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ctp_supervisor.broken_off import BrokenOff
 from ctp_supervisor.egress import Checker
 from ctp_supervisor.gate import Gate, Pipeline
 from ctp_supervisor.incoming import rules
+from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -42,16 +45,12 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class Ctp:
     """Stock CTP with one pipeline, the gate before it, and a port that stores what leaves."""
 
     def __init__(self, directory: Path) -> None:
         self.arrived: dict[str, Dataset] = {}
+        self.broken_off = BrokenOff()
         self.quarantines = directory / "quarantines"
         self.home = directory / "CTP"
         shutil.copytree(DISTRIBUTION, self.home)
@@ -97,6 +96,7 @@ class Ctp:
         )
         assert server is not None
         self.server = server
+        self.temp = directory / "roots/import/temp"
         self.process = subprocess.Popen(
             ["java", "-Djava.awt.headless=true", "-Xmx512m", "-jar", "libraries/CTP.jar"],
             cwd=self.home,
@@ -111,6 +111,7 @@ class Ctp:
             lambda: "",
             lambda number: None,
             rules=rules(script.encode()),
+            broken_off=self.broken_off,
         )
         self.gate.start()
         self.port = int(self.gate._listener.getsockname()[1])
@@ -277,3 +278,31 @@ def test_nobody_leaves_as_another_patient(ctp: Ctp, values: dict[str, Any]) -> N
 def test_what_would_be_lost_is_held_back(ctp: Ctp) -> None:
     """Pixel spacing is Type 1 of a CT image."""
     assert ctp.through(header(), unknown(0x00280030, b"Doe^Jane")) == "anonymizer"
+
+
+def test_what_broke_off_leaves_nothing_on_the_disk(
+    ctp: Ctp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctp_supervisor.broken_off.QUIET_SECONDS", 1.0)
+    dataset = header(BitsAllocated=8, PixelData=bytes(4 * 1024 * 1024))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ae = AE("PACS")
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    association = ae.associate("127.0.0.1", ctp.port, ae_title="CTP")
+    assert association.is_established
+
+    def breaks(event: evt.Event) -> None:
+        """Once CTP has begun to write."""
+        if list(ctp.temp.glob("TMP-*")):
+            transport: Any = association.dul.socket
+            transport.socket.shutdown(socket.SHUT_RDWR)
+
+    association.bind(evt.EVT_PDU_SENT, breaks)
+    with contextlib.suppress(RuntimeError):
+        association.send_c_store(dataset)
+    ctp._wait(lambda: ctp.broken_off._parts, "the gate has noticed")
+    assert list(ctp.temp.glob("TMP-*")), "CTP keeps it"
+    ctp._wait(lambda: ctp.broken_off.remove([ctp.temp], set()), "it is removed")
+    assert not list(ctp.temp.glob("TMP-*"))
+    assert isinstance(ctp.through(dataset), Dataset)

@@ -40,7 +40,7 @@ class SpaceGuard:
     def __init__(
         self, directory: Path, floor_bytes: int, changed: Callable[[str, str], None]
     ) -> None:
-        """``changed`` is called with the old and the new level, in the guard's thread."""
+        """``changed`` is called with the old and the new level, by whoever looks first."""
         self._directory = directory
         self._floor = floor_bytes
         self._changed = changed
@@ -48,10 +48,10 @@ class SpaceGuard:
         self._lock = threading.Lock()
         self.level = OPEN
         self.free = 0
-        self.check()
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Look, and watch from now on."""
+        self.check()
         threading.Thread(target=self._run, name="disk", daemon=True).start()
 
     def stop(self) -> None:

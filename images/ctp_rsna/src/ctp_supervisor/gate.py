@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import pdu
+from .broken_off import BrokenOff
 from .incoming import NO_RULES, Incoming, Rules
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
 from .studies import Studies, Watcher
@@ -166,11 +167,13 @@ class Gate:
         published: bool = False,
         studies: Studies | None = None,
         rules: Rules = NO_RULES,
+        broken_off: BrokenOff | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
         ``published``: others than our own containers can connect. ``studies`` is told of which
-        study and patient each object is. ``rules``: of the scripts of CTP.
+        study and patient each object is, ``broken_off`` of which CTP got all. ``rules``: of the
+        scripts of CTP.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -181,6 +184,7 @@ class Gate:
         self._published = published
         self._studies = studies
         self._rules = rules
+        self._broken_off = broken_off
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -317,7 +321,7 @@ class Gate:
             return
         pdu.prepare(ctp)
         ctp.settimeout(None)
-        incoming = Incoming(self._rules)
+        incoming = Incoming(self._rules, self._broken_off)
         answers = threading.Thread(
             target=self._relay_answers,
             args=(association, ctp, incoming),
@@ -354,6 +358,7 @@ class Gate:
         finally:
             association.close()
             answers.join(10)
+            incoming.close()
 
     def _relay_answers(
         self, association: Association, ctp: socket.socket, incoming: Incoming

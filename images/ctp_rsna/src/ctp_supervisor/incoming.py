@@ -31,6 +31,7 @@ from xml.etree import ElementTree
 from pydicom._dicom_dict import DicomDictionary
 
 from . import pdu
+from .broken_off import BrokenOff
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
 
 Bytes = Union[bytes, bytearray, memoryview]
@@ -579,9 +580,13 @@ def _converted(value: bytes, vr: bytes, wanted: bytes) -> bytes | None:
 class Incoming:
     """What comes in over one association."""
 
-    def __init__(self, rules: Rules) -> None:
-        """``rules``: of the scripts of CTP."""
+    def __init__(self, rules: Rules, broken_off: BrokenOff | None = None) -> None:
+        """``rules``: of the scripts of CTP. ``broken_off`` is told what CTP is given whole."""
         self._rules = rules
+        self._broken_off = broken_off
+        self._command = b""
+        self._uid: str | None = None
+        self._given = 0
         self._proposed: dict[int, list[str]] = {}
         self._from: dict[int, str] = {}
         self._to: dict[int, str] = {}
@@ -659,7 +664,14 @@ class Incoming:
         """A piece of a fragment, the last one of it when nothing is left."""
         last = bool(self._control & 2) and not self._fragment_left
         pieces: list[Bytes] = [piece]
-        if not self._control & 1:
+        if self._control & 1:
+            self._command += piece
+            if last:
+                self._begins(pdu.parse_command(self._command))
+                self._command = b""
+            elif len(self._command) > _MOST_HELD:
+                raise pdu.ProtocolError("a command without end")
+        else:
             if self._rewriter is None:
                 self._rewriter = self._begin()
             if self._rewriter is not None:
@@ -668,7 +680,27 @@ class Incoming:
                     pieces = [*pieces, *self._rewriter.finish()]
             if last:
                 self._rewriter = None
+            self._given += sum(map(len, pieces))
         yield from self._packed(pieces, last)
+        if last and not self._control & 1:
+            self._ends()
+
+    def _begins(self, command: pdu.Command) -> None:
+        self._ends()
+        if command.field == pdu.C_STORE_RQ and command.data_set and self._broken_off is not None:
+            self._uid, self._given = pdu.uid(command.sop_instance_uid), 0
+            self._broken_off.begins(self._uid)
+
+    def _ends(self) -> None:
+        if self._uid is not None and self._broken_off is not None:
+            self._broken_off.ends(self._uid)
+        self._uid = None
+
+    def close(self) -> None:
+        """The association has ended, and CTP's side of it."""
+        if self._uid is not None and self._broken_off is not None:
+            self._broken_off.ends(self._uid, self._given)
+        self._uid = None
 
     def _begin(self) -> Rewriter | None:
         came, goes = self._from.get(self._context, ""), self._to.get(self._context, "")

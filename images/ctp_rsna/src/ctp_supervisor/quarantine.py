@@ -9,7 +9,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -181,14 +181,16 @@ class Quarantines:
         """
         known = self._known()
         found = []
-        for each in self.scan():
+        scanned = self.scan()
+        present = _exports(scanned)
+        for each in scanned:
             reason = each.reason(known, self._refusals)
             found.append(
                 {
                     "id": each.id,
                     "reason": reason,
                     "why": self._why(each, reason) or self._held_back(each).get("held_back", ""),
-                    "releasable": self._may_go(each, reason),
+                    "releasable": self._may_go(each, reason, present),
                     "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(),
                     "pipeline": self._pipelines[each.pipeline].name,
                     "stage": each.kind,
@@ -215,10 +217,12 @@ class Quarantines:
             return "it cannot be read"
         return "the pipeline's own filter"
 
-    def _may_go(self, each: Quarantined, reason: str) -> bool:
+    def _may_go(self, each: Quarantined, reason: str, present: Set[str]) -> bool:
         if each.ended_ctp:
             return self._trials.may_be_released(each.path)
-        return reason in RELEASABLE and self._suspects.may_be_released(each.sop_instance_uid)
+        if reason != REFUSED_BY_ORTHANC:
+            return reason in RELEASABLE
+        return self._suspects.may_be_released(each.sop_instance_uid, present)
 
     def delete(self, object_ids: Container[str]) -> int:
         """Remove objects for good; return how many are gone."""
@@ -239,10 +243,12 @@ class Quarantines:
         released = 0
         left: dict[str, int] = {}
         by_stage: dict[tuple[int, int], list[Quarantined]] = {}
-        for each in self.scan():
+        scanned = self.scan()
+        present = _exports(scanned)
+        for each in scanned:
             if not each.ended_ctp:
                 by_stage.setdefault((each.pipeline, each.stage), []).append(each)
-            elif self._may_go(each, ENDED_CTP):
+            elif self._may_go(each, ENDED_CTP, present):
                 self._trials.release(each.path)
                 released += 1
             else:
@@ -251,8 +257,8 @@ class Quarantines:
             going = []
             for each in objects:
                 reason = each.reason(known, self._refusals)
-                if self._may_go(each, reason):
-                    self._suspects.forget(each.sop_instance_uid)
+                if self._may_go(each, reason, present):
+                    self._suspects.release(each.sop_instance_uid, present)
                     going.append(each)
                 else:
                     left[reason] = left.get(reason, 0) + 1
@@ -286,8 +292,8 @@ class Quarantines:
         object looks to it like a refusal. Each object a few times, counted on disk."""
         repeated = 0
         now = time.time()
-        exports = [each for each in self.scan() if each.kind == "export" and not each.ended_ctp]
-        present = {each.sop_instance_uid for each in exports}
+        exports = [each for each in self.scan() if _is_export(each)]
+        present = _exports(exports)
         self._refusals.keep(present)
         self._suspects.keep(present)
         if self._suspects.lie_under_another_uid(present):
@@ -328,6 +334,15 @@ class Quarantines:
             temporary.rename(self._attempts_file)
         except OSError as error:
             LOG.error("The export attempts cannot be written (%s)", type(error).__name__)
+
+
+def _is_export(each: Quarantined) -> bool:
+    return each.kind == "export" and not each.ended_ctp
+
+
+def _exports(scanned: Iterable[Quarantined]) -> set[str]:
+    """The UIDs of what lies in the quarantines of the exports."""
+    return {each.sop_instance_uid for each in scanned if _is_export(each)}
 
 
 def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_result) -> Quarantined:

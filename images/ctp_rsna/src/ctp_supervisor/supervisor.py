@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import NAME, disk, pdu, recovery, verify, workdir
+from .broken_off import BrokenOff
 from .disk import GroupSync, SpaceGuard
 from .gate import HEALTHCHECK_AET, Gate, Pipeline
 from .healthcheck import OPEN
@@ -126,6 +127,7 @@ class Supervisor:
         self.answered = time.monotonic()
         self.tampered = threading.Event()
         self.studies = Studies()
+        self.broken_off = BrokenOff()
         self.gate = Gate(
             (settings.bind, settings.dicom_port),
             [
@@ -137,6 +139,7 @@ class Supervisor:
             lambda n: self.counters.add("received", n),
             studies=self.studies,
             rules=self.verified.rules,
+            broken_off=self.broken_off,
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
@@ -510,6 +513,11 @@ class Supervisor:
             for kind, count in (("import", each.imports), ("export", each.exports))
         }
         self.trials.go_on(lambda pipeline, kind: not waiting[pipeline.index, kind])
+        if self.engine is not None:
+            used = _open_files(self.engine.process.pid)
+            temp = [each.stage("import").root / "temp" for each in self.settings.pipelines]
+            if removed := self.broken_off.remove(temp, used):
+                LOG.info("Removed what CTP kept of %d objects that broke off", removed)
         if self.space.level == disk.OPEN:
             self.quarantines.repeat_exports(lambda n: self.relays[n].reachable is True)
 

@@ -118,12 +118,20 @@ class Suspects:
             if changed:
                 self._save()
 
-    def may_be_released(self, uid: str) -> bool:
-        """Whether the site has made room since: it declares larger objects, and one as large."""
-        found = self.held(uid)
-        return found is None or (
-            found.largest_mib < self._largest_mib and found.size <= self._largest_mib * _MIB
-        )
+    def may_be_released(self, uid: str, present: Set[str]) -> bool:
+        """Whether the site has made room since: it declares larger objects, and one as large.
+
+        ``present``: what lies in the quarantines of the exports. Where one that is held back is not
+        among it, an object that nothing is known of may be it.
+        """
+        with self._lock:
+            found = self._suspects.get(uid)
+            held = [found] if found is not None else self._under_another_uid(present)
+            return all(
+                not each.held
+                or (each.largest_mib < self._largest_mib and each.size <= self._largest_mib * _MIB)
+                for each in held
+            )
 
     def forget(self, uid: str) -> None:
         """An operator wants it sent again."""
@@ -131,11 +139,25 @@ class Suspects:
             if self._suspects.pop(uid, None) is not None:
                 self._save()
 
+    def release(self, uid: str, present: Set[str]) -> None:
+        """Forget an object that may be released, under whatever UID it is known."""
+        with self._lock:
+            others = [] if uid in self._suspects else self._under_another_uid(present)
+            self._suspects = {
+                known: each
+                for known, each in self._suspects.items()
+                if known != uid and each not in others
+            }
+            self._save()
+
     def lie_under_another_uid(self, present: Set[str]) -> bool:
         """Whether one that is held back is not among ``present``: the stand-in keeps an object in
         quarantine under the UID that it came with, and any of them may be it."""
         with self._lock:
-            return any(each.held and uid not in present for uid, each in self._suspects.items())
+            return bool(self._under_another_uid(present))
+
+    def _under_another_uid(self, present: Set[str]) -> list[Suspect]:
+        return [each for uid, each in self._suspects.items() if each.held and uid not in present]
 
     def keep(self, present: Set[str]) -> None:
         """Forget those that are held back and lie in no quarantine any more.
