@@ -7,9 +7,6 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils import report
 from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import PortRuleError
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation import (
-    isolation_verdict,
-)
 from ansible_collections.auscat.imaging.plugins.module_utils.upgrade_plan import upgrade_report
 
 
@@ -23,6 +20,17 @@ def port_rows(*arguments: Any) -> list[list[str]]:
         return report.port_rows(*arguments)
     except PortRuleError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def isolation_verdict(*arguments: Any) -> str:
+    """See proof_isolation.isolation_verdict.
+
+    It is imported here because it imports pydicom: Ansible loads this file in the process of every
+    task that uses one of its filters.
+    """
+    from ansible_collections.auscat.imaging.plugins.module_utils import proof_isolation
+
+    return proof_isolation.isolation_verdict(*arguments)
 
 
 class FilterModule:
