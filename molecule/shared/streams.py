@@ -191,15 +191,19 @@ class Rest:
 
     def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """Return the JSON that a path answers with."""
-        login = b64encode(f"{self.user}:{self.password}".encode()).decode()
         request = urllib.request.Request(
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             method=method,
-            headers={"Authorization": f"Basic {login}", "X-Requested-With": "auscat"},
+            headers=self.headers(),
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+    def headers(self) -> dict[str, str]:
+        """Return the login, and what a browser would not send for a foreign page."""
+        login = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {login}", "X-Requested-With": "auscat"}
 
 
 def arrived(orthanc: Rest, pseudonym: str) -> Counter[int]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
+from shared.cases import Case, outcomes, send
+from shared.ctp_node import Patient
 from shared.machines import Node, Scenario
+from shared.streams import Rest
 
 
 @pytest.fixture
@@ -15,8 +20,25 @@ def put_back(scenario: Scenario) -> Generator[None]:
     assert outcome.returncode == 0, outcome.errors
 
 
+# By what of it stays as it is: behind the day.
+MOMENTS = {
+    ("AcquisitionDate", "20240301"): "",
+    ("AcquisitionDateTime", "20240301"): "",
+    ("AcquisitionDateTime", "20240301101112"): "101112",
+    ("AcquisitionDateTime", "20240301101112.123456-0330"): "101112.123456-0330",
+    ("AcquisitionDateTime", "20240301101112+1000"): "101112+1000",
+}
+NO_DAY = {("AcquisitionDate", "20240230"), ("AcquisitionDateTime", "202403")}
+
+
 def test_shifted_dates_and_patient_characteristics(
-    scenario: Scenario, node: Node, put_back: None
+    scenario: Scenario,
+    node: Node,
+    orthanc: Rest,
+    ctp: Rest,
+    known_patient: Callable[[], Patient],
+    tmp_path: Path,
+    put_back: None,
 ) -> None:
     before = {name: tasks[0]["Id"] for name in node.services() if (tasks := node.tasks(name))}
     options = {
@@ -31,3 +53,16 @@ def test_shifted_dates_and_patient_characteristics(
     assert {name for name in after if after[name] != before[name]} == {"auscat_ctp"}
     configs = node.output("docker", "config", "ls", "--format", "{{.Name}}").split()
     assert len([name for name in configs if name.startswith("ctp_config_xml")]) == 1
+
+    moments = [*MOMENTS, *NO_DAY]
+    cases = [Case({"StudyDate": "20240301", keyword: value}) for keyword, value in moments]
+    patient = known_patient()
+    send(node, cases, patient.patient_id, tmp_path)
+    found = outcomes(orthanc, ctp, patient.pseudonym, cases)
+    for number, (keyword, value) in enumerate(moments, 1):
+        arrived = found[number]
+        assert isinstance(arrived, Dataset), (value, arrived)
+        day = str(arrived.StudyDate)
+        assert len(day) == 8 and day != "20240301"
+        right = "" if (keyword, value) in NO_DAY else day + MOMENTS[keyword, value]
+        assert str(arrived[keyword].value) == right, value
