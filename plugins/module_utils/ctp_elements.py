@@ -52,6 +52,9 @@ ELEMENTS = """
 00185100 CS PatientPosition
 [cs RELATION -]
 0040A010 CS RelationshipType
+[cs RESCALE US]
+00281054 LO RescaleType
+00283004 LO ModalityLUTType
 [cs ROITYPE -]
 300600A4 CS RTROIInterpretedType
 [cs ROTATION -]
@@ -63,10 +66,14 @@ ELEMENTS = """
 300A0142 CS TableTopPitchRotationDirection
 300A0146 CS TableTopRollRotationDirection
 300A014C CS GantryPitchRotationDirection
+[cs SETTING REMOVED]
+300A0362 LO RangeShifterSetting
 [cs SIDE -]
 00200060 CS Laterality
 00200062 CS ImageLaterality
 00209072 CS FrameLaterality
+[cs TEMPLATE REMOVED]
+00209056 SH StackID
 [cs TERMS -]
 00080064 CS ConversionType
 00080068 CS PresentationIntentType
@@ -167,6 +174,7 @@ ELEMENTS = """
 3004000A CS DoseSummationType
 30040014 CS TissueHeterogeneityCorrection
 30040054 CS DVHVolumeUnits
+30040062 CS DVHROIContributionType
 30060033 CS RTROIRelationship
 30060036 CS ROIGenerationAlgorithm
 300600B2 CS ROIPhysicalProperty
@@ -177,6 +185,7 @@ ELEMENTS = """
 300A000A CS PlanIntent
 300A000C CS RTPlanGeometry
 300A0014 CS DoseReferenceStructureType
+300A0015 CS NominalBeamEnergyUnit
 300A0020 CS DoseReferenceType
 300A0055 CS RTPlanRelationship
 300A00B3 CS PrimaryDosimeterUnit
@@ -205,6 +214,7 @@ ELEMENTS = """
 300A0308 CS ScanMode
 300A0309 CS ModulatedScanModeType
 300A0320 CS RangeShifterType
+300A0350 CS PatientSupportType
 [cs TERMS patient]
 001021A0 CS SmokingStatus
 00102203 CS PatientSexNeutered
@@ -224,6 +234,8 @@ ELEMENTS = """
 00400244 DA PerformedProcedureStepStartDate
 00400245 TM PerformedProcedureStepStartTime
 0040A032 DT ObservationDateTime
+00700082 DA PresentationCreationDate
+00700083 TM PresentationCreationTime
 [date ACQUISITION_DATED]
 0008002A DT AcquisitionDateTime
 [date CONTENT_DATED empty]
@@ -242,6 +254,10 @@ ELEMENTS = """
 0040A122 TM Time
 30080024 DA TreatmentControlPointDate
 30080025 TM TreatmentControlPointTime
+30080162 DA SafePositionExitDate
+30080164 TM SafePositionExitTime
+30080166 DA SafePositionReturnDate
+30080168 TM SafePositionReturnTime
 300A022C DA SourceStrengthReferenceDate
 300A022E TM SourceStrengthReferenceTime
 [date empty]
@@ -289,9 +305,10 @@ ELEMENTS = """
 0018700A SH DetectorID
 30080105 LO SourceSerialNumber
 [device EQUIPMENT]
+00181020 LO SoftwareVersions
+[device EQUIPMENT inside]
 00081090 LO ManufacturerModelName
 00181000 LO DeviceSerialNumber
-00181020 LO SoftwareVersions
 [device empty]
 30020020 SH RadiationMachineName
 300A00B2 SH TreatmentMachineName
@@ -408,6 +425,8 @@ ELEMENTS = """
 30080048 DS DoseRateDelivered
 30080052 DS CumulativeDoseToDoseReference
 30080076 DS CalculatedDoseReferenceDoseValue
+30080132 DS SpecifiedChannelTotalTime
+30080134 DS DeliveredChannelTotalTime
 300A0018 DS DoseReferencePointCoordinates
 300A001A DS NominalPriorDose
 300A0021 DS ConstraintWeight
@@ -477,13 +496,17 @@ ELEMENTS = """
 300A0224 DS SourceEncapsulationNominalTransmission
 300A0228 DS SourceIsotopeHalfLife
 300A022A DS ReferenceAirKermaRate
+300A022B DS SourceStrength
 300A0250 DS TotalReferenceAirKerma
+300A0272 DS ChannelInnerLength
+300A0274 DS SourceApplicatorTipLength
 300A0284 DS ChannelLength
 300A0286 DS ChannelTotalTime
 300A028C DS PulseRepetitionInterval
 300A0296 DS SourceApplicatorLength
 300A029C DS SourceApplicatorWallNominalThickness
 300A02A0 DS SourceApplicatorStepSize
+300A02A4 DS TransferTubeLength
 300A02C8 DS FinalCumulativeTimeWeight
 300A02D2 DS ControlPointRelativePosition
 300A02D4 DS ControlPoint3DPosition
@@ -502,6 +525,8 @@ ELEMENTS = """
 00201040 LO PositionReferenceIndicator
 00700084 PN ContentCreatorName
 300600A6 PN ROIInterpreter
+[empty inside]
+00080080 LO InstitutionName
 [ethnic patient]
 00102160 SH EthnicGroup
 [filter]
@@ -759,9 +784,8 @@ ELEMENTS = """
 7FE00003 UV EncapsulatedPixelDataValueTotalLength
 7FE00008 OF FloatPixelData
 7FE00009 OD DoubleFloatPixelData
-[rescale]
-00281054 LO RescaleType
-00283004 LO ModalityLUTType
+[sequence REPORTS]
+00081111 SQ ReferencedPerformedProcedureStepSequence
 [sex]
 00100040 CS PatientSex
 [structure]
@@ -770,6 +794,7 @@ ELEMENTS = """
 [template]
 0040DB00 CS TemplateIdentifier
 [text]
+00400031 UT LocalNamespaceEntityID
 00400512 LO ContainerIdentifier
 00400551 LO SpecimenIdentifier
 0040A027 LO VerifyingOrganization
@@ -783,6 +808,7 @@ ELEMENTS = """
 300A00F5 SH BlockTrayID
 300A0108 SH ApplicatorID
 300A0291 SH SourceApplicatorID
+300A0318 SH RangeShifterID
 300A0390 SH ScanSpotTuneID
 [uid]
 00080017 UI AcquisitionUID
@@ -863,8 +889,13 @@ SEQUENCES = """
 00289110 SQ PixelMeasuresSequence
 00289132 SQ FrameVOILUTSequence
 00289145 SQ PixelValueTransformationSequence
+00400513 SQ IssuerOfTheContainerIdentifierSequence
 00400518 SQ ContainerTypeCodeSequence
+00400555 SQ AcquisitionContextSequence
 00400560 SQ SpecimenDescriptionSequence
+00400562 SQ IssuerOfTheSpecimenIdentifierSequence
+00400610 SQ SpecimenPreparationSequence
+00400612 SQ SpecimenPreparationStepContentItemSequence
 004008EA SQ MeasurementUnitsCodeSequence
 00409096 SQ RealWorldValueMappingSequence
 0040A043 SQ ConceptNameCodeSequence
@@ -931,9 +962,14 @@ SEQUENCES = """
 30080070 SQ CalculatedDoseReferenceSequence
 30080080 SQ ReferencedMeasuredDoseReferenceSequence
 30080090 SQ ReferencedCalculatedDoseReferenceSequence
+300800A0 SQ BeamLimitingDeviceLeafPairsSequence
 300800B0 SQ RecordedWedgeSequence
 300800C0 SQ RecordedCompensatorSequence
 300800D0 SQ RecordedBlockSequence
+30080100 SQ RecordedSourceSequence
+30080110 SQ TreatmentSessionApplicationSetupSequence
+30080130 SQ RecordedChannelSequence
+30080160 SQ BrachyControlPointDeliveredSequence
 30080220 SQ FractionGroupSummarySequence
 30080240 SQ FractionStatusSummarySequence
 300A0010 SQ DoseReferenceSequence
@@ -993,7 +1029,7 @@ REQUIRED_NUMBERS = """
 300A00A0 300A00BC 300A00C0 300A00D0 300A00D2 300A00E0 300A00E4 300A00E7 300A00E8 300A00ED
 300A00F0 300A00FC 300A0104 300A0110 300A0112 300A0182 300A0212 300A0234 300A0282 300A028A
 300A0312 300A0316 300A0330 300A0340 300A0392 300A039A 300C0006 300C000C 300C000E 300C0022
-300C0051 300C00C0 300C00D0 300C00E0 300C00F0 300C0100
+300C0051 300C00C0 300C00D0 300C00E0 300C00F0 300C0100 300A022B 30080132 30080134
 """
 
 DROPPED = """

@@ -201,10 +201,19 @@ def _hash(options: ScriptOptions) -> str:
     return _if("UID_STANDARD", _KEEP, f"@if(this,isblank){{{_EMPTY}}}{{{hashed}}}")
 
 
+def _else_empty_inside(at_root: str) -> str:
+    """Empty it in items: there it is Type 2 in some object (PS3.3 C.8.8.18)."""
+    return f"@select(){{{at_root or _REMOVE}}}{{{_EMPTY}}}"
+
+
+def _process() -> str:
+    return f"@if(this,isblank){{@process()}}{{{_REMOVE}}}"
+
+
 def _required(words: Sequence[str], yes: str, no: str) -> str:
-    """Give a dummy value in objects in which the attribute is Type 1."""
+    """Give a value, or keep a sequence, in objects in which the attribute is Type 1 or 2."""
     for word in words:
-        if word in ctp_terms.TYPE_1_CLASSES:
+        if word in ctp_terms.CLASSES:
             return _if(f"CLASS_{word}", yes, no or _REMOVE, "00080016")
     return no
 
@@ -216,7 +225,7 @@ def _date(element: Element, options: ScriptOptions, kind: Sequence[str]) -> str:
     """Return the script of a date, a time or both; the Basic Profile alone keeps none.
 
     ``kind`` says what is left where nothing is kept: ``empty`` (Type 2), ``dummy`` (Type 1), a name
-    of `ctp_terms.TYPE_1_CLASSES` (Type 1 in those).
+    of `ctp_terms.CLASSES` (Type 1 in those).
     """
     gone = _EMPTY if "empty" in kind else _REMOVE
     dummy = _else_empty(element.vr, _DUMMIES[element.vr])
@@ -283,7 +292,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         if words == ["uid"]:
             return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
-            return _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
+            gone = _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
+            return _else_empty_inside(gone) if "inside" in words else gone
         # Stricter than the table: a date of the device can be the date of the study.
         if element.vr in ("DA", "DT", "TM"):
             return _date(element, options, [])
@@ -312,7 +322,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "classref": _if("CLASS", _KEEP, _REMOVE),
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
         "uid": _hash(options),
-        "empty": _EMPTY,
+        "empty": _else_empty_inside("") if "inside" in words else _EMPTY,
+        "sequence": _required(words, _process(), ""),
         "text": _replace("REMOVED"),
         "structure": _if("STRUCTURE", _KEEP, _replace("ROI")),
         "maker": _if("MAKER", _KEEP, _required(["EQUIPMENT"], _replace("UNKNOWN"), _EMPTY)),
@@ -375,7 +386,7 @@ def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
         if script or element.tag[:4] in ("0002", "0028", "7FE0"):
             entries[element.tag] = (element.keyword, script or _REMOVE)
     for element in sequences():
-        entries[element.tag] = (element.keyword, f"@if(this,isblank){{@process()}}{{{_REMOVE}}}")
+        entries[element.tag] = (element.keyword, _process())
     for element in dropped():
         entries[element.tag] = (element.keyword, _REMOVE)
     return dict(sorted(entries.items()))

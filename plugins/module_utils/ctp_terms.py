@@ -202,6 +202,7 @@ PresentationLUTShape: IDENTITY|INVERSE|LIN OD
 ReportedValuesOrigin: OPERATOR|PLAN|ACTUAL
 RTImagePlane: NORMAL|NON_NORMAL
 DVHType: DIFFERENTIAL|CUMULATIVE|NATURAL
+DVHROIContributionType: INCLUDED|EXCLUDED
 DoseUnits: GY|RELATIVE
 DoseType: PHYSICAL|EFFECTIVE|ERROR
 SpatialTransformOfDose: NONE|RIGID|NON_RIGID
@@ -252,12 +253,15 @@ CompensatorMountingPosition: PATIENT_SIDE|SOURCE_SIDE|DOUBLE_SIDED
 ScanMode: NONE|UNIFORM|MODULATED|MODULATED_SPEC
 ModulatedScanModeType: STATIONARY|LEAPING|LINEAR|MIXED
 RangeShifterType: ANALOG|BINARY
+PatientSupportType: TABLE|CHAIR
+NominalBeamEnergyUnit: MV|MEV
 MappingResource: DCMR|SDM|99SDM
 """
 
 # Storage SOP classes (what follows 1.2.840.10008.5.1.4.1.1.) in which attributes are Type 1 that
-# the profile replaces, and that are Type 2 or 3 in the others (PS3.3, of the edition above).
-TYPE_1_CLASSES = {
+# the profile replaces, and that are Type 2 or 3 in the others (PS3.3, of the edition above);
+# REPORTS: in which ReferencedPerformedProcedureStepSequence is Type 2.
+CLASSES = {
     "SERIES_DATED": """
         128 481.10 481.11 481.12 481.13 481.14 481.15
     """,
@@ -272,6 +276,10 @@ TYPE_1_CLASSES = {
         77.1.5.7 77.1.5.8 77.1.6 78.1 78.2 78.3 78.4 78.5 78.6 78.7 78.8 79.1 81.1 82.1
         88.11 88.22 88.33 88.34 88.35 88.40 88.50 88.59 88.65 88.67 88.68 88.69 88.70 88.71
         88.72 88.73 88.74 88.75 128.1 130 481.10 481.11 481.12 481.13 481.14 481.15
+    """,
+    "REPORTS": """
+        88.11 88.22 88.33 88.34 88.35 88.40 88.50 88.59 88.65 88.67 88.68 88.69 88.70 88.71
+        88.72 88.73 88.74 88.75
     """,
     "EQUIPMENT": """
         2.1 2.2 4.1 4.2 4.3 4.4 6.2 11.5 11.6 11.7 11.8 11.9 11.10 11.11 12.1.1 12.2.1
@@ -373,7 +381,9 @@ PATTERNS = {
     # One value, of visible characters. NULs behind it pad.
     "PATIENT_ID": r"[^\\\p{Cntrl}]*[^\\\p{Cntrl} ][^\\\p{Cntrl}]*\x00*",
     "HEX": r"[-+0-9A-Fa-f.\\ ]+",
-    "CHARSET": _list(
+    # The first of several may be empty: the default repertoire (PS3.3 C.12.1.1.2).
+    "CHARSET": r"\\?"
+    + _list(
         "ISO_IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|192)"
         "|ISO 2022 IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|87|159|149|58)"
         "|GB18030|GBK"
@@ -448,6 +458,7 @@ PATTERNS = {
     "NUCLEUS": "[0-9]{1,3}[A-Z][a-z]?",
     "RESCALE": _words("HU HU_MOD US OD MGML Z_EFF ED EDW PCT SUV US_0"),
     "TEMPLATE": "[0-9]{1,6}",
+    "SETTING": r"IN|OUT|[0-9]{1,3}(?:\.[0-9]{1,3})?",
     "RADIONUCLIDE": "(?i)[A-Z][a-z]?-?[0-9]{2,3}m?|[0-9]{2,3}m?-?[A-Z][a-z]?"
     "|(?:FDG|Fluorodeoxyglucose|PSMA|DOTATATE|DOTATOC|FET|FLT|Choline|FMISO|NaF|Solution)"
     "(?: ?\\[?[0-9]{2}[A-Z][a-z]?\\]?)?",
@@ -456,7 +467,7 @@ PATTERNS = {
         f"CLASS_{name}": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:"
         + _words(classes.replace(".", r"\."))
         + ")"
-        for name, classes in TYPE_1_CLASSES.items()
+        for name, classes in CLASSES.items()
     },
     **{
         f"TERMS_{keyword}": _list(f" *(?:{terms}) *") if many else f"(?:{terms}) *"

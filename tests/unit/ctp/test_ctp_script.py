@@ -145,6 +145,8 @@ def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> N
         ("SourceMovementType", "STEPWISE", "MEIER"),
         ("BrachyTreatmentTechnique", "INTRAVASCULAR", "MEIER"),
         ("WedgePosition", "OUT", "MEIER"),
+        ("DVHROIContributionType", "INCLUDED", "MEIER"),
+        ("PatientSupportType", "TABLE", "MEIER"),
     ],
 )
 def test_defined_terms_stay(keyword: str, known: str, unknown: str) -> None:
@@ -192,6 +194,24 @@ def test_dummies_stand_where_the_standard_asks_for_a_value() -> None:
         "@if(this,matches,@DT){19000101000000}{@empty()}"
     )
     assert "@CLASS_EQUIPMENT){" in script_of("DeviceSerialNumber")
+
+
+@pytest.mark.parametrize("keyword", ["ManufacturerModelName", "DeviceSerialNumber"])
+def test_a_treatment_machine_is_empty_and_not_missing_in_a_record(keyword: str) -> None:
+    """Type 2 there (PS3.3 C.8.8.18); the table says X/Z/D."""
+    assert script_of(keyword).endswith("{@empty()}")
+    assert script_of("InstitutionName") == "@select(){@remove()}{@empty()}"
+
+
+def test_a_sequence_of_type_2_stays_in_the_objects_that_have_to_have_it() -> None:
+    assert script_of("ReferencedPerformedProcedureStepSequence") == (
+        "@if(00080016,matches,@CLASS_REPORTS){@if(this,isblank){@process()}{@remove()}}{@remove()}"
+    )
+
+
+def test_units_that_nobody_knows_are_unspecified() -> None:
+    """Type 1C; what US says (PS3.3 C.11.1.1.2)."""
+    assert "{US}" in script_of("RescaleType")
 
 
 def test_what_was_verified_stays_so() -> None:
@@ -319,7 +339,12 @@ def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
         ("WORDS", ["CT Chest 3 mm", "thorax"], ["", "CT Meier", "Meier"]),
         ("CODE_SCT", ["103339001"], ["", "12345", "Q1739264850"]),
         ("CODE_UCUM", ["mm", "Gy", "cm2", "mmol/L", "[hnsf'U]"], ["", "MEIER", "Q1"]),
-        ("CHARSET", ["ISO_IR 192", r"\ISO 2022 IR 87"[1:]], ["", "MEIER"]),
+        (
+            "CHARSET",
+            ["ISO_IR 192", r"\ISO 2022 IR 87", r"ISO 2022 IR 13\ISO 2022 IR 87"],
+            ["", " ", "\\", "MEIER", r"\MEIER"],
+        ),
+        ("SETTING", ["IN", "OUT", "2", "40.5"], ["", "MEIER", "1739264810"]),
         ("AGE", ["047Y", "011M"], ["", "090Y", "47"]),
         ("UID_STANDARD", ["1.2.840.10008.1.4.1.1"], ["1.2.840.10008.5.1", "1.2.840.113619"]),
     ],

@@ -1,8 +1,23 @@
-"""Make the package that images share importable."""
+"""Make the package that images share, and the supervisor, importable; stock CTP, where it is."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images/shared"))
+import pytest
+from ctp_rules_stock import Ctp, distribution
+
+_IMAGES = Path(__file__).resolve().parents[3] / "images"
+sys.path[:0] = [str(_IMAGES / "shared"), str(_IMAGES / "ctp_rsna/src")]
+
+
+@pytest.fixture(scope="session")
+def ctp(tmp_path_factory: pytest.TempPathFactory) -> Ctp:
+    libraries = distribution()
+    if libraries is None:
+        pytest.skip("no distribution of CTP: set CTP_DISTRIBUTION (docs/ctp.md)")
+    if shutil.which("javac") is None:
+        pytest.skip("no javac: install default-jdk-headless")
+    return Ctp(libraries, tmp_path_factory.mktemp("classes"))

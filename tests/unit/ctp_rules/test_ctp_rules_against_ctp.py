@@ -6,97 +6,27 @@ CTP's own anonymizer class is run (``Anonymize.java``), so this needs the distri
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import phantom
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
-    UID_KEY_PLACEHOLDER,
-    ScriptOptions,
-    anonymizer_script,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import ScriptOptions
 from ctp_rules import comparison, reading, script
 from ctp_rules.anonymizer import Anonymizer, QuarantineError, Refusal, path_text
 from ctp_rules_objects import kinds, noise
+from ctp_rules_stock import Ctp
+from ctp_rules_way import OPTIONS, script_text
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # What the wheel brings; the library would download others.
 WHEEL = Path(pydicom.__file__).parent / "data/test_files"
 pytestmark = pytest.mark.stock_ctp
-KEY = "ab" * 32
-EVERYTHING = {
-    "retain_patient_characteristics": True,
-    "retain_device_identity": True,
-    "clean_descriptors": True,
-}
-OPTIONS = {
-    "strict": ScriptOptions(),
-    "shifted": ScriptOptions(longitudinal="shifted", **EVERYTHING),
-    "full": ScriptOptions(longitudinal="full", **EVERYTHING),
-}
 # CTP writes the pixels of a deflated object behind the deflated part, where no reader finds them.
 DEFLATED = "1.2.840.10008.1.2.1.99"
-
-
-def distribution() -> Path | None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    for place in (os.environ.get("CTP_DISTRIBUTION"), cache / "auscat-imaging/ctp"):
-        if place and (Path(place) / "CTP/libraries/CTP.jar").is_file():
-            return Path(place) / "CTP/libraries"
-    return None
-
-
-class Ctp:
-    """CTP's anonymizer, compiled once."""
-
-    def __init__(self, libraries: Path, directory: Path) -> None:
-        jars = ":".join(map(str, sorted(libraries.rglob("*.jar"))))
-        self._classes = f"{jars}:{directory}"
-        source = Path(__file__).with_name("Anonymize.java")
-        subprocess.run(
-            ["javac", "-cp", jars, "-d", str(directory), str(source)],
-            check=True,
-            capture_output=True,
-        )
-
-    def run(
-        self, text: str, table: Mapping[str, str], objects: Iterable[bytes], directory: Path
-    ) -> list[Path | None]:
-        """Return the file of each object that leaves, ``None`` for one in quarantine."""
-        rules, lookup = directory / "rules", directory / "table"
-        rules.write_text(text)
-        lookup.write_text("".join(f"{key}={value}\n" for key, value in table.items()))
-        pairs = []
-        for number, content in enumerate(objects):
-            came, left = directory / f"{number}.came", directory / f"{number}.left"
-            came.write_bytes(content)
-            pairs.append((came, left))
-        done = subprocess.run(
-            ["java", "-Djava.awt.headless=true", "-cp", self._classes, "Anonymize"],
-            input="".join(f"{rules}\t{lookup}\t{came}\t{left}\n" for came, left in pairs),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        said = [line for line in done.stdout.splitlines() if line in ("OK", "QUARANTINE")]
-        assert len(said) == len(pairs), done.stdout[-2000:] + done.stderr[-2000:]
-        return [left if word == "OK" else None for word, (_, left) in zip(said, pairs)]
-
-
-@pytest.fixture(scope="module")
-def ctp(tmp_path_factory: pytest.TempPathFactory) -> Ctp:
-    libraries = distribution()
-    if libraries is None:
-        pytest.skip("no distribution of CTP: set CTP_DISTRIBUTION (docs/ctp.md)")
-    if shutil.which("javac") is None:
-        pytest.skip("no javac: install default-jdk-headless")
-    return Ctp(libraries, tmp_path_factory.mktemp("classes"))
 
 
 def compare(
@@ -110,7 +40,7 @@ def compare(
 
     What the interpreter cannot read it holds back, whatever CTP does with it.
     """
-    text = anonymizer_script(options).replace(UID_KEY_PLACEHOLDER, KEY)
+    text = script_text(options)
     anonymizer = Anonymizer(script.parse(text))
     differences = []
     both = 0
@@ -137,8 +67,7 @@ def compare(
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_kinds_from_the_field_and_noise(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
-    text = anonymizer_script(OPTIONS["full"]).replace(UID_KEY_PLACEHOLDER, KEY)
-    known = script.parse(text).rules
+    known = script.parse(script_text(OPTIONS["full"])).rules
     issuer = (0x00100021, 0x00100024)  # of whom the table knows only "none"
     tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in issuer]
     objects = dict([*kinds(), *noise(tags, 1947, 60)])

@@ -1,0 +1,203 @@
+"""The way of an object: real files, what the gate makes of them, the rules, the look behind them.
+
+The files are those that the pinned packages bring, taken at test time. What stands here in the
+place of CTP is the interpreter of its script (``ctp_rules``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pynetdicom
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    UID_KEY_PLACEHOLDER,
+    ScriptOptions,
+    anonymizer_script,
+)
+from ctp_rules import reading, script
+from ctp_rules.anonymizer import Anonymizer, Outcome, QuarantineError, flat, shown
+from ctp_supervisor.dicomfile import begin_data_set, is_truncated
+from ctp_supervisor.egress import ENCAPSULATED, EXPLICIT, IMPLICIT, Checker, Violation
+from ctp_supervisor.incoming import _IMPLICIT_CLASSES, Rewriter, Rules, rules
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import dcmwrite, write_file_meta_info
+from pydicom.uid import UID
+
+PATIENT, PSEUDONYM = "PAT-1", "ANON-1"
+TABLE = {f"PatientID/{PATIENT}|": PSEUDONYM, f"DateShift/{PATIENT}": "-17"}
+KEY = "ab" * 32
+EVERYTHING = {
+    "retain_patient_characteristics": True,
+    "retain_device_identity": True,
+    "clean_descriptors": True,
+}
+OPTIONS = {
+    "strict": ScriptOptions(),
+    "shifted": ScriptOptions(longitudinal="shifted", **EVERYTHING),
+    "full": ScriptOptions(longitudinal="full", **EVERYTHING),
+}
+RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+_COLOR_PALETTE = "1.2.840.10008.5.1.4.39.1"  # of no patient
+_SOP_CLASS, _SOP_INSTANCE, _SERIES = 0x00080016, 0x00080018, 0x0020000E
+
+
+def script_text(options: ScriptOptions) -> str:
+    """Return the script as it is installed, with a key."""
+    return anonymizer_script(options).replace(UID_KEY_PLACEHOLDER, KEY)
+
+
+def real_files() -> dict[str, bytes]:
+    """Return the files that the pinned packages bring, each of the patient `PATIENT`.
+
+    They are those that can come over the network: with a SOP Class and a transfer syntax. Of the
+    slices of a series, one. RT Dose of 32 bits comes as a copy of 16 bits with empty pixels, since
+    ``dciodvfy`` aborts at every one of 32.
+    """
+    found: dict[str, bytes] = {}
+    series = set()
+    for package, folder in ((pydicom, "data"), (pynetdicom, "tests/dicom_files")):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(each for each in (root / folder).rglob("*") if each.is_file()):
+            content = path.read_bytes()
+            if content[128:132] != b"DICM":
+                continue
+            dataset = reading.read(content)
+            sop_class = shown(dataset, _SOP_CLASS)
+            if "TransferSyntaxUID" not in dataset.file_meta or sop_class in ("", _COLOR_PALETTE):
+                continue
+            if is_truncated(path):
+                continue  # nor is one that was cut off
+            if "dicomdirtests" in path.parts:
+                if shown(dataset, _SERIES) in series:
+                    continue
+                series.add(shown(dataset, _SERIES))
+            try:
+                name = f"{root.name}/{path.relative_to(root / folder)}"
+                found[name] = of_the_patient(dataset)
+            except (TypeError, ValueError, InvalidDicomError):
+                continue  # the library cannot write what it read
+    return found
+
+
+def of_the_patient(dataset: Dataset) -> bytes:
+    """Return the file of an object that is given to `PATIENT`; RT Dose of 32 bits with 16."""
+    dataset.PatientID = PATIENT
+    for keyword in ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence"):
+        if keyword in dataset:
+            del dataset[keyword]
+    if shown(dataset, _SOP_CLASS) == RT_DOSE and dataset.get("BitsAllocated") == 32:
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+        frames = int(dataset.get("NumberOfFrames", None) or 1)
+        dataset.PixelData = bytes(2 * dataset.Rows * dataset.Columns * frames)
+        dataset["PixelData"].VR = "OW"
+        if dataset.file_meta.TransferSyntaxUID in ENCAPSULATED:
+            dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT)
+    sop_class, instance = shown(dataset, _SOP_CLASS), shown(dataset, _SOP_INSTANCE)
+    dataset.preamble = bytes(128)
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset)
+    syntax = begin_data_set(buffer)
+    return as_file(buffer.read(), sop_class, instance, syntax)
+
+
+def as_file(data: bytes, sop_class: str, instance: str, syntax: str) -> bytes:
+    """Return an encoded data set as a DICOM file (PS3.10)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance)
+    meta.TransferSyntaxUID = UID(syntax)
+    buffer = DicomBytesIO()
+    buffer.write(bytes(128) + b"DICM")
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return buffer.getvalue() + data
+
+
+def handed_over(content: bytes, rules: Rules) -> bytes:
+    """Return the file of what the gate of the supervisor hands to CTP of an object."""
+    file = BytesIO(content)
+    came = begin_data_set(file)
+    data = file.read()
+    dataset = reading.read(content, pixels=False)
+    sop_class, instance = shown(dataset, _SOP_CLASS), shown(dataset, _SOP_INSTANCE)
+    goes = came
+    if came == EXPLICIT and sop_class.startswith(_IMPLICIT_CLASSES):
+        goes = IMPLICIT
+    if goes not in (IMPLICIT, EXPLICIT) and goes not in ENCAPSULATED:
+        return content
+    rewriter = Rewriter(came == IMPLICIT, goes == IMPLICIT, rules)
+    pieces = [bytes(each) for each in [*rewriter.feed(data), *rewriter.finish()]]
+    return as_file(b"".join(pieces), sop_class, instance, goes)
+
+
+def looked_at(content: bytes) -> None:
+    """Look at a file that would leave, as the supervisor does on its way to Orthanc.
+
+    Raises:
+        Violation: it is held back.
+    """
+    file = BytesIO(content)
+    checker = Checker(begin_data_set(file), [PSEUDONYM])
+    checker.feed(file.read())
+    checker.finish()
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What became of an object.
+
+    Attributes:
+        left: its file; empty where it was held back.
+        held: why it was.
+        sop_class: its SOP Class UID.
+        came: its elements, as CTP was given them.
+        outcomes: what the script makes of each.
+    """
+
+    left: bytes = field(repr=False, default=b"")
+    held: str = ""
+    sop_class: str = ""
+    came: tuple[Outcome, ...] = field(repr=False, default=())
+    outcomes: tuple[Outcome, ...] = field(repr=False, default=())
+
+
+class Way:
+    """Gate, rules and the look at what leaves, with one set of options."""
+
+    def __init__(self, options: ScriptOptions, table: Mapping[str, str] = TABLE) -> None:
+        text = script_text(options)
+        self._table = table
+        self._anonymizer = Anonymizer(script.parse(text))
+        self.rules = rules(text.encode())
+
+    def through(self, content: bytes) -> Passed:
+        """Return what becomes of the file of an object."""
+        source = reading.read(handed_over(content, self.rules))
+        sop_class = shown(source, _SOP_CLASS)
+        try:
+            result = self._anonymizer.run(
+                source, lambda kind, key: self._table.get(f"{kind}/{key}")
+            )
+        except QuarantineError as error:
+            return Passed(held=str(error), sop_class=sop_class)
+        syntax = UID(source.file_meta.TransferSyntaxUID)
+        result.dataset.file_meta = FileMetaDataset()
+        result.dataset.file_meta.TransferSyntaxUID = syntax
+        buffer = BytesIO()
+        dcmwrite(
+            buffer,
+            result.dataset,
+            enforce_file_format=True,
+            implicit_vr=syntax.is_implicit_VR,
+            little_endian=syntax.is_little_endian,
+        )
+        left = buffer.getvalue()
+        try:
+            looked_at(left)
+        except Violation as error:
+            return Passed(held=str(error), sop_class=sop_class)
+        return Passed(left, "", sop_class, tuple(flat(source)), result.outcomes)
