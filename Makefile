@@ -35,5 +35,6 @@ test-all: environment ## As test, and the long scenarios too
 screenshots: environment ## Take the pictures of the documents again (needs root)
 	$(ACTIVATE) tools/screenshots.sh
 
-docs: environment ## Write the generated documentation again
+docs: environment ## Write the generated documentation again (needs dciodvfy)
 	$(ACTIVATE) python tools/variables_table.py
+	$(ACTIVATE) python tools/objects_table.py

@@ -380,6 +380,8 @@ ELEMENTS = """
 0040A30A DS NumericValue
 00480102 DS ImageOrientationSlide
 00480112 DS ObjectiveLensPower
+00540014 DS EnergyWindowLowerLimit
+00540015 DS EnergyWindowUpperLimit
 00541200 DS AxialAcceptance
 00541300 DS FrameReferenceTime
 00541320 DS SliceSensitivityFactor
@@ -759,6 +761,7 @@ ELEMENTS = """
 300A014A FL GantryPitchAngle
 300A030A FL VirtualSourceAxisDistances
 300A030D FL SnoutPosition
+300A035A FL MetersetRate
 300A0364 FL IsocenterToRangeShifterDistance
 300A0366 FL RangeShifterWaterEquivalentThickness
 300A0394 FL ScanSpotPositionMap
@@ -808,6 +811,7 @@ ELEMENTS = """
 300A00F5 SH BlockTrayID
 300A0108 SH ApplicatorID
 300A0291 SH SourceApplicatorID
+300A030F SH SnoutID
 300A0318 SH RangeShifterID
 300A0390 SH ScanSpotTuneID
 [uid]
@@ -886,6 +890,7 @@ SEQUENCES = """
 00220016 SQ IlluminationTypeCodeSequence
 00283000 SQ ModalityLUTSequence
 00283010 SQ VOILUTSequence
+00283110 SQ SoftcopyVOILUTSequence
 00289110 SQ PixelMeasuresSequence
 00289132 SQ FrameVOILUTSequence
 00289145 SQ PixelValueTransformationSequence
@@ -916,6 +921,7 @@ SEQUENCES = """
 00480108 SQ IlluminationColorCodeSequence
 00480207 SQ OpticalPathIdentificationSequence
 0048021A SQ PlanePositionSlideSequence
+00540013 SQ EnergyWindowRangeSequence
 00540016 SQ RadiopharmaceuticalInformationSequence
 00540220 SQ ViewCodeSequence
 00540222 SQ ViewModifierCodeSequence
@@ -991,6 +997,7 @@ SEQUENCES = """
 300A0230 SQ ApplicationSetupSequence
 300A0280 SQ ChannelSequence
 300A02D0 SQ BrachyControlPointSequence
+300A030C SQ SnoutSequence
 300A0314 SQ RangeShifterSequence
 300A0360 SQ RangeShifterSettingsSequence
 300A03A2 SQ IonBeamSequence
@@ -1109,7 +1116,6 @@ DROPPED = """
 00282002 CS ColorSpace
 00283001 SQ VariableModalityLUTSequence
 00283003 LO LUTExplanation
-00283110 SQ SoftcopyVOILUTSequence
 00284000 LT ImagePresentationComments
 00285000 SQ BiPlaneAcquisitionSequence
 00286022 LO FrameOfInterestDescription

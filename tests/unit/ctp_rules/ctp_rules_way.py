@@ -6,6 +6,7 @@ place of CTP is the interpreter of its script (``ctp_rules``).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -55,34 +56,46 @@ def script_text(options: ScriptOptions) -> str:
 def real_files() -> dict[str, bytes]:
     """Return the files that the pinned packages bring, each of the patient `PATIENT`.
 
-    They are those that can come over the network: with a SOP Class and a transfer syntax. Of the
-    slices of a series, one. RT Dose of 32 bits comes as a copy of 16 bits with empty pixels, since
-    ``dciodvfy`` aborts at every one of 32.
+    They are those that can come over the network: whole, of a SOP Class, in a known transfer
+    syntax. Of the slices of a series, one. RT Dose of 32 bits comes as a copy of 16 bits with empty
+    pixels, since ``dciodvfy`` aborts at every one of 32.
     """
     found: dict[str, bytes] = {}
     series = set()
     for package, folder in ((pydicom, "data"), (pynetdicom, "tests/dicom_files")):
         root = Path(str(package.__file__)).parent
         for path in sorted(each for each in (root / folder).rglob("*") if each.is_file()):
-            content = path.read_bytes()
-            if content[128:132] != b"DICM":
+            dataset = _whole(path)
+            if dataset is None:
                 continue
-            dataset = reading.read(content)
-            sop_class = shown(dataset, _SOP_CLASS)
-            if "TransferSyntaxUID" not in dataset.file_meta or sop_class in ("", _COLOR_PALETTE):
-                continue
-            if is_truncated(path):
-                continue  # nor is one that was cut off
             if "dicomdirtests" in path.parts:
                 if shown(dataset, _SERIES) in series:
                     continue
                 series.add(shown(dataset, _SERIES))
-            try:
-                name = f"{root.name}/{path.relative_to(root / folder)}"
-                found[name] = of_the_patient(dataset)
-            except (TypeError, ValueError, InvalidDicomError):
-                continue  # the library cannot write what it read
+            with contextlib.suppress(TypeError, ValueError, InvalidDicomError):
+                # The library cannot write all that it can read.
+                found[f"{root.name}/{path.relative_to(root / folder)}"] = of_the_patient(dataset)
     return found
+
+
+def _whole(path: Path) -> Dataset | None:
+    """Return the data set of a file that a sender could send."""
+    content = path.read_bytes()
+    if content[128:132] == b"DICM":
+        if is_truncated(path):
+            return None
+        dataset = reading.read(content)
+    else:
+        try:
+            dataset = pydicom.dcmread(path, force=True)
+        except (OSError, ValueError, AttributeError, NotImplementedError):
+            return None  # no DICOM at all
+        if "TransferSyntaxUID" not in dataset.file_meta and "SOPClassUID" in dataset:
+            implicit, little = dataset.original_encoding
+            if little:
+                dataset.file_meta.TransferSyntaxUID = UID(IMPLICIT if implicit else EXPLICIT)
+    sendable = "TransferSyntaxUID" in dataset.file_meta
+    return dataset if sendable and shown(dataset, _SOP_CLASS) not in ("", _COLOR_PALETTE) else None
 
 
 def of_the_patient(dataset: Dataset) -> bytes:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import ctp_rules_clean
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
-from ctp_rules_judge import DEMANDED, AbortError, Demand, Fault, faults, introduced
+from ctp_rules_judge import DEMANDED, AbortError, Demand, faults, introduced
 from ctp_rules_stock import Ctp
+from ctp_rules_table import SOURCES, Journey, journeys, page
 from ctp_rules_way import (
     OPTIONS,
     TABLE,
@@ -18,42 +16,17 @@ from ctp_rules_way import (
     handed_over,
     looked_at,
     of_the_patient,
-    real_files,
     script_text,
 )
 from ctp_supervisor.egress import Violation
 from pydicom.dataset import Dataset
 
-
-@cache
-def flooded() -> dict[str, bytes]:
-    """The proof's study, which has nearly a hundred errors before it is sent."""
-    study = phantom.make_study("1234567890", True, ct_instances=4, issuer="")
-    return {
-        f"{number} {each.Modality}": of_the_patient(each)
-        for number, each in enumerate(study.datasets)
-    }
-
-
-class Verdict(NamedTuple):
-    before: frozenset[Fault]
-    after: frozenset[Fault]
-
-
-SOURCES = {"clean": cache(ctp_rules_clean.study), "flooded": flooded, "real": cache(real_files)}
 ALL = [(source, options) for source in SOURCES for options in OPTIONS]
 
 
-@cache
-def verdicts(source: str, options: str) -> dict[str, Verdict]:
-    """Judge what leaves of the objects."""
-    way = Way(OPTIONS[options])
-    passed = {name: way.through(content) for name, content in SOURCES[source]().items()}
-    return {
-        name: Verdict(faults(SOURCES[source]()[name]), faults(each.left))
-        for name, each in passed.items()
-        if not each.held
-    }
+def left(source: str, options: str) -> dict[str, Journey]:
+    found = journeys(source, options)
+    return {name: each for name, each in found.items() if not each.passed.held}
 
 
 @pytest.mark.parametrize("kind", ctp_rules_clean.KINDS)
@@ -65,7 +38,7 @@ def test_the_clean_study_has_no_error(kind: str) -> None:
 def test_no_error_is_introduced(source: str, options: str) -> None:
     found = {
         f"{name}: {fault}"
-        for name, (before, after) in verdicts(source, options).items()
+        for name, (_, before, after) in left(source, options).items()
         for fault in introduced(before, after, options)
     }
     assert found == set()
@@ -74,7 +47,7 @@ def test_no_error_is_introduced(source: str, options: str) -> None:
 @pytest.mark.parametrize(("source", "least"), [("clean", 18), ("flooded", 7), ("real", 88)])
 def test_objects_leave(source: str, least: int) -> None:
     """Nothing is introduced into what is held back, so that it must not be much."""
-    assert len(verdicts(source, "strict")) >= least
+    assert len(left(source, "strict")) >= least
 
 
 @pytest.mark.parametrize("demand", DEMANDED, ids=lambda demand: demand.tags[0])
@@ -83,11 +56,16 @@ def test_what_the_profile_demands_is_still_needed(demand: Demand) -> None:
     covered = {
         fault.tag
         for source in ("clean", "real")
-        for before, after in verdicts(source, "strict").values()
+        for _, before, after in left(source, "strict").values()
         for fault in after - before
         if demand.covers(fault, before, "strict")
     }
     assert covered == set(demand.tags)
+
+
+def test_the_page_tells_what_was_found() -> None:
+    written = (Path(__file__).resolve().parents[3] / "docs/ctp-objects.md").read_text()
+    assert written == page(), "run tools/objects_table.py and look at what has changed"
 
 
 def test_the_judge_finds_what_is_missing() -> None:
@@ -127,7 +105,7 @@ def test_no_error_is_introduced_by_stock_ctp(
     rules = Way(OPTIONS[options]).rules
     handed = [handed_over(content, rules) for content in objects.values()]
     files = ctp.run(script_text(OPTIONS[options]), TABLE, handed, tmp_path)
-    found, left = set(), set()
+    found, leaves = set(), set()
     for (name, content), file in zip(objects.items(), files):
         if file is None:
             continue
@@ -135,10 +113,10 @@ def test_no_error_is_introduced_by_stock_ctp(
             looked_at(file.read_bytes())
         except Violation:
             continue
-        left.add(name)
+        leaves.add(name)
         before = faults(content)
         found |= {
             f"{name}: {fault}" for fault in introduced(before, faults(file.read_bytes()), options)
         }
     assert found == set()
-    assert left == set(verdicts(source, options))
+    assert leaves == set(left(source, options))
