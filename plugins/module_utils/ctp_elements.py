@@ -303,7 +303,6 @@ ELEMENTS = """
 00181200 DA DateOfLastCalibration
 00181201 TM TimeOfLastCalibration
 0018700A SH DetectorID
-30080105 LO SourceSerialNumber
 [device EQUIPMENT]
 00181020 LO SoftwareVersions
 [device EQUIPMENT inside]
@@ -311,6 +310,7 @@ ELEMENTS = """
 00181000 LO DeviceSerialNumber
 [device empty]
 30020020 SH RadiationMachineName
+30080105 LO SourceSerialNumber
 300A00B2 SH TreatmentMachineName
 [device uid]
 00181002 UI DeviceUID
@@ -787,6 +787,8 @@ ELEMENTS = """
 7FE00003 UV EncapsulatedPixelDataValueTotalLength
 7FE00008 OF FloatPixelData
 7FE00009 OD DoubleFloatPixelData
+[removed]
+300A0216 LO SourceManufacturer
 [sequence REPORTS]
 00081111 SQ ReferencedPerformedProcedureStepSequence
 [sex]

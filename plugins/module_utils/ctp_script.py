@@ -323,6 +323,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
         "uid": _hash(options),
         "empty": _else_empty_inside("") if "inside" in words else _EMPTY,
+        # Type 2 in an object, and the table says X: what is empty stays so.
+        "removed": f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}",
         "sequence": _required(words, _process(), ""),
         "text": _replace("REMOVED"),
         "structure": _if("STRUCTURE", _KEEP, _replace("ROI")),

@@ -209,6 +209,11 @@ def test_a_sequence_of_type_2_stays_in_the_objects_that_have_to_have_it() -> Non
     )
 
 
+def test_what_the_table_removes_stays_where_it_is_empty() -> None:
+    """Type 2 of a record (PS3.3 C.8.8.22)."""
+    assert script_of("SourceManufacturer") == "@if(this,isblank){@empty()}{@remove()}"
+
+
 def test_units_that_nobody_knows_are_unspecified() -> None:
     """Type 1C; what US says (PS3.3 C.11.1.1.2)."""
     assert "{US}" in script_of("RescaleType")

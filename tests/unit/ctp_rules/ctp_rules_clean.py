@@ -22,8 +22,8 @@ CT, MR, US, SC, DX = (CLASSES + each for each in ("2", "4", "6.1", "7", "1.1"))
 PET, SEG, REG, RTIMAGE, RTDOSE = (
     CLASSES + each for each in ("128", "66.4", "66.1", "481.1", "481.2")
 )
-RTSTRUCT, RTRECORD, RTPLAN, IONPLAN = (
-    CLASSES + each for each in ("481.3", "481.4", "481.5", "481.8")
+RTSTRUCT, RTRECORD, RTPLAN, BRACHYRECORD, IONPLAN = (
+    CLASSES + each for each in ("481.3", "481.4", "481.5", "481.6", "481.8")
 )
 SR, PRESENTATION = CLASSES + "88.33", CLASSES + "11.1"
 STUDY, FRAME = f"{ROOT}.1", f"{ROOT}.2"
@@ -699,6 +699,69 @@ def record() -> Dataset:
     return dataset
 
 
+def brachy_record() -> Dataset:
+    """Return an RT Brachy Treatment Record (PS3.3 A.30)."""
+    dataset = record()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = BRACHYRECORD, uid("brachyrecord")
+    dataset.SeriesInstanceUID = f"{uid('brachyrecord')}.9"
+    del dataset.TreatmentSessionBeamSequence, dataset.PrimaryDosimeterUnit
+    stops = [
+        made(
+            TreatmentControlPointDate="20240301",
+            TreatmentControlPointTime=f"10150{number}",
+            ReferencedControlPointIndex=number,
+            ControlPointRelativePosition=str(5 * number),
+        )
+        for number in range(2)
+    ]
+    channel = made(
+        ChannelNumber=1,
+        ChannelLength="1200",
+        SpecifiedChannelTotalTime="20",
+        DeliveredChannelTotalTime="20",
+        SourceMovementType="STEPWISE",
+        TransferTubeNumber=1,
+        TransferTubeLength="1000",
+        ReferencedSourceNumber=1,
+        SafePositionExitDate="20240301",
+        SafePositionExitTime="101500",
+        SafePositionReturnDate="20240301",
+        SafePositionReturnTime="101520",
+        NumberOfControlPoints=2,
+        BrachyControlPointDeliveredSequence=stops,
+    )
+    setup = made(
+        ApplicationSetupType="FLETCHER_SUIT",
+        TotalReferenceAirKerma="500",
+        CurrentFractionNumber=1,
+        TreatmentDeliveryType="TREATMENT",
+        TreatmentTerminationStatus="NORMAL",
+        TreatmentVerificationStatus="VERIFIED_OVR",
+        ReferencedBrachyApplicationSetupNumber=1,
+        RecordedChannelSequence=[channel],
+    )
+    source = made(
+        SourceNumber=1,
+        SourceType="LINE",
+        SourceManufacturer="Nucletron",
+        SourceSerialNumber="S4711",
+        SourceIsotopeName="Ir-192",
+        SourceIsotopeHalfLife="73.83",
+        ReferenceAirKermaRate="40000",
+        SourceStrengthReferenceDate="20240301",
+        SourceStrengthReferenceTime="080000",
+    )
+    dataset.update(
+        made(
+            BrachyTreatmentTechnique="INTRACAVITARY",
+            BrachyTreatmentType="HDR",
+            RecordedSourceSequence=[source],
+            TreatmentSessionApplicationSetupSequence=[setup],
+        )
+    )
+    return dataset
+
+
 def portal() -> Dataset:
     """Return an RT Image of a beam (PS3.3 A.17)."""
     dataset = _start(RTIMAGE, "RTIMAGE", "rtimage")
@@ -1075,6 +1138,7 @@ KINDS: dict[str, Callable[[], Dataset]] = {
     "RTPLAN, brachytherapy": brachy_plan,
     "RT Ion Plan": ion_plan,
     "RT treatment record": record,
+    "RT treatment record, brachytherapy": brachy_record,
     "RTIMAGE": portal,
     "US": ultrasound,
     "SC": capture,

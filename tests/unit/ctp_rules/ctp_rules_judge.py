@@ -85,6 +85,14 @@ DEMANDED = (
         " Table E.1-1 has X for them, and neither Z nor D; only the options for dates keep them",
     ),
     Demand(
+        ("300A0216",),
+        "Missing attribute for Type 2 Required - Module=<RTBrachySessionRecord>",
+        ("strict", "shifted", "full"),
+        "",
+        "SourceManufacturer is Type 2 of a brachytherapy record; Table E.1-1 has X for it, and no"
+        " option. An empty one stays",
+    ),
+    Demand(
         ("00081150", "00081155"),
         "Missing attribute for Type 1 Required - Module=<SOPInstanceReferenceMacro>",
         ("strict", "shifted", "full"),
