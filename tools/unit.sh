@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The unit tests on all cores. Needs the environment (source .venv/bin/activate).
+# The unit tests on all cores. Needs the environment (source .venv/bin/activate) and the tools that
+# ansible-playbook tests/machine.yml installs.
 # A module's tests stay together, as they share what its fixtures have made.
 #   --stock-ctp   those that run stock CTP instead, which need CTP_DISTRIBUTION and a JDK
 set -euo pipefail
