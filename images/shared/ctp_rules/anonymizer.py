@@ -65,6 +65,7 @@ Lookup = Callable[[str, str], "str | None"]
 """Kind and key to what the lookup table has for them; ``None`` where it has nothing."""
 
 CHARACTER_SET, PIXEL_DATA = 0x00080005, 0x7FE00010
+_PIXEL_REPRESENTATION = 0x00280103
 METHOD_CODES = 0x00120064
 _END = frozenset({0xFFFAFFFA, 0xFFFCFFFC})
 _UNTOLD = frozenset({0x00080016, 0x00080018, 0x0020000D})
@@ -481,12 +482,12 @@ class _Walk:
             below.writes_text = below.has_own_set or level.writes_text
             self._level(below, item, (*path, number))
             items.append(_settled(item))
-        result.add(DataElement(Tag(element.tag), "SQ", Sequence(items)))
+        _place(result, DataElement(Tag(element.tag), "SQ", Sequence(items)))
 
     def _keep(self, result: Dataset, element: _Element, path: Path, action: Action) -> None:
         if element.is_lost:
             action = Action.LOST
-        result[Tag(element.tag)] = element.original
+        _place(result, element.original)
         value = element.raw
         if value is None and isinstance(element.original, RawDataElement):
             value = element.original.value
@@ -535,7 +536,7 @@ class _Walk:
             ):
                 self._put(item, tag, vr, value.encode("ascii", "replace"), level.little)
             items.append(_settled(item))
-        result.add(DataElement(Tag(METHOD_CODES), "SQ", Sequence(items)))
+        _place(result, DataElement(Tag(METHOD_CODES), "SQ", Sequence(items)))
         action = Action.ADDED if element is None else Action.REPLACED
         self.outcomes.append(Outcome(path, action, "SQ", None, len(items)))
         self.outcomes += _inside(
@@ -579,6 +580,19 @@ def _flat(dataset: Dataset, little: bool, where: Path, action: Action) -> Iterat
 def _inside(element: _Element, path: Path, action: Action) -> Iterator[Outcome]:
     for number, item in enumerate(_items(element)):
         yield from _flat(item, element.little, (*path, number), action)
+
+
+def _place(result: Dataset, element: RawDataElement | DataElement) -> None:
+    """Put an element into a data set.
+
+    Raises:
+        QuarantineError: it is a sequence, for whose sake the library reads Pixel Representation,
+            and that cannot be read.
+    """
+    try:
+        result[element.tag] = element
+    except Exception:
+        raise QuarantineError(Refusal.UNREADABLE, _PIXEL_REPRESENTATION) from None
 
 
 def _empty_like(source: Dataset) -> Dataset:

@@ -16,6 +16,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
 from ctp_rules import reading, script
 from ctp_rules.anonymizer import Action, Anonymizer, QuarantineError, Refusal, path_text
 from ctp_rules.expressions import compiled
+from ctp_rules_objects import Element, Writer, base
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -165,3 +166,14 @@ def test_possessive_expressions_are_java_s(expression: str, so: str, not_so: str
     pattern = compiled(expression, is_whole=True)
     assert pattern.match(so)
     assert not pattern.match(not_so)
+
+
+def test_a_pixel_representation_that_cannot_be_read_holds_back() -> None:
+    """The library reads it when it is given a sequence."""
+    item = [Element(0x30060022, "IS", b"1")]
+    unreadable = Element(0x00280103, "SV", bytes(2))
+    content = Writer().file([*base(), unreadable, Element(0x30060020, "SQ", [item], True)])
+    with pytest.raises(QuarantineError) as caught:
+        rules().run(reading.read(content), table)
+    assert caught.value.refusal is Refusal.UNREADABLE
+    assert caught.value.tag == unreadable.tag
