@@ -25,7 +25,6 @@ _OURS = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, 0x7FDEFFF2, 0
 #: What `Passed.held` means, by how it begins.
 HELD = {
     "(0008,0016)": "a class of which nothing can be cleaned",
-    "(0028,0008)": "a number that is none",
     "the transfer syntax cannot be checked": "big endian or deflated",
 }
 INTRODUCTION = """\
