@@ -65,7 +65,23 @@ def test_names_are_those_of_the_distribution(tmp_path: Path) -> None:
     archive(tmp_path / "CTP.jar", None)
     archive(tmp_path / "deep" / "dcm4che.jar", content)
     assert fast_script.class_constants(content) == {**constants, "$no_name": 5}
-    assert fast_script.names(tmp_path) == NAMES
+    assert fast_script.names(fast_script.dictionary(tmp_path)) == NAMES
+
+
+def test_what_the_script_lists_stands_in_front() -> None:
+    constants = {"Item": 0xFFFEE000, "PatientName": 0x00100010, "PatientID": 0x00100020}
+    content = java_class(constants)
+    script = (
+        b'<script><e en="T" t="00100020">@keep()</e><e en="F" t="00100010">@keep()</e></script>'
+    )
+    listed = fast_script.listed(script)
+    assert listed == {0x00100020}
+    found = fast_script.with_first(content, listed)
+    assert list(fast_script.class_constants(found)) == ["PatientID", "Item", "PatientName"]
+    assert fast_script.class_constants(found) == constants
+    assert len(found) == len(content) and sorted(found) == sorted(content)
+    assert fast_script.with_first(content[:-20], listed) == b""
+    assert fast_script.with_first(b"no class", listed) == b""
 
 
 @pytest.mark.parametrize("case", ["none", "two", "no class", "cut", "no archive"])
@@ -78,7 +94,7 @@ def test_no_names_where_they_are_not_clear(tmp_path: Path, case: str) -> None:
         archive(tmp_path / "a.jar", {"cut": content[:-20]}.get(case, b"no class"))
     if case == "no archive":
         (tmp_path / "a.jar").write_bytes(b"no archive")
-    assert fast_script.names(tmp_path) == {}
+    assert fast_script.names(fast_script.dictionary(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ctp_supervisor import fast_script
 from ctp_supervisor.broken_off import BrokenOff
 from ctp_supervisor.egress import Checker
 from ctp_supervisor.gate import Gate, Pipeline
@@ -306,3 +307,25 @@ def test_what_broke_off_leaves_nothing_on_the_disk(
     ctp._wait(lambda: ctp.broken_off.remove([ctp.temp], set()), "it is removed")
     assert not list(ctp.temp.glob("TMP-*"))
     assert isinstance(ctp.through(dataset), Dataset)
+
+
+def test_java_takes_the_reordered_dictionary(tmp_path: Path) -> None:
+    """The first of a class's fields are those that it finds first."""
+    libraries = DISTRIBUTION / "libraries"
+    listed = {0x300A00C3, 0x7FE00010}
+    reordered = fast_script.with_first(fast_script.dictionary(libraries), listed)
+    path = tmp_path / "dictionary" / fast_script.TAGS_CLASS
+    path.parent.mkdir(parents=True)
+    path.write_bytes(reordered)
+    source = tmp_path / "First.java"
+    source.write_text(
+        "class First { public static void main(String[] a) throws Exception {"
+        ' Class<?> tags = Class.forName("org.dcm4che.dict.Tags");'
+        " for (int i = 0; i < 2; i++) System.out.println(tags.getFields()[i].getInt(null)); } }"
+    )
+    command = ["java", f"-Xbootclasspath/a:{tmp_path / 'dictionary'}"]
+    jars = ":".join(map(str, sorted(libraries.rglob("*.jar"))))
+    shown = subprocess.run(
+        [*command, "-cp", jars, source], check=True, capture_output=True, encoding="utf-8"
+    )
+    assert {int(line) for line in shown.stdout.split()} == listed

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from .settings import Settings
-from .workdir import USER, Working
+from .workdir import DICTIONARY, USER, Working
 
 LOG = logging.getLogger(__name__)
 
@@ -39,8 +39,10 @@ def command(settings: Settings, working: Working) -> list[str]:
     """The command line of the engine. No secret in it."""
     if settings.engine == "standin":
         return [sys.executable, "-m", "ctp_standin", "--ctp", "."]
+    dictionary = working.path / DICTIONARY
     return [
         JAVA,
+        *([f"-Xbootclasspath/a:{dictionary}"] if dictionary.is_dir() else []),
         "-Djava.awt.headless=true",
         f"-Djava.io.tmpdir={working.path / 'tmp'}",
         "-Xms64m",

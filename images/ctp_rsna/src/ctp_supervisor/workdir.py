@@ -25,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 USER = "admin"
 KEY_BYTES = 32
+DICTIONARY = "dictionary"
+"""Where Java finds the class ``Tags`` before it finds that of the distribution."""
 _OWN = {
     "config.xml",
     "users.xml",
@@ -88,15 +90,22 @@ def make(settings: Settings, verified: Verified, key: bytes, password: str) -> W
     for script in {pipeline.script for pipeline in settings.pipelines}:
         contents[script] = contents[script].replace(PLACEHOLDER.encode(), key.hex().encode())
     if settings.engine == "ctp":
-        names = fast_script.names(settings.distribution / "libraries")
-        if not names:
-            LOG.warning("the dictionary of this CTP cannot be read: its script takes longer")
+        dictionary = fast_script.dictionary(settings.distribution / "libraries")
+        names = fast_script.names(dictionary)
+        listed: set[int] = set()
         for script in {pipeline.script for pipeline in settings.pipelines}:
+            listed |= fast_script.listed(contents[script])
             contents[script] = fast_script.as_properties(contents[script], names)
+        reordered = fast_script.with_first(dictionary, listed)
+        if reordered:
+            contents[f"{DICTIONARY}/{fast_script.TAGS_CLASS}"] = reordered
+        if not names or not reordered:
+            LOG.warning("the dictionary of this CTP cannot be read: its script takes longer")
     contents["users.xml"] = users_xml(password)
     signatures = {}
     for name, data in contents.items():
         file = path / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         with os.fdopen(descriptor, "wb") as target:
             target.write(data)
