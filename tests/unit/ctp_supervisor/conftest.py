@@ -5,4 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images/ctp_rsna/src"))
+IMAGES = Path(__file__).resolve().parents[3] / "images"
+sys.path[:0] = [str(IMAGES / "ctp_rsna/src"), str(IMAGES / "shared")]

@@ -54,6 +54,8 @@ class Site:
             "heap_mib": 256,
             "minimum_free_mib": 1,
             "largest_object_mib": 100,
+            "account_days": 90,
+            "account_quiet_minutes": 5,
             "sync_before_acknowledge": True,
             "stop_seconds": 10,
             "pseudonym_prefixes": ["ANON-", "B-"],

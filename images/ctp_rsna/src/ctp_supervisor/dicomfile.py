@@ -49,6 +49,8 @@ class Header:
     """The PatientID is not one value of visible characters: no table can tell whose it is."""
     mark: str = ""
     """What would have been lost of it (``incoming``)."""
+    study: str = ""
+    series: str = ""
 
 
 def _uid(text: str) -> str:
@@ -74,6 +76,8 @@ def read_header(path: Path) -> Header | None:
                         "IssuerOfPatientIDQualifiersSequence",
                         "PatientIdentityRemoved",
                         "DeidentificationMethod",
+                        "StudyInstanceUID",
+                        "SeriesInstanceUID",
                     ),
                 ),
                 Tag(MARK),
@@ -90,6 +94,8 @@ def read_header(path: Path) -> Header | None:
             _uid(str(dataset.get("SOPClassUID") or "")),
             bool(re.search(r"[\\\x00-\x1f\x7f]", patient_id.rstrip("\0"))),
             _mark(dataset.get(Tag(MARK))),
+            str(dataset.get("StudyInstanceUID") or ""),
+            str(dataset.get("SeriesInstanceUID") or ""),
         )
     except Exception:  # pydicom raises whatever a broken file leads to
         return None

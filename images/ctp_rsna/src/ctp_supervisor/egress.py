@@ -41,6 +41,8 @@ _SOP_INSTANCE_UID = 0x00080018
 _PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
 _IDENTITY_REMOVED = 0x00120062
 _COMPARED = frozenset({_SOP_INSTANCE_UID, _PATIENT_NAME, _PATIENT_ID, _IDENTITY_REMOVED})
+STUDY, SERIES, PATIENT_ID = 0x0020000D, 0x0020000E, _PATIENT_ID
+_READ = _COMPARED | {STUDY, SERIES}
 _LONGEST_COMPARED = 1024
 
 _UNDEFINED = 0xFFFFFFFF
@@ -124,6 +126,8 @@ class Checker:
         self._pixels = False
         """Whether the pixel data began: nothing may follow it."""
         self._seen: set[int] = set()
+        self.values: dict[int, str] = {}
+        """The UIDs of study and series that it leaves under, and the pseudonym."""
 
     def feed(self, fragment: Bytes) -> None:
         """Check what can be checked with this fragment. Raises ``Violation``."""
@@ -242,7 +246,7 @@ class Checker:
                     if self._encapsulated:
                         raise self._violation(tag, "not encapsulated")
                     self._pixels = True
-            elif tag in _COMPARED:
+            elif tag in _READ:
                 if length > _LONGEST_COMPARED:
                     raise self._violation(tag, "too long")
                 if after + length > size:
@@ -287,6 +291,7 @@ class Checker:
             raise self._violation(tag, "not the one of the command")
         if top:
             self._seen.add(tag)
+            self.values[tag] = value.decode("latin-1")
 
     def _path(self) -> str:
         parts = [

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from study_account.account import Arrivals
+
 from . import pdu
 from .broken_off import BrokenOff
 from .incoming import NO_RULES, Incoming, Rules
@@ -168,12 +170,13 @@ class Gate:
         studies: Studies | None = None,
         rules: Rules = NO_RULES,
         broken_off: BrokenOff | None = None,
+        arrivals: Callable[[], Arrivals] | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
         ``published``: others than our own containers can connect. ``studies`` is told of which
         study and patient each object is, ``broken_off`` of which CTP got all. ``rules``: of the
-        scripts of CTP.
+        scripts of CTP. ``arrivals``: of the account of studies, for each association.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -185,6 +188,7 @@ class Gate:
         self._studies = studies
         self._rules = rules
         self._broken_off = broken_off
+        self._arrivals = arrivals
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -322,28 +326,35 @@ class Gate:
         pdu.prepare(ctp)
         ctp.settimeout(None)
         incoming = Incoming(self._rules, self._broken_off)
+        watcher = self._watcher(association)
         answers = threading.Thread(
             target=self._relay_answers,
-            args=(association, ctp, incoming),
+            args=(association, ctp, incoming, watcher),
             name="answers",
             daemon=True,
         )
         try:
             answers.start()
         except RuntimeError:
+            if watcher is not None:
+                watcher.ended(here=True)
             association.answer(pdu.local_limit("no thread could be started").pdu())
             self._linger(association.sender)
             return
-        watcher = None if self._studies is None else Watcher(self._studies)
+        here = True
         try:
             ctp.sendall(incoming.proposal(request))
             if more:
                 raise pdu.ProtocolError("it did not wait for an answer")
             while True:
-                data = association.sender.recv(_CHUNK)
+                try:
+                    data = association.sender.recv(_CHUNK)
+                finally:
+                    here = association.ended
                 pdu.acknowledge_quickly(association.sender)
                 if not data:
                     break
+                here = True
                 association.came(len(data))
                 if watcher is not None:
                     watcher.feed(memoryview(data))
@@ -359,9 +370,20 @@ class Gate:
             association.close()
             answers.join(10)
             incoming.close()
+            if watcher is not None:
+                watcher.ended(here)
+
+    def _watcher(self, association: Association) -> Watcher | None:
+        if self._studies is None or association.health:
+            return None
+        return Watcher(self._studies, None if self._arrivals is None else self._arrivals())
 
     def _relay_answers(
-        self, association: Association, ctp: socket.socket, incoming: Incoming
+        self,
+        association: Association,
+        ctp: socket.socket,
+        incoming: Incoming,
+        watcher: Watcher | None,
     ) -> None:
         reader = pdu.PduReader(ctp)
         scanner = pdu.ResponseScanner()
@@ -383,6 +405,8 @@ class Gate:
                 if not association.answer(found):
                     return
                 if stored:
+                    if watcher is not None:
+                        watcher.answered(scanner.latest)
                     self._received(sum(status == 0 for status in stored))
                     if self._draining:
                         association.abort()

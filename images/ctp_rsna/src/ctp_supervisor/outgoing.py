@@ -76,6 +76,8 @@ class Outgoing:
         """Whether all of it has come."""
         self.passed = ""
         """SOP Instance UID of the latest data set that may leave."""
+        self.values: dict[int, str] = {}
+        """What it says of itself (``egress.Checker``)."""
 
     def accepted(self, answer: bytes) -> None:
         """Learn the transfer syntaxes from the A-ASSOCIATE-AC. Raises ``ProtocolError``."""
@@ -155,6 +157,7 @@ class Outgoing:
                 if last:
                     self._checker.finish()
                     self.passed = request.sop_instance_uid
+                    self.values = self._checker.values
             except Violation as violation:
                 self._refuse(violation)
         if last:

@@ -277,10 +277,12 @@ class ResponseScanner:
 
     def __init__(self) -> None:
         self._command = bytearray()
+        self.latest: list[Command] = []
+        """The responses that the latest PDU completed."""
 
     def feed(self, pdu: bytes) -> list[tuple[int, int]]:
         """Command Field and Status of each response that this PDU completes."""
-        found = []
+        self.latest = []
         if pdu[0] == P_DATA:
             position = 6
             while position + 6 <= len(pdu):
@@ -291,11 +293,10 @@ class ResponseScanner:
                     if len(self._command) > LARGEST_REQUEST:
                         raise ProtocolError("a command without end")
                     if header & 2:  # the last one
-                        command = parse_command(bytes(self._command))
-                        found.append((command.field, command.status))
+                        self.latest.append(parse_command(bytes(self._command)))
                         self._command.clear()
                 position += 4 + max(length, 2)
-        return found
+        return [(command.field, command.status) for command in self.latest]
 
 
 @dataclass(frozen=True)
@@ -314,11 +315,13 @@ class Command:
     """Affected SOP Class UID (0000,0002), as it was sent."""
     message_id: int = 0
     """Message ID (0000,0110)."""
+    responded_to: int = 0
+    """Message ID Being Responded To (0000,0120)."""
 
 
 def parse_command(data: bytes) -> Command:
     """Read an implicit little endian command."""
-    numbers = {0x0100: 0, 0x0110: 0, 0x0800: NO_DATA_SET, 0x0900: 0xFFFF}
+    numbers = {0x0100: 0, 0x0110: 0, 0x0120: 0, 0x0800: NO_DATA_SET, 0x0900: 0xFFFF}
     uids = {0x0002: b"", 0x1000: b""}
     position = 0
     while position + 8 <= len(data):
@@ -337,6 +340,7 @@ def parse_command(data: bytes) -> Command:
         uids[0x1000],
         uids[0x0002],
         numbers[0x0110],
+        numbers[0x0120],
     )
 
 

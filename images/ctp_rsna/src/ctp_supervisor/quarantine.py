@@ -69,6 +69,11 @@ class Quarantined:
     ambiguous: bool = False
     mark: str = ""
     """What would have been lost of it: an element and what is wrong with it."""
+    study: str = ""
+    series: str = ""
+    """Their UIDs, as in the file."""
+    done: bool = False
+    """Whether the file says that it is de-identified."""
 
     @property
     def id(self) -> str:
@@ -107,14 +112,17 @@ class Quarantines:
         prefixes: Sequence[str] = (),
         suspects: Suspects | None = None,
         trials: Trials | None = None,
+        gone: Callable[[Quarantined], None] = lambda each: None,
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
-        ``suspects``: what the relay kept from leaving, and why."""
+        ``suspects``: what the relay kept from leaving, and why. ``gone`` is told of what was
+        removed for good."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
         self._known = known
         self._client = client
+        self._gone = gone
         self._refusals = refusals
         self._trials = Trials(pipelines, data) if trials is None else trials
         self._suspects = Suspects(data) if suspects is None else suspects
@@ -149,6 +157,11 @@ class Quarantines:
                 )
             self._read = seen
             return sorted(seen.values(), key=lambda each: each.arrived)
+
+    def with_reasons(self) -> list[tuple[Quarantined, str]]:
+        """All that lies there now, and why."""
+        known = self._known()
+        return [(each, each.reason(known, self._refusals)) for each in self.scan()]
 
     def listed(self) -> list[dict[str, str]]:
         """As the status shows them."""
@@ -233,7 +246,9 @@ class Quarantines:
                     each.path.unlink(missing_ok=True)
                 else:
                     self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
-                deleted += not each.path.exists()
+                if not each.path.exists():
+                    deleted += 1
+                    self._gone(each)
                 self._suspects.forget(each.sop_instance_uid)
         return deleted
 
@@ -362,4 +377,7 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_resu
         header.sop_class_uid if header else "",
         ambiguous=header.ambiguous if header else False,
         mark=header.mark if header else "",
+        study=header.study if header else "",
+        series=header.series if header else "",
+        done=bool(header and header.identity_removed == "YES"),
     )

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import pdu
+from .egress import PATIENT_ID, SERIES, STUDY
 from .lanes import LARGE_BYTES, Lanes
 from .outgoing import REFUSED, Outgoing, Request
 from .refusals import Refusals
@@ -74,16 +75,19 @@ class ExportRelay:
         refusals: Refusals,
         suspects: Suspects,
         lanes: Lanes,
+        left: Callable[[str, str, str, str], None] = lambda uid, study, series, pseudonym: None,
     ) -> None:
         """``intact`` says whether CTP's files are those that were verified; nothing passes
         otherwise. ``forwarded`` counts objects that Orthanc acknowledged. ``prefixes``: of
         pseudonyms. ``refusals`` remembers what did not pass the last check, ``suspects`` what
-        Orthanc ended at; ``lanes`` is one for all relays to the same Orthanc."""
+        Orthanc ended at; ``lanes`` is one for all relays to the same Orthanc. ``left`` is told of
+        each object that Orthanc stored."""
         self.pipeline = pipeline
         self._prefixes = tuple(prefixes)
         self._refusals = refusals
         self._suspects = suspects
         self._lanes = lanes
+        self._left = left
         self._intact = intact
         self._forwarded = forwarded
         self._lock = threading.Lock()
@@ -278,6 +282,10 @@ class ExportRelay:
         self._lanes.leave(association)
         if request is not None:
             self._suspects.answered(request.sop_instance_uid, status == 0)
+            if status == 0:
+                values = association.outgoing.values
+                place = (values.get(tag, "") for tag in (STUDY, SERIES, PATIENT_ID))
+                self._left(request.sop_instance_uid, *place)
 
     def _judge(self, association: _Association, what: OSError | str, abort: bool = False) -> bool:
         """Orthanc's part ended by itself; whether the object under way is held back for it."""

@@ -95,6 +95,10 @@ class Settings:
     heap_mib: int
     minimum_free_mib: int
     largest_object_mib: int
+    account_days: int
+    """So long a complete study stays in the account."""
+    account_quiet_minutes: int
+    """A series of which the newest object is younger is still arriving."""
     sync_before_acknowledge: bool
     stop_seconds: int
     pseudonym_prefixes: tuple[str, ...]
@@ -163,6 +167,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         heap_mib=read.number("heap_mib", 64, 1048576),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
         largest_object_mib=read.number("largest_object_mib", 1, 1048576),
+        account_days=read.number("account_days", 1, 3660),
+        account_quiet_minutes=read.number("account_quiet_minutes", 1, 1440),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
         pseudonym_prefixes=tuple(read.texts("pseudonym_prefixes")),

@@ -1,7 +1,8 @@
 """Whether one study comes under two identifiers: a mistake at the source, or two people in one.
 
-The gate shows what passes to a `Watcher`, which reads three elements of each data set on its way
-and changes nothing. What is remembered are hashes with a key of this process, no identifiers.
+The gate shows what passes to a `Watcher`, which reads a few elements of each data set on its way
+and changes nothing. What is remembered are hashes with a key of this process, no identifiers. The
+account of studies is told of each object, too.
 """
 
 from __future__ import annotations
@@ -11,14 +12,23 @@ import logging
 import secrets
 import struct
 import threading
+from collections.abc import Iterable
 from typing import Union
+
+from study_account.account import Arrivals, Identity
 
 from . import pdu
 
 LOG = logging.getLogger(__name__)
 
 MOST_STUDIES = 50_000
-_PATIENT_ID, _ISSUER, _STUDY = 0x00100020, 0x00100021, 0x0020000D
+SOP_INSTANCE, PATIENT_ID, ISSUER = 0x00080018, 0x00100020, 0x00100021
+STUDY, SERIES = 0x0020000D, 0x0020000E
+TOLD = 0x00201209
+"""Number of Series Related Instances: what a sender may say of its series."""
+_READ = frozenset({SOP_INSTANCE, PATIENT_ID, ISSUER, STUDY, SERIES, TOLD})
+_LAST = max(_READ)
+_BLANKS = "".join(map(chr, range(33)))
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -116,7 +126,7 @@ class _Identity:
                 self._depth += 1
                 return after
             return after + length
-        if not self._depth and tag > _STUDY:
+        if not self._depth and tag > _LAST:
             self.done = True
             return after
         if self._explicit:
@@ -130,7 +140,7 @@ class _Identity:
         if length == _UNDEFINED:
             self._depth += 1
             return after
-        if not self._depth and tag in (_PATIENT_ID, _ISSUER, _STUDY) and length <= _LONGEST:
+        if not self._depth and tag in _READ and length <= _LONGEST:
             if len(data) - position < after + length:
                 return 0
             value = data[position + after : position + after + length]
@@ -150,9 +160,13 @@ class _Message(pdu.MessageScanner):
 class Watcher:
     """Watches what one sender sends."""
 
-    def __init__(self, studies: Studies) -> None:
+    def __init__(self, studies: Studies, arrivals: Arrivals | None = None) -> None:
+        """``arrivals``: of the account, which is told of each object."""
         self._studies = studies
+        self._arrivals = arrivals
         self._message: _Message | None = _Message()
+        self._last = 0
+        """Type of the PDU that ended the latest message."""
 
     def feed(self, data: memoryview) -> None:
         """Show what passes. What cannot be followed is not watched any more."""
@@ -165,8 +179,52 @@ class Watcher:
                 return
             if message.ended:
                 self._message = _Message()
+                self._last = message.kind
                 values = message.identity.values
                 if message.command is not None and message.command.field == pdu.C_STORE_RQ:
                     self._studies.seen(
-                        *(values.get(tag, b"") for tag in (_STUDY, _PATIENT_ID, _ISSUER))
+                        *(values.get(tag, b"") for tag in (STUDY, PATIENT_ID, ISSUER))
                     )
+                    if self._arrivals is not None:
+                        self._arrivals.came(message.command.message_id, _identity(message))
+
+    def answered(self, commands: Iterable[pdu.Command]) -> None:
+        """The sender has these answers."""
+        if self._arrivals is not None:
+            for each in commands:
+                if each.field == pdu.C_STORE_RSP:
+                    self._arrivals.answered(each.responded_to, each.status)
+
+    def ended(self, here: bool) -> None:
+        """The association is over. ``here``: it was ended from this side."""
+        if self._arrivals is None:
+            return
+        message, partial = self._message, None
+        if message is not None and message.command is not None:
+            partial = _identity(message) if message.command.field == pdu.C_STORE_RQ else None
+        released, aborted = self._last == pdu.RELEASE_RQ, self._last == pdu.ABORT
+        self._arrivals.ended(partial, released, here and not aborted)
+
+
+def _identity(message: _Message) -> Identity:
+    """What an object says of itself, in the text that its sender may have meant."""
+    assert message.command is not None
+    values = message.identity.values
+
+    def text(tag: int) -> str:
+        value = values.get(tag, b"")
+        try:
+            return value.decode("utf-8").strip(_BLANKS)
+        except UnicodeDecodeError:
+            return value.decode("latin-1").strip(_BLANKS)
+
+    told = text(TOLD)
+    return Identity(
+        # Of the command, where the data set has none that could be read.
+        text(SOP_INSTANCE) or pdu.uid(message.command.sop_instance_uid),
+        text(STUDY),
+        text(SERIES),
+        text(PATIENT_ID),
+        text(ISSUER),
+        int(told) if told.isascii() and told.isdigit() and len(told) < 7 else 0,
+    )

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -16,7 +17,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from . import NAME, disk, pdu, recovery, verify, workdir
+from . import NAME, account, disk, pdu, recovery, verify, workdir
 from .broken_off import BrokenOff
 from .disk import GroupSync, SpaceGuard
 from .gate import HEALTHCHECK_AET, Gate, Pipeline
@@ -43,6 +44,10 @@ WATCH_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 SILENT_SECONDS = 60.0
 EXPORT_SILENT_SECONDS = 300.0
+NOTE_SECONDS = 10.0
+IDLE_SECONDS = 60.0
+REMOVING_SECONDS = 60.0
+"""CTP needs some time to remove what somebody wants removed on its own page."""
 TEMP_SECONDS = 600.0
 
 STOPPED, ENDED, CANNOT_START, CHANGED = range(4)
@@ -102,6 +107,11 @@ class Supervisor:
         self.trials = Trials(settings.pipelines, settings.data, settings.heap_mib)
         self.suspects = Suspects(settings.data, settings.largest_object_mib)
         lanes = Lanes()
+        self.account = account.make(
+            settings, self.verified, self.key, lambda: self.lookup.patients, self._is_idle
+        )
+        self.removed_by_hand = -math.inf
+        """When somebody last asked CTP's own page to remove what lies in quarantine."""
         self.quarantines = Quarantines(
             settings.pipelines,
             settings.data,
@@ -111,6 +121,7 @@ class Supervisor:
             settings.pseudonym_prefixes,
             self.suspects,
             self.trials,
+            gone=lambda each: self.account.deleted(each.sop_instance_uid, account.is_leaving(each)),
         )
         self.relays = [
             ExportRelay(
@@ -121,10 +132,11 @@ class Supervisor:
                 self.refusals,
                 self.suspects,
                 lanes,
+                self.account.left,
             )
             for pipeline in settings.pipelines
         ]
-        self.answered = time.monotonic()
+        self.answered = self.busy = time.monotonic()
         self.tampered = threading.Event()
         self.studies = Studies()
         self.broken_off = BrokenOff()
@@ -140,6 +152,7 @@ class Supervisor:
             studies=self.studies,
             rules=self.verified.rules,
             broken_off=self.broken_off,
+            arrivals=self.account.arrivals,
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
@@ -287,6 +300,7 @@ class Supervisor:
         counts = self.counters.all()
         standin = self.settings.engine == "standin"
         closed = self.closed()
+        studies = self.account.summary()
         for queues in self.queues:
             queues.look(self._excused())
         return {
@@ -308,7 +322,8 @@ class Supervisor:
             "free_mib": self.space.free // MIB,
             "associations": self.gate.associations(),
             "keydb": self.lookup.state(),
-            "mixed_studies": self.studies.mixed(),
+            "mixed_studies": self._mixed(studies),
+            "studies": studies,
             "pipelines": [
                 queues.shown(
                     {
@@ -323,6 +338,28 @@ class Supervisor:
                 **vars(self.recovered),
             },
         }
+
+    def _mixed(self, studies: dict[str, Any]) -> int:
+        # The account knows of those of before the latest start.
+        return max(self.studies.mixed(), studies.get("mixed", 0))
+
+    def study(self, question: dict[str, str]) -> dict[str, Any]:
+        """See ``web.Site``."""
+        if self.account.works and not self.phase:
+            self._note_quarantine()
+        return self.account.ask(**question)
+
+    def _is_idle(self) -> bool:
+        """Whether no object has waited in any queue of CTP for a while; while it is not known:
+        no. Between two queues an object is in neither for a moment."""
+        return (
+            not self.phase and not self._excused() and time.monotonic() - self.busy > IDLE_SECONDS
+        )
+
+    def _note_quarantine(self) -> None:
+        removed = time.monotonic() - self.removed_by_hand < REMOVING_SECONDS
+        found = self.quarantines.with_reasons()
+        self.account.quarantine(account.in_quarantine(found, self.lookup.patients), removed)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """See ``web.Site``."""
@@ -341,6 +378,9 @@ class Supervisor:
 
     def passes_on(self, path: str) -> None:
         """See ``web.Site``."""
+        if path.startswith("/quarantines/delete"):
+            self._note_quarantine()
+            self.removed_by_hand = time.monotonic()
         self.quarantines.queued_by_hand(path)
 
     def _may_write(self) -> None:
@@ -359,6 +399,7 @@ class Supervisor:
             signal.signal(number, lambda *_: self.events.put(("stop", None)))
         self.space.start()
         self.lookup.start()
+        self.account.start()
         self.front.start()
         self.gate.start()
         try:
@@ -367,6 +408,7 @@ class Supervisor:
                 status = self._lead()
             return status
         finally:
+            self.account.stop()
             self.counters.save()
             workdir.remove(self.working.path)
 
@@ -483,7 +525,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Every second the files and the counters; every few the queues and CTP's web server."""
-        looked = settled = 0.0
+        looked = settled = noted = 0.0
         while True:
             self._intact()
             self.counters.save()
@@ -493,6 +535,9 @@ class Supervisor:
                     self._look()
                 except Exception as error:  # must not end the watch over the files
                     LOG.error("Looking at the queues failed (%s)", type(error).__name__)
+                if now - noted > NOTE_SECONDS:
+                    noted = now
+                    self._note_quarantine()
                 if now - settled > 60:
                     settled = now
                     self._settle_temp()
@@ -503,7 +548,7 @@ class Supervisor:
         for queues in self.queues:
             queues.look(self._excused())
         if self._excused():
-            self.answered = time.monotonic()
+            self.answered = self.busy = time.monotonic()
             return
         if self.client.ping():
             self.answered = time.monotonic()
@@ -513,9 +558,11 @@ class Supervisor:
             for kind, count in (("import", each.imports), ("export", each.exports))
         }
         self.trials.go_on(lambda pipeline, kind: not waiting[pipeline.index, kind])
+        temp = [each.stage("import").root / "temp" for each in self.settings.pipelines]
+        if any(waiting.values()) or self.trials.waiting() or any(map(recovery.files_in, temp)):
+            self.busy = time.monotonic()
         if self.engine is not None:
             used = _open_files(self.engine.process.pid)
-            temp = [each.stage("import").root / "temp" for each in self.settings.pipelines]
             if removed := self.broken_off.remove(temp, used):
                 LOG.info("Removed what CTP kept of %d objects that broke off", removed)
         if self.space.level == disk.OPEN:

@@ -9,6 +9,9 @@ Request                               Answer
 ``DELETE /api/quarantine/<id>``       removes one object for good: 200, or 404 when there is none
 ``POST /api/quarantine/delete``       removes those whose ids the body lists, ``{"ids": [...]}``
 ``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
+``POST /api/study``                   whether studies are complete, and what is missing and why;
+                                      the body names one of ``study`` (the UID that it came or left
+                                      under), ``patient_id`` and ``pseudonym``
 all others                            CTP's own page; 403 for those that change what is deployed
 ====================================  =========================================================
 
@@ -42,6 +45,8 @@ from .workdir import USER
 
 LOG = logging.getLogger(__name__)
 
+QUESTIONS = ("study", "patient_id", "pseudonym")
+"""What a study may be asked for by."""
 LARGEST_BODY = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 CLOSED_PAGES = frozenset(
@@ -105,6 +110,10 @@ class Site(Protocol):
 
     def release(self) -> dict[str, Any]:
         """Send quarantined objects round again. Raises ``OSError``, ``HTTPException``."""
+        ...  # pragma: no cover
+
+    def study(self, question: dict[str, str]) -> dict[str, Any]:
+        """What is known of studies; see ``Account.ask`` for the question. It stays here."""
         ...  # pragma: no cover
 
     def passes_on(self, path: str) -> None:
@@ -171,6 +180,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 {
                     "/api/quarantine/release": self._release,
                     "/api/quarantine/delete": self._delete_many,
+                    "/api/study": self._study,
                 }
             )
 
@@ -289,6 +299,22 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 return
             LOG.warning("%d objects were deleted from quarantine by %s", deleted, USER)
             self._json(HTTPStatus.OK, {"deleted": deleted})
+
+        def _study(self) -> None:
+            body = self._body()
+            if body is None:
+                return
+            try:
+                ((name, value),) = json.loads(body).items()
+                if name not in QUESTIONS or not isinstance(value, str) or not value.strip():
+                    raise TypeError
+            except (ValueError, AttributeError, TypeError):
+                self._json(
+                    HTTPStatus.BAD_REQUEST,
+                    {"error": f"The body has to be a text under one of {', '.join(QUESTIONS)}."},
+                )
+                return
+            self._json(HTTPStatus.OK, site.study({name: value.strip()}))
 
         def _release(self) -> None:
             try:

@@ -1,0 +1,80 @@
+"""The account of each study (``study_account``), as this program can keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from study_account import uids
+from study_account.account import Account, Quarantined
+
+from . import lookup, quarantine
+from .settings import Settings
+from .verify import PLACEHOLDER, Verified
+
+FILE = "account.sqlite"
+_BLANKS = "".join(map(chr, range(33)))
+
+
+def make(
+    settings: Settings,
+    verified: Verified,
+    key: bytes,
+    patients: Callable[[], lookup.Patients],
+    idle: Callable[[], bool],
+) -> Account:
+    """The account of this node. Where the scripts do not hash UIDs as they have to, it says so and
+    keeps none."""
+    leaving, problem = None, ""
+    try:
+        found = {
+            uids.read(verified.files[each.script].replace(PLACEHOLDER.encode(), key.hex().encode()))
+            for each in settings.pipelines
+        }
+        if len(found) > 1:
+            raise uids.RuleError("the scripts of the pipelines hash UIDs in different ways")
+        leaving = found.pop()
+    except uids.RuleError as error:
+        problem = f"there is no account of studies: {error}"
+
+    def pseudonym(patient_id: str, issuer: str) -> str:
+        return patients().pseudonyms.get(lookup.key(patient_id.strip(_BLANKS), issuer), "")
+
+    def pseudonyms(patient_id: str) -> Iterable[str]:
+        start = lookup.key(patient_id, "")
+        return {name for known, name in patients().pseudonyms.items() if known.startswith(start)}
+
+    return Account(
+        settings.data / FILE,
+        leaving,
+        key,
+        pseudonym,
+        pseudonyms,
+        idle,
+        settings.account_quiet_minutes * 60.0,
+        settings.account_days * 86400.0,
+        problem,
+    )
+
+
+def is_leaving(found: quarantine.Quarantined) -> bool:
+    """Whether the UIDs of a file in quarantine are those that leave: CTP has made new ones of what
+    lies behind its anonymizer; the stand-in keeps an object as it came."""
+    return found.kind in ("filter", "export") and found.done
+
+
+def in_quarantine(
+    found: Iterable[tuple[quarantine.Quarantined, str]], patients: lookup.Patients
+) -> list[Quarantined]:
+    """What lies in quarantine and why, for the account."""
+    return [
+        Quarantined(
+            each.sop_instance_uid,
+            each.study,
+            each.series,
+            reason,
+            each.arrived,
+            is_leaving(each),
+            patients.pseudonyms.get(lookup.key(each.patient_id or "", each.issuer), ""),
+        )
+        for each, reason in found
+    ]

@@ -1,0 +1,18 @@
+"""An account of each study: what was received of it, what left, and what is missing and why.
+
+The programs that receive and send on note what happens to each object; the ledger keeps it, in
+SQLite, in the data directory. Nothing in it names a patient: objects, series and studies stand
+under the UIDs that leave, patients under a hash with the node's own key, and pseudonyms are what
+researchers see anyway.
+
+==========  =======================================================================================
+Module      What it does
+==========  =======================================================================================
+`uids`      what the rendered script makes of a UID, and the hash of a patient
+`ledger`    the rows: one for each object, by its latest state; study by study, counted
+`verdict`   whether a series and a study are complete, and if not, what is missing and why
+`account`   takes what happens from many threads, writes it in batches, answers questions
+==========  =======================================================================================
+
+Needs nothing but Python, and ``ctp_rules`` to read the script.
+"""

@@ -1,0 +1,407 @@
+"""Takes what happens to objects, from many threads, and writes it once a second.
+
+What passes an object on only puts a tuple into a queue here; hashing, and SQLite, are left to a
+thread of its own. Nothing here ends with an error: where the ledger cannot be written, what
+happened is kept for a while, and the account says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import uids, verdict
+from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, StudyRow
+
+LOG = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+MOST_KEPT = 200_000
+"""Events that wait for the ledger; beyond it they are lost, which is said."""
+MOST_BYTES = 1024 * 1024 * 1024
+OTHERS_SECONDS = 366 * 86400.0
+"""So long an incomplete study stays of which nothing moves and nothing lies in quarantine."""
+MIXED_SECONDS = 7 * 86400.0
+"""So long it wants attention that a study came under several identifiers."""
+MOST_SHOWN = 50
+_CARE_SECONDS = 60.0
+_CUT_OFF = "its sender ended the association without a release right after an object of it"
+_ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What one object says of itself, as its sender wrote it."""
+
+    sop_instance_uid: str
+    study: str = ""
+    series: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    told: int = 0
+    """Number of Series Related Instances (0020,1209); 0: not said."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file in quarantine. ``leaving``: its UIDs are already those that leave."""
+
+    sop_instance_uid: str
+    study: str
+    series: str
+    reason: str
+    arrived: float
+    leaving: bool = False
+    pseudonym: str = ""
+
+
+class Arrivals:
+    """What one association of a sender brings. Used by its threads; events go to the account."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._pending: dict[int, tuple[Identity, float]] = {}
+        self._latest: tuple[str, str] | None = None
+        self.places: set[tuple[str, str]] = set()
+        """Study and series, as they came."""
+        self._lock = threading.Lock()
+
+    def came(self, message_id: int, identity: Identity) -> None:
+        """All of an object has come; its answer is awaited."""
+        place = identity.study, identity.series
+        with self._lock:
+            self._pending[message_id] = identity, time.time()
+            self._latest = place
+            if place in self.places:
+                return
+            self.places.add(place)
+        # True if this program is killed now; taken back at the end of the association.
+        self._account.put(((place,), _ENDED_HERE))
+
+    def answered(self, message_id: int, status: int) -> None:
+        """The sender was told what became of an object."""
+        with self._lock:
+            found = self._pending.pop(message_id, None)
+        if found is not None:
+            self._account.put((*found, status != 0))
+
+    def ended(self, partial: Identity | None, released: bool, here: bool = False) -> None:
+        """The association is over.
+
+        Args:
+            partial: an object of which not all came.
+            released: whether its sender released it in order (PS3.8 7.2).
+            here: it was ended from this side.
+        """
+        with self._lock:
+            pending, self._pending = list(self._pending.values()), {}
+        for identity, at in pending:
+            self._account.put((identity, at, True))
+        if partial is not None and partial.sop_instance_uid:
+            self._account.put((partial, time.time(), True))
+        # Where an object broke off, that is said of the object.
+        between = not released and partial is None and not pending
+        doubtful = {self._latest} if between and self._latest is not None else set()
+        for places, why in (
+            (self.places - doubtful, ""),
+            (doubtful, _ENDED_HERE if here else _CUT_OFF),
+        ):
+            if places:
+                self._account.put((tuple(places), why))
+        self._account.over(self)
+
+
+class Account:
+    """The account of one node."""
+
+    def __init__(
+        self,
+        path: Path,
+        leaving: uids.LeavingUids | None,
+        key: bytes,
+        pseudonym: Callable[[str, str], str],
+        patients_pseudonyms: Callable[[str], Iterable[str]],
+        idle: Callable[[], bool],
+        quiet_seconds: float,
+        keep_seconds: float,
+        problem: str = "",
+    ) -> None:
+        """``leaving`` says what UIDs leave as; ``None``, with a ``problem``: there is no account.
+        ``key``: of the node, for hashes of patients. ``pseudonym`` of a PatientID and its issuer,
+        ``patients_pseudonyms`` of a PatientID with any. ``idle``: whether nothing waits in any
+        queue. ``keep_seconds``: so long a complete study stays in it.
+        """
+        self._leaving = leaving
+        self._key = key
+        self._pseudonym = pseudonym
+        self._patients_pseudonyms = patients_pseudonyms
+        self._idle = idle
+        self._quiet = quiet_seconds
+        self._keep = keep_seconds
+        self._problem = problem
+        self._events: deque[tuple[Any, ...]] = deque()
+        self._taken: list[tuple[Any, ...]] = []
+        """Out of the queue, and not yet written."""
+        self._lost = 0
+        self._lock = threading.Lock()
+        self._open: set[Arrivals] = set()
+        self._flushing = threading.Lock()
+        self._shown: tuple[float, dict[str, Any]] | None = None
+        self._ledger: Ledger | None = None
+        if leaving is not None:
+            try:
+                self._ledger = Ledger(path)
+            except (OSError, sqlite3.Error) as error:
+                self._problem = f"the ledger cannot be opened ({type(error).__name__})"
+                LOG.error("%s: %s", path, self._problem)
+
+    @property
+    def works(self) -> bool:
+        """Whether there is one at all."""
+        return self._ledger is not None
+
+    def start(self) -> None:
+        """Write from now on."""
+        threading.Thread(target=self._run, name="account", daemon=True).start()
+
+    def stop(self) -> None:
+        """Write what is left, and close."""
+        for arrivals in list(self._open):
+            arrivals.ended(None, released=False, here=True)
+        self.flush()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    # What happens.
+
+    def arrivals(self) -> Arrivals:
+        """For a new association of a sender."""
+        found = Arrivals(self)
+        with self._lock:
+            self._open.add(found)
+        return found
+
+    def over(self, arrivals: Arrivals) -> None:
+        """That association is over."""
+        with self._lock:
+            self._open.discard(arrivals)
+
+    def put(self, event: tuple[Any, ...]) -> None:
+        """Of `Arrivals`: note something that came, as it came."""
+        if self._ledger is None:
+            return
+        if len(self._events) + len(self._taken) >= MOST_KEPT:
+            self._lost += 1
+            return
+        self._events.append(event)
+
+    def left(self, uid: str, study: str, series: str, pseudonym: str) -> None:
+        """Orthanc stored an object, under these UIDs."""
+        self.put(("left", uid, study, series, pseudonym, time.time()))
+
+    def deleted(self, uid: str, leaving: bool) -> None:
+        """An object was removed from quarantine for good."""
+        self.put(("deleted", uid, leaving, time.time()))
+
+    def quarantine(self, found: Iterable[Quarantined], removed: bool = False) -> None:
+        """What lies in quarantine now; all of it. ``removed``: what does so no more was removed
+        there by hand, unless it leaves."""
+        if self._ledger is None or self._leaving is None:
+            return
+        self.flush()
+        newest: dict[bytes, InQuarantine] = {}
+        for each in found:
+            if not each.sop_instance_uid:
+                continue
+            of = (lambda uid: uid) if each.leaving else self._leaving.of
+            key = uids.digest(of(each.sop_instance_uid))
+            if key not in newest or newest[key].arrived < each.arrived:
+                newest[key] = InQuarantine(
+                    of(each.study), of(each.series), each.reason, each.arrived, each.pseudonym
+                )
+        self._safely(lambda ledger: ledger.quarantine(newest, removed))
+
+    # Writing.
+
+    def _run(self) -> None:
+        cared = 0.0
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            self.flush()
+            if time.monotonic() - cared > _CARE_SECONDS:
+                cared = time.monotonic()
+                self.care()
+
+    def flush(self) -> None:
+        """Write what has happened until now."""
+        if self._ledger is None:
+            return
+        with self._flushing:
+            while self._events:
+                self._taken.append(self._events.popleft())
+            rows = [self._event(each) for each in self._taken]
+            if rows and self._safely(lambda ledger: ledger.apply(rows)):
+                self._taken.clear()
+
+    def _event(self, event: tuple[Any, ...]) -> Event:
+        leaving = self._leaving
+        assert leaving is not None
+        first = event[0]
+        if first == "left":
+            _, uid, study, series, pseudonym, at = event
+            return Left(uids.digest(uid), study, series, at, pseudonym)
+        if first == "deleted":
+            _, uid, is_leaving, at = event
+            return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at)
+        if isinstance(first, tuple):
+            return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
+        identity, at, broken = event
+        patient = identity.patient_id
+        return Came(
+            uids.digest(leaving.of(identity.sop_instance_uid)),
+            leaving.of(identity.study),
+            leaving.of(identity.series),
+            at,
+            broken,
+            self._pseudonym(patient, identity.issuer) if patient else "",
+            uids.hashed(self._key, patient),
+            uids.hashed(self._key, patient, identity.issuer),
+            identity.told,
+        )
+
+    def _safely(self, write: Callable[[Ledger], Any]) -> bool:
+        """Whether that went well. A file that is broken is replaced by a new one."""
+        assert self._ledger is not None
+        try:
+            write(self._ledger)
+        except sqlite3.OperationalError as error:
+            # A full disk, a lock: it is tried again.
+            if not self._problem:
+                LOG.error("The account of studies cannot be written (%s)", error)
+            self._problem = f"the ledger cannot be written ({error})"
+            return False
+        except sqlite3.DatabaseError as error:
+            try:
+                self._ledger.recover(error)
+            except (OSError, sqlite3.Error) as again:
+                self._problem = f"the ledger cannot be read ({type(again).__name__})"
+            return False
+        if self._problem.startswith("the ledger cannot be written"):
+            LOG.info("The account of studies is written again")
+            self._problem = ""
+        return True
+
+    def care(self) -> None:
+        """See which studies are complete by now, and forget what has been for long."""
+        if self._ledger is None:
+            return
+        self.flush()
+        now = self._now()
+
+        def settle(ledger: Ledger) -> None:
+            judged = [verdict.study(row, now) for row in ledger.unsettled()]
+            ledger.settle([each.uid for each in judged if each.settled], now.at)
+            ledger.prune(now.at - self._keep, now.at - max(self._keep, OTHERS_SECONDS))
+            if gone := ledger.trim(MOST_BYTES):
+                LOG.warning("The account was too large: %d complete studies went early", gone)
+
+        self._safely(settle)
+
+    # Answers.
+
+    def problem(self) -> str:
+        """What is wrong with the account; empty: nothing."""
+        if self._lost:
+            return f"{self._lost} events could not be noted"
+        return self._problem or (self._ledger.problem if self._ledger is not None else "")
+
+    def _now(self) -> verdict.Now:
+        leaving = self._leaving
+        assert leaving is not None
+        with self._lock:
+            places = {place for each in self._open for place in tuple(each.places)}
+        arriving = {(leaving.of(study), leaving.of(series)) for study, series in places}
+        return verdict.Now(time.time(), self._quiet, arriving, self._idle())
+
+    def summary(self) -> dict[str, Any]:
+        """What the status shows: numbers, and the studies that are not complete and not arriving
+        any more, by pseudonym."""
+        if self._ledger is None:
+            return {"problem": self._problem}
+        if self._shown is not None and 0 <= time.monotonic() - self._shown[0] < FLUSH_SECONDS:
+            return self._shown[1]
+        self.flush()
+        found: dict[str, Any] = {}
+        self._safely(lambda ledger: found.update(self._summary(ledger)))
+        shown = {**found, "problem": self.problem()}
+        self._shown = time.monotonic(), shown
+        return shown
+
+    def _summary(self, ledger: Ledger) -> dict[str, Any]:
+        now = self._now()
+        judged = [verdict.study(row, now) for row in ledger.unsettled()]
+        total, settled = ledger.counts()
+        mixed = set(ledger.mixed(now.at - MIXED_SECONDS))
+        still = [each for each in judged if not each.settled and each.state != verdict.ARRIVING]
+        known = [each for each in still if each.names]
+        known.sort(key=lambda each: each.newest, reverse=True)
+        return {
+            "since": verdict.iso(ledger.since),
+            "studies": total,
+            "complete": settled + sum(each.settled for each in judged),
+            "arriving": sum(each.state == verdict.ARRIVING for each in judged),
+            "incomplete": len(known),
+            "unknown": len(still) - len(known),
+            "mixed": len(mixed),
+            "unplaced": ledger.unplaced(),
+            "rows": [
+                {
+                    "pseudonyms": each.names,
+                    "study": each.uid,
+                    "state": each.state,
+                    "newest": verdict.iso(each.newest),
+                    "series": len(each.series),
+                    **each.sums(),
+                }
+                for each in known[:MOST_SHOWN]
+            ],
+        }
+
+    def ask(self, study: str = "", patient_id: str = "", pseudonym: str = "") -> dict[str, Any]:
+        """What is known of a study, by the UID that it came or left under, or of the studies of a
+        patient, by PatientID or by pseudonym. What was asked for is not in the answer."""
+        if self._ledger is None or self._leaving is None:
+            return {"problem": self._problem, "studies": []}
+        leaving = self._leaving
+        self.flush()
+        rows: dict[str, StudyRow] = {}
+
+        def look(ledger: Ledger) -> None:
+            found: list[StudyRow] = []
+            if study:
+                found += ledger.of_uid(study) or ledger.of_uid(leaving.of(study))
+            if patient_id:
+                found += ledger.of_patient(uids.hashed(self._key, patient_id))
+                for name in self._patients_pseudonyms(patient_id):
+                    found += ledger.of_name(name)
+            if pseudonym:
+                found += ledger.of_name(pseudonym)
+            rows.update({row.uid: row for row in found})
+
+        self._safely(look)
+        now = self._now()
+        judged = [verdict.study(row, now) for row in rows.values()]
+        judged.sort(key=lambda each: each.newest)
+        return {
+            "since": verdict.iso(self._ledger.since),
+            "kept_days": round(self._keep / 86400),
+            "problem": self.problem(),
+            "studies": [each.shown() for each in judged],
+        }

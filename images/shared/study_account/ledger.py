@@ -1,0 +1,540 @@
+"""The rows, in SQLite: one for each object, by its latest state.
+
+::
+
+    studies     the UID that leaves; when its first object came; ``settled`` since it is complete
+    series      the UID that leaves; when its newest object came; what the sender said of its number
+    objects     a hash of the UID that leaves; state, since when, and the reason in quarantine
+    names       pseudonyms that a study stands under; more than one is a mistake at the source
+    identities  hashes of the identifiers that it came under
+
+A write-ahead log and ``synchronous=NORMAL``: a kill loses nothing that was written, a power failure
+may lose the last seconds. What is lost so is learned again when the object leaves or lies in
+quarantine. A ledger that cannot be read is put aside and a new one begun: see `Ledger.problem`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Union
+
+LOG = logging.getLogger(__name__)
+
+WAITING, LEFT, HELD, BROKEN, DELETED = range(5)
+"""Acknowledged to the sender; stored by Orthanc; in quarantine; its transfer broke off, or it was
+refused to the sender; removed from quarantine for good."""
+
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE begun (at REAL NOT NULL);
+CREATE TABLE studies (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, first REAL NOT NULL,
+    settled REAL NOT NULL DEFAULT 0);
+CREATE INDEX studies_settled ON studies(settled);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, study INTEGER NOT NULL, uid TEXT NOT NULL,
+    newest REAL NOT NULL DEFAULT 0, told INTEGER NOT NULL DEFAULT 0,
+    unfinished TEXT NOT NULL DEFAULT '', UNIQUE (study, uid));
+CREATE TABLE objects (
+    uid BLOB PRIMARY KEY, series INTEGER NOT NULL, state INTEGER NOT NULL, at REAL NOT NULL,
+    held TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE INDEX objects_series ON objects(series);
+CREATE INDEX objects_held ON objects(held) WHERE held <> '';
+CREATE TABLE names (
+    study INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (study, name)) WITHOUT ROWID;
+CREATE INDEX names_name ON names(name);
+CREATE TABLE identities (
+    study INTEGER NOT NULL, identity BLOB NOT NULL, patient BLOB NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (study, identity)) WITHOUT ROWID;
+CREATE INDEX identities_patient ON identities(patient);
+PRAGMA user_version = {_VERSION};
+"""
+_MOST_REMEMBERED = 20_000
+_PART = 500
+"""Fewer than the parameters that SQLite takes in one statement."""
+
+
+class Came(NamedTuple):
+    """An object was acknowledged to its sender, or its transfer broke off (``broken``)."""
+
+    uid: bytes
+    study: str
+    series: str
+    at: float
+    broken: bool = False
+    pseudonym: str = ""
+    patient: bytes = b""
+    identity: bytes = b""
+    told: int = 0
+    """Number of Series Related Instances (0020,1209); 0: not said."""
+
+
+class Left(NamedTuple):
+    """Orthanc stored an object."""
+
+    uid: bytes
+    study: str
+    series: str
+    at: float
+    pseudonym: str = ""
+
+
+class Deleted(NamedTuple):
+    """An object was removed from quarantine for good."""
+
+    uid: bytes
+    at: float
+
+
+class Ended(NamedTuple):
+    """A sender's association ended. ``why`` is empty when it was released in order."""
+
+    series: tuple[tuple[str, str], ...]
+    """Study and series of what it brought; those that may have more to come, where ``why``."""
+    why: str = ""
+
+
+Event = Union[Came, Left, Deleted, Ended]
+
+
+@dataclass(frozen=True)
+class InQuarantine:
+    """What lies in quarantine under one UID."""
+
+    study: str
+    series: str
+    reason: str
+    arrived: float
+    pseudonym: str = ""
+
+
+@dataclass
+class SeriesRow:
+    """One series, counted."""
+
+    uid: str
+    newest: float
+    told: int
+    unfinished: str
+    states: dict[int, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    """Objects in quarantine that have not left, by reason."""
+    copies: int = 0
+    """Objects that have left, of which an older copy still lies in quarantine."""
+    waiting_since: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """All objects that are known of it."""
+        return sum(self.states.values())
+
+    def count(self, state: int) -> int:
+        """How many objects are in that state."""
+        return self.states.get(state, 0)
+
+
+@dataclass
+class StudyRow:
+    """One study with its series."""
+
+    uid: str
+    first: float
+    settled: float
+    names: list[str] = field(default_factory=list)
+    identities: int = 0
+    mixed_at: float = 0.0
+    """When the latest of several identifiers was first seen."""
+    series: list[SeriesRow] = field(default_factory=list)
+
+
+class Ledger:
+    """The file. Thread-safe; each call is short, and may raise ``sqlite3.Error``."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or begin a new one; see ``problem`` for what was wrong.
+
+        Raises ``OSError``, ``sqlite3.OperationalError``: it cannot be opened.
+        """
+        self.path = path
+        self.problem = ""
+        """Why the account is not what it should be: for the operator, in one sentence."""
+        self._lock = threading.RLock()
+        self._ids: dict[tuple[str, str], tuple[int, int]] = {}
+        self._noted: set[tuple[int, str | bytes]] = set()
+        self._held: dict[bytes, tuple[str, float]] = {}
+        self.since = 0.0
+        """When the account began."""
+        try:
+            self._db = self._open()
+        except sqlite3.OperationalError:
+            raise  # it cannot be opened or written, which says nothing of what is in it
+        except sqlite3.DatabaseError as error:
+            self._begin_anew(error)
+
+    # Opening.
+
+    def _open(self) -> sqlite3.Connection:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.close(descriptor)
+        db = sqlite3.connect(self.path, timeout=10, check_same_thread=False, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                db.executescript("BEGIN; " + _SCHEMA)
+                db.execute("INSERT INTO begun VALUES (?)", (time.time(),))
+                db.execute("COMMIT")
+            elif version != _VERSION:
+                raise sqlite3.DatabaseError(f"version {version}")
+            (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
+            rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
+            self._held = {bytes(uid): (held, 0.0) for uid, held in rows}
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _begin_anew(self, error: Exception) -> None:
+        """Put a file that cannot be read aside, over the one before, and begin a new one."""
+        LOG.error("%s cannot be read (%s): the account begins anew", self.path, error)
+        for suffix in ("", "-wal", "-shm"):
+            found = self.path.with_name(self.path.name + suffix)
+            if found.exists():
+                found.replace(self.path.with_name(f"{self.path.name}.unreadable{suffix}"))
+        self._forget_ids()
+        self._held.clear()
+        self._db = self._open()
+        self.problem = "the account could not be read and began anew: what left before is not in it"
+
+    def recover(self, error: sqlite3.DatabaseError) -> None:
+        """After an error of the file itself: begin a new one. Raises ``OSError``."""
+        with self._lock:
+            self._db.close()
+            self._begin_anew(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    # Writing.
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Note what happened, in that order, in one transaction."""
+        with self._transaction():
+            self._apply(events)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                # What was remembered of rows that are not there now would be wrong.
+                self._forget_ids()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _forget_ids(self) -> None:
+        self._ids.clear()
+        self._noted.clear()
+
+    def _apply(self, events: Sequence[Event]) -> None:
+        newest: dict[int, float] = {}
+        touched: set[int] = set()
+        execute = self._db.execute
+        for event in events:
+            if isinstance(event, Came):
+                study, series = self._place(event.study, event.series, event.at)
+                execute(_CAME if not event.broken else _BROKE, (event.uid, series, event.at))
+                newest[series] = max(newest.get(series, 0.0), event.at)
+                touched.add(study)
+                self._note(study, event)
+            elif isinstance(event, Left):
+                study, series = self._place(event.study, event.series, event.at)
+                # What could not be placed when it came can be now.
+                sql = _LEFT + ", series = ?2" if event.study else _LEFT
+                execute(sql, (event.uid, series, event.at))
+                touched.add(study)
+                self._name(study, event.pseudonym)
+            elif isinstance(event, Deleted):
+                self._held.pop(event.uid, None)
+                execute(
+                    "UPDATE objects SET held = '', at = CASE state WHEN ? THEN ? ELSE at END,"
+                    " state = CASE state WHEN ? THEN ? ELSE state END WHERE uid = ?",
+                    (HELD, event.at, HELD, DELETED, event.uid),
+                )
+            else:
+                for place in event.series:
+                    _, series = self._place(*place, time.time())
+                    execute("UPDATE series SET unfinished = ? WHERE id = ?", (event.why, series))
+        self._db.executemany(
+            "UPDATE series SET newest = max(newest, ?) WHERE id = ?",
+            [(at, series) for series, at in newest.items()],
+        )
+        self._db.executemany(
+            "UPDATE studies SET settled = 0 WHERE id = ? AND settled > 0",
+            [(study,) for study in touched],
+        )
+
+    def _place(self, study: str, series: str, at: float) -> tuple[int, int]:
+        """The rows of study and series; made where they are missing."""
+        found = self._ids.get((study, series))
+        if found is not None:
+            return found
+        execute = self._db.execute
+        execute("INSERT OR IGNORE INTO studies (uid, first) VALUES (?, ?)", (study, at))
+        (study_id,) = execute("SELECT id FROM studies WHERE uid = ?", (study,)).fetchone()
+        execute("INSERT OR IGNORE INTO series (study, uid) VALUES (?, ?)", (study_id, series))
+        (series_id,) = execute(
+            "SELECT id FROM series WHERE study = ? AND uid = ?", (study_id, series)
+        ).fetchone()
+        if len(self._ids) >= _MOST_REMEMBERED:
+            self._ids.clear()
+        self._ids[study, series] = study_id, series_id
+        return study_id, series_id
+
+    def _note(self, study: int, event: Came) -> None:
+        self._name(study, event.pseudonym)
+        if event.identity and self._is_new(study, event.identity):
+            self._db.execute(
+                "INSERT OR IGNORE INTO identities VALUES (?, ?, ?, ?)",
+                (study, event.identity, event.patient, event.at),
+            )
+        if event.told:
+            _, series = self._place(event.study, event.series, event.at)
+            self._db.execute(
+                "UPDATE series SET told = max(told, ?) WHERE id = ?", (event.told, series)
+            )
+
+    def _name(self, study: int, name: str) -> None:
+        if name and self._is_new(study, name):
+            self._db.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", (study, name))
+
+    def _is_new(self, study: int, what: str | bytes) -> bool:
+        if (study, what) in self._noted:
+            return False
+        if len(self._noted) >= _MOST_REMEMBERED:
+            self._noted.clear()
+        self._noted.add((study, what))
+        return True
+
+    def quarantine(self, found: Mapping[bytes, InQuarantine], removed: bool = False) -> None:
+        """Note all that lies in quarantine now: what is new there, and what is there no more,
+        since it was released, or ``removed``."""
+        with self._lock:
+            new = {
+                uid: each
+                for uid, each in found.items()
+                if self._held.get(uid) != (each.reason, each.arrived)
+            }
+            gone = [uid for uid in self._held if uid not in found]
+            if not new and not gone:
+                return
+            with self._transaction():
+                touched = set()
+                for uid, each in new.items():
+                    study, series = self._place(each.study, each.series, each.arrived)
+                    touched.add(study)
+                    self._name(study, each.pseudonym)
+                    self._db.execute(_HELD, (uid, series, each.arrived, each.reason))
+                state = DELETED if removed else WAITING
+                self._db.executemany(_RELEASED, [(state, time.time(), uid) for uid in gone])
+                self._db.executemany(
+                    "UPDATE studies SET settled = 0 WHERE id = ? AND settled > 0",
+                    [(study,) for study in touched],
+                )
+            for uid in gone:
+                del self._held[uid]
+            self._held.update({uid: (each.reason, each.arrived) for uid, each in new.items()})
+
+    def settle(self, studies: Iterable[str], at: float) -> None:
+        """These are complete: they are looked at again when something of them comes."""
+        chosen = [(at, uid) for uid in studies]
+        if chosen:
+            with self._transaction():
+                self._db.executemany("UPDATE studies SET settled = ? WHERE uid = ?", chosen)
+
+    def prune(self, complete_before: float, others_before: float) -> int:
+        """Forget studies that are complete since before the first, and others of which nothing
+        moved since before the second and nothing lies in quarantine; return how many."""
+        with self._lock:
+            execute = self._db.execute
+            chosen = [
+                each
+                for (each,) in execute(
+                    "SELECT id FROM studies WHERE (settled > 0 AND settled < ?) OR (settled = 0"
+                    " AND first < ? AND NOT EXISTS (SELECT 1 FROM series JOIN objects"
+                    " ON objects.series = series.id WHERE series.study = studies.id"
+                    " AND (objects.at >= ? OR objects.held <> ''))) LIMIT 1000",
+                    (complete_before, others_before, others_before),
+                )
+            ]
+            self._forget(chosen)
+            execute(
+                "DELETE FROM objects WHERE at < ? AND held = '' AND series IN (SELECT series.id"
+                " FROM series JOIN studies ON studies.id = series.study WHERE studies.uid = '')",
+                (others_before,),
+            )
+            return len(chosen)
+
+    def trim(self, most_bytes: int) -> int:
+        """Forget complete studies, the oldest first, when the file holds more than that; return
+        how many."""
+        with self._lock:
+            pages, free, size = (
+                self._db.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            if (pages - free) * size <= most_bytes:
+                return 0
+            query = "SELECT id FROM studies WHERE settled > 0 ORDER BY settled LIMIT 1000"
+            chosen = [each for (each,) in self._db.execute(query)]
+            self._forget(chosen)
+            return len(chosen)
+
+    def _forget(self, chosen: Sequence[int]) -> None:
+        if not chosen:
+            return
+        execute = self._db.execute
+        with self._transaction():
+            for study in chosen:
+                execute(
+                    "DELETE FROM objects WHERE series IN (SELECT id FROM series WHERE study = ?)",
+                    (study,),
+                )
+                for table in ("series", "names", "identities"):
+                    execute(f"DELETE FROM {table} WHERE study = ?", (study,))
+                execute("DELETE FROM studies WHERE id = ?", (study,))
+        self._forget_ids()
+
+    # Reading.
+
+    def counts(self) -> tuple[int, int]:
+        """How many studies are in it, and how many of them are settled."""
+        with self._lock:
+            query = "SELECT count(*), coalesce(sum(settled > 0), 0) FROM studies WHERE uid <> ''"
+            total, settled = self._db.execute(query).fetchone()
+            return int(total), int(settled)
+
+    def unplaced(self) -> int:
+        """How many objects came of which the study could not be read, and have not left."""
+        with self._lock:
+            (found,) = self._db.execute(
+                "SELECT count(*) FROM objects WHERE state <> ? AND series IN (SELECT series.id"
+                " FROM series JOIN studies ON studies.id = series.study WHERE studies.uid = '')",
+                (LEFT,),
+            ).fetchone()
+            return int(found)
+
+    def mixed(self, since: float) -> list[str]:
+        """Studies that came under several identifiers, the latest of them after ``since``."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT studies.uid FROM identities JOIN studies ON studies.id = study"
+                " WHERE studies.uid <> '' GROUP BY study HAVING count(*) > 1 AND max(at) >= ?",
+                (since,),
+            )
+            return [uid for (uid,) in rows]
+
+    def unsettled(self) -> list[StudyRow]:
+        """All studies that are not settled."""
+        with self._lock:
+            return self._studies("settled = 0 AND uid <> ''", ())
+
+    def of_uid(self, uid: str) -> list[StudyRow]:
+        """The study that leaves under this UID."""
+        with self._lock:
+            return self._studies("uid = ? AND uid <> ''", (uid,))
+
+    def of_name(self, name: str) -> list[StudyRow]:
+        """The studies under this pseudonym."""
+        with self._lock:
+            return self._studies("id IN (SELECT study FROM names WHERE name = ?)", (name,))
+
+    def of_patient(self, patient: bytes) -> list[StudyRow]:
+        """The studies that came under this identifier, whatever the issuer."""
+        with self._lock:
+            where = "uid <> '' AND id IN (SELECT study FROM identities WHERE patient = ?)"
+            return self._studies(where, (patient,))
+
+    def _studies(self, where: str, values: tuple[object, ...]) -> list[StudyRow]:
+        """Read all that is to be known of some studies. ``where`` is text of this module."""
+        execute = self._db.execute
+        studies = {
+            row[0]: StudyRow(*row[1:])
+            for row in execute(
+                "SELECT id, uid, first, settled FROM studies WHERE " + where,
+                values,
+            )
+        }
+        series: dict[int, SeriesRow] = {}
+        ids = list(studies)
+        for start in range(0, len(ids), _PART):
+            part = ids[start : start + _PART]
+            these = f"({','.join('?' * len(part))})"
+            query = "SELECT id, study, uid, newest, told, unfinished FROM series WHERE study IN "
+            for row in execute(query + these, part):
+                series[row[0]] = SeriesRow(*row[2:])
+                studies[row[1]].series.append(series[row[0]])
+            query = (
+                "SELECT objects.series, objects.state, objects.held, count(*), min(objects.at)"
+                " FROM series JOIN objects ON objects.series = series.id"
+                f" WHERE series.study IN {these} GROUP BY 1, 2, 3"
+            )
+            for series_id, state, held, count, oldest in execute(query, part):
+                _add(series[series_id], state, held, count, oldest)
+            for study, name in execute(
+                f"SELECT study, name FROM names WHERE study IN {these}", part
+            ):
+                studies[study].names.append(name)
+            query = (
+                f"SELECT study, count(*), max(at) FROM identities WHERE study IN {these} GROUP BY 1"
+            )
+            for study, count, latest in execute(query, part):
+                studies[study].identities = count
+                studies[study].mixed_at = latest if count > 1 else 0.0
+        return list(studies.values())
+
+
+def _add(series: SeriesRow, state: int, held: str, count: int, oldest: float) -> None:
+    series.states[state] = series.states.get(state, 0) + count
+    if state == HELD:
+        series.held[held] = series.held.get(held, 0) + count
+    elif state == LEFT and held:
+        series.copies += count
+    elif state == WAITING:
+        series.waiting_since = min(series.waiting_since or oldest, oldest)
+
+
+_INSERT = "INSERT INTO objects (uid, series, state, at) VALUES (?1, ?2, {state}, ?3)"
+# It may have left before its sender was told; and what came again waits, whatever became of it
+# before.
+_CAME = f"""{_INSERT.format(state=WAITING)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
+    state = CASE WHEN state = {LEFT} AND at >= ?3 THEN state ELSE {WAITING} END,
+    at = CASE WHEN state = {LEFT} AND at >= ?3 THEN at ELSE ?3 END"""
+_LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET state = {LEFT}, at = ?3"""
+# Of what was acknowledged once, a later try that breaks off takes nothing away.
+_BROKE = f"""{_INSERT.format(state=BROKEN)} ON CONFLICT (uid) DO UPDATE SET
+    at = CASE WHEN state = {BROKEN} THEN ?3 ELSE at END"""
+# A file that is older than what came last is an older copy, and has no say.
+_HELD = f"""INSERT INTO objects (uid, series, state, at, held) VALUES (?1, ?2, {HELD}, ?3, ?4)
+    ON CONFLICT (uid) DO UPDATE SET held = ?4,
+    at = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN ?3 ELSE at END,
+    state = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN {HELD}
+        ELSE state END"""
+_RELEASED = f"""UPDATE objects SET held = '',
+    at = CASE WHEN state = {HELD} THEN ?2 ELSE at END,
+    state = CASE WHEN state = {HELD} THEN ?1 ELSE state END WHERE uid = ?3"""

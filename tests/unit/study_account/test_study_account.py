@@ -1,0 +1,520 @@
+"""The account with a real SQLite file: what each object becomes, and what is said of its study."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+    UID_KEY_PLACEHOLDER,
+    ScriptOptions,
+    anonymizer_script,
+)
+from ctp_rules import script
+from ctp_rules.anonymizer import Anonymizer
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
+from study_account import account as account_module
+from study_account import uids
+from study_account.account import Account, Arrivals, Identity, Quarantined
+
+KEY = "5a" * 32
+HASHES = b"@hashuid(2.25,this,0012FFF0)"
+SCRIPT = anonymizer_script(ScriptOptions()).replace(UID_KEY_PLACEHOLDER, KEY).encode()
+LEAVING = uids.read(SCRIPT)
+PATIENT, STUDY, SERIES = "HOSP:4711", "1.2.3.1", "1.2.3.1.1"
+
+
+def mapped(uid: str) -> str:
+    """What CTP makes of a UID: the decimal MD5 of it and of what the key's script gives."""
+    digest = hashlib.md5(f"{uid}{KEY}@remove()".encode(), usedforsecurity=False).hexdigest()
+    return f"2.25.{int(digest, 16)}"
+
+
+class Node:
+    """An account with a clock and a KeyDB of the test's own; what happens to objects, by number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known = {(PATIENT, ""): "TRIAL-1"}
+        self.idle = False
+        self.account = self.open()
+        self.in_quarantine: dict[int, tuple[str, float]] = {}
+
+    def open(self, days: float = 90) -> Account:
+        self.account = Account(
+            self.path,
+            LEAVING,
+            bytes.fromhex(KEY),
+            lambda patient, issuer: self.known.get((patient, issuer), ""),
+            lambda patient: [name for key, name in self.known.items() if key[0] == patient],
+            lambda: self.idle,
+            quiet_seconds=300,
+            keep_seconds=days * 86400,
+        )
+        return self.account
+
+    def of(
+        self, number: int, series: str = SERIES, patient: str = PATIENT, **more: Any
+    ) -> Identity:
+        return Identity(f"9.9.{number}", STUDY, series, patient, **more)
+
+    def send(self, *numbers: int, status: int = 0, **more: Any) -> None:
+        """One association, from its beginning to an end in order."""
+        arrivals = self.account.arrivals()
+        for number in numbers:
+            self.one(arrivals, number, status, **more)
+        arrivals.ended(None, released=True)
+
+    def one(self, arrivals: Arrivals, number: int, status: int = 0, **more: Any) -> None:
+        arrivals.came(number, self.of(number, **more))
+        arrivals.answered(number, status)
+
+    def leave(self, *numbers: int, series: str = SERIES, pseudonym: str = "TRIAL-1") -> None:
+        for number in numbers:
+            self.account.left(mapped(f"9.9.{number}"), mapped(STUDY), mapped(series), pseudonym)
+
+    def hold(self, reason: str, *numbers: int, series: str = SERIES) -> None:
+        self.in_quarantine |= {number: (reason, time.time()) for number in numbers}
+        self.look(series=series)
+
+    def look(self, removed: bool = False, series: str = SERIES) -> None:
+        self.account.quarantine(
+            [
+                Quarantined(f"9.9.{number}", STUDY, series, reason, arrived)
+                for number, (reason, arrived) in self.in_quarantine.items()
+            ],
+            removed,
+        )
+
+    def later(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 400) -> None:
+        now = time.time() + seconds
+        monkeypatch.setattr(time, "time", lambda: now)
+
+    def study(self) -> dict[str, Any]:
+        found: list[dict[str, Any]] = self.account.ask(study=STUDY)["studies"]
+        assert len(found) == 1
+        return found[0]
+
+    def counts(self) -> dict[str, Any]:
+        study = self.study()
+        names = ("received", "left", "waiting", "held", "broken", "deleted", "gone")
+        return {name: study[name] for name in names if study[name]}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    found = Node(tmp_path / "account.sqlite")
+    yield found
+    found.account.stop()
+
+
+@pytest.mark.parametrize(
+    "uid",
+    ["1.2.3", "1.2.840.113619.2.55.3.604688119.971.1276243321.9", "1.2.840.10008.7.7", "no UID"],
+)
+def test_uids_are_those_that_the_script_makes(uid: str) -> None:
+    """Beside the reading of the whole script that the stand-in carries out."""
+    source = Dataset()
+    source.SOPClassUID, source.Modality = CTImageStorage, "CT"
+    source.PatientID = PATIENT
+    source.SOPInstanceUID = source.StudyInstanceUID = source.SeriesInstanceUID = uid
+    made = Anonymizer(script.parse(SCRIPT)).run(source, lambda kind, key: "TRIAL-1").dataset
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        assert LEAVING.of(uid) == str(made.get(keyword) or ""), keyword
+    if uid == "1.2.3":
+        assert LEAVING.of(uid) == mapped(uid)
+    assert LEAVING.of("") == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "to"),
+    [
+        (HASHES, b"@keep()"),
+        (HASHES, HASHES.replace(b"this", b"PatientID")),
+        (b't="0020000d"', b't="0020000f"'),
+        (b"<script>", b"<script"),
+    ],
+)
+def test_a_script_that_does_not_hash_uids_is_refused(changed: bytes, to: bytes) -> None:
+    assert changed in SCRIPT
+    with pytest.raises(uids.RuleError, match="script"):
+        uids.read(SCRIPT.replace(changed, to))
+
+
+def test_a_study_is_complete_when_all_of_it_left_and_nobody_sends(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1, 2)
+    assert node.counts() == {"received": 2, "waiting": 2}
+    node.leave(1, 2)
+    study = node.study()
+    assert (study["state"], study["complete"], study["pseudonyms"]) == (
+        "arriving",
+        False,
+        ["TRIAL-1"],
+    )
+    node.later(monkeypatch)
+    study = node.study()
+    assert (study["state"], study["complete"], study["missing"]) == ("complete", True, [])
+    assert study["study"] == mapped(STUDY)
+    assert [each["uid"] for each in study["series"]] == [mapped(SERIES)]
+
+
+def test_an_open_association_keeps_its_series_arriving(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = node.account.arrivals()
+    node.one(arrivals, 1)
+    node.leave(1)
+    node.later(monkeypatch, 100_000)
+    assert node.study()["state"] == "arriving"
+    arrivals.ended(None, released=True)
+    assert node.study()["state"] == "complete"
+
+
+@pytest.mark.parametrize("cut", ["in an object", "between two", "unanswered"])
+def test_what_broke_off_is_not_complete_until_it_is_sent_again(
+    node: Node, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = node.account.arrivals()
+    node.one(arrivals, 1)
+    if cut == "unanswered":
+        arrivals.came(2, node.of(2))
+    arrivals.ended(node.of(2) if cut == "in an object" else None, released=False)
+    node.leave(1)
+    node.later(monkeypatch, 100_000)
+    study = node.study()
+    (missing,) = study["series"][0]["missing"]
+    assert study["state"] == "broken off" and "send" in missing["todo"]
+    assert missing["what"] == ("perhaps more objects" if cut == "between two" else "1 object")
+    assert study["received"] == 1
+    node.send(1, 2)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+    assert node.counts() == {"received": 2, "left": 2}
+
+
+def test_an_object_whose_sender_was_told_no_is_missing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    node.send(2, status=0xC001)
+    node.leave(1)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+    assert node.counts() == {"received": 1, "left": 1, "broken": 1}
+
+
+def test_held_released_and_held_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.send(1, 2, 3)
+    node.leave(1)
+    node.hold("unknown-patient", 2)
+    node.hold("incomplete", 3)
+    assert node.counts() == {
+        "received": 3,
+        "left": 1,
+        "held": {"incomplete": 1, "unknown-patient": 1},
+    }
+    study = node.study()
+    assert study["state"] == "held back"
+    assert [each["why"] for each in study["series"][0]["missing"]] == [
+        "in quarantine: incomplete",
+        "in quarantine: unknown-patient",
+    ]
+    node.hold("known-patient", 2)  # loaded meanwhile: the same file for another reason
+    assert node.counts()["held"] == {"incomplete": 1, "known-patient": 1}
+    del node.in_quarantine[2]  # released
+    node.look()
+    assert node.counts() == {"received": 3, "left": 1, "waiting": 1, "held": {"incomplete": 1}}
+    node.later(monkeypatch, 10)
+    node.hold("known-patient", 2)
+    assert node.counts()["held"] == {"incomplete": 1, "known-patient": 1}
+    del node.in_quarantine[2]
+    node.look()
+    node.leave(2)
+    assert node.counts() == {"received": 3, "left": 2, "held": {"incomplete": 1}}
+
+
+def test_a_later_copy_that_left_counts_and_the_older_one_does_not(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    node.hold("unknown-patient", 1)
+    node.later(monkeypatch, 60)
+    node.send(1)
+    node.leave(1)
+    node.look()
+    assert node.counts() == {"received": 1, "left": 1}
+    node.account.stop()
+    node.open()  # and the file is still there
+    node.look()
+    assert node.counts() == {"received": 1, "left": 1}
+    node.later(monkeypatch, 60)
+    node.send(1)  # a third one, which is held back again
+    node.hold("other-issuer", 1)
+    assert node.counts() == {"received": 1, "held": {"other-issuer": 1}}
+
+
+def test_removed_from_quarantine_is_said_and_is_nobodys_task(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1, 2, 3)
+    node.leave(1)
+    node.hold("incomplete", 2, 3)
+    del node.in_quarantine[2]
+    node.account.deleted("9.9.2", leaving=False)
+    node.look()
+    del node.in_quarantine[3]
+    node.look(removed=True)  # on CTP's own page
+    node.later(monkeypatch)
+    assert node.counts() == {"received": 3, "left": 1, "deleted": 2}
+    study = node.study()
+    assert (study["state"], study["complete"]) == ("deleted", False)
+    assert node.account.summary()["incomplete"] == 0
+
+
+def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.send(1, 2)
+    node.leave(1)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "waiting"
+    node.idle = True
+    study = node.study()
+    assert study["state"] == "not found" and study["gone"] == 1
+    assert "neither in Orthanc nor in quarantine" in study["series"][0]["missing"][0]["why"]
+    node.leave(2)
+    assert node.study()["complete"]
+
+
+def test_it_may_leave_before_its_sender_is_told(node: Node) -> None:
+    arrivals = node.account.arrivals()
+    arrivals.came(1, node.of(1))
+    node.leave(1)
+    arrivals.answered(1, 0)
+    assert node.counts() == {"received": 1, "left": 1}
+    arrivals.ended(None, released=True)
+
+
+def test_what_the_sender_says_of_its_series(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.send(1, told=3)
+    node.leave(1)
+    node.later(monkeypatch)
+    study = node.study()
+    assert study["state"] == "announced"
+    assert study["series"][0]["missing"][0]["what"] == "2 objects"
+
+
+def test_an_object_whose_study_could_not_be_read_is_counted_apart(node: Node) -> None:
+    arrivals = node.account.arrivals()
+    arrivals.came(1, Identity("9.9.1"))
+    arrivals.answered(1, 0)
+    arrivals.ended(None, released=True)
+    assert node.account.summary()["unplaced"] == 1
+    assert node.account.summary()["studies"] == 0
+    node.leave(1)
+    assert node.counts() == {"received": 1, "left": 1}
+
+
+def test_asked_by_identifier_and_by_pseudonym(node: Node) -> None:
+    node.send(1)
+    node.send(2, patient="HOSP:UNKNOWN", series="1.2.3.1.2")
+    for question in (
+        {"study": STUDY},
+        {"study": mapped(STUDY)},
+        {"patient_id": PATIENT},
+        {"patient_id": "HOSP:UNKNOWN"},
+        {"pseudonym": "TRIAL-1"},
+    ):
+        answer = node.account.ask(**question)
+        assert [each["study"] for each in answer["studies"]] == [mapped(STUDY)], question
+        assert "HOSP" not in str(answer) and "1.2.3" not in str(answer)
+    assert node.account.ask(study="1.2.4")["studies"] == []
+    assert node.account.ask(pseudonym="TRIAL")["studies"] == []
+    study = node.study()
+    assert study["identifiers"] == 2 and "several identifiers" in study["missing"][0]["why"]
+    assert node.account.summary()["mixed"] == 1
+
+
+def test_nothing_in_the_file_names_a_patient(node: Node) -> None:
+    node.send(1)
+    node.hold("unknown-patient", 1)
+    node.account.stop()
+    written = b"".join(each.read_bytes() for each in node.path.parent.iterdir())
+    for secret in (b"HOSP", b"4711", STUDY.encode(), SERIES.encode(), b"9.9.1", KEY.encode()):
+        assert secret not in written
+    assert b"TRIAL-1" in written and mapped(STUDY).encode() in written
+    assert {stat.S_IMODE(each.stat().st_mode) for each in node.path.parent.iterdir()} == {0o600}
+    node.open()
+
+
+def test_a_restart_keeps_it_and_a_kill_is_no_end_in_order(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    arrivals = node.account.arrivals()
+    node.one(arrivals, 2)
+    node.account.flush()
+    node.open()  # the one before never learns of its end
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    study = node.study()
+    assert node.counts() == {"received": 2, "left": 2}
+    assert study["state"] == "broken off"
+    assert "this node ended" in study["series"][0]["missing"][0]["why"]
+    node.send(2)
+    node.leave(2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_a_new_ledger_learns_from_what_leaves_and_what_is_held(node: Node) -> None:
+    node.leave(1)
+    node.hold("incomplete", 2)
+    assert node.counts() == {"received": 2, "left": 1, "held": {"incomplete": 1}}
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "while it is open"])
+def test_a_file_that_cannot_be_read_is_put_aside(node: Node, moment: str) -> None:
+    node.send(*range(1, 50))
+    node.account.stop()
+    spoiled = b"not a database" * 1000
+    if moment == "before it is opened":
+        node.path.write_bytes(spoiled)
+        node.open()
+    else:
+        node.open()
+        node.path.write_bytes(spoiled)
+    for _ in range(3):  # the first may only find out
+        node.send(77)
+        node.account.flush()
+    assert node.counts()["received"] >= 1
+    assert "began anew" in node.account.problem()
+    assert "began anew" in node.account.summary()["problem"]
+    assert node.path.with_name("account.sqlite.unreadable").read_bytes()[:3] == b"not"
+
+
+def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_module, "MOST_KEPT", 8)
+    node.account.flush()
+    other = sqlite3.connect(node.path, isolation_level=None)
+    kept = node.account._ledger
+    assert kept is not None
+    kept._db.execute("PRAGMA busy_timeout = 10")
+    other.execute("BEGIN EXCLUSIVE")
+    node.send(1, 2)
+    node.account.flush()
+    assert "cannot be written" in node.account.problem()
+    other.execute("ROLLBACK")
+    node.account.flush()
+    assert node.account.problem() == ""
+    assert node.counts()["received"] == 2
+    node.send(*range(10, 30))
+    assert "could not be noted" in node.account.problem()
+
+
+def test_no_ledger_at_all(tmp_path: Path) -> None:
+    (tmp_path / "account.sqlite").mkdir()
+    node = Node(tmp_path / "account.sqlite")
+    node.send(1)
+    node.leave(1)
+    node.look()
+    assert "cannot be opened" in node.account.summary()["problem"]
+    assert node.account.ask(study=STUDY)["studies"] == []
+    node.account.stop()
+
+
+def test_complete_studies_go_after_their_time(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send_all() -> None:
+        node.send(1, 2)
+        node.leave(1, 2)
+
+    send_all()
+    node.later(monkeypatch)
+    node.account.care()
+    summary = node.account.summary()
+    assert (summary["studies"], summary["complete"]) == (1, 1)
+    node.later(monkeypatch, 80 * 86400)
+    send_all()  # again after months: looked at anew
+    assert node.study()["state"] == "arriving"
+    node.later(monkeypatch)
+    node.account.care()
+    node.later(monkeypatch, 80 * 86400)
+    node.account.care()
+    assert node.study()["complete"]
+    node.later(monkeypatch, 11 * 86400)
+    node.account.care()
+    assert node.account.ask(study=STUDY)["studies"] == []
+    with sqlite3.connect(node.path) as db:
+        for table in ("studies", "series", "objects", "names", "identities"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+def test_incomplete_studies_stay_for_a_year_and_held_ones_for_ever(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    node.hold("incomplete", 1)
+    node.later(monkeypatch, 400 * 86400)
+    node.account.care()
+    assert node.counts() == {"received": 1, "held": {"incomplete": 1}}
+    node.in_quarantine.clear()
+    node.look()
+    node.later(monkeypatch, 365 * 86400)
+    node.account.care()
+    assert node.counts() == {"received": 1, "waiting": 1}
+    node.later(monkeypatch, 2 * 86400)
+    node.account.care()
+    assert node.account.ask(study=STUDY)["studies"] == []
+
+
+def test_the_file_has_a_bound(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.send(1)
+    node.leave(1)
+    node.later(monkeypatch)
+    node.account.care()
+    monkeypatch.setattr(account_module, "MOST_BYTES", 1)
+    node.account.care()
+    assert node.account.summary()["studies"] == 0
+
+
+def test_the_summary_has_who_is_known_and_counts_who_is_not(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    node.hold("incomplete", 1)
+    other = node.account.arrivals()
+    other.came(1, Identity("9.8.1", "1.2.5", "1.2.5.1", "HOSP:UNKNOWN"))
+    other.answered(1, 0)
+    other.ended(None, released=True)
+    node.later(monkeypatch)
+    summary = node.account.summary()
+    assert (summary["incomplete"], summary["unknown"], summary["arriving"]) == (1, 1, 0)
+    (row,) = summary["rows"]
+    assert (row["pseudonyms"], row["held"]) == (["TRIAL-1"], {"incomplete": 1})
+    assert "HOSP" not in str(summary)
+
+
+def test_many_threads(node: Node) -> None:
+    def work(start: int) -> None:
+        for number in range(start, start + 200):
+            node.send(number)
+            node.leave(number)
+
+    threads = [threading.Thread(target=work, args=(n * 1000,)) for n in range(4)]
+    for each in threads:
+        each.start()
+    while any(each.is_alive() for each in threads):
+        node.account.flush()
+        node.account.summary()
+    assert node.counts() == {"received": 800, "left": 800}
