@@ -93,7 +93,8 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
 
     Args:
         settings: ctp_pipelines, ctp_deidentification, ctp_pseudonym_prefixes, ctp_issuers,
-            ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_admin_password_has_colon and
+            ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_account_days,
+            ctp_account_quiet_minutes, ctp_admin_password_has_colon and
             those that `files` needs besides.
     """
     found = rule_problems(settings)
@@ -124,6 +125,11 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             f"{BESIDE_HEAP_MIB} MiB more than the heap, since the engine kills what outgrows it. "
             "Raise ctp_memory_mib."
         )
+    found += [
+        f"{name} is {settings[name]!r}. Accepted: a whole number from 1 to {most}."
+        for name, most in (("ctp_account_days", 3660), ("ctp_account_quiet_minutes", 1440))
+        if not _is_number(settings[name], 1, most)
+    ]
     pipelines = settings["ctp_pipelines"]
     if not _is_list(pipelines) or not pipelines:
         return [
@@ -295,6 +301,8 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "heap_mib": int(settings["ctp_heap_mib"]),
         "minimum_free_mib": int(settings["ctp_minimum_free_mib"]),
         "largest_object_mib": int(settings["auscat_largest_object_mib"]),
+        "account_days": int(settings["ctp_account_days"]),
+        "account_quiet_minutes": int(settings["ctp_account_quiet_minutes"]),
         "sync_before_acknowledge": bool(settings["ctp_sync_before_acknowledge"]),
         "stop_seconds": int(settings["ctp_stop_seconds"]),
         "pseudonym_prefixes": [str(prefix) for prefix in settings["ctp_pseudonym_prefixes"]],

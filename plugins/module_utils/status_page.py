@@ -124,13 +124,16 @@ def remedy(text: str) -> str:
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))
 
 
-def status_page(results: Mapping[str, Mapping[str, Any]], now: float, title: str = "") -> str:
+def status_page(
+    results: Mapping[str, Mapping[str, Any]], now: float, title: str = "", studies: bool = True
+) -> str:
     """Return the page.
 
     Args:
         results: as `status_report.nodes` takes them.
         now: seconds since 1970.
         title: name of the site.
+        studies: whether studies that are not complete are named, by their pseudonyms.
     """
     listed = report.nodes(results)
     alerts = report.attention(listed)
@@ -155,7 +158,7 @@ def status_page(results: Mapping[str, Mapping[str, Any]], now: float, title: str
         "</header><main>",
         _attention(alerts),
     ]
-    parts += [_node(node, now) for node in listed]
+    parts += [_node(node, now, studies) for node in listed]
     parts += [
         "</main><footer>Written by playbooks/status.yml. It shows one moment: run it again for "
         "another. It holds counts, ages and versions, and no identifier of a patient. All times "
@@ -215,10 +218,10 @@ def _attention(alerts: Sequence[Mapping[str, str]]) -> str:
     )
 
 
-def _node(node: Mapping[str, Any], now: float) -> str:
+def _node(node: Mapping[str, Any], now: float, studies: bool) -> str:
     name = esc(node["name"])
     worst = node["alerts"][0]["severity"] if node["alerts"] else "ok"
-    rows = report.rows(node)
+    rows = report.rows(node, studies)
     # What it does, and what keeps it safe.
     split = next((n for n, row in enumerate(rows) if row[0].startswith("disk ")), len(rows))
     tables = "".join(_table(part) for part in (rows[:split], rows[split:]) if part)

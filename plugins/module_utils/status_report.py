@@ -13,6 +13,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.node_status import 
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
 WORDS = {"critical": "CRITICAL", "warning": "WARNING", "ok": "ok", "unknown": "unknown"}
+MOST_STUDIES = 10
+_WHY = "`studies.problem` of /api/status on CTP's page says why"
 FAIL_ON = ("", "warning", "critical")
 
 
@@ -66,8 +68,13 @@ def worst(alerts: Sequence[Mapping[str, Any]], names: Sequence[str], subject: st
     return next((severity for severity in rules.SEVERITIES if severity in severities), "ok")
 
 
-def rows(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what there is to say of one machine: what, how it is, figures."""
+def rows(node: Mapping[str, Any], studies: bool = True) -> list[tuple[str, str, str]]:
+    """Return what there is to say of one machine: what, how it is, figures.
+
+    Args:
+        node: as `nodes` returns it.
+        studies: whether studies that are not complete are named, by their pseudonyms.
+    """
     state, alerts = node["state"], node["alerts"]
     if not state:
         return [("machine", "critical", alerts[0]["text"])]
@@ -78,7 +85,7 @@ def rows(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("machine", worst(alerts, ["engine_down"]), f"{system['os']}, {engine}"),
         *_service_rows(state, alerts, now),
     ]
-    found += _figure_rows(state, alerts)
+    found += _figure_rows(state, alerts, studies)
     for volume in state["volumes"]:
         used = 100 - 100 * volume["free"] / volume["size"] if volume["size"] else 0.0
         text = f"{used:.0f} % used, {rules.gib(volume['free'])} of {rules.gib(volume['size'])} free"
@@ -121,7 +128,7 @@ def count(number: Any) -> str:
 
 
 def _figure_rows(
-    state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
+    state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], studies: bool
 ) -> list[tuple[str, str, str]]:
     found = []
     ctp, orthanc, keydb = (state.get(name) or {} for name in ("ctp", "orthanc", "keydb"))
@@ -136,18 +143,64 @@ def _figure_rows(
         held = f"{count(ctp['quarantined'])} objects" + (f": {reasons}" if reasons else "")
         names = ["quarantine_not_empty", "quarantine_growing"]
         found.append(("quarantine", worst(alerts, names), held))
+        found += _study_rows(ctp, alerts, studies)
         if ctp.get("keydb_age_seconds") is not None:
             text = f"{count(ctp['keydb_patients'])} patients, read "
             text += f"{rules.words(ctp['keydb_age_seconds'])} ago"
             found.append(("CTP's patient list", worst(alerts, ["keydb_table_stale"]), text))
     elif state["services"].get("ctp") and not state.get("ctp"):
         found.append(("queue", "unknown", "this CTP tells no figures; look at its page"))
+        found.append(("studies", "unknown", "this CTP tells nothing of single studies"))
     if orthanc.get("answers"):
         text = f"{count(orthanc['studies'])} studies, {count(orthanc['instances'])} instances, "
         found.append(("Orthanc holds", "ok", text + rules.gib(orthanc["bytes"])))
     if keydb.get("answers"):
         text = f"{count(keydb['patients'])} patients, {rules.gib(keydb['bytes'])}"
         found.append(("KeyDB holds", "ok", text))
+    return found
+
+
+def _study_rows(
+    ctp: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], named: bool
+) -> list[tuple[str, str, str]]:
+    studies = ctp.get("studies")
+    if studies is None:
+        return [("studies", "unknown", "this CTP keeps no account of studies")]
+    if studies["studies"] is None:
+        return [("studies", "unknown", f"the account is not kept: {_WHY}")]
+    told = [f"{count(studies[name])} {name}" for name in ("complete", "arriving")]
+    told.append(f"{count(studies['incomplete'])} not complete")
+    for name, text in (
+        ("unknown", "of patients that KeyDB does not know"),
+        ("mixed", "under two identifiers"),
+    ):
+        if studies[name]:
+            told.append(f"{count(studies[name])} {text}")
+    if studies["unplaced"]:
+        told.append(f"{count(studies['unplaced'])} objects whose study cannot be read")
+    severity = worst(alerts, ["study_incomplete", "study_mixed"])
+    if not studies["whole"]:
+        severity = "unknown" if severity == "ok" else severity
+        told.append(f"not all is in the account: {_WHY}")
+    found = [("studies", severity, ", ".join(told))]
+    if not named:
+        return found
+    shown = studies["rows"][:MOST_STUDIES]
+    for each in shown:
+        numbers = [f"{count(each['received'])} received", f"{count(each['left'])} left"]
+        for name, text in (
+            ("held", "held back"),
+            ("broken", "broken off"),
+            ("waiting", "waiting"),
+            ("gone", "not found"),
+        ):
+            if each[name]:
+                numbers.append(f"{count(each[name])} {text}")
+        text = f"{each['state']}: {', '.join(numbers)}"
+        found.append((f"study of {each['pseudonym']}", "warning", text))
+    more = (studies["incomplete"] or 0) - len(shown)
+    if more > 0:
+        found.append(("more studies", "warning", f"{count(more)}: playbooks/study.yml lists them"))
     return found
 
 
@@ -240,8 +293,14 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
-def status_table(results: Mapping[str, Mapping[str, Any]], now: float) -> str:
-    """Return the status of all machines as text: the verdict, what wants attention, one table."""
+def status_table(results: Mapping[str, Mapping[str, Any]], now: float, studies: bool = True) -> str:
+    """Return the status of all machines as text: the verdict, what wants attention, one table.
+
+    Args:
+        results: as `nodes` takes them.
+        now: seconds since 1970.
+        studies: as for `rows`.
+    """
     listed = nodes(results)
     lines = [f"Status on {stamp(now)}: {verdict(listed)}", ""]
     for each in attention(listed):
@@ -254,7 +313,7 @@ def status_table(results: Mapping[str, Mapping[str, Any]], now: float) -> str:
         [
             (node["name"], what, WORDS[severity], text)
             for node in listed
-            for what, severity, text in rows(node)
+            for what, severity, text in rows(node, studies)
         ],
     )
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import uids, verdict
 from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, StudyRow
@@ -28,16 +28,14 @@ MOST_KEPT = 200_000
 MOST_BYTES = 1024 * 1024 * 1024
 OTHERS_SECONDS = 366 * 86400.0
 """So long an incomplete study stays of which nothing moves and nothing lies in quarantine."""
-MIXED_SECONDS = 7 * 86400.0
-"""So long it wants attention that a study came under several identifiers."""
 MOST_SHOWN = 50
+MOST_ANSWERED = 500
 _CARE_SECONDS = 60.0
 _CUT_OFF = "its sender ended the association without a release right after an object of it"
 _ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What one object says of itself, as its sender wrote it."""
 
     sop_instance_uid: str
@@ -153,6 +151,8 @@ class Account:
         self._lock = threading.Lock()
         self._open: set[Arrivals] = set()
         self._flushing = threading.Lock()
+        self._same: tuple[tuple[Any, ...], tuple[str, str, bytes, bytes]] | None = None
+        """Study, series, PatientID and issuer of the latest object, and what stands for them."""
         self._shown: tuple[float, dict[str, Any]] | None = None
         self._ledger: Ledger | None = None
         if leaving is not None:
@@ -260,21 +260,18 @@ class Account:
         if first == "deleted":
             _, uid, is_leaving, at = event
             return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at)
-        if isinstance(first, tuple):
+        if not isinstance(first, Identity):
             return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
         identity, at, broken = event
-        patient = identity.patient_id
-        return Came(
-            uids.digest(leaving.of(identity.sop_instance_uid)),
-            leaving.of(identity.study),
-            leaving.of(identity.series),
-            at,
-            broken,
-            self._pseudonym(patient, identity.issuer) if patient else "",
-            uids.hashed(self._key, patient),
-            uids.hashed(self._key, patient, identity.issuer),
-            identity.told,
-        )
+        uid, study, series, patient, issuer, told = identity
+        if self._same is None or self._same[0] != identity[1:5]:
+            # The same for thousands of objects in a row.
+            hashes = uids.hashed(self._key, patient), uids.hashed(self._key, patient, issuer)
+            self._same = identity[1:5], (leaving.of(study), leaving.of(series), *hashes)
+        place, hashes = self._same[1][:2], self._same[1][2:]
+        pseudonym = self._pseudonym(patient, issuer) if patient else ""
+        key = uids.digest(leaving.of(uid))
+        return Came(key, *place, at, broken, pseudonym, *hashes, told)
 
     def _safely(self, write: Callable[[Ledger], Any]) -> bool:
         """Whether that went well. A file that is broken is replaced by a new one."""
@@ -348,7 +345,7 @@ class Account:
         now = self._now()
         judged = [verdict.study(row, now) for row in ledger.unsettled()]
         total, settled = ledger.counts()
-        mixed = set(ledger.mixed(now.at - MIXED_SECONDS))
+        mixed, mixed_at = ledger.mixed()
         still = [each for each in judged if not each.settled and each.state != verdict.ARRIVING]
         known = [each for each in still if each.names]
         known.sort(key=lambda each: each.newest, reverse=True)
@@ -359,7 +356,8 @@ class Account:
             "arriving": sum(each.state == verdict.ARRIVING for each in judged),
             "incomplete": len(known),
             "unknown": len(still) - len(known),
-            "mixed": len(mixed),
+            "mixed": mixed,
+            "mixed_age_seconds": max(0, int(now.at - mixed_at)) if mixed else None,
             "unplaced": ledger.unplaced(),
             "rows": [
                 {
@@ -374,34 +372,49 @@ class Account:
             ],
         }
 
-    def ask(self, study: str = "", patient_id: str = "", pseudonym: str = "") -> dict[str, Any]:
-        """What is known of a study, by the UID that it came or left under, or of the studies of a
-        patient, by PatientID or by pseudonym. What was asked for is not in the answer."""
+    def ask(
+        self, identifier: str = "", pseudonym: str = "", study: str = "", still: bool = False
+    ) -> dict[str, Any]:
+        """What is known of some studies. What was asked for is not in the answer.
+
+        Args:
+            identifier: a Study Instance UID as its sender has it, or a PatientID.
+            pseudonym: of a patient.
+            study: the Study Instance UID that Orthanc has.
+            still: all that are neither complete nor arriving.
+        """
         if self._ledger is None or self._leaving is None:
-            return {"problem": self._problem, "studies": []}
+            return {"problem": self._problem, "studies": [], "more": 0}
         leaving = self._leaving
         self.flush()
         rows: dict[str, StudyRow] = {}
 
         def look(ledger: Ledger) -> None:
             found: list[StudyRow] = []
-            if study:
-                found += ledger.of_uid(study) or ledger.of_uid(leaving.of(study))
-            if patient_id:
-                found += ledger.of_patient(uids.hashed(self._key, patient_id))
-                for name in self._patients_pseudonyms(patient_id):
+            if identifier:
+                found += ledger.of_uid(leaving.of(identifier))
+                found += ledger.of_patient(uids.hashed(self._key, identifier))
+                for name in self._patients_pseudonyms(identifier):
                     found += ledger.of_name(name)
             if pseudonym:
                 found += ledger.of_name(pseudonym)
+            if study:
+                found += ledger.of_uid(study)
+            if still:
+                found += ledger.unsettled()
             rows.update({row.uid: row for row in found})
 
         self._safely(look)
         now = self._now()
         judged = [verdict.study(row, now) for row in rows.values()]
-        judged.sort(key=lambda each: each.newest)
+        if still:
+            judged = [e for e in judged if not e.settled and e.state != verdict.ARRIVING]
+        judged.sort(key=lambda each: each.newest, reverse=True)
+        shown = judged[:MOST_ANSWERED]
         return {
             "since": verdict.iso(self._ledger.since),
             "kept_days": round(self._keep / 86400),
             "problem": self.problem(),
-            "studies": [each.shown() for each in judged],
+            "studies": [each.shown() for each in shown],
+            "more": len(judged) - len(shown),
         }

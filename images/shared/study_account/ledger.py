@@ -46,7 +46,7 @@ CREATE TABLE series (
 CREATE TABLE objects (
     uid BLOB PRIMARY KEY, series INTEGER NOT NULL, state INTEGER NOT NULL, at REAL NOT NULL,
     held TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
-CREATE INDEX objects_series ON objects(series);
+CREATE INDEX objects_series ON objects(series, state, held, at);
 CREATE INDEX objects_held ON objects(held) WHERE held <> '';
 CREATE TABLE names (
     study INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (study, name)) WITHOUT ROWID;
@@ -150,8 +150,6 @@ class StudyRow:
     settled: float
     names: list[str] = field(default_factory=list)
     identities: int = 0
-    mixed_at: float = 0.0
-    """When the latest of several identifiers was first seen."""
     series: list[SeriesRow] = field(default_factory=list)
 
 
@@ -439,15 +437,15 @@ class Ledger:
             ).fetchone()
             return int(found)
 
-    def mixed(self, since: float) -> list[str]:
-        """Studies that came under several identifiers, the latest of them after ``since``."""
+    def mixed(self) -> tuple[int, float]:
+        """How many studies came under several identifiers, and when that was last seen."""
         with self._lock:
-            rows = self._db.execute(
-                "SELECT studies.uid FROM identities JOIN studies ON studies.id = study"
-                " WHERE studies.uid <> '' GROUP BY study HAVING count(*) > 1 AND max(at) >= ?",
-                (since,),
-            )
-            return [uid for (uid,) in rows]
+            count, latest = self._db.execute(
+                "SELECT count(*), coalesce(max(latest), 0) FROM (SELECT max(at) AS latest"
+                " FROM identities JOIN studies ON studies.id = study WHERE studies.uid <> ''"
+                " GROUP BY study HAVING count(*) > 1)"
+            ).fetchone()
+            return int(count), float(latest)
 
     def unsettled(self) -> list[StudyRow]:
         """All studies that are not settled."""
@@ -500,12 +498,9 @@ class Ledger:
                 f"SELECT study, name FROM names WHERE study IN {these}", part
             ):
                 studies[study].names.append(name)
-            query = (
-                f"SELECT study, count(*), max(at) FROM identities WHERE study IN {these} GROUP BY 1"
-            )
-            for study, count, latest in execute(query, part):
+            query = f"SELECT study, count(*) FROM identities WHERE study IN {these} GROUP BY 1"
+            for study, count in execute(query, part):
                 studies[study].identities = count
-                studies[study].mixed_at = latest if count > 1 else 0.0
         return list(studies.values())
 
 

@@ -50,6 +50,9 @@ HELD_BACK = re.compile(
     r"(?:Orthanc|CTP) [a-z0-9 ]{1,60}, \d{1,3} times; \d{1,7} MiB(?: or more)?"
     r"(?:, SOP class [0-9.]{1,64})?\Z"
 )
+#: A pseudonym, and nothing with the blanks and signs of a name.
+PSEUDONYM = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}\Z")
+STUDY_STATES = ("broken off", "held back", "not found", "waiting", "announced")
 #: A version, and nothing that could be a name, an address or an identifier of a patient.
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+~:-]{0,30}\Z")
 
@@ -341,9 +344,36 @@ def ctp_figures(told: Mapping[str, Any]) -> dict[str, Any]:
             for each in told.get("held_back") or []
             if isinstance(each, str) and HELD_BACK.match(each)
         ],
+        "studies": _account(told.get("studies")),
         "reception_open": told["reception"] == "open" if "reception" in told else None,
         "keydb_age_seconds": _number(keydb.get("age_seconds")),
         "keydb_patients": _number(keydb.get("patients")),
+    }
+
+
+def _account(told: Any) -> dict[str, Any] | None:
+    """Return what is kept of the account of studies; None of a CTP that keeps none."""
+    if not isinstance(told, Mapping):
+        return None
+    names = ("studies", "complete", "arriving", "incomplete", "unknown", "mixed", "unplaced")
+    rows = told.get("rows")
+    return {
+        **{name: _number(told.get(name)) for name in (*names, "mixed_age_seconds")},
+        "whole": told.get("problem") == "",
+        "rows": [_study(each) for each in (rows if isinstance(rows, list) else [])],
+    }
+
+
+def _study(told: Mapping[str, Any]) -> dict[str, Any]:
+    pseudonyms = [str(each) for each in told.get("pseudonyms") or []]
+    held = sum(_number(n) or 0 for n in (told.get("held") or {}).values())
+    counts = {"held": held}
+    for name in ("received", "left", "waiting", "broken", "gone"):
+        counts[name] = int(_number(told.get(name)) or 0)
+    return {
+        "pseudonym": ", ".join(each if PSEUDONYM.match(each) else "(?)" for each in pseudonyms),
+        "state": told.get("state") if told.get("state") in STUDY_STATES else "unknown",
+        **counts,
     }
 
 

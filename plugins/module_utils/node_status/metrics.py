@@ -153,6 +153,20 @@ def _figures(made: _Text, state: Mapping[str, Any]) -> None:
             [({"reason": reason}, n) for reason, n in sorted(ctp["quarantine"].items())]
             or [({"reason": "none"}, 0)],
         )
+    studies = ctp.get("studies") or {}
+    made.add(
+        "ctp_studies",
+        "Studies in CTP's account, by state; unknown: of patients that KeyDB does not know.",
+        [
+            ({"state": name}, studies.get(name))
+            for name in ("complete", "arriving", "incomplete", "unknown")
+        ],
+    )
+    made.add(
+        "ctp_mixed_studies",
+        "Studies that came under two identifiers.",
+        [(none, studies.get("mixed"))],
+    )
     made.add("ctp_reception_open", "Whether CTP receives.", [(none, ctp.get("reception_open"))])
     made.add(
         "keydb_table_age_seconds",

@@ -74,6 +74,15 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         "Look at the reasons: unknown-patient means a list that was not loaded "
         "(playbooks/load_keys.yml), any other that CTP's script and the sender do not fit.",
     ),
+    "study_incomplete": (
+        (WARNING,),
+        "See what is missing of each, why, and what to do: ansible-playbook playbooks/study.yml.",
+    ),
+    "study_mixed": (
+        (WARNING,),
+        "Two people in one study, or a corrected identifier: ansible-playbook playbooks/study.yml "
+        "says which it is; look at the source, and in Orthanc at what has left.",
+    ),
     "keydb_table_stale": (
         (WARNING,),
         "CTP works on with the last list of patients: see whether KeyDB runs and CTP reaches it.",
@@ -155,6 +164,7 @@ LIMITS: dict[str, float] = {
     "quarantine_objects": 1,
     "quarantine_growing_minutes": 60,
     "quarantine_growing_objects": 20,
+    "study_mixed_hours": 168,
     "keydb_stale_minutes": 5,
     "disk_warning_percent": 15,
     "disk_critical_percent": 5,
@@ -201,6 +211,7 @@ def evaluate(
         _ctp,
         _queue,
         _quarantine,
+        _studies,
         _volumes,
         _backup,
         _proof,
@@ -364,6 +375,28 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
             WARNING,
             "ctp",
             f"{growth} objects more than {words(now - fewest['time'])} ago; now {reasons}.",
+        )
+
+
+def _studies(state: State, history: History, limits: Limits) -> Found:
+    studies = (state.get("ctp") or {}).get("studies") or {}
+    count = studies.get("incomplete")
+    if count:
+        some = "1 study is" if count == 1 else f"{count} studies are"
+        yield alert(
+            "study_incomplete",
+            WARNING,
+            "ctp",
+            f"{some} not complete in Orthanc, and nothing more of them is arriving.",
+        )
+    mixed, age = studies.get("mixed"), studies.get("mixed_age_seconds")
+    if mixed and age is not None and age < limits["study_mixed_hours"] * HOUR:
+        yield alert(
+            "study_mixed",
+            WARNING,
+            "ctp",
+            f"{mixed} {'study' if mixed == 1 else 'studies'} came under two identifiers (PatientID "
+            f"with its issuer), the latest {words(age)} ago.",
         )
 
 

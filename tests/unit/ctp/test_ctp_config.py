@@ -21,6 +21,8 @@ def settings(**changes: Any) -> dict[str, Any]:
         "ctp_memory_mib": 1024,
         "ctp_minimum_free_mib": 1024,
         "auscat_largest_object_mib": 200,
+        "ctp_account_days": 90,
+        "ctp_account_quiet_minutes": 5,
         "ctp_sync_before_acknowledge": True,
         "ctp_stop_seconds": 60,
         "ctp_orthanc_hostname": "orthanc",

@@ -23,6 +23,17 @@ TOLD: dict[str, Any] = {
         {"id": "0-1-b", "sop_instance_uid": "1.2.826.0.2", "reason": "DOE^JANE 4711"},
     ],
     "held_back": [HELD, "Orthanc DOE^JANE, 3 times; 4711 MiB", 4711],
+    "studies": {
+        **{"since": "DOE^JANE", "studies": 5, "complete": 2, "arriving": 1, "incomplete": 1},
+        **{"unknown": 1, "mixed": 1, "mixed_age_seconds": 60, "unplaced": 0, "problem": "4711"},
+        "rows": [
+            {
+                **{"pseudonyms": ["TRIAL-1", "DOE^JANE"], "study": "1.2.826.0", "state": "waiting"},
+                **{"newest": "4711", "series": 2, "received": 7, "left": 3, "waiting": 1},
+                **{"deleted": 0, "broken": 1, "gone": 0, "held": {"DOE^JANE": 2, "incomplete": 1}},
+            },
+        ],
+    },
     "reception": "DOE^JANE",
     "keydb": {"state": "away (4711)", "patients": 7, "age_seconds": 12.5},
     "pipelines": [
@@ -46,6 +57,16 @@ def test_figures_of_the_supervisor() -> None:
         "quarantined": 2,
         "quarantine": {"unknown-patient": 1, "other": 1},
         "held_back": [HELD],
+        "studies": {
+            **{"studies": 5, "complete": 2, "arriving": 1, "incomplete": 1, "unknown": 1},
+            **{"mixed": 1, "unplaced": 0, "mixed_age_seconds": 60, "whole": False},
+            "rows": [
+                {
+                    **{"pseudonym": "TRIAL-1, (?)", "state": "waiting", "received": 7, "left": 3},
+                    **{"held": 3, "waiting": 1, "broken": 1, "gone": 0},
+                }
+            ],
+        },
         "reception_open": False,
         "keydb_age_seconds": 12.5,
         "keydb_patients": 7,
@@ -65,6 +86,7 @@ def test_figures_of_the_stand_in_alone() -> None:
     assert figures["queued"] == 3
     assert figures["export_queue"] is None
     assert figures["reception_open"] is None
+    assert figures["studies"] is None
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,13 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
         FRESH,
         {"quarantine_not_empty:warning", "object_held_back:warning"},
     ),
+    ({"ctp__studies": {"incomplete": 2, "mixed": 0}}, FRESH, {"study_incomplete:warning"}),
+    (
+        {"ctp__studies": {"incomplete": 0, "mixed": 1, "mixed_age_seconds": 3600}},
+        FRESH,
+        {"study_mixed:warning"},
+    ),
+    ({"ctp__studies": {"mixed": 1, "mixed_age_seconds": 169 * 3600}}, FRESH, set()),
     ({"services__ctp__image_created": NOW - 181 * 86400}, FRESH, {"image_old:warning"}),
     ({"services__ctp__image_created": NOW - 179 * 86400}, FRESH, set()),
     ({"ctp": {"answers": False}}, FRESH, {"figures_missing:warning"}),

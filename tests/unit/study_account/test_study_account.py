@@ -99,7 +99,7 @@ class Node:
         monkeypatch.setattr(time, "time", lambda: now)
 
     def study(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = self.account.ask(study=STUDY)["studies"]
+        found: list[dict[str, Any]] = self.account.ask(identifier=STUDY)["studies"]
         assert len(found) == 1
         return found[0]
 
@@ -327,17 +327,19 @@ def test_an_object_whose_study_could_not_be_read_is_counted_apart(node: Node) ->
 def test_asked_by_identifier_and_by_pseudonym(node: Node) -> None:
     node.send(1)
     node.send(2, patient="HOSP:UNKNOWN", series="1.2.3.1.2")
-    for question in (
-        {"study": STUDY},
+    questions: list[dict[str, Any]] = [
+        {"identifier": STUDY},
         {"study": mapped(STUDY)},
-        {"patient_id": PATIENT},
-        {"patient_id": "HOSP:UNKNOWN"},
+        {"identifier": PATIENT},
+        {"identifier": "HOSP:UNKNOWN"},
         {"pseudonym": "TRIAL-1"},
-    ):
+    ]
+    for question in questions:
         answer = node.account.ask(**question)
         assert [each["study"] for each in answer["studies"]] == [mapped(STUDY)], question
         assert "HOSP" not in str(answer) and "1.2.3" not in str(answer)
-    assert node.account.ask(study="1.2.4")["studies"] == []
+    for question in ({"identifier": "1.2.4"}, {"study": STUDY}, {"still": True}):
+        assert node.account.ask(**question)["studies"] == []
     assert node.account.ask(pseudonym="TRIAL")["studies"] == []
     study = node.study()
     assert study["identifiers"] == 2 and "several identifiers" in study["missing"][0]["why"]
@@ -430,7 +432,7 @@ def test_no_ledger_at_all(tmp_path: Path) -> None:
     node.leave(1)
     node.look()
     assert "cannot be opened" in node.account.summary()["problem"]
-    assert node.account.ask(study=STUDY)["studies"] == []
+    assert node.account.ask(identifier=STUDY)["studies"] == []
     node.account.stop()
 
 
@@ -454,7 +456,7 @@ def test_complete_studies_go_after_their_time(node: Node, monkeypatch: pytest.Mo
     assert node.study()["complete"]
     node.later(monkeypatch, 11 * 86400)
     node.account.care()
-    assert node.account.ask(study=STUDY)["studies"] == []
+    assert node.account.ask(identifier=STUDY)["studies"] == []
     with sqlite3.connect(node.path) as db:
         for table in ("studies", "series", "objects", "names", "identities"):
             assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
@@ -475,7 +477,7 @@ def test_incomplete_studies_stay_for_a_year_and_held_ones_for_ever(
     assert node.counts() == {"received": 1, "waiting": 1}
     node.later(monkeypatch, 2 * 86400)
     node.account.care()
-    assert node.account.ask(study=STUDY)["studies"] == []
+    assert node.account.ask(identifier=STUDY)["studies"] == []
 
 
 def test_the_file_has_a_bound(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,6 +502,8 @@ def test_the_summary_has_who_is_known_and_counts_who_is_not(
     node.later(monkeypatch)
     summary = node.account.summary()
     assert (summary["incomplete"], summary["unknown"], summary["arriving"]) == (1, 1, 0)
+    asked = node.account.ask(still=True)["studies"]
+    assert sorted(each["pseudonyms"] for each in asked) == [[], ["TRIAL-1"]]
     (row,) = summary["rows"]
     assert (row["pseudonyms"], row["held"]) == (["TRIAL-1"], {"incomplete": 1})
     assert "HOSP" not in str(summary)

@@ -343,7 +343,7 @@ class Supervisor:
         # The account knows of those of before the latest start.
         return max(self.studies.mixed(), studies.get("mixed", 0))
 
-    def study(self, question: dict[str, str]) -> dict[str, Any]:
+    def study(self, question: dict[str, Any]) -> dict[str, Any]:
         """See ``web.Site``."""
         if self.account.works and not self.phase:
             self._note_quarantine()

@@ -10,8 +10,10 @@ Request                               Answer
 ``POST /api/quarantine/delete``       removes those whose ids the body lists, ``{"ids": [...]}``
 ``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
 ``POST /api/study``                   whether studies are complete, and what is missing and why;
-                                      the body names one of ``study`` (the UID that it came or left
-                                      under), ``patient_id`` and ``pseudonym``
+                                      the body holds one of ``identifier`` (a Study Instance UID
+                                      as its sender has it, or a PatientID), ``pseudonym`` and
+                                      ``study`` (the UID in Orthanc), or ``{"still": true}`` for all
+                                      that are neither complete nor arriving
 all others                            CTP's own page; 403 for those that change what is deployed
 ====================================  =========================================================
 
@@ -45,8 +47,8 @@ from .workdir import USER
 
 LOG = logging.getLogger(__name__)
 
-QUESTIONS = ("study", "patient_id", "pseudonym")
-"""What a study may be asked for by."""
+QUESTIONS = {"identifier": str, "pseudonym": str, "study": str, "still": bool}
+"""What studies may be asked for by."""
 LARGEST_BODY = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 CLOSED_PAGES = frozenset(
@@ -112,7 +114,7 @@ class Site(Protocol):
         """Send quarantined objects round again. Raises ``OSError``, ``HTTPException``."""
         ...  # pragma: no cover
 
-    def study(self, question: dict[str, str]) -> dict[str, Any]:
+    def study(self, question: dict[str, Any]) -> dict[str, Any]:
         """What is known of studies; see ``Account.ask`` for the question. It stays here."""
         ...  # pragma: no cover
 
@@ -306,15 +308,16 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 return
             try:
                 ((name, value),) = json.loads(body).items()
-                if name not in QUESTIONS or not isinstance(value, str) or not value.strip():
+                value = value.strip() if isinstance(value, str) else value
+                if not value or type(value) is not QUESTIONS.get(name):
                     raise TypeError
             except (ValueError, AttributeError, TypeError):
+                names = ", ".join(QUESTIONS)
                 self._json(
-                    HTTPStatus.BAD_REQUEST,
-                    {"error": f"The body has to be a text under one of {', '.join(QUESTIONS)}."},
+                    HTTPStatus.BAD_REQUEST, {"error": f"The body has to hold one of {names}."}
                 )
                 return
-            self._json(HTTPStatus.OK, site.study({name: value.strip()}))
+            self._json(HTTPStatus.OK, site.study({name: value}))
 
         def _release(self) -> None:
             try:

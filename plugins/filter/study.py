@@ -1,0 +1,15 @@
+"""Filter for the account of studies; the logic is in module_utils/study_report.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.auscat.imaging.plugins.module_utils.study_report import study_report
+
+
+class FilterModule:
+    """Whether studies are complete, as text."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filter by name."""
+        return {"study_report": study_report}
