@@ -287,7 +287,7 @@ class Checker:
         elif top and tag == _IDENTITY_REMOVED:
             if value != b"YES":
                 raise self._violation(tag, "not YES")
-        elif top and self._uid and value != self._uid:
+        elif top and tag == _SOP_INSTANCE_UID and self._uid and value != self._uid:
             raise self._violation(tag, "not the one of the command")
         if top:
             self._seen.add(tag)
