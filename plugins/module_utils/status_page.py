@@ -161,8 +161,8 @@ def status_page(
     parts += [_node(node, now, studies) for node in listed]
     parts += [
         "</main><footer>Written by playbooks/status.yml. It shows one moment: run it again for "
-        "another. It holds counts, ages and versions, and no identifier of a patient. All times "
-        "are UTC.</footer></body></html>\n",
+        "another. It holds counts, ages, versions and pseudonyms, and no identifier of a patient. "
+        "All times are UTC.</footer></body></html>\n",
     ]
     return "\n".join(parts)
 

@@ -23,7 +23,8 @@ SEND_AGAIN = "Have the sender send the series again."
 _REMEDIES = {
     "unknown-patient": "Load the patient (playbooks/load_keys.yml), then release the quarantine"
     " (playbooks/release_quarantine.yml).",
-    "known-patient": "Release the quarantine (playbooks/release_quarantine.yml).",
+    "known-patient": "Release the quarantine (playbooks/release_quarantine.yml); what comes back"
+    " failed for another reason (docs/quarantine.md).",
     "other-issuer": "See which issuer is right (docs/ctp.md), then release the quarantine.",
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
 }

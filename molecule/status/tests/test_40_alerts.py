@@ -122,6 +122,31 @@ def test_quarantine(kv: Node, pacs: Machine, ctp: Rest, sent: Sent) -> None:
     cleared(kv, "quarantine_growing", "warning")
 
 
+# A study of which something is missing, and one that came under two identifiers.
+
+
+def test_studies(
+    kv: Node, pacs: Machine, ctp: Rest, sent: Sent, show: Callable[..., Shown], tmp_path: Path
+) -> None:
+    first, second = ct_slices(sent.known.patient_id, 2, side=16)
+    first.BurnedInAnnotation = "YES"
+    second.PatientID = sent.unknown.patient_id
+    for number, image in enumerate((first, second)):
+        image.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    pacs.put(tmp_path, "/root/mixed")
+    titles = ["--aetitle", "PACS", "--call", "CTP", "--scan-directories"]
+    pacs.run("dcmsend", *titles, kv.address, "8104", "/root/mixed")
+    raised(kv, "study_incomplete", "warning", "study_mixed", "warning")
+    assert metrics(kv)["auscat_ctp_studies", (("state", "incomplete"),)] == 1
+    assert f"study of {sent.known.pseudonym}" in show().table
+    assert sent.known.pseudonym not in show(status_studies=False).table
+    uids = {str(first.SOPInstanceUID), str(second.SOPInstanceUID)}
+    for each in ctp.ask("/api/status")["quarantine"]:
+        if each["sop_instance_uid"] in uids:
+            ctp.ask(f"/api/quarantine/{each['id']}", method="DELETE")
+    cleared(kv, "study_incomplete", "warning", "study_mixed", "warning")
+
+
 # Orthanc away: what CTP holds for it, and the proof that fails.
 
 

@@ -123,3 +123,48 @@ def test_rates_of_a_counter() -> None:
     gap = [(start + HOUR, 0.0), (start + 1.5 * HOUR, 0.0), (start + 8.5 * HOUR, 700.0)]
     assert max(value for _, value in status_plot.rates(gap, start, NOW, 10)) == pytest.approx(100)
     assert status_plot.rates([], start, NOW) == []
+
+
+STUDIES: dict[str, Any] = {
+    **{"studies": 1204, "complete": 1200, "arriving": 1, "incomplete": 12, "unknown": 3},
+    **{"mixed": 1, "unplaced": 0, "mixed_age_seconds": 60, "whole": True},
+    "rows": [
+        {
+            **{"pseudonym": f"TRIAL-{number}", "state": "held back", "received": 9, "left": 5},
+            **{"held": 2, "waiting": 0, "broken": 1, "gone": 1},
+        }
+        for number in range(12)
+    ],
+}
+
+
+def test_studies_that_are_not_complete_are_named_by_pseudonym_or_not_at_all() -> None:
+    results = {"kv": result(changed(ctp__studies=STUDIES))}
+    table, page = status_report.status_table(results, NOW), status_page(results, NOW)
+    assert "1 200 complete, 1 arriving, 12 not complete" in table
+    assert "3 of patients that KeyDB does not know, 1 under two identifiers" in table
+    row = "held back: 9 received, 5 left, 2 held back, 1 broken off, 1 not found"
+    for text in (table, page):
+        assert "study of TRIAL-9" in text and "study of TRIAL-10" not in text
+        assert row in text and "2: playbooks/study.yml lists them" in text
+    for text in (
+        status_report.status_table(results, NOW, False),
+        status_page(results, NOW, "", False),
+    ):
+        assert "TRIAL" not in text and "12 not complete" in text
+
+
+@pytest.mark.parametrize(
+    ("studies", "words"),
+    [
+        (None, "this CTP keeps no account of studies"),
+        (
+            {**STUDIES, "studies": None, "whole": False},
+            "the account is not kept: `studies.problem`",
+        ),
+        ({**STUDIES, "whole": False}, "not all is in the account: `studies.problem`"),
+    ],
+)
+def test_an_account_that_is_not_there_or_not_whole_says_so(studies: Any, words: str) -> None:
+    results = {"kv": result(changed(ctp__studies=studies))}
+    assert words in status_report.status_table(results, NOW)
