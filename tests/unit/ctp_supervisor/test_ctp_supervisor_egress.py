@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ctp_supervisor import egress
 from ctp_supervisor.egress import Checker, Violation
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -111,6 +112,18 @@ def check(syntax: str, data: bytes, step: int = 0) -> None:
 @pytest.mark.parametrize("undefined_length", [False, True])
 def test_sound_passes(syntax: str, step: int, undefined_length: bool) -> None:
     check(syntax, encoded(syntax, sound(syntax, undefined_length)), step)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_it_tells_where_an_object_belongs(syntax: str) -> None:
+    """For the account of studies; its own UID alone has to be that of the command."""
+    dataset = sound(syntax)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.71", "2.25.72"
+    checker = Checker(syntax, ["ANON-"], str(dataset.SOPInstanceUID))
+    checker.feed(encoded(syntax, dataset))
+    checker.finish()
+    told = [checker.values[tag] for tag in (egress.STUDY, egress.SERIES, egress.PATIENT_ID)]
+    assert told == ["2.25.71", "2.25.72", str(dataset.PatientID)]
 
 
 def test_an_object_without_pixels_passes() -> None:
