@@ -206,9 +206,9 @@ class Account:
         """Orthanc stored an object, under these UIDs."""
         self.put(("left", uid, study, series, pseudonym, time.time()))
 
-    def deleted(self, uid: str, leaving: bool) -> None:
-        """An object was removed from quarantine for good."""
-        self.put(("deleted", uid, leaving, time.time()))
+    def deleted(self, uid: str, leaving: bool, since: float) -> None:
+        """An object was removed from quarantine for good, which began at ``since``."""
+        self.put(("deleted", uid, leaving, time.time(), since))
 
     def quarantine(self, found: Iterable[Quarantined], removed: bool = False) -> None:
         """What lies in quarantine now; all of it. ``removed``: what does so no more was removed
@@ -258,8 +258,8 @@ class Account:
             _, uid, study, series, pseudonym, at = event
             return Left(uids.digest(uid), study, series, at, pseudonym)
         if first == "deleted":
-            _, uid, is_leaving, at = event
-            return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at)
+            _, uid, is_leaving, at, since = event
+            return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at, since)
         if not isinstance(first, Identity):
             return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
         identity, at, broken = event

@@ -92,6 +92,8 @@ class Deleted(NamedTuple):
 
     uid: bytes
     at: float
+    since: float
+    """When the removal began: what was missed there since then is no release."""
 
 
 class Ended(NamedTuple):
@@ -269,11 +271,8 @@ class Ledger:
                 self._name(study, event.pseudonym)
             elif isinstance(event, Deleted):
                 self._held.pop(event.uid, None)
-                execute(
-                    "UPDATE objects SET held = '', at = CASE state WHEN ? THEN ? ELSE at END,"
-                    " state = CASE state WHEN ? THEN ? ELSE state END WHERE uid = ?",
-                    (HELD, event.at, HELD, DELETED, event.uid),
-                )
+                execute("UPDATE objects SET held = '' WHERE uid = ?", (event.uid,))
+                execute(_DELETED, (event.at, event.uid, event.since))
             else:
                 for place in event.series:
                     _, series = self._place(*place, time.time())
@@ -530,6 +529,8 @@ _HELD = f"""INSERT INTO objects (uid, series, state, at, held) VALUES (?1, ?2, {
     at = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN ?3 ELSE at END,
     state = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN {HELD}
         ELSE state END"""
+_DELETED = f"""UPDATE objects SET state = {DELETED}, at = ?1
+    WHERE uid = ?2 AND (state = {HELD} OR (state = {WAITING} AND at >= ?3))"""
 _RELEASED = f"""UPDATE objects SET held = '',
     at = CASE WHEN state = {HELD} THEN ?2 ELSE at END,
     state = CASE WHEN state = {HELD} THEN ?1 ELSE state END WHERE uid = ?3"""

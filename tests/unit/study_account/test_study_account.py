@@ -271,8 +271,9 @@ def test_removed_from_quarantine_is_said_and_is_nobodys_task(
     node.leave(1)
     node.hold("incomplete", 2, 3)
     del node.in_quarantine[2]
-    node.account.deleted("9.9.2", leaving=False)
-    node.look()
+    since = time.time()
+    node.look()  # in the moment before the removal is noted
+    node.account.deleted("9.9.2", leaving=False, since=since)
     del node.in_quarantine[3]
     node.look(removed=True)  # on CTP's own page
     node.later(monkeypatch)

@@ -80,6 +80,7 @@ class Node:
         self.port, self.web = free_port(), free_port()
         self._render()
         self.process: subprocess.Popen[bytes] | None = None
+        self.latest = ""
 
     def _store(self) -> Any:
         def stored(event: evt.Event) -> int:
@@ -316,12 +317,20 @@ def test_three_series_one_held_back_one_broken_off_one_complete(node: Node) -> N
     listed = node.ask("/api/status")[1]["quarantine"]
     (object_id,) = [each["id"] for each in listed if each["reason"] != "unreadable"]
     assert node.ask(f"/api/quarantine/{object_id}", method="DELETE")[0] == 200
-    wait_for(
-        "what was cut has left",
-        lambda: sorted((e["received"], e["left"], e["deleted"], e["broken"])
-                       for e in node.study(identifier=study)["series"])
-        == [(2, 1, 1, 0), (2, 2, 0, 0), (3, 3, 0, 0)],
-    )  # fmt: skip
+    settled = [(2, 1, 1, 0), (2, 2, 0, 0), (3, 3, 0, 0)]
+
+    def counted() -> bool:
+        found = sorted(
+            (each["received"], each["left"], each["deleted"], each["broken"])
+            for each in node.study(identifier=study)["series"]
+        )
+        node.latest = f"{found}\n{node.log.read_text()}"
+        return found == settled
+
+    try:
+        wait_for("what was cut has left", counted)
+    except AssertionError:
+        raise AssertionError(node.latest) from None
     # A connection that is just closed may have been meant to bring more.
     single = image(generate_uid(), generate_uid())
     association = node.associate()

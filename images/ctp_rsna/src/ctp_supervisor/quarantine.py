@@ -112,11 +112,11 @@ class Quarantines:
         prefixes: Sequence[str] = (),
         suspects: Suspects | None = None,
         trials: Trials | None = None,
-        gone: Callable[[Quarantined], None] = lambda each: None,
+        gone: Callable[[Quarantined, float], None] = lambda each, since: None,
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
         ``suspects``: what the relay kept from leaving, and why. ``gone`` is told of what was
-        removed for good."""
+        removed for good, and since when it was tried."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
@@ -242,13 +242,14 @@ class Quarantines:
         deleted = 0
         for each in self.scan():
             if each.id in object_ids:
+                since = time.time()
                 if each.ended_ctp:
                     each.path.unlink(missing_ok=True)
                 else:
                     self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
                 if not each.path.exists():
                     deleted += 1
-                    self._gone(each)
+                    self._gone(each, since)
                 self._suspects.forget(each.sop_instance_uid)
         return deleted
 

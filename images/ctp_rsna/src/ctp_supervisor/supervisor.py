@@ -121,7 +121,9 @@ class Supervisor:
             settings.pseudonym_prefixes,
             self.suspects,
             self.trials,
-            gone=lambda each: self.account.deleted(each.sop_instance_uid, account.is_leaving(each)),
+            gone=lambda each, since: self.account.deleted(
+                each.sop_instance_uid, account.is_leaving(each), since
+            ),
         )
         self.relays = [
             ExportRelay(
