@@ -153,6 +153,8 @@ class Account:
         self._flushing = threading.Lock()
         self._same: tuple[tuple[Any, ...], tuple[str, str, bytes, bytes]] | None = None
         """Study, series, PatientID and issuer of the latest object, and what stands for them."""
+        self._places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
+        """By UID, as it lay in quarantine the last time: key, study and series."""
         self._shown: tuple[float, dict[str, Any]] | None = None
         self._ledger: Ledger | None = None
         if leaving is not None:
@@ -176,8 +178,10 @@ class Account:
         for arrivals in list(self._open):
             arrivals.ended(None, released=False, here=True)
         self.flush()
-        if self._ledger is not None:
-            self._ledger.close()
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            with self._flushing:
+                ledger.close()
 
     # What happens.
 
@@ -217,16 +221,23 @@ class Account:
             return
         self.flush()
         newest: dict[bytes, InQuarantine] = {}
+        places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
         for each in found:
             if not each.sop_instance_uid:
                 continue
-            of = (lambda uid: uid) if each.leaving else self._leaving.of
-            key = uids.digest(of(each.sop_instance_uid))
+            # What lay there the last time is not hashed again.
+            name = each.sop_instance_uid, each.leaving
+            place = places[name] = self._places.get(name) or self._place(each)
+            key, study, series = place
             if key not in newest or newest[key].arrived < each.arrived:
-                newest[key] = InQuarantine(
-                    of(each.study), of(each.series), each.reason, each.arrived, each.pseudonym
-                )
+                newest[key] = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
+        self._places = places
         self._safely(lambda ledger: ledger.quarantine(newest, removed))
+
+    def _place(self, found: Quarantined) -> tuple[bytes, str, str]:
+        assert self._leaving is not None
+        of = (lambda uid: uid) if found.leaving else self._leaving.of
+        return uids.digest(of(found.sop_instance_uid)), of(found.study), of(found.series)
 
     # Writing.
 
@@ -246,8 +257,9 @@ class Account:
         with self._flushing:
             while self._events:
                 self._taken.append(self._events.popleft())
-            rows = [self._event(each) for each in self._taken]
-            if rows and self._safely(lambda ledger: ledger.apply(rows)):
+            if self._taken and self._safely(
+                lambda ledger: ledger.apply([self._event(each) for each in self._taken])
+            ):
                 self._taken.clear()
 
     def _event(self, event: tuple[Any, ...]) -> Event:
@@ -274,22 +286,29 @@ class Account:
         return Came(key, *place, at, broken, pseudonym, *hashes, told)
 
     def _safely(self, write: Callable[[Ledger], Any]) -> bool:
-        """Whether that went well. A file that is broken is replaced by a new one."""
-        assert self._ledger is not None
+        """Whether it need not be tried again. A file that is broken is replaced by a new one."""
+        ledger = self._ledger
+        if ledger is None:
+            return True
         try:
-            write(self._ledger)
+            write(ledger)
         except sqlite3.OperationalError as error:
             # A full disk, a lock: it is tried again.
             if not self._problem:
                 LOG.error("The account of studies cannot be written (%s)", error)
             self._problem = f"the ledger cannot be written ({error})"
             return False
-        except sqlite3.DatabaseError as error:
-            try:
-                self._ledger.recover(error)
-            except (OSError, sqlite3.Error) as again:
-                self._problem = f"the ledger cannot be read ({type(again).__name__})"
-            return False
+        except Exception as error:
+            # sqlite3 has this very class for a file that is none, or malformed.
+            if type(error) is sqlite3.DatabaseError:
+                try:
+                    ledger.recover(error)
+                except (OSError, sqlite3.Error) as again:
+                    self._problem = f"the ledger cannot be read ({type(again).__name__})"
+                return False
+            LOG.error("The account of studies failed (%s)", type(error).__name__)
+            self._lost += 1
+            return True
         if self._problem.startswith("the ledger cannot be written"):
             LOG.info("The account of studies is written again")
             self._problem = ""
@@ -316,7 +335,7 @@ class Account:
     def problem(self) -> str:
         """What is wrong with the account; empty: nothing."""
         if self._lost:
-            return f"{self._lost} events could not be noted"
+            return f"{self._lost} events could not be noted since CTP was started"
         return self._problem or (self._ledger.problem if self._ledger is not None else "")
 
     def _now(self) -> verdict.Now:

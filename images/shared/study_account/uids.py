@@ -32,7 +32,10 @@ class LeavingUids:
         """What becomes of this UID; empty where there is none, or none is left."""
         if not uid:
             return ""
-        found = _evaluated(self.rule, uid)
+        try:
+            found = _evaluated(self.rule, uid)
+        except RuleError:
+            return ""
         return uid if found == _KEEP else "" if found.startswith("@") else found
 
 
@@ -50,6 +53,7 @@ def read(content: bytes) -> LeavingUids:
     if len(found) < 3 or len({each.source for each in found}) > 1:
         raise RuleError("the script does not treat the UIDs of object, series and study alike")
     leaving = LeavingUids(found[0].text)
+    _evaluated(leaving.rule, "1.2.3")
     if len({leaving.of("1.2.3"), leaving.of("1.2.4"), "1.2.3", "1.2.4", ""}) < 5:
         raise RuleError("the script does not hash the UIDs of object, series and study")
     return leaving

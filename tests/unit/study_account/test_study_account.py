@@ -426,6 +426,32 @@ def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(
     assert "could not be noted" in node.account.problem()
 
 
+def test_an_event_that_cannot_be_written_stops_no_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(node.account, "_event", lambda event: [][0])
+        node.account.flush()
+    node.send(2)
+    node.account.flush()
+    assert node.counts() == {"received": 1, "waiting": 1}
+    assert "could not be noted" in node.account.problem()
+
+
+def test_what_comes_after_the_end_changes_nothing(node: Node) -> None:
+    node.send(1)
+    node.account.stop()
+    node.send(2)
+    node.account.flush()
+    node.account.care()
+    node.look()
+    assert node.account.ask(identifier=STUDY)["studies"] == []
+    assert [each.name for each in node.path.parent.iterdir()] == ["account.sqlite"]
+    node.open()
+    assert node.counts() == {"received": 1, "waiting": 1}
+
+
 def test_no_ledger_at_all(tmp_path: Path) -> None:
     (tmp_path / "account.sqlite").mkdir()
     node = Node(tmp_path / "account.sqlite")

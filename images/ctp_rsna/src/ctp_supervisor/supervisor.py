@@ -537,9 +537,13 @@ class Supervisor:
                     self._look()
                 except Exception as error:  # must not end the watch over the files
                     LOG.error("Looking at the queues failed (%s)", type(error).__name__)
-                if now - noted > NOTE_SECONDS:
-                    noted = now
-                    self._note_quarantine()
+                if now > noted:
+                    try:
+                        self._note_quarantine()
+                    except Exception as error:  # nor must the account
+                        LOG.error("The account failed (%s)", type(error).__name__)
+                    # With very many objects it takes its time, and only a small part of all.
+                    noted = time.monotonic() + max(NOTE_SECONDS, 20 * (time.monotonic() - now))
                 if now - settled > 60:
                     settled = now
                     self._settle_temp()
