@@ -169,6 +169,8 @@ def _study_rows(
     if studies["studies"] is None:
         return [("studies", "unknown", f"the account is not kept: {_WHY}")]
     told = [f"{count(studies[name])} {name}" for name in ("complete", "arriving")]
+    if studies["waiting"]:
+        told.append(f"{count(studies['waiting'])} on their way")
     told.append(f"{count(studies['incomplete'])} not complete")
     for name, text in (
         ("unknown", "of patients that KeyDB does not know"),

@@ -347,8 +347,8 @@ class Account:
         return verdict.Now(time.time(), self._quiet, arriving, self._idle())
 
     def summary(self) -> dict[str, Any]:
-        """What the status shows: numbers, and the studies that are not complete and not arriving
-        any more, by pseudonym."""
+        """What the status shows: numbers, and by pseudonym the studies that are not complete and of
+        which nothing is on its way any more."""
         if self._ledger is None:
             return {"problem": self._problem}
         if self._shown is not None and 0 <= time.monotonic() - self._shown[0] < FLUSH_SECONDS:
@@ -365,7 +365,8 @@ class Account:
         judged = [verdict.study(row, now) for row in ledger.unsettled()]
         total, settled = ledger.counts()
         mixed, mixed_at = ledger.mixed()
-        still = [each for each in judged if not each.settled and each.state != verdict.ARRIVING]
+        moving = (verdict.ARRIVING, verdict.IN_TRANSIT)
+        still = [each for each in judged if not each.settled and each.state not in moving]
         known = [each for each in still if each.names]
         known.sort(key=lambda each: each.newest, reverse=True)
         return {
@@ -373,6 +374,7 @@ class Account:
             "studies": total,
             "complete": settled + sum(each.settled for each in judged),
             "arriving": sum(each.state == verdict.ARRIVING for each in judged),
+            "waiting": sum(each.state == verdict.IN_TRANSIT for each in judged),
             "incomplete": len(known),
             "unknown": len(still) - len(known),
             "mixed": mixed,

@@ -355,7 +355,16 @@ def _account(told: Any) -> dict[str, Any] | None:
     """Return what is kept of the account of studies; None of a CTP that keeps none."""
     if not isinstance(told, Mapping):
         return None
-    names = ("studies", "complete", "arriving", "incomplete", "unknown", "mixed", "unplaced")
+    names = (
+        "studies",
+        "complete",
+        "arriving",
+        "waiting",
+        "incomplete",
+        "unknown",
+        "mixed",
+        "unplaced",
+    )
     rows = told.get("rows")
     return {
         **{name: _number(told.get(name)) for name in (*names, "mixed_age_seconds")},

@@ -159,7 +159,7 @@ def _figures(made: _Text, state: Mapping[str, Any]) -> None:
         "Studies in CTP's account, by state; unknown: of patients that KeyDB does not know.",
         [
             ({"state": name}, studies.get(name))
-            for name in ("complete", "arriving", "incomplete", "unknown")
+            for name in ("complete", "arriving", "waiting", "incomplete", "unknown")
         ],
     )
     made.add(

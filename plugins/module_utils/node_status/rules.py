@@ -387,7 +387,7 @@ def _studies(state: State, history: History, limits: Limits) -> Found:
             "study_incomplete",
             WARNING,
             "ctp",
-            f"{some} not complete in Orthanc, and nothing more of them is arriving.",
+            f"{some} not complete in Orthanc, and nothing more of them is on its way.",
         )
     mixed, age = studies.get("mixed"), studies.get("mixed_age_seconds")
     if mixed and age is not None and age < limits["study_mixed_hours"] * HOUR:

@@ -536,6 +536,17 @@ def test_the_summary_has_who_is_known_and_counts_who_is_not(
     assert "HOSP" not in str(summary)
 
 
+def test_what_waits_for_orthanc_is_no_study_to_look_at(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    node.later(monkeypatch)
+    summary = node.account.summary()
+    assert (summary["waiting"], summary["incomplete"], summary["rows"]) == (1, 0, [])
+    (asked,) = node.account.ask(still=True)["studies"]
+    assert asked["state"] == "waiting"
+
+
 def test_many_threads(node: Node) -> None:
     def work(start: int) -> None:
         for number in range(start, start + 200):
