@@ -8,6 +8,7 @@ researchers see anyway.
 ==========  =======================================================================================
 Module      What it does
 ==========  =======================================================================================
+`identity`  what one object says of itself
 `uids`      what the rendered script makes of a UID, and the hash of a patient
 `ledger`    the rows: one for each object, by its latest state; study by study, counted
 `verdict`   whether a series and a study are complete, and if not, what is missing and why

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import uids, verdict
+from .identity import Identity
 from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, StudyRow
 
 LOG = logging.getLogger(__name__)
@@ -33,18 +34,6 @@ MOST_ANSWERED = 500
 _CARE_SECONDS = 60.0
 _CUT_OFF = "its sender ended the association without a release right after an object of it"
 _ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
-
-
-class Identity(NamedTuple):
-    """What one object says of itself, as its sender wrote it."""
-
-    sop_instance_uid: str
-    study: str = ""
-    series: str = ""
-    patient_id: str = ""
-    issuer: str = ""
-    told: int = 0
-    """Number of Series Related Instances (0020,1209); 0: not said."""
 
 
 @dataclass(frozen=True)

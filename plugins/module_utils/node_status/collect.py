@@ -52,6 +52,10 @@ HELD_BACK = re.compile(
 )
 #: A pseudonym, and nothing with the blanks and signs of a name.
 PSEUDONYM = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}\Z")
+STUDY_FIGURES = (
+    *("studies", "complete", "arriving", "waiting", "incomplete", "unknown"),
+    *("mixed", "mixed_age_seconds", "unplaced"),
+)
 STUDY_STATES = ("broken off", "held back", "not found", "waiting", "announced")
 #: A version, and nothing that could be a name, an address or an identifier of a patient.
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+~:-]{0,30}\Z")
@@ -355,19 +359,9 @@ def _account(told: Any) -> dict[str, Any] | None:
     """Return what is kept of the account of studies; None of a CTP that keeps none."""
     if not isinstance(told, Mapping):
         return None
-    names = (
-        "studies",
-        "complete",
-        "arriving",
-        "waiting",
-        "incomplete",
-        "unknown",
-        "mixed",
-        "unplaced",
-    )
     rows = told.get("rows")
     return {
-        **{name: _number(told.get(name)) for name in (*names, "mixed_age_seconds")},
+        **{name: _number(told.get(name)) for name in STUDY_FIGURES},
         "whole": told.get("problem") == "",
         "rows": [_study(each) for each in (rows if isinstance(rows, list) else [])],
     }

@@ -63,7 +63,9 @@ class GateProcess:
         self.file.write_text(json.dumps(self.settings))
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(REPOSITORY / "images" / "ctp_rsna" / "src"),
+            "PYTHONPATH": os.pathsep.join(
+                str(REPOSITORY / "images" / each) for each in ("ctp_rsna/src", "shared")
+            ),
             "CTP_CONFIGURATION_DIRECTORY": str(directory),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -25,14 +25,8 @@ TOLD: dict[str, Any] = {
     "held_back": [HELD, "Orthanc DOE^JANE, 3 times; 4711 MiB", 4711],
     "studies": {
         **{"since": "DOE^JANE", "studies": 5, "complete": 2, "arriving": 1, "incomplete": 1},
-        **{
-            "waiting": 0,
-            "unknown": 1,
-            "mixed": 1,
-            "mixed_age_seconds": 60,
-            "unplaced": 0,
-            "problem": "4711",
-        },
+        **{"waiting": 0, "unknown": 1, "mixed": 1, "mixed_age_seconds": 60, "unplaced": 0},
+        "problem": "4711",
         "rows": [
             {
                 **{"pseudonyms": ["TRIAL-1", "DOE^JANE"], "study": "1.2.826.0", "state": "waiting"},

@@ -23,7 +23,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from study_account import account as account_module
 from study_account import uids
-from study_account.account import Account, Arrivals, Identity, Quarantined
+from study_account.account import Account, Arrivals, Quarantined
+from study_account.identity import Identity
 
 KEY = "5a" * 32
 HASHES = b"@hashuid(2.25,this,0012FFF0)"
@@ -526,6 +527,12 @@ def test_the_summary_has_who_is_known_and_counts_who_is_not(
     other.came(1, Identity("9.8.1", "1.2.5", "1.2.5.1", "HOSP:UNKNOWN"))
     other.answered(1, 0)
     other.ended(None, released=True)
+    node.account.quarantine(
+        [
+            Quarantined("9.9.1", STUDY, SERIES, "incomplete", time.time()),
+            Quarantined("9.8.1", "1.2.5", "1.2.5.1", "unknown-patient", time.time()),
+        ]
+    )
     node.later(monkeypatch)
     summary = node.account.summary()
     assert (summary["incomplete"], summary["unknown"], summary["arriving"]) == (1, 1, 0)

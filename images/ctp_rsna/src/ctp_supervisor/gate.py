@@ -14,14 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from study_account.account import Arrivals
+from typing import TYPE_CHECKING
 
 from . import pdu
 from .broken_off import BrokenOff
 from .incoming import NO_RULES, Incoming, Rules
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
 from .studies import Studies, Watcher
+
+if TYPE_CHECKING:
+    from study_account.account import Arrivals
 
 LOG = logging.getLogger(__name__)
 

@@ -13,11 +13,14 @@ import secrets
 import struct
 import threading
 from collections.abc import Iterable
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
-from study_account.account import Arrivals, Identity
+from study_account.identity import Identity
 
 from . import pdu
+
+if TYPE_CHECKING:
+    from study_account.account import Arrivals
 
 LOG = logging.getLogger(__name__)
 
