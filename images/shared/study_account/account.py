@@ -49,7 +49,7 @@ class Quarantined:
     pseudonym: str = ""
 
 
-class Arrivals:
+class Sender:
     """What one association of a sender brings. Used by its threads; events go to the account."""
 
     def __init__(self, account: Account) -> None:
@@ -138,7 +138,7 @@ class Account:
         """Out of the queue, and not yet written."""
         self._lost = 0
         self._lock = threading.Lock()
-        self._open: set[Arrivals] = set()
+        self._open: set[Sender] = set()
         self._flushing = threading.Lock()
         self._same: tuple[tuple[Any, ...], tuple[str, str, bytes, bytes]] | None = None
         """Study, series, PatientID and issuer of the latest object, and what stands for them."""
@@ -164,8 +164,8 @@ class Account:
 
     def stop(self) -> None:
         """Write what is left, and close."""
-        for arrivals in list(self._open):
-            arrivals.ended(None, released=False, here=True)
+        for sender in list(self._open):
+            sender.ended(None, released=False, here=True)
         self.flush()
         ledger, self._ledger = self._ledger, None
         if ledger is not None:
@@ -174,20 +174,20 @@ class Account:
 
     # What happens.
 
-    def arrivals(self) -> Arrivals:
+    def sender(self) -> Sender:
         """For a new association of a sender."""
-        found = Arrivals(self)
+        found = Sender(self)
         with self._lock:
             self._open.add(found)
         return found
 
-    def over(self, arrivals: Arrivals) -> None:
+    def over(self, sender: Sender) -> None:
         """That association is over."""
         with self._lock:
-            self._open.discard(arrivals)
+            self._open.discard(sender)
 
     def put(self, event: tuple[Any, ...]) -> None:
-        """Of `Arrivals`: note something that came, as it came."""
+        """Of `Sender`: note something that came, as it came."""
         if self._ledger is None:
             return
         if len(self._events) + len(self._taken) >= MOST_KEPT:

@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from study_account import account as account_module
 from study_account import uids
-from study_account.account import Account, Arrivals, Quarantined
+from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
 
 KEY = "5a" * 32
@@ -69,14 +69,14 @@ class Node:
 
     def send(self, *numbers: int, status: int = 0, **more: Any) -> None:
         """One association, from its beginning to an end in order."""
-        arrivals = self.account.arrivals()
+        sender = self.account.sender()
         for number in numbers:
-            self.one(arrivals, number, status, **more)
-        arrivals.ended(None, released=True)
+            self.one(sender, number, status, **more)
+        sender.ended(None, released=True)
 
-    def one(self, arrivals: Arrivals, number: int, status: int = 0, **more: Any) -> None:
-        arrivals.came(number, self.of(number, **more))
-        arrivals.answered(number, status)
+    def one(self, sender: Sender, number: int, status: int = 0, **more: Any) -> None:
+        sender.came(number, self.of(number, **more))
+        sender.answered(number, status)
 
     def leave(self, *numbers: int, series: str = SERIES, pseudonym: str = "TRIAL-1") -> None:
         for number in numbers:
@@ -172,12 +172,12 @@ def test_a_study_is_complete_when_all_of_it_left_and_nobody_sends(
 def test_an_open_association_keeps_its_series_arriving(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrivals = node.account.arrivals()
-    node.one(arrivals, 1)
+    sender = node.account.sender()
+    node.one(sender, 1)
     node.leave(1)
     node.later(monkeypatch, 100_000)
     assert node.study()["state"] == "arriving"
-    arrivals.ended(None, released=True)
+    sender.ended(None, released=True)
     assert node.study()["state"] == "complete"
 
 
@@ -185,11 +185,11 @@ def test_an_open_association_keeps_its_series_arriving(
 def test_what_broke_off_is_not_complete_until_it_is_sent_again(
     node: Node, cut: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrivals = node.account.arrivals()
-    node.one(arrivals, 1)
+    sender = node.account.sender()
+    node.one(sender, 1)
     if cut == "unanswered":
-        arrivals.came(2, node.of(2))
-    arrivals.ended(node.of(2) if cut == "in an object" else None, released=False)
+        sender.came(2, node.of(2))
+    sender.ended(node.of(2) if cut == "in an object" else None, released=False)
     node.leave(1)
     node.later(monkeypatch, 100_000)
     study = node.study()
@@ -298,12 +298,12 @@ def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.M
 
 
 def test_it_may_leave_before_its_sender_is_told(node: Node) -> None:
-    arrivals = node.account.arrivals()
-    arrivals.came(1, node.of(1))
+    sender = node.account.sender()
+    sender.came(1, node.of(1))
     node.leave(1)
-    arrivals.answered(1, 0)
+    sender.answered(1, 0)
     assert node.counts() == {"received": 1, "left": 1}
-    arrivals.ended(None, released=True)
+    sender.ended(None, released=True)
 
 
 def test_what_the_sender_says_of_its_series(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,10 +316,10 @@ def test_what_the_sender_says_of_its_series(node: Node, monkeypatch: pytest.Monk
 
 
 def test_an_object_whose_study_could_not_be_read_is_counted_apart(node: Node) -> None:
-    arrivals = node.account.arrivals()
-    arrivals.came(1, Identity("9.9.1"))
-    arrivals.answered(1, 0)
-    arrivals.ended(None, released=True)
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1"))
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
     assert node.account.summary()["unplaced"] == 1
     assert node.account.summary()["studies"] == 0
     node.leave(1)
@@ -364,8 +364,8 @@ def test_a_restart_keeps_it_and_a_kill_is_no_end_in_order(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.send(1)
-    arrivals = node.account.arrivals()
-    node.one(arrivals, 2)
+    sender = node.account.sender()
+    node.one(sender, 2)
     node.account.flush()
     node.open()  # the one before never learns of its end
     node.leave(1, 2)
@@ -523,7 +523,7 @@ def test_the_summary_has_who_is_known_and_counts_who_is_not(
 ) -> None:
     node.send(1)
     node.hold("incomplete", 1)
-    other = node.account.arrivals()
+    other = node.account.sender()
     other.came(1, Identity("9.8.1", "1.2.5", "1.2.5.1", "HOSP:UNKNOWN"))
     other.answered(1, 0)
     other.ended(None, released=True)

@@ -23,7 +23,7 @@ from .lobby import LOOPBACK, Bounds, Lobby, Notices
 from .studies import Studies, Watcher
 
 if TYPE_CHECKING:
-    from study_account.account import Arrivals
+    from study_account.account import Sender
 
 LOG = logging.getLogger(__name__)
 
@@ -172,13 +172,13 @@ class Gate:
         studies: Studies | None = None,
         rules: Rules = NO_RULES,
         broken_off: BrokenOff | None = None,
-        arrivals: Callable[[], Arrivals] | None = None,
+        account: Callable[[], Sender] | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
         ``published``: others than our own containers can connect. ``studies`` is told of which
         study and patient each object is, ``broken_off`` of which CTP got all. ``rules``: of the
-        scripts of CTP. ``arrivals``: of the account of studies, for each association.
+        scripts of CTP. ``account`` of studies: for each association.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -190,7 +190,7 @@ class Gate:
         self._studies = studies
         self._rules = rules
         self._broken_off = broken_off
-        self._arrivals = arrivals
+        self._account = account
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -378,7 +378,7 @@ class Gate:
     def _watcher(self, association: Association) -> Watcher | None:
         if self._studies is None or association.health:
             return None
-        return Watcher(self._studies, None if self._arrivals is None else self._arrivals())
+        return Watcher(self._studies, None if self._account is None else self._account())
 
     def _relay_answers(
         self,

@@ -20,7 +20,7 @@ from study_account.identity import Identity
 from . import pdu
 
 if TYPE_CHECKING:
-    from study_account.account import Arrivals
+    from study_account.account import Sender
 
 LOG = logging.getLogger(__name__)
 
@@ -163,10 +163,10 @@ class _Message(pdu.MessageScanner):
 class Watcher:
     """Watches what one sender sends."""
 
-    def __init__(self, studies: Studies, arrivals: Arrivals | None = None) -> None:
-        """``arrivals``: of the account, which is told of each object."""
+    def __init__(self, studies: Studies, sender: Sender | None = None) -> None:
+        """``sender``: of the account, which is told of each object."""
         self._studies = studies
-        self._arrivals = arrivals
+        self._sender = sender
         self._message: _Message | None = _Message()
         self._last = 0
         """Type of the PDU that ended the latest message."""
@@ -188,25 +188,25 @@ class Watcher:
                     self._studies.seen(
                         *(values.get(tag, b"") for tag in (STUDY, PATIENT_ID, ISSUER))
                     )
-                    if self._arrivals is not None:
-                        self._arrivals.came(message.command.message_id, _identity(message))
+                    if self._sender is not None:
+                        self._sender.came(message.command.message_id, _identity(message))
 
     def answered(self, commands: Iterable[pdu.Command]) -> None:
         """The sender has these answers."""
-        if self._arrivals is not None:
+        if self._sender is not None:
             for each in commands:
                 if each.field == pdu.C_STORE_RSP:
-                    self._arrivals.answered(each.responded_to, each.status)
+                    self._sender.answered(each.responded_to, each.status)
 
     def ended(self, here: bool) -> None:
         """The association is over. ``here``: it was ended from this side."""
-        if self._arrivals is None:
+        if self._sender is None:
             return
         message, partial = self._message, None
         if message is not None and message.command is not None:
             partial = _identity(message) if message.command.field == pdu.C_STORE_RQ else None
         released, aborted = self._last == pdu.RELEASE_RQ, self._last == pdu.ABORT
-        self._arrivals.ended(partial, released, here and not aborted)
+        self._sender.ended(partial, released, here and not aborted)
 
 
 def _identity(message: _Message) -> Identity:

@@ -154,7 +154,7 @@ class Supervisor:
             studies=self.studies,
             rules=self.verified.rules,
             broken_off=self.broken_off,
-            arrivals=self.account.arrivals,
+            account=self.account.sender,
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
