@@ -190,7 +190,17 @@ class Anonymizer:
     def __init__(self, script: Script) -> None:
         self.script = script
         self._remembered: dict[tuple[object, ...], _Decision] = {}
+        self._gone: dict[int, bool] = {}
         self._added = [rule for _, rule in sorted(script.rules.items()) if rule.adds]
+
+    def gone(self, tag: int) -> bool:
+        """Whether an element goes before its script is asked."""
+        found = self._gone.get(tag)
+        if found is None:
+            if len(self._gone) >= _MOST_REMEMBERED:
+                self._gone.clear()
+            found = self._gone[tag] = _goes(self.script, tag)
+        return found
 
     def run(self, dataset: Dataset, lookup: Lookup) -> Result:
         """Return what leaves and why, as CTP does it; ``dataset`` is not changed.
@@ -401,7 +411,7 @@ class _Walk:
 
     def _element(self, level: _Level, result: Dataset, element: _Element, path: Path) -> None:
         rule = self._script.rules.get(element.tag)
-        if self._goes(element.tag, rule):
+        if self._anonymizer.gone(element.tag):
             self.outcomes.append(Outcome(path, Action.REMOVED, element.vr, None))
             if element.tag == CHARACTER_SET:
                 level.writes_text = False
@@ -428,26 +438,6 @@ class _Walk:
         else:
             self._put(result, element.tag, decision.vr, decision.value, element.little)
             self.outcomes.append(Outcome(path, decision.action, decision.vr, decision.value))
-
-    def _goes(self, tag: int, rule: Rule | None) -> bool:
-        """Whether an element goes before its script is asked."""
-        group = tag >> 16
-        removed = self._script.removed
-        is_private = bool(group & 1)
-        is_overlay, is_curve = group & 0xFF00 == 0x6000, group & 0xFF00 == 0x5000
-        if rule is None:
-            stays = (
-                group in self._script.kept_groups
-                or tag in _UNTOLD
-                or group in _UNTOLD_GROUPS
-                or (is_overlay and OVERLAYS not in removed)
-                or (is_curve and CURVES not in removed)
-            )
-            if is_private and PRIVATE_GROUPS in removed:
-                return group not in self._script.kept_groups
-            if UNSPECIFIED in removed and not stays:
-                return True
-        return is_overlay and OVERLAYS in removed
 
     def _behind(self, level: _Level, result: Dataset, tag: BaseTag) -> None:
         item = level.source.get_item(tag, keep_deferred=True)
@@ -542,6 +532,27 @@ class _Walk:
         self.outcomes += _inside(
             _seen(METHOD_CODES, result[Tag(METHOD_CODES)], level), path, action
         )
+
+
+def _goes(script: Script, tag: int) -> bool:
+    rule = script.rules.get(tag)
+    group = tag >> 16
+    removed = script.removed
+    is_private = bool(group & 1)
+    is_overlay, is_curve = group & 0xFF00 == 0x6000, group & 0xFF00 == 0x5000
+    if rule is None:
+        stays = (
+            group in script.kept_groups
+            or tag in _UNTOLD
+            or group in _UNTOLD_GROUPS
+            or (is_overlay and OVERLAYS not in removed)
+            or (is_curve and CURVES not in removed)
+        )
+        if is_private and PRIVATE_GROUPS in removed:
+            return group not in script.kept_groups
+        if UNSPECIFIED in removed and not stays:
+            return True
+    return is_overlay and OVERLAYS in removed
 
 
 _PROCESSED = "@keep()"

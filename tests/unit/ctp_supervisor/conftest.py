@@ -1,4 +1,4 @@
-"""Make the supervisor's package importable."""
+"""Make the package of the supervisor, and the one that it shares with the stand-in, importable."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ ENCAPSULATED = frozenset(
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _ITEM_BYTES = struct.pack("<HH", 0xFFFE, 0xE000)
-_PIXEL_DATA = 0x7FE00010
+_FIRST_OF_PIXELS, _PIXEL_DATA = 0x7FE00000, 0x7FE00010
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _SOP_INSTANCE_UID = 0x00080018
 _PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
@@ -128,6 +128,8 @@ class Checker:
         self._seen: set[int] = set()
         self.values: dict[int, str] = {}
         """The UIDs of study and series that it leaves under, and the pseudonym."""
+        self.pixels_at: int | None = None
+        """Where the pixel data begins in the data set, or what belongs to it."""
 
     def feed(self, fragment: Bytes) -> None:
         """Check what can be checked with this fragment. Raises ``Violation``."""
@@ -203,6 +205,8 @@ class Checker:
                 raise self._violation(tag, "behind the pixel data")
             if tag <= level.last:
                 raise self._violation(tag, "not in ascending order")
+            if tag >= _FIRST_OF_PIXELS and self.pixels_at is None and len(levels) == 1:
+                self.pixels_at = offset + position
             known = _KNOWN.get(tag)
             if known is None:
                 raise self._violation(tag, _why_unknown(group))

@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ from .studies import Studies, Watcher
 
 if TYPE_CHECKING:
     from study_account.account import Sender
+
+    from .arrivals import Arrivals
 
 LOG = logging.getLogger(__name__)
 
@@ -173,12 +175,14 @@ class Gate:
         rules: Rules = NO_RULES,
         broken_off: BrokenOff | None = None,
         account: Callable[[], Sender] | None = None,
+        arrivals: Mapping[int, Arrivals] | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
         ``published``: others than our own containers can connect. ``studies`` is told of which
         study and patient each object is, ``broken_off`` of which CTP got all. ``rules``: of the
-        scripts of CTP. ``account`` of studies: for each association.
+        scripts of CTP. ``account`` of studies: for each association. ``arrivals`` keep what CTP
+        gets, by its port.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -191,6 +195,7 @@ class Gate:
         self._rules = rules
         self._broken_off = broken_off
         self._account = account
+        self._arrivals = arrivals or {}
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
@@ -327,7 +332,7 @@ class Gate:
             return
         pdu.prepare(ctp)
         ctp.settimeout(None)
-        incoming = Incoming(self._rules, self._broken_off)
+        incoming = Incoming(self._rules, self._broken_off, self._arrivals.get(port))
         watcher = self._watcher(association)
         answers = threading.Thread(
             target=self._relay_answers,

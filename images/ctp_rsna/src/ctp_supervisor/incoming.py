@@ -25,7 +25,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TYPE_CHECKING, Union
 from xml.etree import ElementTree
 
 from pydicom._dicom_dict import DicomDictionary
@@ -33,6 +33,9 @@ from pydicom._dicom_dict import DicomDictionary
 from . import pdu
 from .broken_off import BrokenOff
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
+
+if TYPE_CHECKING:
+    from .arrivals import Arrival, Arrivals
 
 Bytes = Union[bytes, bytearray, memoryview]
 
@@ -185,10 +188,17 @@ class Rewriter:
         self._marked = False
         self.problem = ""
         """What the mark says; empty: nothing is lost."""
+        self.cut: int | None = None
+        """With which piece of the latest feed the pixel data begins, if it does."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is a data set so far."""
+        return not self._broken
 
     def feed(self, fragment: Bytes) -> list[Bytes]:
         """What is to be passed on now."""
-        self._out = []
+        self._out, self.cut = [], None
         if self._broken:
             return [fragment]
         copy, size = self._copy, len(fragment)
@@ -205,7 +215,7 @@ class Rewriter:
 
     def finish(self) -> list[Bytes]:
         """What is to be passed on at its end."""
-        self._out = []
+        self._out, self.cut = [], None
         if self._broken:
             return []
         if not self._copy:
@@ -513,6 +523,7 @@ class Rewriter:
             # There CTP would see bytes. Without a day the script removes the moment.
             for tag, day in sorted(self._days.items()):
                 self._out += [self._header(tag, b"DA", len(day)), day]
+        self.cut = len(self._out)
 
 
 def _tidy(value: bytes, vr: bytes) -> bytes:
@@ -580,8 +591,14 @@ def _converted(value: bytes, vr: bytes, wanted: bytes) -> bytes | None:
 class Incoming:
     """What comes in over one association."""
 
-    def __init__(self, rules: Rules, broken_off: BrokenOff | None = None) -> None:
-        """``rules``: of the scripts of CTP. ``broken_off`` is told what CTP is given whole."""
+    def __init__(
+        self,
+        rules: Rules,
+        broken_off: BrokenOff | None = None,
+        arrivals: Arrivals | None = None,
+    ) -> None:
+        """``rules``: of the scripts of CTP. ``broken_off`` is told what CTP is given whole,
+        ``arrivals`` keeps it until it has left."""
         self._rules = rules
         self._broken_off = broken_off
         self._command = b""
@@ -596,6 +613,8 @@ class Incoming:
         self._pdu_left = self._fragment_left = 0
         self._context = self._control = 0
         self._rewriter: Rewriter | None = None
+        self._arrivals = arrivals
+        self._arrival: Arrival | None = None
 
     def proposal(self, request: bytes) -> bytes:
         """The A-ASSOCIATE-RQ as CTP is to see it: where lists of numbers can be long, implicit
@@ -623,7 +642,10 @@ class Incoming:
         return pdu.with_accepted_syntaxes(accepted, self._from)
 
     def feed(self, data: Bytes) -> Iterator[Bytes]:
-        """Yield what goes to CTP for what came from the sender. Raises ``ProtocolError``."""
+        """Yield what goes to CTP for what came from the sender.
+
+        Raises ``ProtocolError``, or ``OSError`` where it could not be kept.
+        """
         view = memoryview(data)
         position, size = 0, len(view)
         while position < size:
@@ -676,10 +698,16 @@ class Incoming:
                 self._rewriter = self._begin()
             if self._rewriter is not None:
                 pieces = self._rewriter.feed(piece)
+                self._keep(pieces)
                 if last:
-                    pieces = [*pieces, *self._rewriter.finish()]
+                    more = self._rewriter.finish()
+                    self._keep(more)
+                    pieces = [*pieces, *more]
+                    if self._arrival is not None:
+                        self._arrival.keep()
             if last:
                 self._rewriter = None
+                self._drop()
             self._given += sum(map(len, pieces))
         yield from self._packed(pieces, last)
         if last and not self._control & 1:
@@ -701,11 +729,24 @@ class Incoming:
         if self._uid is not None and self._broken_off is not None:
             self._broken_off.ends(self._uid, self._given)
         self._uid = None
+        self._drop()
+
+    def _keep(self, pieces: list[Bytes]) -> None:
+        rewriter = self._rewriter
+        if self._arrival is not None and rewriter is not None:
+            self._arrival.feed(pieces, rewriter.cut, rewriter.readable)
+
+    def _drop(self) -> None:
+        if self._arrival is not None:
+            self._arrival.drop()
+            self._arrival = None
 
     def _begin(self) -> Rewriter | None:
         came, goes = self._from.get(self._context, ""), self._to.get(self._context, "")
         if goes not in (IMPLICIT, EXPLICIT) and goes not in ENCAPSULATED:
             return None
+        if self._arrivals is not None:
+            self._arrival = self._arrivals.begin(goes == IMPLICIT)
         return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules)
 
     def _packed(self, pieces: list[Bytes], last: bool) -> Iterator[Bytes]:

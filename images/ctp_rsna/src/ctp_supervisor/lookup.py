@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .settings import Settings, SettingsError
+from .tables import Tables
 
 LOG = logging.getLogger(__name__)
 
@@ -177,6 +178,19 @@ def unescape(text: str) -> str:
         result += text[position : position + 1].encode("utf-16-be")
         position += 1
     return result.decode("utf-16-be", "surrogatepass")
+
+
+def read_values(text: str) -> dict[str, str]:
+    """Kind and key, with a slash between them, to value, of a table that this program wrote."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        position = 0
+        while position < len(line) and line[position] != "=":
+            position += 2 if line[position] == "\\" else 1
+        found[unescape(line[:position])] = unescape(line[position + 1 :])
+    return found
 
 
 def read_pseudonyms(text: str) -> dict[str, str]:
@@ -347,6 +361,7 @@ class LookupUpdater:
         self.first_answer = threading.Event()
         self._text = self._file.ensure()
         self.patients = Patients(read_pseudonyms(self._text))
+        self.tables = Tables(settings.data, read_values(self._text))
         self._excluded: Mapping[str, int] = {}
         self._answered: float | None = None
         self._problem = "not asked yet"
@@ -388,8 +403,10 @@ class LookupUpdater:
         patients = Patients(made.pseudonyms)
         text = made.properties()
         if text != self._text:
+            values = read_values(text)
+            self.tables.announce(values)
             readable = self._file.write(text)
-            self._text = text
+            self._text, self.tables.current = text, values
             if not readable:
                 self._unreadable()
             LOG.info(

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import pdu
+from .arrivals import Record
 from .egress import Checker, Violation
+from .whole import Departure, Finding, Whole
 
 REFUSED = 0xC001
 """C-STORE: Cannot understand (PS3.4 B.2.3). Any failure makes CTP quarantine the object."""
@@ -51,13 +53,18 @@ class Refused:
 
     request: Request
     why: str
+    finding: Finding | None = None
+    """Where it is not what the script makes of what came."""
 
 
 class Outgoing:
     """Follows the PDUs of the side that stores."""
 
-    def __init__(self, prefixes: Sequence[str]) -> None:
+    def __init__(self, prefixes: Sequence[str], whole: Whole | None = None) -> None:
+        """``whole`` knows what came of each object."""
         self._prefixes = tuple(prefixes)
+        self._whole = whole
+        self._departure: Departure | None = None
         self._syntaxes: dict[int, str] = {}
         self._command = bytearray()
         self._context = _NO_CONTEXT
@@ -78,6 +85,8 @@ class Outgoing:
         """SOP Instance UID of the latest data set that may leave."""
         self.values: dict[int, str] = {}
         """What it says of itself (``egress.Checker``)."""
+        self.arrival: Record | None = None
+        """What is kept of it."""
 
     def accepted(self, answer: bytes) -> None:
         """Learn the transfer syntaxes from the A-ASSOCIATE-AC. Raises ``ProtocolError``."""
@@ -86,7 +95,7 @@ class Outgoing:
     def hold_back(self, why: str) -> None:
         """Let the latest data set leave no further; for the rest of it see ``may_leave``."""
         assert self.latest is not None
-        self._checker = None
+        self._end_check()
         self.refused = Refused(self.latest, why)
         self.complete = self.whole
 
@@ -94,7 +103,7 @@ class Outgoing:
         """Whether this PDU may be forwarded.
 
         When not: ``refused`` says why, ``complete`` when to answer; the rest of the data set is
-        still to be shown here. Raises ``ProtocolError``.
+        still to be shown here. Raises ``ProtocolError``, or ``OSError`` of the data directory.
         """
         if found[0] != pdu.P_DATA:
             return self.refused is None
@@ -138,10 +147,12 @@ class Outgoing:
         if not self._request.sop_instance_uid:
             raise pdu.ProtocolError("nothing to store")
         self.latest, self.size, self.whole = self._request, 0, False
+        self.arrival = None
+        syntax, uid = self._syntaxes.get(context, ""), self._request.sop_instance_uid
         try:
-            self._checker = Checker(
-                self._syntaxes.get(context, ""), self._prefixes, self._request.sop_instance_uid
-            )
+            self._checker = Checker(syntax, self._prefixes, uid)
+            if self._whole is not None:
+                self._departure = self._whole.begin(syntax, uid)
         except Violation as violation:
             self._refuse(violation)
 
@@ -154,19 +165,43 @@ class Outgoing:
         if self._checker is not None:
             try:
                 self._checker.feed(fragment)
+                if self._departure is not None:
+                    self._departure.feed(fragment, self._checker.pixels_at)
                 if last:
                     self._checker.finish()
-                    self.passed = request.sop_instance_uid
-                    self.values = self._checker.values
+                    if self._is_whole(request):
+                        self.passed = request.sop_instance_uid
+                        self.values = self._checker.values
             except Violation as violation:
                 self._refuse(violation)
         if last:
-            self._request = self._checker = None
+            self._end_check()
+            self._request = None
             self.complete = self.refused is not None
+
+    def _is_whole(self, request: Request) -> bool:
+        if self._departure is None:
+            return True
+        found = self._departure.judge()
+        if isinstance(found, Finding):
+            self.refused = Refused(request, found.why, found)
+            return False
+        self.arrival = found
+        return True
+
+    def close(self) -> None:
+        """The association has ended."""
+        self._end_check()
+
+    def _end_check(self) -> None:
+        self._checker = None
+        if self._departure is not None:
+            self._departure.close()
+            self._departure = None
 
     def _refuse(self, violation: Violation) -> None:
         assert self._request is not None
-        self._checker = None
+        self._end_check()
         self.refused = Refused(self._request, str(violation))
 
 

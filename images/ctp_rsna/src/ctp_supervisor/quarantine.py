@@ -80,13 +80,20 @@ class Quarantined:
         """What it is called from outside."""
         return f"{self.pipeline}-{self.stage}-{self.path.name}"
 
-    def reason(self, known: lookup.Patients, refused: Container[str] = ()) -> str:
+    def reason(
+        self,
+        known: lookup.Patients,
+        refused: Container[str] = (),
+        incomplete: Callable[[str], bool] = lambda _uid: False,
+    ) -> str:
         """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
-        kept from leaving."""
+        kept from leaving, some of it because it is ``incomplete``."""
         if self.ended_ctp:
             return ENDED_CTP
         if self.kind == "export" and self.sop_instance_uid not in refused:
             return REFUSED_BY_ORTHANC
+        if self.kind == "export" and incomplete(self.sop_instance_uid):
+            return INCOMPLETE
         if self.kind in ("filter", "export"):
             return RESIDUAL_IDENTIFIER
         if self.kind == "import" or self.patient_id is None:
@@ -158,10 +165,13 @@ class Quarantines:
             self._read = seen
             return sorted(seen.values(), key=lambda each: each.arrived)
 
+    def _reason(self, each: Quarantined, known: lookup.Patients) -> str:
+        return each.reason(known, self._refusals, self._refusals.is_incomplete)
+
     def with_reasons(self) -> list[tuple[Quarantined, str]]:
         """All that lies there now, and why."""
         known = self._known()
-        return [(each, each.reason(known, self._refusals)) for each in self.scan()]
+        return [(each, self._reason(each, known)) for each in self.scan()]
 
     def listed(self) -> list[dict[str, str]]:
         """As the status shows them."""
@@ -170,7 +180,7 @@ class Quarantines:
             {
                 "id": each.id,
                 "sop_instance_uid": each.sop_instance_uid,
-                "reason": each.reason(known, self._refusals),
+                "reason": self._reason(each, known),
                 "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(
                     timespec="seconds"
                 ),
@@ -197,7 +207,7 @@ class Quarantines:
         scanned = self.scan()
         present = _exports(scanned)
         for each in scanned:
-            reason = each.reason(known, self._refusals)
+            reason = self._reason(each, known)
             found.append(
                 {
                     "id": each.id,
@@ -214,10 +224,13 @@ class Quarantines:
 
     def _why(self, each: Quarantined, reason: str) -> str:
         """What kept an object from leaving: an element by its tag and what is wrong with it."""
-        if reason == INCOMPLETE:
+        if reason == INCOMPLETE and each.mark:
             return each.mark
-        if reason != RESIDUAL_IDENTIFIER:
+        if reason not in (INCOMPLETE, RESIDUAL_IDENTIFIER):
             return ""
+        why = self._refusals.why(each.sop_instance_uid) if each.kind == "export" else ""
+        if why:
+            return why
         try:
             with each.path.open("rb") as file:
                 checker = egress.Checker(dicomfile.begin_data_set(file), self._prefixes)
@@ -272,7 +285,7 @@ class Quarantines:
         for (pipeline, stage), objects in by_stage.items():
             going = []
             for each in objects:
-                reason = each.reason(known, self._refusals)
+                reason = self._reason(each, known)
                 if self._may_go(each, reason, present):
                     self._suspects.release(each.sop_instance_uid, present)
                     going.append(each)

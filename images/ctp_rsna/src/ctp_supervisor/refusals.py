@@ -13,11 +13,18 @@ import threading
 import time
 from collections.abc import Set
 from pathlib import Path
+from typing import NamedTuple
 
 LOG = logging.getLogger(__name__)
 
 _KEEP_SECONDS = 3600.0
 """CTP needs some time to put an object into its quarantine."""
+
+
+class _Refusal(NamedTuple):
+    at: float
+    why: str = ""
+    incomplete: bool = False
 
 
 class Refusals:
@@ -26,19 +33,29 @@ class Refusals:
     def __init__(self, data: Path) -> None:
         self._path = data / "egress-refused.jsonl"
         self._lock = threading.Lock()
-        self._refused: dict[str, float] = self._load()
+        self._refused: dict[str, _Refusal] = self._load()
 
     def __contains__(self, uid: object) -> bool:
         return uid in self._refused
 
-    def add(self, uid: str) -> None:
+    def why(self, uid: str) -> str:
+        """What was found, where that is remembered: elements by their tags."""
+        found = self._refused.get(uid)
+        return found.why if found is not None else ""
+
+    def is_incomplete(self, uid: str) -> bool:
+        """Whether something is missing in it, rather than left in it."""
+        found = self._refused.get(uid)
+        return found is not None and found.incomplete
+
+    def add(self, uid: str, why: str = "", incomplete: bool = False) -> None:
         """Remember. On disk when this returns, if the disk takes it."""
         with self._lock:
-            self._refused[uid] = time.time()
+            found = self._refused[uid] = _Refusal(time.time(), why, incomplete)
             try:
                 with self._path.open("a", encoding="utf-8") as file:
                     # The line before may have been cut short by a kill.
-                    file.write("\n" + json.dumps([uid, self._refused[uid]]) + "\n")
+                    file.write("\n" + json.dumps([uid, *found]) + "\n")
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
@@ -55,14 +72,14 @@ class Refusals:
         """Forget those that lie in no quarantine any more."""
         oldest = time.time() - _KEEP_SECONDS
         with self._lock:
-            gone = [u for u, at in self._refused.items() if at < oldest and u not in present]
+            gone = [u for u, r in self._refused.items() if r.at < oldest and u not in present]
             for uid in gone:
                 del self._refused[uid]
             if gone:
                 self._save()
 
-    def _load(self) -> dict[str, float]:
-        found: dict[str, float] = {}
+    def _load(self) -> dict[str, _Refusal]:
+        found: dict[str, _Refusal] = {}
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -72,8 +89,8 @@ class Refusals:
             return found
         for line in lines:
             try:
-                uid, at = json.loads(line)
-                found[str(uid)] = float(at)
+                uid, at, *more = json.loads(line)
+                found[str(uid)] = _Refusal(float(at), *more)
             except (ValueError, TypeError):
                 continue  # empty, or cut short
         return found
@@ -82,7 +99,7 @@ class Refusals:
         temporary = self._path.with_name(self._path.name + ".new")
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(each) + "\n" for each in self._refused.items())
+                file.writelines(json.dumps([uid, *r]) + "\n" for uid, r in self._refused.items())
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(self._path)

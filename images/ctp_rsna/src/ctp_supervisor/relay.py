@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import pdu
+from .arrivals import Record
 from .egress import PATIENT_ID, SERIES, STUDY
 from .lanes import LARGE_BYTES, Lanes
 from .outgoing import REFUSED, Outgoing, Request
 from .refusals import Refusals
 from .settings import Pipeline
 from .suspects import Suspects
+from .whole import Whole
 
 LOG = logging.getLogger(__name__)
 
@@ -44,8 +46,8 @@ _GONE = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
 class _Association:
     """What both directions of one association have to agree on."""
 
-    def __init__(self, prefixes: Sequence[str]) -> None:
-        self.outgoing = Outgoing(prefixes)
+    def __init__(self, prefixes: Sequence[str], whole: Whole | None) -> None:
+        self.outgoing = Outgoing(prefixes, whole)
         self.lock = threading.Lock()
         """Held while something is sent to CTP."""
         self.cut = False
@@ -56,6 +58,8 @@ class _Association:
         """The object that Orthanc has begun to get and has not answered for."""
         self.sent_at: float | None = None
         """When the last byte of it went to Orthanc."""
+        self.left: Record | None = None
+        """What is kept of an object that Orthanc has, until CTP shows that it knows."""
         self.judging = threading.Lock()
         self.refused = False
         """Whether CTP was told that the object is refused."""
@@ -76,18 +80,20 @@ class ExportRelay:
         suspects: Suspects,
         lanes: Lanes,
         left: Callable[[str, str, str, str], None] = lambda uid, study, series, pseudonym: None,
+        whole: Whole | None = None,
     ) -> None:
         """``intact`` says whether CTP's files are those that were verified; nothing passes
         otherwise. ``forwarded`` counts objects that Orthanc acknowledged. ``prefixes``: of
         pseudonyms. ``refusals`` remembers what did not pass the last check, ``suspects`` what
         Orthanc ended at; ``lanes`` is one for all relays to the same Orthanc. ``left`` is told of
-        each object that Orthanc stored."""
+        each object that Orthanc stored, ``whole`` knows what came of it."""
         self.pipeline = pipeline
         self._prefixes = tuple(prefixes)
         self._refusals = refusals
         self._suspects = suspects
         self._lanes = lanes
         self._left = left
+        self._whole = whole
         self._intact = intact
         self._forwarded = forwarded
         self._lock = threading.Lock()
@@ -176,7 +182,7 @@ class ExportRelay:
             self._open |= {ctp, orthanc}
         if self._stopped:
             pdu.reset(ctp)
-        association = _Association(self._prefixes)
+        association = _Association(self._prefixes, self._whole)
         outgoing = association.outgoing
         answers = threading.Thread(
             target=self._relay_answers,
@@ -203,6 +209,7 @@ class ExportRelay:
                     association.over = True
                     break
                 self.moved = time.monotonic()
+                self._forget(association)
                 # Asked after the bytes are here: what CTP made of a changed script comes later
                 # than the change.
                 if not self._intact():
@@ -250,8 +257,15 @@ class ExportRelay:
             pdu.reset(ctp)
             pdu.reset(orthanc)
             self._lanes.leave(association)
+            outgoing.close()
             with self._lock:
                 self._open -= {ctp, orthanc}
+
+    def _forget(self, association: _Association) -> None:
+        """CTP goes on, so it has read the answer and removed the object."""
+        left, association.left = association.left, None
+        if left is not None and self._whole is not None:
+            self._whole.arrivals.gone(left)
 
     def _set_out(self, association: _Association) -> bool:
         """Begin with the next object; whether it may go now."""
@@ -286,6 +300,7 @@ class ExportRelay:
                 values = association.outgoing.values
                 place = (values.get(tag, "") for tag in (STUDY, SERIES, PATIENT_ID))
                 self._left(request.sop_instance_uid, *place)
+                association.left = association.outgoing.arrival
 
     def _judge(self, association: _Association, what: OSError | str, abort: bool = False) -> bool:
         """Orthanc's part ended by itself; whether the object under way is held back for it."""
@@ -354,7 +369,13 @@ class ExportRelay:
         request = outgoing.refused.request
         LOG.warning("An object was kept from leaving to Orthanc: %s", outgoing.refused.why)
         if self._suspects.held(request.sop_instance_uid) is None:
-            self._refusals.add(request.sop_instance_uid)
+            finding = outgoing.refused.finding
+            if finding is None:
+                self._refusals.add(request.sop_instance_uid)
+            else:
+                # The stand-in keeps it under the UID that it came with.
+                for uid in {request.sop_instance_uid, finding.uid or request.sop_instance_uid}:
+                    self._refusals.add(uid, finding.why, finding.incomplete)
         self._drain(reader, outgoing)
         with association.lock:
             self._answer_refused(ctp, association)

@@ -24,6 +24,7 @@ from .gate import HEALTHCHECK_AET, Gate, Pipeline
 from .healthcheck import OPEN
 from .lanes import Lanes
 from .lookup import LookupUpdater
+from .net import Net
 from .process import Client, Engine
 from .quarantine import ENDED_CTP, Quarantines
 from .refusals import Refusals
@@ -42,6 +43,9 @@ FIRST_TABLE_SECONDS = 15.0
 DRAIN_SECONDS = 10.0
 WATCH_SECONDS = 1.0
 LOOK_SECONDS = 2.0
+SWEEP_SECONDS = 600.0
+SWEEPS = 2
+"""What is gone is missed twice."""
 SILENT_SECONDS = 60.0
 EXPORT_SILENT_SECONDS = 300.0
 NOTE_SECONDS = 10.0
@@ -102,6 +106,9 @@ class Supervisor:
         self.lookup = LookupUpdater(
             settings, unreadable=lambda: self.events.put(("clock", "was set back"))
         )
+        self.net = Net(settings, self.verified.files, self.key, self.lookup.tables)
+        self.sweeps_due = 0
+        """How often to look, without waiting, for what is kept of objects that are gone."""
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
         self.refusals = Refusals(settings.data)
         self.trials = Trials(settings.pipelines, settings.data, settings.heap_mib)
@@ -135,8 +142,9 @@ class Supervisor:
                 self.suspects,
                 lanes,
                 self.account.left,
+                whole,
             )
-            for pipeline in settings.pipelines
+            for pipeline, whole in zip(settings.pipelines, self.net.wholes)
         ]
         self.answered = self.busy = time.monotonic()
         self.tampered = threading.Event()
@@ -155,6 +163,7 @@ class Supervisor:
             rules=self.verified.rules,
             broken_off=self.broken_off,
             account=self.account.sender,
+            arrivals=self.net.by_port(),
         )
         self.front = Front(
             (settings.bind, settings.web_port), self.password, self, settings.ctp_web_port
@@ -370,6 +379,7 @@ class Supervisor:
     def delete(self, object_ids: Container[str]) -> int:
         """See ``web.Site``."""
         deleted = self.quarantines.delete(object_ids)
+        self.sweeps_due = SWEEPS
         self.counters.add("deleted", deleted)
         return deleted
 
@@ -384,6 +394,7 @@ class Supervisor:
             self._note_quarantine()
             self.removed_by_hand = time.monotonic()
         self.quarantines.queued_by_hand(path)
+        self.sweeps_due = SWEEPS
 
     def _may_write(self) -> None:
         # CTP copies, and drops what it cannot copy.
@@ -497,6 +508,7 @@ class Supervisor:
                     "The file system of the data directory has no ACL: what is anonymized when CTP"
                     " is killed goes to the filter's quarantine"
                 )
+        self.net.take_up()
         clean.unlink(missing_ok=True)
         changed.unlink(missing_ok=True)
         if self.recovered.doubtful:
@@ -528,6 +540,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Every second the files and the counters; every few the queues and CTP's web server."""
         looked = settled = noted = 0.0
+        swept = time.monotonic()
         while True:
             self._intact()
             self.counters.save()
@@ -547,8 +560,18 @@ class Supervisor:
                 if now - settled > 60:
                     settled = now
                     self._settle_temp()
+                if now - swept > SWEEP_SECONDS or self.sweeps_due:
+                    self.sweeps_due = max(0, self.sweeps_due - 1)
+                    self._sweep()
+                    swept = time.monotonic()
                 looked = time.monotonic()
             time.sleep(WATCH_SECONDS)
+
+    def _sweep(self) -> None:
+        try:
+            self.net.sweep()
+        except OSError as error:
+            LOG.error("What is kept of objects cannot be looked through (%s)", error.strerror)
 
     def _look(self) -> None:
         for queues in self.queues:

@@ -1,0 +1,207 @@
+"""The net for completeness: what leaves is what the script makes of what came, no less and no more.
+
+CTP carries out the rendered script, and so does ``ctp_rules``, which was written by its source and
+the standard and shares no code with it. Both are given the same data set, and have to agree about
+each element, at every level. Where they do not, the object does not leave.
+
+They can only agree when both have the same script and the same table. Either may have changed
+between the reception of an object and the time at which CTP anonymized it, or have changed since.
+So an object may fit any script and any row of the table that was in force from its reception on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ctp_rules import encoded, script
+from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, path_text
+from ctp_rules.comparison import Difference, Kind
+from ctp_rules.encoded import Encoded, UnreadableError
+
+from .arrivals import Arrivals, Came, Record, Split
+from .egress import IMPLICIT
+from .tables import Tables
+
+LOG = logging.getLogger(__name__)
+
+MOST_SHOWN = 5
+_ALL = 1 << 32
+_UNKNOWN = "nothing is known of what came"
+_UNREADABLE = "what came cannot be read"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why an object must not leave. Paths of elements, never a value."""
+
+    why: str
+    uid: str = ""
+    """SOP Instance UID that it came with, where that is known."""
+    incomplete: bool = True
+    """Not: it has something that it must not have."""
+    weight: int = field(default=_ALL, compare=False)
+    """How many elements differ."""
+
+
+class Scripts:
+    """The script of a pipeline, and those that were in force when objects came that wait.
+
+    Without the site's key, which they have a placeholder for.
+    """
+
+    def __init__(self, directory: Path, content: bytes, keyed: Callable[[bytes], bytes]) -> None:
+        """``keyed`` puts the key in. Raises ``OSError``, ``ScriptError``: this one is not read."""
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.current = Anonymizer(script.parse(keyed(content)))
+        files = self._files()
+        if not files or files[-1][1].read_bytes() != content:
+            now = time.time_ns()
+            path = directory / f"{now}.script"
+            temporary = path.with_suffix(".new")
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            files.append((now, path))
+        self._earlier: list[tuple[int, Anonymizer]] = []
+        """When each was replaced; the latest first."""
+        for (_, path), (until, _) in zip(reversed(files[:-1]), reversed(files[1:])):
+            try:
+                self._earlier.append((until, Anonymizer(script.parse(keyed(path.read_bytes())))))
+            except script.ScriptError as error:
+                LOG.error("An earlier script of CTP cannot be read: %s", error)
+
+    def since(self, came: int) -> Iterator[Anonymizer]:
+        """Each that CTP may have used for an object that came then, the latest first."""
+        yield self.current
+        for until, anonymizer in self._earlier:
+            if until >= came:
+                yield anonymizer
+
+    def forget(self, before: int) -> None:
+        """Forget those that were replaced before the oldest object came. Raises ``OSError``."""
+        files = self._files()
+        for (_, path), (until, _) in zip(files, files[1:]):
+            if until < before:
+                path.unlink(missing_ok=True)
+        self._earlier = [each for each in self._earlier if each[0] >= before]
+
+    def _files(self) -> list[tuple[int, Path]]:
+        found = [p for p in self._directory.glob("*.script") if p.stem.isdigit()]
+        return sorted((int(path.stem), path) for path in found)
+
+
+class Whole:
+    """Judges what leaves one pipeline."""
+
+    def __init__(self, arrivals: Arrivals, scripts: Scripts, tables: Tables) -> None:
+        self.arrivals = arrivals
+        self._scripts = scripts
+        self._tables = tables
+        self._lock = threading.Lock()
+
+    def begin(self, transfer_syntax: str, uid: str) -> Departure:
+        """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
+        return Departure(self, transfer_syntax == IMPLICIT, uid)
+
+    def forget(self) -> None:
+        """Forget what no object needs any more that waits. Raises ``OSError``."""
+        self._scripts.forget(self.arrivals.oldest())
+
+    def judge(self, uid: str, split: Split) -> Record | Finding:
+        """Return which arrival it is, or why it must not leave. Raises ``OSError``."""
+        nearest = Finding(_UNKNOWN)
+        seen: set[str] = set()
+        with split.header() as left:
+            for record in self.arrivals.of(uid):
+                if record.content in seen:
+                    continue
+                seen.add(record.content)
+                with record.opened() as came:
+                    if came is None:
+                        continue
+                    found = self._compare(record, came, left, split.pixels())
+                if found is None:
+                    return record
+                if nearest.why == _UNKNOWN or found.weight < nearest.weight:
+                    nearest = found
+        return nearest
+
+    def _compare(self, record: Record, came: Came, left: Encoded, pixels: str) -> Finding | None:
+        if came.waived:
+            return None
+        if not came.readable:
+            return Finding(_UNREADABLE, came.uid)
+        nearest: Finding | None = None
+        with self._lock:
+            for anonymizer in self._scripts.since(record.came):
+                for lookup in self._tables.since(record.came):
+                    found = _judged(anonymizer, came, left, lookup)
+                    if found is None:
+                        if came.pixels is not None and came.pixels != pixels:
+                            return Finding("(7FE0,0010): not as it came", came.uid, weight=0)
+                        return None
+                    if nearest is None or found.weight < nearest.weight:
+                        nearest = found
+        return nearest
+
+
+def _judged(anonymizer: Anonymizer, came: Came, left: Encoded, lookup: Lookup) -> Finding | None:
+    shown: list[Difference] = []
+    count = 0
+    try:
+        for each in encoded.differences(anonymizer, came.header, left, lookup):
+            count += 1
+            if len(shown) < MOST_SHOWN:
+                shown.append(each)
+    except UnreadableError:
+        return Finding(_UNREADABLE, came.uid)
+    except QuarantineError as error:
+        if error.refusal is Refusal.UNREADABLE:
+            # The tag may be a piece of a text.
+            return Finding(_UNREADABLE, came.uid)
+        return Finding(f"CTP should have held it back: {error}", came.uid)
+    if not count:
+        return None
+    parts = [f"{path_text(each.path)} {_WORDS[each.kind]}" for each in shown]
+    if count > len(shown):
+        parts.append(f"{count - len(shown)} more")
+    incomplete = any(each.kind is not Kind.UNEXPECTED for each in shown)
+    return Finding(", ".join(parts), came.uid, incomplete, count)
+
+
+_WORDS = {
+    Kind.MISSING: "is missing",
+    Kind.UNEXPECTED: "should not be there",
+    Kind.VALUE: "has another value",
+    Kind.REPRESENTATION: "has another value representation",
+}
+
+
+class Departure:
+    """One object on its way out."""
+
+    def __init__(self, whole: Whole, implicit: bool, uid: str) -> None:
+        self._whole = whole
+        self._uid = uid
+        self._split = Split(implicit, whole.arrivals.directory)
+
+    def feed(self, fragment: memoryview, pixels_at: int | None) -> None:
+        """Take the next piece; ``pixels_at`` as soon as it is known. Raises ``OSError``."""
+        self._split.take(fragment, pixels_at)
+
+    def judge(self) -> Record | Finding:
+        """All of it is here. Raises ``OSError``."""
+        return self._whole.judge(self._uid, self._split)
+
+    def close(self) -> None:
+        """Forget it."""
+        self._split.close()

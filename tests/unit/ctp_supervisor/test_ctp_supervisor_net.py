@@ -1,0 +1,489 @@
+"""What is kept of what came, and what is made of it when an object leaves.
+
+CTP's part is played by the interpreter, which carries out the same script; what it makes of an
+object is spoiled here where something shall be found.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ctp_rules import reading
+from ctp_rules.anonymizer import Anonymizer
+from ctp_rules.script import parse
+from ctp_supervisor import arrivals as arrivals_module
+from ctp_supervisor import pdu, tables
+from ctp_supervisor.arrivals import Pixels, Record
+from ctp_supervisor.incoming import NO_RULES, Incoming
+from ctp_supervisor.lookup import LookupUpdater, Patients, read_values
+from ctp_supervisor.net import Net
+from ctp_supervisor.outgoing import Outgoing
+from ctp_supervisor.process import Client
+from ctp_supervisor.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER, Quarantines
+from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.tables import Tables
+from ctp_supervisor.whole import Finding
+from ctp_supervisor_site import Site
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+CONTEXT = 1
+KEY = bytes(range(32))
+TABLE = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
+SCRIPT = """<script>
+  <p t="UIDROOT">2.25</p>
+  <e en="T" t="0012fff0" n="UidKey">@@UID_KEY@@@remove()</e>
+  <e en="T" t="00080016" n="SOPClassUID">@keep()</e>
+  <e en="T" t="00080018" n="SOPInstanceUID">@hashuid(@UIDROOT,this,0012fff0)</e>
+  <e en="T" t="00080020" n="StudyDate">@incrementdate(this,PatientID,DateShift)</e>
+  <e en="T" t="00080060" n="Modality">@keep()</e>
+  <e en="T" t="00081140" n="ReferencedImageSequence">@process()</e>
+  <e en="T" t="00081155" n="ReferencedSOPInstanceUID">@hashuid(@UIDROOT,this,0012fff0)</e>
+  <e en="T" t="00100010" n="PatientName">@always()@lookup(PatientID|IssuerOfPatientID,PatientID)</e>
+  <e en="T" t="00100020" n="PatientID">@always()@lookup(PatientID|IssuerOfPatientID,PatientID)</e>
+  <e en="T" t="00120062" n="PatientIdentityRemoved">@always()YES</e>
+  <r en="T" t="privategroups"/>
+  <r en="T" t="unspecifiedelements"/>
+</script>
+"""
+
+
+class Node:
+    """The net, with the gate's way in and the relay's way out."""
+
+    def __init__(self, directory: Path, script: str = SCRIPT) -> None:
+        self.site = Site(directory)
+        self.tables = Tables(self.site.data, TABLE)
+        self.settings = self.site.settings()
+        self.script = script
+
+    def open(self, script: str = SCRIPT) -> None:
+        """As when the program is started."""
+        self.tables = Tables(self.site.data, self.tables.current)
+        files = {self.settings.pipelines[0].script: script.encode()}
+        self.net = Net(self.settings, files, KEY, self.tables)
+        self.net.take_up()
+        self.whole = self.net.wholes[0]
+        self.script = script
+
+    @property
+    def kept(self) -> list[Path]:
+        return sorted((self.site.data / "arrivals/orthanc-1/objects").iterdir())
+
+    def come(self, dataset: Dataset, piece: int = 5000) -> bytes:
+        """Send an object in; return what CTP was given."""
+        incoming = Incoming(NO_RULES, arrivals=self.whole.arrivals)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        incoming._from, incoming._to = {CONTEXT: syntax}, {CONTEXT: syntax}
+        data = body(dataset)
+        given = b""
+        for sent in pdus(data, piece):
+            given += b"".join(map(bytes, incoming.feed(sent)))
+        incoming.close()
+        return given
+
+    def ctp(self, dataset: Dataset) -> Dataset:
+        """What the script makes of it, with the table of now."""
+        text = self.script.replace("@@UID_KEY@@", KEY.hex())
+        source = reading.read(io.BytesIO(file(dataset)))
+        current = self.tables.current
+        run = Anonymizer(parse(text)).run(source, lambda k, v: current.get(f"{k}/{v}"))
+        run.dataset.file_meta = dataset.file_meta
+        return run.dataset
+
+    def leave(self, left: Dataset, piece: int = 5000) -> Record | Finding:
+        """Send an object out; return what is found."""
+        outgoing = Outgoing(["ANON-"], self.whole)
+        outgoing._syntaxes = {CONTEXT: str(left.file_meta.TransferSyntaxUID)}
+        for sent in pdus(body(left), piece, str(left.SOPInstanceUID)):
+            outgoing.may_leave(sent)
+        if outgoing.refused is None:
+            assert outgoing.arrival is not None
+            assert outgoing.passed == left.SOPInstanceUID
+            return outgoing.arrival
+        assert not outgoing.passed
+        assert outgoing.refused.finding is not None, outgoing.refused.why
+        return outgoing.refused.finding
+
+
+def body(dataset: Dataset) -> bytes:
+    content = file(dataset)
+    (length,) = struct.unpack_from("<I", content, 140)
+    return content[144 + length :]
+
+
+def file(dataset: Dataset) -> bytes:
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def pdus(data: bytes, piece: int, uid: str = "1.2.3") -> Iterator[bytes]:
+    """A C-STORE-RQ and its data set, as P-DATA-TF PDUs."""
+    value = uid.encode() + b"\0" * (len(uid) % 2)
+    sop_class = str(CTImageStorage).encode() + b"\0"
+    command = b""
+    for element, part in (
+        (0x0002, sop_class),
+        (0x0100, struct.pack("<H", 1)),
+        (0x0110, struct.pack("<H", 1)),
+        (0x0800, struct.pack("<H", 1)),
+        (0x1000, value),
+    ):
+        command += struct.pack("<HHI", 0, element, len(part)) + part
+    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
+    for control, content in ((1, command), (0, data)):
+        for start in range(0, len(content), piece):
+            part = content[start : start + piece]
+            last = 2 if start + piece >= len(content) else 0
+            yield (
+                struct.pack(
+                    ">BxIIBB", pdu.P_DATA, len(part) + 6, len(part) + 2, CONTEXT, control | last
+                )
+                + part
+            )
+
+
+def image(uid: str = "1.2.3", syntax: Any = ExplicitVRLittleEndian, **values: Any) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, uid
+    dataset.PatientID, dataset.PatientName = "PAT-1", "Doe^Jane"
+    dataset.StudyDate, dataset.Modality = "20240301", "CT"
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.3.9"
+    dataset.ReferencedImageSequence = [item]
+    dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.BitsStored = 2, 2, 16, 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    pixels = os.urandom(30_000)
+    dataset.PixelData = encapsulate([pixels]) if syntax == RLELossless else pixels
+    dataset["PixelData"].VR = "OB" if syntax == RLELossless else "OW"
+    return dataset
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    found = Node(tmp_path)
+    found.open()
+    return found
+
+
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("piece", [7, 1000, 40_000])
+def test_what_is_whole_leaves_and_is_forgotten(node: Node, syntax: Any, piece: int) -> None:
+    came = image(syntax=syntax)
+    node.come(came, piece)
+    (kept,) = node.kept
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert b"Doe^Jane" in kept.read_bytes()
+    found = node.leave(node.ctp(came), piece)
+    assert isinstance(found, Record)
+    node.whole.arrivals.gone(found)
+    assert not node.kept
+
+
+def less(dataset: Dataset) -> None:
+    del dataset.Modality
+
+
+def less_inside(dataset: Dataset) -> None:
+    del dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID
+
+
+def fewer(dataset: Dataset) -> None:
+    dataset.ReferencedImageSequence = []
+
+
+def another_day(dataset: Dataset) -> None:
+    dataset.StudyDate = "20240302"
+
+
+def fewer_pixels(dataset: Dataset) -> None:
+    dataset.PixelData = bytes(dataset.PixelData[:-2]) + b"\0\1"
+
+
+def without_pixels(dataset: Dataset) -> None:
+    del dataset.PixelData
+
+
+def more(dataset: Dataset) -> None:
+    dataset.StudyDescription = "Jane's head"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why", "incomplete"),
+    [
+        (less, "(0008,0060) is missing", True),
+        (less_inside, "(0008,1140)[0]/(0008,1155) is missing", True),
+        (fewer, "(0008,1140) has another value", True),
+        (another_day, "(0008,0020) has another value", True),
+        (fewer_pixels, "(7FE0,0010): not as it came", True),
+        (without_pixels, "(7FE0,0010): not as it came", True),
+        (more, "(0008,1030) should not be there", False),
+    ],
+)
+def test_what_is_not_so_is_held_back(
+    node: Node, spoil: Callable[[Dataset], None], why: str, incomplete: bool
+) -> None:
+    came = image()
+    node.come(came)
+    left = node.ctp(came)
+    spoil(left)
+    assert node.leave(left) == Finding(why, "1.2.3", incomplete)
+    assert node.kept, "it is still there to be judged once more"
+
+
+def test_what_nobody_knows_of_does_not_leave(node: Node) -> None:
+    assert node.leave(node.ctp(image())) == Finding("nothing is known of what came")
+
+
+def test_a_record_that_was_cut_short_says_nothing(node: Node) -> None:
+    came = image()
+    node.come(came)
+    (kept,) = node.kept
+    kept.write_bytes(kept.read_bytes()[:-5])
+    node.open()
+    assert node.leave(node.ctp(came)) == Finding("nothing is known of what came")
+
+
+def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:
+    incoming = Incoming(NO_RULES, arrivals=node.whole.arrivals)
+    incoming._from = incoming._to = {CONTEXT: ExplicitVRLittleEndian}
+    sent = list(pdus(body(image()), 10_000))
+    for each in sent[:-1]:
+        list(incoming.feed(each))
+        assert not node.kept
+    given = incoming.feed(sent[-1])
+    next(given)
+    assert len(node.kept) == 1
+    incoming.close()
+    assert len(node.kept) == 1
+
+
+def test_what_breaks_off_is_not_kept(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals_module, "MEMORY_BYTES", 1000)
+    incoming = Incoming(NO_RULES, arrivals=node.whole.arrivals)
+    incoming._from = incoming._to = {CONTEXT: ExplicitVRLittleEndian}
+    long = image(ImageComments="x" * 5000)
+    for each in list(pdus(body(long), 3000))[:-1]:
+        list(incoming.feed(each))
+    assert [path.suffix for path in node.kept] == [".part"]
+    incoming.close()
+    assert not node.kept
+
+
+def test_ctp_does_not_get_what_cannot_be_kept(node: Node) -> None:
+    """The disk is full, or like here gone: the association breaks off, and the sender knows."""
+    directory = node.whole.arrivals.directory
+    directory.rmdir()
+    incoming = Incoming(NO_RULES, arrivals=node.whole.arrivals)
+    incoming._from = incoming._to = {CONTEXT: ExplicitVRLittleEndian}
+    *first, last = pdus(body(image()), 10_000)
+    for each in first:
+        list(incoming.feed(each))
+    with pytest.raises(OSError, match="No such file"):
+        list(incoming.feed(last))
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_long_header_lies_in_a_file(
+    node: Node, syntax: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals_module, "MEMORY_BYTES", 1000)
+    came = image(syntax=syntax, ImageComments="x" * 9000)
+    for piece in (100, 5000):
+        node.come(came, piece)
+        left = node.ctp(came)
+        for out in (100, 5000):
+            assert isinstance(node.leave(left, out), Record)
+        less(left)
+        assert node.leave(left) == Finding("(0008,0060) is missing", "1.2.3")
+
+
+def test_after_a_restart_it_still_leaves(node: Node) -> None:
+    came = image()
+    node.come(came)
+    node.open()
+    assert isinstance(node.leave(node.ctp(came)), Record)
+
+
+def test_one_that_came_twice_leaves_twice(node: Node) -> None:
+    first, second = image(), image(Modality="MR")
+    for came in (first, second, first):
+        node.come(came)
+    assert len(node.kept) == 3
+    for came in (first, second, first):
+        found = node.leave(node.ctp(came))
+        assert isinstance(found, Record)
+        node.whole.arrivals.gone(found)
+    assert not node.kept
+
+
+def test_another_script_since_it_came(node: Node) -> None:
+    """What CTP anonymized before the script was changed is as the one before has it."""
+    came = image()
+    node.come(came)
+    before = node.ctp(came)
+    stricter = SCRIPT.replace('n="Modality">@keep()', 'n="Modality">@remove()')
+    node.open(stricter)
+    assert isinstance(node.leave(before), Record)
+    assert isinstance(node.leave(node.ctp(came)), Record)
+    late = image("1.2.4")
+    node.come(late)
+    node.script = SCRIPT
+    found = node.leave(node.ctp(late))
+    assert found == Finding("(0008,0060) should not be there", "1.2.4", False)
+    for record in [*node.whole.arrivals.of(str(before.SOPInstanceUID))]:
+        node.whole.arrivals.gone(record)
+    node.net.sweep()
+    scripts = node.site.data / "arrivals/orthanc-1/scripts"
+    assert len(list(scripts.glob("*.script"))) == 1
+    assert KEY.hex() not in next(iter(scripts.iterdir())).read_text()
+
+
+def test_another_table_since_it_came(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PARALLEL_NS", 0)
+    came = image()
+    node.come(came)
+    before = node.ctp(came)
+    new = TABLE | {"PatientID/PAT-1|": "ANON-7", "DateShift/PAT-1": "-3"}
+    node.tables.announce(new)
+    node.tables.current = new
+    after = node.ctp(came)
+    node.tables.announce({})
+    node.tables.current = {}
+    node.open()
+    for left in (before, after):
+        assert isinstance(node.leave(left), Record)
+    mixed = Dataset(before)
+    mixed.file_meta = before.file_meta
+    mixed.set_original_encoding(*before.original_encoding)
+    mixed.StudyDate = after.StudyDate
+    found = node.leave(mixed)
+    assert isinstance(found, Finding)
+    assert "(0008,0020) has another value" in found.why
+
+
+def test_the_table_that_is_replaced_is_on_disk_first(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    rows = [("PAT-1", "", "ANON-1")]
+    updater = LookupUpdater(site.settings(), lambda: rows)
+    updater.update()
+    assert updater.tables.current == {"PatientID/PAT-1|": "ANON-1"}
+    rows[0] = ("PAT-1", "", "ANON-2")
+    updater.update()
+    path = site.data / "lookup-replaced.jsonl"
+    (row,) = map(json.loads, filter(None, path.read_text().splitlines()))
+    assert row[1:] == ["PatientID/PAT-1|", "ANON-1"]
+    again = Tables(site.data, read_values((site.data / "lookup.properties").read_text()))
+    assert len(list(again.since(row[0]))) == 1, "what nobody asked for is not another table"
+    found = [lookup("PatientID", "PAT-1|") for lookup in again.since(row[0])]
+    assert found == ["ANON-2", "ANON-1"]
+    late = row[0] + tables.PARALLEL_NS + 1
+    assert [lookup("PatientID", "PAT-1|") for lookup in again.since(late)] == ["ANON-2"]
+    again.forget(late)
+    assert not path.read_text()
+
+
+def test_a_sweep_removes_what_ctp_has_not(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals_module, "YOUNG_NS", 0)
+    waiting, held, gone = (image(f"1.2.{number}") for number in (5, 6, 7))
+    for came in (waiting, held, gone):
+        node.come(came)
+    pipeline = node.settings.pipelines[0]
+    places = {
+        pipeline.stage("import").root / "queue/0/1/a.dcm": waiting,
+        pipeline.stage("export").quarantine / "b.dcm": node.ctp(held),
+    }
+    for path, dataset in places.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file(dataset))
+    node.net.sweep()
+    assert len(node.kept) == 3, "what is missed once is looked for again"
+    node.net.sweep()
+    assert len(node.kept) == 2
+    for came in (waiting, held):
+        assert isinstance(node.leave(node.ctp(came)), Record)
+
+
+def test_what_came_before_there_was_a_net(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    pipeline = node.settings.pipelines[0]
+    queued, quarantined, done = (image(f"1.2.{number}") for number in (5, 6, 7))
+    places = {
+        pipeline.stage("import").root / "queue/0/a.dcm": file(queued),
+        pipeline.stage("anonymizer").quarantine / "b.dcm": file(quarantined),
+        pipeline.stage("export").root / "queue/0/c.dcm": file(node.ctp(done)),
+    }
+    for path, content in places.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    node.open()
+    for came in (queued, quarantined):
+        left = node.ctp(came)
+        assert isinstance(node.leave(left), Record)
+        less(left)
+        assert isinstance(node.leave(left), Finding)
+    left = node.ctp(done)
+    less(left)
+    assert isinstance(node.leave(left), Record), "nobody knows what came"
+    node.open()
+    later = node.ctp(image("1.2.8"))
+    (pipeline.stage("export").root / "queue/0/d.dcm").write_bytes(file(later))
+    node.open()
+    assert isinstance(node.leave(later), Finding), "only once is anything let through so"
+
+
+def test_sums_do_not_depend_on_pieces_or_encoding() -> None:
+    explicit = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OW", 0, 5) + b"abcde"
+    implicit = struct.pack("<HHI", 0x7FE0, 0x10, 6) + b"abcde\0"
+    sums = set()
+    for is_implicit, data in ((False, explicit), (True, implicit)):
+        for size in (1, 3, 7, 100):
+            pixels = Pixels(is_implicit)
+            for start in range(0, len(data), size):
+                pixels.feed(data[start : start + size])
+            sums.add(pixels.sum())
+    assert len(sums) == 1
+    shorter = Pixels(False)
+    shorter.feed(explicit[:-1])
+    assert shorter.sum() not in sums
+
+
+def test_the_quarantine_names_the_element(node: Node) -> None:
+    came = image()
+    node.come(came)
+    left = node.ctp(came)
+    refusals = Refusals(node.site.data)
+    pipeline = node.settings.pipelines[0]
+    path = pipeline.stage("export").quarantine / "TQ-1.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file(left))
+    for incomplete, reason in ((True, INCOMPLETE), (False, RESIDUAL_IDENTIFIER)):
+        refusals.add(str(left.SOPInstanceUID), "(0008,0060) is missing", incomplete)
+        for known in (refusals, Refusals(node.site.data)):
+            quarantines = Quarantines(
+                node.settings.pipelines,
+                node.site.data,
+                lambda: Patients({}),
+                Client(0, ""),
+                known,
+                ["ANON-"],
+            )
+            (found,) = quarantines.detailed()
+            assert (found["reason"], found["why"]) == (reason, "(0008,0060) is missing")
+            assert not found["releasable"]

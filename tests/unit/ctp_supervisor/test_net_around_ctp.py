@@ -1,0 +1,166 @@
+"""The net for completeness, with the supervisor as a program and CTP or the stand-in in it.
+
+Stock CTP is run where ``CTP_DISTRIBUTION`` names a directory that holds ``CTP/``, and Java is
+installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, phantom
+from ctp_supervisor_node import DISTRIBUTION, EXPLICIT, IMPLICIT, Node
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, RTStructureSetStorage, generate_uid
+
+WHEEL = Path(pydicom.__file__).parent / "data/test_files"
+TABLE = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
+OPTIONS = ctp_script.ScriptOptions(longitudinal="shifted", retain_patient_characteristics=True)
+STOCK = [
+    pytest.mark.stock_ctp,
+    pytest.mark.skipif(
+        not DISTRIBUTION.is_dir() or not shutil.which("java"),
+        reason="no CTP distribution that is a directory, or no Java",
+    ),
+]
+engines = pytest.mark.parametrize("engine", [pytest.param("ctp", marks=STOCK), "standin"])
+
+
+def content(dataset: Dataset) -> bytes:
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def header(sop_class: str, **values: Any) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = EXPLICIT
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
+    dataset.PatientID, dataset.PatientName = "PAT-1", "Doe^Jane"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+    dataset.StudyDate = "20240301"
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def image(**values: Any) -> Dataset:
+    dataset = header(CTImageStorage, Modality="CT", BitsAllocated=16, **values)
+    dataset.PixelData = bytes(range(256)) * 200
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def structures() -> Dataset:
+    """One contour longer than an explicit element can be, and a short one."""
+    dataset = header(RTStructureSetStorage, Modality="RTSTRUCT")
+    contours = []
+    for count in (12_000, 3):
+        contour = Dataset()
+        contour.ContourGeometricType = "POINT"
+        contour.ContourData = [0.5] * (3 * count)
+        contours.append(contour)
+    roi = Dataset()
+    roi.ReferencedROINumber = 1
+    roi.ContourSequence = contours
+    dataset.ROIContourSequence = [roi]
+    dataset.file_meta.TransferSyntaxUID = IMPLICIT
+    return dataset
+
+
+def leaves_as(node: Node, dataset: Dataset) -> str:
+    """The UID that the site's key gives (the script's ``@hashuid``)."""
+    key = (node.site.data / "uid.key").read_bytes().hex()
+    digest = hashlib.md5(f"{dataset.SOPInstanceUID}{key}@remove()".encode()).hexdigest()
+    number = str(int(digest, 16))
+    return f"2.25.{'9' if number.startswith('0') else ''}{number}"
+
+
+def real_files(directory: Path) -> Iterator[bytes]:
+    """Those of pydicom's wheel that can come over the network, of a known patient, each with a
+    UID of its own; and a phantom."""
+    for path in sorted(WHEEL.rglob("*.dcm")):
+        if path.read_bytes()[128:132] != b"DICM":
+            continue
+        try:
+            dataset = pydicom.dcmread(path)
+            syntax = dataset.file_meta.TransferSyntaxUID
+            if "SOPClassUID" not in dataset:
+                continue
+            if dataset.original_encoding[0] != syntax.is_implicit_VR or syntax.is_deflated:
+                continue  # it is not what it says, or the gate cannot read it: it is held back
+            dataset.PatientID, dataset.SOPInstanceUID = "PAT-1", generate_uid()
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.pop("IssuerOfPatientID", None)
+            yield content(dataset)
+        except Exception:
+            continue  # the library cannot write what it reads
+    study = phantom.make_study("1234567890", True, ct_instances=4, issuer="")
+    for path in phantom.write_study(study, directory):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "PAT-1"
+        yield content(dataset)
+
+
+@engines
+def test_nothing_that_is_whole_is_held_back(engine: str, tmp_path: Path) -> None:
+    with Node(tmp_path, TABLE, OPTIONS, engine) as node:
+        nothing_is_held_back(node, tmp_path)
+
+
+def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
+    taken = sum(node.send(each) == 0 for each in real_files(directory_of_files))
+    assert taken > 40
+    held = node.settled()
+    found = [each for each in held if each["stage"] in ("filter", "export")]
+    assert not found, node.log.read_text()[-5000:]
+    assert len(node.arrived) > 40
+    directory = node.site.data / "arrivals/orthanc-1/objects"
+    left = len(held) - sum(each["stage"] == "import" for each in held)
+    node.wait(lambda: len(list(directory.iterdir())) <= left + 1, "what has left is forgotten")
+
+
+@engines
+def test_what_another_script_takes_away_is_held_back(engine: str, tmp_path: Path) -> None:
+    """CTP is given one ``@remove()`` more than the script that was judged: of contour data."""
+    script = ctp_script.anonymizer_script(OPTIONS)
+    (line,) = (each for each in script.splitlines() if 't="30060050"' in each)
+    start, end = line.index(">") + 1, line.rindex("<")
+    told = [(line.encode(), (line[:start] + "@remove()" + line[end:]).encode())]
+    with Node(tmp_path, TABLE, OPTIONS, engine, told) as node:
+        whole, lacking = image(), structures()
+        for each in (whole, lacking):
+            assert node.send(content(each)) == 0
+        (held,) = node.settled()
+        assert list(node.arrived) == [leaves_as(node, whole)]
+        assert (held["reason"], held["stage"]) == ("incomplete", "export")
+        assert held["why"] == (
+            "(3006,0039)[0]/(3006,0040)[0]/(3006,0050) is missing,"
+            " (3006,0039)[0]/(3006,0040)[1]/(3006,0050) is missing"
+        )
+        assert not held["releasable"]
+        assert "0.5" not in node.log.read_text()
+
+
+@engines
+def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) -> None:
+    with Node(tmp_path, TABLE, OPTIONS, engine) as node:
+        node.close_store()
+        sent = [image(), structures(), image()]
+        for each in sent[:2]:
+            assert node.send(content(each)) == 0
+        node.kill()
+        node.start()
+        assert node.send(content(sent[2])) == 0
+        node.open_store()
+        node.wait(lambda: len(node.arrived) == len(sent) or node.quarantine(), "all arrive")
+        assert node.quarantine() == []
+        assert set(node.arrived) == {leaves_as(node, each) for each in sent}
