@@ -17,8 +17,7 @@ from ctp_standin_doubles import GatewayProcess, ReceivingScpDouble, send, wait_u
 from ctp_standin_study import encode, read, study
 from ports import free_port
 from pydicom.dataset import Dataset
-from pynetdicom import AE
-from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
+from shared.rude import rejection
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -115,15 +114,9 @@ def gates() -> Iterator[list[GateProcess]]:
         gate.end()
 
 
-def refusal(port: int, called: str, calling: str) -> tuple[int | None, int | None, int | None]:
+def refusal(port: int, called: str, calling: str) -> tuple[int, ...]:
     """Result, source and reason of the A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
-    ae = AE(ae_title=calling)
-    ae.add_requested_context(CTImageStorage)
-    association = ae.associate("127.0.0.1", port, ae_title=called)
-    assert association.is_rejected
-    answer = association.acceptor.primitive
-    assert answer is not None
-    return answer.result, answer.result_source, answer.diagnostic
+    return rejection("127.0.0.1", port, called, calling)
 
 
 def test_what_is_accepted_reaches_ctp(
