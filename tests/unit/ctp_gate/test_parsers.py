@@ -192,9 +192,11 @@ def _read(pieces: list[bytes]) -> tuple[str, list[bytes]]:
     with ours, theirs:
 
         def send() -> None:
-            for piece in pieces:
-                theirs.sendall(piece)
-            theirs.shutdown(socket.SHUT_WR)
+            # The reader ends at what it refuses, and the rest has nowhere to go.
+            with contextlib.suppress(ConnectionError):
+                for piece in pieces:
+                    theirs.sendall(piece)
+                theirs.shutdown(socket.SHUT_WR)
 
         sender = threading.Thread(target=send)
         sender.start()
