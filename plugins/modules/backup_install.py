@@ -61,35 +61,16 @@ timers:
 """
 
 import json
-import stat
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import backup_plan, host_facts
-from ansible_collections.auscat.imaging.plugins.module_utils.backup_run import write_file
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    backup_plan,
+    host_facts,
+    host_files,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
-
-UNITS = Path("/etc/systemd/system")
-
-
-def is_as_wished(path: Path, text: str, mode: int) -> bool:
-    """Tell whether a file has this content and mode and belongs to root."""
-    try:
-        found = path.stat()
-        same = path.read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        return False
-    return same and stat.S_IMODE(found.st_mode) == mode and found.st_uid == 0
-
-
-def is_enabled(unit: str) -> bool:
-    """Tell whether systemd starts a timer at boot, and has started it."""
-    try:
-        run(["systemctl", "is-enabled", "--quiet", unit])
-        run(["systemctl", "is-active", "--quiet", unit])
-    except CommandError:
-        return False
-    return True
+from ansible_collections.auscat.imaging.plugins.module_utils.host_files import UNITS
 
 
 def main() -> None:
@@ -125,9 +106,7 @@ def main() -> None:
         for path in (*directory.glob("*"), *UNITS.glob("auscat-backup-*"), program)
         if path.is_file()
     }
-    different = sorted(
-        path for path, (text, mode) in wished.items() if not is_as_wished(path, text, mode)
-    )
+    different = host_files.different(wished)
     superfluous = sorted(present - wished.keys())
     timers = [f"auscat-backup-{name}.timer" for name in schedules]
     try:
@@ -140,7 +119,7 @@ def main() -> None:
                     'Accepted: a time as in OnCalendar, such as "*-*-* 01:00:00" '
                     "(man systemd.time). Nothing was changed."
                 )
-        asleep = [timer for timer in timers if not is_enabled(timer)] if systemd else []
+        asleep = host_files.asleep(timers) if systemd else []
         if not module.check_mode:
             gone = [path.name for path in superfluous if path.suffix == ".timer"]
             if gone:
@@ -152,8 +131,7 @@ def main() -> None:
                 path.parent.mkdir(
                     mode=0o755 if path == program else 0o700, parents=True, exist_ok=True
                 )
-                write_file(path, text)
-                path.chmod(mode)
+                host_files.write(path, text, mode)
             if is_on:
                 directory.chmod(0o700)
             if any(path.parent == UNITS for path in (*different, *superfluous)):
