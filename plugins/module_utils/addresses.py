@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Callable
 
+from ansible_collections.auscat.imaging.plugins.module_utils.definitions import changed
+
 LookUp = Callable[[str], Sequence[str]]
 #: Variables of a host, the first that is set counts, then its name in the inventory.
 ADDRESS_VARIABLES = ("auscat_address", "ansible_host")
@@ -194,14 +196,10 @@ def with_addresses(
     for definition in definitions:
         ports = definition.get("ports")
         if not isinstance(ports, (list, tuple)):
-            resolved.append({**definition})
+            resolved.append(changed(definition))
             continue
-        resolved.append(
-            {
-                **definition,
-                "ports": [_with_addresses(port, groups, hostvars, here, look_up) for port in ports],
-            }
-        )
+        found = [_with_addresses(port, groups, hostvars, here, look_up) for port in ports]
+        resolved.append(changed(definition, ports=found))
     return resolved
 
 

@@ -43,12 +43,24 @@ class DefinitionError(ValueError):
     """A service definition cannot be applied; the text names the service and the remedy."""
 
 
+def changed(definition: Definition, **values: Any) -> dict[str, Any]:
+    """Return a copy of a definition with these values, and evaluate nothing else of it.
+
+    A mapping of Ansible's variables renders a value when somebody asks for it, and so does its
+    copy; ``{**definition}`` asks for all of them, CTP's files among them.
+    """
+    copied: dict[str, Any] = definition.copy()  # type: ignore[attr-defined]
+    copied.update(values)
+    return copied
+
+
 def with_companions(definitions: Iterable[Definition]) -> list[Definition]:
     """Return the definitions, each followed by those of the containers that it needs beside it."""
     flat: list[Definition] = []
     for definition in definitions:
-        alone = {key: value for key, value in definition.items() if key != "companions"}
-        flat += [alone, *(definition.get("companions") or [])]
+        alone = changed(definition)
+        companions = alone.pop("companions", None)
+        flat += [alone, *(companions or [])]
     return flat
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.auscat.imaging.plugins.module_utils.definitions import changed
+
 #: Images that this project builds are called ``auscat-imaging/<name>:<digest of their inputs>``.
 OWN = "auscat-imaging/"
 #: What was renamed by its makers: the old name gets no updates any more. All tags of osimis/orthanc
@@ -106,7 +108,7 @@ def runnable(definitions: Iterable[Mapping[str, Any]], source: str) -> list[dict
             image = archived(image) if source == "archive" else image
         except ImageNameError as error:
             raise ImageNameError(f"{definition.get('name')}_image: {error}") from error
-        result.append({**definition, "image": image})
+        result.append(changed(definition, image=image))
     return result
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
+from ansible.template import Templar, trust_as_template
 from ansible_collections.auscat.imaging.plugins.module_utils import definitions as d
 
 
@@ -237,6 +239,32 @@ def test_companions_are_services_of_their_own() -> None:
     assert all("companions" not in each for each in flat)
     with_gate = service(companions=[service(name="gate", image="gate:1")])
     assert d.declared_images([with_gate]) == [service()["image"], "gate:1"]
+
+
+def test_what_is_not_asked_for_is_not_rendered() -> None:
+    """Through the filters that make __auscat_definitions, with Ansible's own templates."""
+    here = service(
+        image=trust_as_template("{{ 'orthanc:' ~ 1 }}"),
+        configs=trust_as_template("{{ 1 / 0 }}"),
+        companions=[service(name="gate", command=trust_as_template("{{ 1 / 0 }}"))],
+    )
+    variables = {
+        "here": here,
+        "declared": trust_as_template("{{ [here] | auscat.imaging.with_companions }}"),
+        "definitions": trust_as_template(
+            "{{ declared | auscat.imaging.with_addresses({}, {}, 'node')"
+            " | auscat.imaging.runnable_images('build') }}"
+        ),
+    }
+    templar = Templar(loader=None, variables=variables)
+    asked = trust_as_template(
+        "{{ definitions | auscat.imaging.published_ports | map(attribute='service') }}"
+    )
+    assert templar.template(asked) == ["orthanc", "gate"]
+    asked = trust_as_template("{{ definitions | map(attribute='image') | list }}")
+    assert templar.template(asked) == ["orthanc:1", "orthanc:1"]
+    with pytest.raises(AnsibleError, match="division by zero"):
+        templar.template(trust_as_template("{{ definitions | auscat.imaging.config_files }}"))
 
 
 class Unready(dict):
