@@ -77,16 +77,13 @@ def test_a_full_disk_refuses_and_says_so(
 ) -> None:
     """More free space is asked for than there is."""
     free = int(node.shell("df --output=avail --block-size=1M /srv/auscat/ctp/temp | tail -n 1"))
-    outcome = scenario.play(
-        "site.yml",
-        *("--tags", "preflight,services,stack"),
-        extra={"ctp_minimum_free_mib": free + 10000},
-    )
+    part = ("site.yml", "--tags", "preflight,services,stack")
+    outcome = scenario.play(*part, extra={"ctp_minimum_free_mib": free + 10000})
     assert outcome.returncode == 0, outcome.errors
     try:
         result, *_ = rejection(node.address, 8104, "CTP", "PACS")
         assert result == 2  # transient
     finally:
-        outcome = scenario.play("site.yml")
+        outcome = scenario.play(*part)
     assert outcome.returncode == 0, outcome.errors
     assert associate(node, "CTP", "PACS").is_released

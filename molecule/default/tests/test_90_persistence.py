@@ -1,4 +1,7 @@
-"""Studies and pairs of keys outlive the stack and a reboot. Last, because it takes things away."""
+"""Studies and pairs of keys outlive the stack and a reboot. Last, because it takes things away.
+
+What test_80_changes.py changed is as the inventory has it from the first test on.
+"""
 
 from __future__ import annotations
 

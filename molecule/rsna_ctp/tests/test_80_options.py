@@ -16,7 +16,7 @@ from shared.streams import Rest
 @pytest.fixture
 def put_back(scenario: Scenario) -> Generator[None]:
     yield
-    outcome = scenario.play("site.yml")
+    outcome = scenario.play("site.yml", "--tags", "images,services,stack")
     assert outcome.returncode == 0, outcome.errors
 
 
