@@ -160,17 +160,27 @@ if [ "$1" = health ]; then
 fi
 
 child='' stopping=''
-trap 'stopping=yes' TERM INT
+# In the handler itself: a signal that comes just before `wait` begins does not end it.
+stop() {
+    stopping=yes
+    if [ -n "$child" ]; then
+        trap '' TERM INT
+        shut_down
+    fi
+}
+trap stop TERM INT
 recover
 [ -z "$stopping" ] || exit 143
 "$@" &
 child=$!
+# It came before there was a child to end.
+if [ -n "$stopping" ] && alive "$child"; then
+    stop
+fi
 while :; do
     wait "$child"
     status=$?
     if [ -n "$stopping" ]; then
-        trap '' TERM INT
-        shut_down
         wait "$child"
         exit
     fi
