@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     CommandError,
     docker_objects,
     run,
+    run_json,
 )
 
 LABEL_STACK = "com.docker.stack.namespace"
@@ -62,6 +64,11 @@ def read_stack(stack: str) -> dict[str, ServiceState]:
     states = {}
     services = docker_objects("service", [f"label={LABEL_STACK}={stack}"])
     containers = _running_containers(stack) if services else {}
+    tasks = _tasks(
+        container["Config"]["Labels"]["com.docker.swarm.task.id"]
+        for found in containers.values()
+        for container in found
+    )
     for service in services:
         spec = service["Spec"]
         name = spec["Name"][len(stack) + 1 :]
@@ -69,7 +76,7 @@ def read_stack(stack: str) -> dict[str, ServiceState]:
         present = [
             container
             for container in containers.get(spec["Name"], [])
-            if _belongs(container, service)
+            if _belongs(container, service, tasks)
         ]
         state = ServiceState(
             name=name,
@@ -98,16 +105,30 @@ def _running_containers(stack: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _belongs(container: dict[str, Any], service: dict[str, Any]) -> bool:
+def _tasks(ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the tasks by id, without those that were removed meanwhile."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    try:
+        found = run_json(["docker", "inspect", "--type", "task", *wanted])
+    except CommandError:
+        # It fails for all when one is not there any more.
+        if len(wanted) == 1:
+            return {}
+        return {key: task for each in wanted for key, task in _tasks([each]).items()}
+    return {task["ID"]: task for task in found}
+
+
+def _belongs(
+    container: dict[str, Any], service: dict[str, Any], tasks: dict[str, dict[str, Any]]
+) -> bool:
     """Tell whether a container runs what the service's present definition asks for."""
     template = service["Spec"]["TaskTemplate"]
-    task_id = container["Config"]["Labels"]["com.docker.swarm.task.id"]
-    try:
-        task = json.loads(run(["docker", "inspect", "--type", "task", task_id]))[0]
-    except CommandError:
-        return False  # the task was removed between the two questions
+    task = tasks.get(container["Config"]["Labels"]["com.docker.swarm.task.id"])
     return bool(
-        all(
+        task
+        and all(
             _filled(task["Spec"].get(part)) == _filled(template.get(part))
             for part in ("ContainerSpec", "Resources", "ForceUpdate")
         )
