@@ -5,96 +5,16 @@ That CTP itself reads from it what it reads from the XML is shown by the scenari
 
 from __future__ import annotations
 
-import struct
-import zipfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
 from ctp_supervisor import fast_script, workdir
 from ctp_supervisor.verify import LOOKUP, VerificationError, verify
+from ctp_supervisor_java import archive, java_class
 from ctp_supervisor_site import Site
 
 NAMES = {0x00100020: "PatientID", 0x00100010: "PatientName", 0xFFFEE000: "Item"}
-
-
-def java_class(constants: dict[str, int]) -> bytes:
-    """A class as javac writes it: int constants, and what else such a class can have."""
-    pool: list[bytes] = []
-
-    def add(entry: bytes, places: int = 1) -> int:
-        pool.append(entry)
-        pool.extend([b""] * (places - 1))
-        return len(pool) - places + 1
-
-    def text(value: str) -> int:
-        return add(struct.pack(">BH", 1, len(value)) + value.encode())
-
-    long = add(struct.pack(">Bq", 5, -1), places=2)
-    this = add(struct.pack(">BH", 7, text("org/dcm4che/dict/Tags")))
-    add(struct.pack(">BHH", 10, this, add(struct.pack(">BHH", 12, text("a"), text("()V")))))
-    constant, descriptor = text("ConstantValue"), text("I")
-    fields = []
-
-    def field(access: int, name: str, of: int, value: int | None) -> None:
-        fields.append(struct.pack(">HHHH", access, text(name), of, value is not None))
-        if value is not None:
-            fields.append(struct.pack(">HIH", constant, 2, value))
-
-    for name, value in constants.items():
-        field(0x0019, name, descriptor, add(struct.pack(">BI", 3, value)))
-    field(0x001A, "hidden", descriptor, add(struct.pack(">BI", 3, 7)))  # private
-    field(0x0019, "Long", text("J"), long)
-    field(0x0009, "computed", descriptor, None)
-    body = struct.pack(">HHHHH", 0x0021, this, this, 1, this)
-    body += struct.pack(">H", len(constants) + 3) + b"".join(fields)
-    return struct.pack(">IHHH", 0xCAFEBABE, 0, 46, len(pool) + 1) + b"".join(pool) + body
-
-
-def archive(path: Path, content: bytes | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as jar:
-        jar.writestr("META-INF/MANIFEST.MF", "")
-        if content is not None:
-            jar.writestr(fast_script.TAGS_CLASS, content)
-
-
-def test_names_are_those_of_the_distribution(tmp_path: Path) -> None:
-    constants = {name: tag for tag, name in NAMES.items()}
-    content = java_class({**constants, "$no_name": 5})
-    archive(tmp_path / "CTP.jar", None)
-    archive(tmp_path / "deep" / "dcm4che.jar", content)
-    assert fast_script.class_constants(content) == {**constants, "$no_name": 5}
-    assert fast_script.names(fast_script.dictionary(tmp_path)) == NAMES
-
-
-def test_what_the_script_lists_stands_in_front() -> None:
-    constants = {"Item": 0xFFFEE000, "PatientName": 0x00100010, "PatientID": 0x00100020}
-    content = java_class(constants)
-    script = (
-        b'<script><e en="T" t="00100020">@keep()</e><e en="F" t="00100010">@keep()</e></script>'
-    )
-    listed = fast_script.listed(script)
-    assert listed == {0x00100020}
-    found = fast_script.with_first(content, listed)
-    assert list(fast_script.class_constants(found)) == ["PatientID", "Item", "PatientName"]
-    assert fast_script.class_constants(found) == constants
-    assert len(found) == len(content) and sorted(found) == sorted(content)
-    assert fast_script.with_first(content[:-20], listed) == b""
-    assert fast_script.with_first(b"no class", listed) == b""
-
-
-@pytest.mark.parametrize("case", ["none", "two", "no class", "cut", "no archive"])
-def test_no_names_where_they_are_not_clear(tmp_path: Path, case: str) -> None:
-    content = java_class({"PatientID": 0x00100020})
-    if case == "two":
-        archive(tmp_path / "a.jar", content)
-        archive(tmp_path / "b.jar", content)
-    elif case != "none":
-        archive(tmp_path / "a.jar", {"cut": content[:-20]}.get(case, b"no class"))
-    if case == "no archive":
-        (tmp_path / "a.jar").write_bytes(b"no archive")
-    assert fast_script.names(fast_script.dictionary(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
-from ctp_supervisor import fast_script
+from ctp_supervisor import tags_class
 from ctp_supervisor.broken_off import BrokenOff
 from ctp_supervisor.egress import Checker
 from ctp_supervisor.gate import Gate, Pipeline
@@ -309,23 +309,43 @@ def test_what_broke_off_leaves_nothing_on_the_disk(
     assert isinstance(ctp.through(dataset), Dataset)
 
 
-def test_java_takes_the_reordered_dictionary(tmp_path: Path) -> None:
-    """The first of a class's fields are those that it finds first."""
+ASK_TWICE = """
+import java.lang.reflect.*;
+class AskTwice {
+    public static void main(String[] names) throws Exception {
+        Class<?> tags = Class.forName("org.dcm4che.dict.Tags");
+        Method forName = tags.getMethod("forName", String.class);
+        for (int times = 0; times < 2; times++) {
+            for (Field field : tags.getFields()) {
+                if (field.getType() != int.class) continue;
+                String name = field.getName();
+                System.out.println(name + "=" + forName.invoke(null, name));
+            }
+            for (String name : new String[] {"NoSuchName", "forName", ""}) {
+                try { System.out.println(forName.invoke(null, name)); }
+                catch (InvocationTargetException error) { System.out.println(error.getCause()); }
+            }
+        }
+    }
+}
+"""
+
+
+def test_the_dictionary_that_remembers_answers_as_the_other(tmp_path: Path) -> None:
+    """For every name and for none, the first time and the second, as Java's verifier accepts it."""
     libraries = DISTRIBUTION / "libraries"
-    listed = {0x300A00C3, 0x7FE00010}
-    reordered = fast_script.with_first(fast_script.dictionary(libraries), listed)
-    path = tmp_path / "dictionary" / fast_script.TAGS_CLASS
+    path = tmp_path / "dictionary" / tags_class.TAGS_CLASS
     path.parent.mkdir(parents=True)
-    path.write_bytes(reordered)
-    source = tmp_path / "First.java"
-    source.write_text(
-        "class First { public static void main(String[] a) throws Exception {"
-        ' Class<?> tags = Class.forName("org.dcm4che.dict.Tags");'
-        " for (int i = 0; i < 2; i++) System.out.println(tags.getFields()[i].getInt(null)); } }"
-    )
-    command = ["java", f"-Xbootclasspath/a:{tmp_path / 'dictionary'}"]
+    path.write_bytes(tags_class.remembering(tags_class.dictionary(libraries)))
+    source = tmp_path / "AskTwice.java"
+    source.write_text(ASK_TWICE)
     jars = ":".join(map(str, sorted(libraries.rglob("*.jar"))))
-    shown = subprocess.run(
-        [*command, "-cp", jars, source], check=True, capture_output=True, encoding="utf-8"
-    )
-    assert {int(line) for line in shown.stdout.split()} == listed
+
+    def answers(*options: str) -> list[str]:
+        command = ["java", *options, "-cp", jars, str(source)]
+        shown = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+        return shown.stdout.splitlines()
+
+    remembered = answers("-Xverify:all", f"-Xbootclasspath/a:{path.parents[3]}")
+    assert remembered == answers()
+    assert len(remembered) > 5000

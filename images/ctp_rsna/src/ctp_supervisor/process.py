@@ -52,9 +52,6 @@ def command(settings: Settings, working: Working) -> list[str]:
         # A thread that dies of it would leave the others running.
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
-        # CTP reads a thousand fields by reflection for each object. Java 21 is quicker the way its
-        # predecessors did it; the next versions do not know this property any more.
-        "-Djdk.reflect.useDirectMethodHandle=false",
         f"-XX:ErrorFile={working.path / 'logs' / 'hs_err.log'}",
         "-jar",
         "libraries/CTP.jar",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from . import fast_script
+from . import fast_script, tags_class
 from .settings import Settings, SettingsError
 from .verify import PLACEHOLDER, Verified
 
@@ -90,16 +90,14 @@ def make(settings: Settings, verified: Verified, key: bytes, password: str) -> W
     for script in {pipeline.script for pipeline in settings.pipelines}:
         contents[script] = contents[script].replace(PLACEHOLDER.encode(), key.hex().encode())
     if settings.engine == "ctp":
-        dictionary = fast_script.dictionary(settings.distribution / "libraries")
-        names = fast_script.names(dictionary)
-        listed: set[int] = set()
+        dictionary = tags_class.dictionary(settings.distribution / "libraries")
+        names = tags_class.names(dictionary)
         for script in {pipeline.script for pipeline in settings.pipelines}:
-            listed |= fast_script.listed(contents[script])
             contents[script] = fast_script.as_properties(contents[script], names)
-        reordered = fast_script.with_first(dictionary, listed)
-        if reordered:
-            contents[f"{DICTIONARY}/{fast_script.TAGS_CLASS}"] = reordered
-        if not names or not reordered:
+        remembering = tags_class.remembering(dictionary)
+        if remembering:
+            contents[f"{DICTIONARY}/{tags_class.TAGS_CLASS}"] = remembering
+        if not names or not remembering:
             LOG.warning("the dictionary of this CTP cannot be read: its script takes longer")
     contents["users.xml"] = users_xml(password)
     signatures = {}
