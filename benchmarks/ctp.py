@@ -12,8 +12,8 @@ objects of the same sizes of one class in one syntax. Both have one sender and 1
 
 "default" is the same CTP and the same Orthanc on the same machine as they come: CTP's own example
 script and intervals, the PACS connected to CTP and CTP to Orthanc directly, Orthanc with its own
-PDU length and socket options. Both are measured in turn in one run, after both were warm, since machines are shared:
-read the ratio, not the seconds.
+PDU length and socket options. Both are measured in turn in one run, after both were warm, since
+machines are shared: read the ratio, not the seconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from shared.streams import Rest, ct_slices
 
 SCENARIO = Path(__file__).resolve().parents[1] / "molecule" / "rsna_ctp"
 DEFAULT_DICOM, DEFAULT_WEB = 18104, 18042
-WARM_UP = 800
+WARM_UP = 400
 """Objects that both take before anything is measured."""
 DEFAULT_CONFIG = """\
 <Configuration>
