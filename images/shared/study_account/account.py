@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,9 @@ class Sender:
         self._latest: tuple[str, str] | None = None
         self.places: set[tuple[str, str]] = set()
         """Study and series, as they came."""
+        self.doubts: dict[tuple[str, str], str] = {}
+        """Why there may be more of a series: another association that brought of it, at the same
+        time as this one, was cut off. That this one ends in order says nothing of the other's."""
         self._lock = threading.Lock()
 
     def came(self, message_id: int, identity: Identity) -> None:
@@ -93,16 +96,16 @@ class Sender:
             self._account.put((identity, at, True))
         if partial is not None and partial.sop_instance_uid:
             self._account.put((partial, time.time(), True))
-        # Where an object broke off, that is said of the object.
-        between = not released and partial is None and not pending
-        doubtful = {self._latest} if between and self._latest is not None else set()
-        for places, why in (
-            (self.places - doubtful, ""),
-            (doubtful, _ENDED_HERE if here else _CUT_OFF),
-        ):
-            if places:
-                self._account.put((tuple(places), why))
-        self._account.over(self)
+        broken = [identity for identity, _ in pending]
+        if partial is not None:
+            broken.append(partial)
+        # Where an object broke off, that is said of the object, if its series is known.
+        said = bool(broken) and all(each.study and each.series for each in broken)
+        doubts = {}
+        if self._latest is not None and not released and not said:
+            doubts[self._latest] = _ENDED_HERE if here else _CUT_OFF
+        for why, places in self._account.over(self, doubts).items():
+            self._account.put((tuple(places), why))
 
 
 class Account:
@@ -181,10 +184,28 @@ class Account:
             self._open.add(found)
         return found
 
-    def over(self, sender: Sender) -> None:
-        """That association is over."""
+    def over(
+        self, sender: Sender, cut: Mapping[tuple[str, str], str]
+    ) -> dict[str, list[tuple[str, str]]]:
+        """That association is over. Return its series by why there may be more of them; empty: it
+        ended in order, and so did those that were beside it.
+
+        ``cut``: of which it was cut off, and why.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._lock:
             self._open.discard(sender)
+            for place in sender.places:
+                others = [each for each in self._open if place in each.places]
+                why = cut.get(place) or sender.doubts.get(place, "")
+                for each in others:
+                    if place in cut:
+                        each.doubts[place] = why
+                    elif not why:
+                        # It began after the one that was cut off: all was sent again.
+                        each.doubts.pop(place, None)
+                found.setdefault(why or (_ENDED_HERE if others else ""), []).append(place)
+        return found
 
     def put(self, event: tuple[Any, ...]) -> None:
         """Of `Sender`: note something that came, as it came."""

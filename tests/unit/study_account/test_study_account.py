@@ -204,6 +204,74 @@ def test_what_broke_off_is_not_complete_until_it_is_sent_again(
     assert node.counts() == {"received": 2, "left": 2}
 
 
+def test_an_object_that_broke_off_before_its_series_was_known_leaves_a_doubt(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = node.account.sender()
+    node.one(sender, 1)
+    sender.ended(Identity("9.9.2"), released=False)
+    node.leave(1)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+    node.send(1, 2)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_an_end_in_order_says_nothing_of_another_association(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some send one series over several at a time."""
+    first, second = node.account.sender(), node.account.sender()
+    node.one(first, 1)
+    node.one(second, 2)
+    second.ended(None, released=False)
+    node.one(first, 3)
+    first.ended(None, released=True)
+    node.leave(1, 2, 3)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+    third, fourth = node.account.sender(), node.account.sender()
+    node.one(third, 1)
+    node.one(fourth, 2)
+    third.ended(None, released=True)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "arriving"
+    fourth.ended(None, released=True)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_what_is_sent_again_beside_an_older_association_is_whole(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, cut = node.account.sender(), node.account.sender()
+    node.one(older, 1)
+    node.one(cut, 2)
+    cut.ended(None, released=False)
+    node.send(1, 2)
+    older.ended(None, released=True)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_a_kill_while_another_association_is_open_leaves_a_doubt(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = node.account.sender(), node.account.sender()
+    node.one(first, 1)
+    node.one(second, 2)
+    first.ended(None, released=True)
+    node.account.flush()
+    node.open()  # the one before never learns of the end of the second
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+
+
 def test_an_object_whose_sender_was_told_no_is_missing(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
