@@ -145,8 +145,8 @@ class Account:
         self._flushing = threading.Lock()
         self._same: tuple[tuple[Any, ...], tuple[str, str, bytes, bytes]] | None = None
         """Study, series, PatientID and issuer of the latest object, and what stands for them."""
-        self._places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
-        """By UID, as it lay in quarantine the last time: key, study and series."""
+        self._places: dict[tuple[str, str, str, bool], tuple[bytes, str, str]] = {}
+        """By UIDs, as it lay in quarantine the last time: key, study and series."""
         self._shown: tuple[float, dict[str, Any]] | None = None
         self._ledger: Ledger | None = None
         if leaving is not None:
@@ -220,29 +220,34 @@ class Account:
         """Orthanc stored an object, under these UIDs."""
         self.put(("left", uid, study, series, pseudonym, time.time()))
 
-    def deleted(self, uid: str, leaving: bool, since: float) -> None:
+    def deleted(
+        self, uid: str, leaving: bool, since: float, study: str = "", series: str = ""
+    ) -> None:
         """An object was removed from quarantine for good, which began at ``since``."""
-        self.put(("deleted", uid, leaving, time.time(), since))
+        self.put(("deleted", uid, leaving, time.time(), since, study, series))
 
-    def quarantine(self, found: Iterable[Quarantined], removed: bool = False) -> None:
+    def quarantine(
+        self, found: Iterable[Quarantined], removed: bool = False, looked: float | None = None
+    ) -> None:
         """What lies in quarantine now; all of it. ``removed``: what does so no more was removed
-        there by hand, unless it leaves."""
+        there by hand, unless it leaves. ``looked``: when that was seen, if not just now."""
         if self._ledger is None or self._leaving is None:
             return
         self.flush()
-        newest: dict[bytes, InQuarantine] = {}
-        places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
+        looked = time.time() if looked is None else looked
+        seen: list[tuple[bytes, InQuarantine]] = []
+        places: dict[tuple[str, str, str, bool], tuple[bytes, str, str]] = {}
         for each in found:
             if not each.sop_instance_uid:
                 continue
             # What lay there the last time is not hashed again.
-            name = each.sop_instance_uid, each.leaving
+            name = each.sop_instance_uid, each.study, each.series, each.leaving
             place = places[name] = self._places.get(name) or self._place(each)
             key, study, series = place
-            if key not in newest or newest[key].arrived < each.arrived:
-                newest[key] = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
+            lies = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
+            seen.append((key, lies))
         self._places = places
-        self._safely(lambda ledger: ledger.quarantine(newest, removed))
+        self._safely(lambda ledger: ledger.quarantine(seen, removed, looked))
 
     def _place(self, found: Quarantined) -> tuple[bytes, str, str]:
         assert self._leaving is not None
@@ -280,8 +285,10 @@ class Account:
             _, uid, study, series, pseudonym, at = event
             return Left(uids.digest(uid), study, series, at, pseudonym)
         if first == "deleted":
-            _, uid, is_leaving, at, since = event
-            return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at, since)
+            _, uid, is_leaving, at, since, study, series = event
+            if not is_leaving:
+                uid, study, series = leaving.of(uid), leaving.of(study), leaving.of(series)
+            return Deleted(uids.digest(uid), at, since, study, series)
         if not isinstance(first, Identity):
             return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
         identity, at, broken = event

@@ -184,7 +184,9 @@ class StudyVerdict:
 
 def study(row: StudyRow, now: Now) -> StudyVerdict:
     """Judge one study."""
-    judged = [series(row.uid, each, now) for each in row.series]
+    # What broke off before its series was known leaves one that is none, when it is sent again.
+    rows = [each for each in row.series if each.uid or each.total]
+    judged = [series(row.uid, each, now) for each in rows]
     states = {each.state for each in judged}
     missing = []
     if row.identities > 1 or len(row.names) > 1:

@@ -86,13 +86,16 @@ class Node:
         self.in_quarantine |= {number: (reason, time.time()) for number in numbers}
         self.look(series=series)
 
-    def look(self, removed: bool = False, series: str = SERIES) -> None:
+    def look(
+        self, removed: bool = False, series: str = SERIES, looked: float | None = None
+    ) -> None:
         self.account.quarantine(
             [
                 Quarantined(f"9.9.{number}", STUDY, series, reason, arrived)
                 for number, (reason, arrived) in self.in_quarantine.items()
             ],
             removed,
+            looked,
         )
 
     def later(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 400) -> None:
@@ -350,6 +353,98 @@ def test_removed_from_quarantine_is_said_and_is_nobodys_task(
     study = node.study()
     assert (study["state"], study["complete"]) == ("deleted", False)
     assert node.account.summary()["incomplete"] == 0
+
+
+def test_what_lies_in_quarantine_is_not_called_removed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1, 2)
+    node.hold("incomplete", 1, 2)
+    # There are two files of the first, since it was sent twice: one is removed.
+    node.account.deleted("9.9.1", leaving=False, since=time.time(), study=STUDY, series=SERIES)
+    looked = time.time() - 1
+    node.account.flush()
+    node.look(looked=looked)  # as it was seen before
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1}, "deleted": 1}
+    node.later(monkeypatch, 10)
+    node.hold("incomplete", 1)  # as it is seen with the other file
+    assert node.counts() == {"received": 2, "held": {"incomplete": 2}}
+    # Released while others were removed on CTP's page, and back again.
+    del node.in_quarantine[2]
+    node.look(removed=True)
+    assert node.counts()["deleted"] == 1
+    node.later(monkeypatch, 10)
+    node.hold("other-issuer", 2)
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1, "other-issuer": 1}}
+    assert node.study()["state"] == "held back"
+
+
+def test_one_uid_in_two_studies_is_two_objects(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites move objects to another study and send them again under the same UID."""
+    other, series = "1.2.3.9", "1.2.3.9.1"
+
+    def state(study: str) -> tuple[str, int, int]:
+        (found,) = node.account.ask(identifier=study)["studies"]
+        return found["state"], found["received"], found["left"]
+
+    def look() -> None:
+        node.account.quarantine(
+            [Quarantined("9.9.1", *each, "incomplete", time.time()) for each in held]
+        )
+
+    held = [(STUDY, SERIES)]
+    node.send(1, 2)
+    node.leave(2)
+    look()
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1", other, series, PATIENT))
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
+    node.account.left(mapped("9.9.1"), mapped(other), mapped(series), "TRIAL-1")
+    node.later(monkeypatch)
+    look()
+    assert (state(STUDY), state(other)) == (("held back", 2, 1), ("complete", 1, 1))
+    node.account.stop()
+    node.open()
+    look()
+    assert (state(STUDY), state(other)) == (("held back", 2, 1), ("complete", 1, 1))
+    # The first one is corrected, and the other comes again and is held back.
+    held = [(other, series)]
+    node.leave(1)
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1", other, series, PATIENT))
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
+    node.later(monkeypatch)
+    look()
+    assert (state(STUDY), state(other)) == (("complete", 2, 2), ("held back", 1, 0))
+    node.account.deleted("9.9.1", False, time.time(), other, series)
+    held = []
+    look()
+    node.later(monkeypatch)
+    assert (state(STUDY), state(other)) == (("complete", 2, 2), ("deleted", 1, 0))
+
+
+def test_what_could_not_be_placed_is_placed_later(node: Node) -> None:
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1"))
+    sender.ended(None, released=False)
+    assert node.account.summary()["unplaced"] == 1
+    node.send(1)
+    assert node.counts() == {"received": 1, "waiting": 1}
+    sender = node.account.sender()
+    sender.ended(Identity("9.9.1"), released=False)  # and again less is known of it
+    node.account.left(mapped("9.9.1"), "", "", "TRIAL-1")
+    assert node.counts() == {"received": 1, "left": 1}
+    node.account.deleted("9.9.7", False, time.time(), "1.2.7", "1.2.7.1")  # never heard of
+    sender = node.account.sender()
+    sender.ended(Identity("9.9.8", STUDY, "", PATIENT), released=False)
+    node.send(8)
+    (series,) = node.study()["series"]
+    assert (series["uid"], series["received"]) == (mapped(SERIES), 2)
+    node.account._shown = None
+    summary = node.account.summary()
+    assert (summary["unplaced"], summary["studies"]) == (0, 1)
 
 
 def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
