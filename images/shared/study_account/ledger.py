@@ -134,6 +134,8 @@ class SeriesRow:
     """Objects in quarantine that have not left, by reason."""
     copies: int = 0
     """Objects that have left, of which an older copy still lies in quarantine."""
+    again: dict[str, int] = field(default_factory=dict)
+    """Objects that wait, of which a copy lies in quarantine, by reason."""
     waiting_since: float = 0.0
 
     @property
@@ -558,6 +560,8 @@ def _add(series: SeriesRow, state: int, held: str, count: int, oldest: float) ->
     elif state == LEFT and held:
         series.copies += count
     elif state == WAITING:
+        if held:
+            series.again[held] = series.again.get(held, 0) + count
         series.waiting_since = min(series.waiting_since or oldest, oldest)
 
 

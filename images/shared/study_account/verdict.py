@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from .ledger import BROKEN, DELETED, HELD, LEFT, WAITING, SeriesRow, StudyRow
+from .ledger import BROKEN, DELETED, LEFT, WAITING, SeriesRow, StudyRow
 
 COMPLETE, ARRIVING, BROKEN_OFF, HELD_BACK = "complete", "arriving", "broken off", "held back"
 GONE, IN_TRANSIT, AWAITED, REMOVED = "not found", "waiting", "announced", "deleted"
@@ -74,10 +74,14 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
     """Judge one series."""
     waiting, broken = row.count(WAITING), row.count(BROKEN)
     is_open = (study, row.uid) in now.arriving
-    quiet = now.at - row.newest >= now.quiet_seconds
-    gone = 0
-    if waiting and now.idle and now.at - row.waiting_since > PATIENCE_SECONDS:
-        waiting, gone = 0, waiting
+    # A time ahead of now is of a clock that was set back since: nobody knows how long ago it was.
+    quiet = abs(now.at - row.newest) >= now.quiet_seconds
+    held, gone = dict(row.held), 0
+    if waiting and now.idle and abs(now.at - row.waiting_since) > PATIENCE_SECONDS:
+        # What is in quarantine is what came, although its time says that it is older.
+        for why, number in row.again.items():
+            held[why] = held.get(why, 0) + number
+        waiting, gone = 0, waiting - sum(row.again.values())
     received = row.total - broken
     found = SeriesVerdict(
         uid=row.uid,
@@ -88,7 +92,7 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
         deleted=row.count(DELETED),
         broken=broken,
         gone=gone,
-        held=dict(sorted(row.held.items())),
+        held=dict(sorted(held.items())),
     )
     states = []
     if broken:
@@ -98,7 +102,7 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
     if row.unfinished:
         states.append(BROKEN_OFF)
         found.missing.append(Missing("perhaps more objects", row.unfinished, SEND_AGAIN))
-    if row.count(HELD):
+    if held:
         states.append(HELD_BACK)
         found.missing += [
             Missing(_objects(n), f"in quarantine: {why}", _REMEDIES.get(why, _LOOK))

@@ -460,6 +460,21 @@ def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.M
     assert node.study()["complete"]
 
 
+def test_a_clock_that_was_set_back(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came is later then than what is made of it."""
+    node.send(1, 2, 3)
+    node.account.flush()
+    node.later(monkeypatch, -3600)
+    node.leave(1)
+    node.hold("incomplete", 2)
+    node.idle = True
+    study = node.study()
+    assert (study["state"], study["left"], study["gone"]) == ("held back", 1, 1)
+    assert study["held"] == {"incomplete": 1}
+    node.leave(2, 3)
+    assert node.study()["complete"]
+
+
 def test_it_may_leave_before_its_sender_is_told(node: Node) -> None:
     sender = node.account.sender()
     sender.came(1, node.of(1))
