@@ -32,6 +32,7 @@ OTHERS_SECONDS = 366 * 86400.0
 MOST_SHOWN = 50
 MOST_ANSWERED = 500
 _CARE_SECONDS = 60.0
+_NOT_NOW = "the account cannot be read now"
 _CUT_OFF = "its sender ended the association without a release right after an object of it"
 _ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
 
@@ -273,7 +274,8 @@ class Account:
             while self._events:
                 self._taken.append(self._events.popleft())
             if self._taken and self._safely(
-                lambda ledger: ledger.apply([self._event(each) for each in self._taken])
+                lambda ledger: ledger.apply([self._event(each) for each in self._taken]),
+                len(self._taken),
             ):
                 self._taken.clear()
 
@@ -302,8 +304,11 @@ class Account:
         key = uids.digest(leaving.of(uid))
         return Came(key, *place, at, broken, pseudonym, *hashes, told)
 
-    def _safely(self, write: Callable[[Ledger], Any]) -> bool:
-        """Whether it need not be tried again. A file that is broken is replaced by a new one."""
+    def _safely(self, write: Callable[[Ledger], Any], events: int = 0) -> bool:
+        """Whether it need not be tried again. A file that is broken is replaced by a new one.
+
+        ``events``: so many are lost where it fails in any other way.
+        """
         ledger = self._ledger
         if ledger is None:
             return True
@@ -324,7 +329,7 @@ class Account:
                     self._problem = f"the ledger cannot be read ({type(again).__name__})"
                 return False
             LOG.error("The account of studies failed (%s)", type(error).__name__)
-            self._lost += 1
+            self._lost += events
             return True
         if self._problem.startswith("the ledger cannot be written"):
             LOG.info("The account of studies is written again")
@@ -373,7 +378,7 @@ class Account:
         self.flush()
         found: dict[str, Any] = {}
         self._safely(lambda ledger: found.update(self._summary(ledger)))
-        shown = {**found, "problem": self.problem()}
+        shown = {**found, "problem": self.problem() or ("" if found else _NOT_NOW)}
         self._shown = time.monotonic(), shown
         return shown
 
@@ -426,6 +431,7 @@ class Account:
         leaving = self._leaving
         self.flush()
         rows: dict[str, StudyRow] = {}
+        answered: list[bool] = []
 
         def look(ledger: Ledger) -> None:
             found: list[StudyRow] = []
@@ -441,8 +447,11 @@ class Account:
             if still:
                 found += ledger.unsettled()
             rows.update({row.uid: row for row in found})
+            answered.append(True)
 
         self._safely(look)
+        if not answered:
+            return {"problem": self.problem() or _NOT_NOW, "studies": [], "more": 0}
         now = self._now()
         judged = [verdict.study(row, now) for row in rows.values()]
         if still:

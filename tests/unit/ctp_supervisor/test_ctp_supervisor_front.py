@@ -190,6 +190,7 @@ def test_the_api(ask: Client2) -> None:
         (b"{}", 400),
         (b"[]", 400),
         (b"\xff", 400),
+        (b"[" * 100_000, 400),
     ],
 )
 def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> None:
@@ -198,6 +199,22 @@ def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> 
     assert found == status
     if status == 200:
         assert json.loads(answer) == {"deleted": int(b"TQ-1" in body)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"identifier": "\\ud800"}',
+        b'{"pseudonym": "A\\udfff"}',
+    ],
+)
+def test_a_question_that_cannot_be_asked(ask: Client2, body: bytes) -> None:
+    found, answer, _ = ask("POST", "/api/study", sent_body=body, Content_Type="application/json")
+    assert (found, "The body has to hold" in json.loads(answer)["error"]) == (400, True)
 
 
 def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:

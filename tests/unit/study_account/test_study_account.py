@@ -618,6 +618,22 @@ def test_an_event_that_cannot_be_written_stops_no_other(
     assert "could not be noted" in node.account.problem()
 
 
+def test_a_question_that_fails_is_not_answered_with_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    ledger = node.account._ledger
+    assert ledger is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_studies", lambda *arguments: [][0])
+        answer = node.account.ask(identifier=STUDY)
+        assert answer["problem"] and "since" not in answer
+        assert node.account.summary() == {"problem": answer["problem"]}
+    node.account._shown = None
+    assert node.account.summary()["problem"] == ""
+    assert node.counts() == {"received": 1, "waiting": 1}
+
+
 def test_what_comes_after_the_end_changes_nothing(node: Node) -> None:
     node.send(1)
     node.account.stop()
