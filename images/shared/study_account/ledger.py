@@ -33,6 +33,9 @@ WAITING, LEFT, HELD, BROKEN, DELETED = range(5)
 """Acknowledged to the sender; stored by Orthanc; in quarantine; its transfer broke off, or it was
 refused to the sender; removed from quarantine for good."""
 
+UNREADABLE = "unreadable"
+"""The reason of what lies in quarantine and is no whole object."""
+
 _VERSION = 1
 _SCHEMA = f"""
 CREATE TABLE begun (at REAL NOT NULL);
@@ -414,16 +417,17 @@ class Ledger:
 
     def prune(self, complete_before: float, others_before: float) -> int:
         """Forget studies that are complete since before the first, and others of which nothing
-        moved since before the second and nothing lies in quarantine; return how many."""
+        moved since before the second, unless something of them lies in quarantine; return how
+        many."""
         with self._lock:
             execute = self._db.execute
             chosen = [
                 each
                 for (each,) in execute(
-                    "SELECT id FROM studies WHERE (settled > 0 AND settled < ?) OR (settled = 0"
+                    "SELECT id FROM studies WHERE ((settled > 0 AND settled < ?) OR (settled = 0"
                     " AND first < ? AND NOT EXISTS (SELECT 1 FROM series JOIN objects"
                     " ON objects.series = series.id WHERE series.study = studies.id"
-                    " AND (objects.at >= ? OR objects.held <> ''))) LIMIT 1000",
+                    f" AND objects.at >= ?))) AND {_NOTHING_HELD} LIMIT 1000",
                     (complete_before, others_before, others_before),
                 )
             ]
@@ -445,7 +449,8 @@ class Ledger:
             )
             if (pages - free) * size <= most_bytes:
                 return 0
-            query = "SELECT id FROM studies WHERE settled > 0 ORDER BY settled LIMIT 1000"
+            query = f"SELECT id FROM studies WHERE settled > 0 AND {_NOTHING_HELD}"
+            query += " ORDER BY settled LIMIT 1000"
             chosen = [each for (each,) in self._db.execute(query)]
             self._forget(chosen)
             return len(chosen)
@@ -565,6 +570,11 @@ def _add(series: SeriesRow, state: int, held: str, count: int, oldest: float) ->
         series.waiting_since = min(series.waiting_since or oldest, oldest)
 
 
+# From the few that are held, not from each study.
+_NOTHING_HELD = (
+    "id NOT IN (SELECT series.study FROM objects JOIN series ON series.id = objects.series"
+    " WHERE objects.held <> '')"
+)
 _INSERT = "INSERT INTO objects (uid, series, state, at) VALUES (?1, ?2, {state}, ?3)"
 # It may have left before its sender was told; and what came again waits, whatever became of it
 # before.
@@ -577,8 +587,9 @@ _LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET series 
 _BROKE = f"""{_INSERT.format(state=BROKEN)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     at = CASE WHEN state = {BROKEN} THEN ?3 ELSE at END"""
 # A file that is older than what came last is an older copy, and has no say. One that is there after
-# another was removed for good is a copy of that one, or came back.
-_MET = f"""(state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1)
+# another was removed for good is a copy of that one, or came back. What is left of an object that
+# broke off is none.
+_MET = f"""((state = {BROKEN} AND ?4 <> '{UNREADABLE}') OR (state = {WAITING} AND at <= ?3 + 1)
     OR (state = {DELETED} AND at < ?5))"""
 _HELD = f"""INSERT INTO objects (uid, series, state, at, held) VALUES (?1, ?2, {HELD}, ?3, ?4)
     ON CONFLICT (uid) DO UPDATE SET series = ?2, held = ?4,

@@ -447,6 +447,15 @@ def test_what_could_not_be_placed_is_placed_later(node: Node) -> None:
     assert (summary["unplaced"], summary["studies"]) == (0, 1)
 
 
+def test_what_is_left_of_an_object_that_broke_off_is_no_object(node: Node) -> None:
+    node.send(1)
+    sender = node.account.sender()
+    sender.ended(node.of(2), released=False)
+    node.account.flush()
+    node.hold("unreadable", 1, 2)
+    assert node.counts() == {"received": 1, "held": {"unreadable": 1}, "broken": 1}
+
+
 def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.send(1, 2)
     node.leave(1)
@@ -698,6 +707,29 @@ def test_incomplete_studies_stay_for_a_year_and_held_ones_for_ever(
     node.account.care()
     assert node.counts() == {"received": 1, "waiting": 1}
     node.later(monkeypatch, 2 * 86400)
+    node.account.care()
+    assert node.account.ask(identifier=STUDY)["studies"] == []
+
+
+def test_a_complete_study_stays_while_a_copy_lies_in_quarantine(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what left of it, that copy would be all there is to tell."""
+    node.send(1)
+    node.hold("incomplete", 1)
+    node.later(monkeypatch, 60)
+    node.send(1)
+    node.leave(1)
+    for _ in range(3):
+        node.later(monkeypatch, 91 * 86400)
+        node.account.care()
+    monkeypatch.setattr(account_module, "MOST_BYTES", 1)
+    node.account.care()
+    node.open()
+    node.look()
+    assert node.counts() == {"received": 1, "left": 1} and node.study()["complete"]
+    node.in_quarantine.clear()
+    node.look()
     node.account.care()
     assert node.account.ask(identifier=STUDY)["studies"] == []
 
