@@ -193,14 +193,16 @@ def study(row: StudyRow, now: Now) -> StudyVerdict:
     judged = [series(row.uid, each, now) for each in rows]
     states = {each.state for each in judged}
     missing = []
-    if row.identities > 1 or len(row.names) > 1:
-        missing.append(
-            Missing(
-                "certainty whose it is",
-                "the study came under several identifiers (PatientID with its issuer)",
-                "Look at the source: two people in one study, or a corrected identifier.",
-            )
-        )
+    certainty = "certainty whose it is"
+    if row.identities > 1:
+        why = "the study came under several identifiers (PatientID with its issuer)"
+        todo = "Look at the source: two people in one study, or a corrected identifier."
+        missing.append(Missing(certainty, why, todo))
+    elif len(row.names) > 1:
+        why = "the study stands under several pseudonyms, and was not seen to come under several"
+        why += " identifiers"
+        todo = "See in KeyDB whether the patient got another pseudonym meanwhile, and look at the"
+        missing.append(Missing(certainty, why, todo + " source."))
     return StudyVerdict(
         uid=row.uid,
         state=next((each for each in _ORDER if each in states), COMPLETE),

@@ -535,6 +535,17 @@ def test_asked_by_identifier_and_by_pseudonym(node: Node) -> None:
     assert node.account.summary()["mixed"] == 1
 
 
+def test_another_pseudonym_is_not_called_another_identifier(node: Node) -> None:
+    node.send(1)
+    node.account.flush()
+    node.known = {(PATIENT, ""): "TRIAL-2"}  # changed in KeyDB
+    node.send(2)
+    study = node.study()
+    assert (study["identifiers"], study["pseudonyms"]) == (1, ["TRIAL-1", "TRIAL-2"])
+    assert "several pseudonyms" in study["missing"][0]["why"]
+    assert node.account.summary()["mixed"] == 0
+
+
 def test_nothing_in_the_file_names_a_patient(node: Node) -> None:
     node.send(1)
     node.hold("unknown-patient", 1)
