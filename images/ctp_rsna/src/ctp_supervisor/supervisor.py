@@ -129,7 +129,11 @@ class Supervisor:
             self.suspects,
             self.trials,
             gone=lambda each, since: self.account.deleted(
-                each.sop_instance_uid, account.is_leaving(each), since, each.study, each.series
+                each.sop_instance_uid,
+                account.is_leaving(each, settings.engine),
+                since,
+                each.study,
+                each.series,
             ),
         )
         self.relays = [
@@ -370,8 +374,10 @@ class Supervisor:
     def _note_quarantine(self) -> None:
         removed = time.monotonic() - self.removed_by_hand < REMOVING_SECONDS
         looked = time.time()
-        found = self.quarantines.with_reasons()
-        self.account.quarantine(account.in_quarantine(found, self.lookup.patients), removed, looked)
+        found = account.in_quarantine(
+            self.quarantines.with_reasons(), self.lookup.patients, self.settings.engine
+        )
+        self.account.quarantine(found, removed, looked)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """See ``web.Site``."""
