@@ -598,6 +598,10 @@ class Supervisor:
         if any(waiting.values()) or self.trials.waiting() or any(map(recovery.files_in, temp)):
             self.busy = time.monotonic()
         if self.engine is not None:
+            lost = self.engine.lost()
+            if lost and not self.phase:
+                LOG.error("CTP is ended, since it goes on without its %s", ", ".join(lost))
+                self.engine.kill()
             used = _open_files(self.engine.process.pid)
             if removed := self.broken_off.remove(temp, used):
                 LOG.info("Removed what CTP kept of %d objects that broke off", removed)
