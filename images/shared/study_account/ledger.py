@@ -272,7 +272,8 @@ class Ledger:
                 execute(_CAME if not event.broken else _BROKE, (uid, series, event.at))
                 newest[series] = max(newest.get(series, 0.0), event.at)
                 touched.add(study)
-                self._note(study, event)
+                if event.study:  # or its patient may not have been read, either
+                    self._note(study, event)
             elif isinstance(event, Left):
                 uid, study, series = self._row(event.uid, event.study, event.series, event.at)
                 execute(_LEFT, (uid, series, event.at))

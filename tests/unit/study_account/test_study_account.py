@@ -436,6 +436,7 @@ def test_what_could_not_be_placed_is_placed_later(node: Node) -> None:
     sender.ended(Identity("9.9.1"), released=False)  # and again less is known of it
     node.account.left(mapped("9.9.1"), "", "", "TRIAL-1")
     assert node.counts() == {"received": 1, "left": 1}
+    assert node.study()["identifiers"] == 1
     node.account.deleted("9.9.7", False, time.time(), "1.2.7", "1.2.7.1")  # never heard of
     sender = node.account.sender()
     sender.ended(Identity("9.9.8", STUDY, "", PATIENT), released=False)

@@ -383,7 +383,7 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_resu
         stage,
         kind,
         path,
-        header.sop_instance_uid if header else dicomfile.announced_uid(path),
+        (header.sop_instance_uid if header else "") or dicomfile.announced_uid(path),
         header.patient_id if header and not torn else None,
         status.st_ctime,
         header.issuer if header else "",
