@@ -69,6 +69,8 @@ _NUMBERS = {
 }
 _NUMERIC = frozenset(_NUMBERS) | {b"IS", b"DS"}
 _SIZES = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {b"AT": 4}
+_IDENTITY = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+"""SOP, study and series instance UID."""
 _DAY = re.compile(rb"([0-9]{8})[0-9]*[-+.][-+.0-9]* *")
 _DOTTED = re.compile(rb"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) *")
 _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
@@ -111,7 +113,7 @@ class Rules:
     kept: frozenset[int] = frozenset()
     """Those that it may keep."""
     forms: Mapping[int, re.Pattern[bytes]] = field(default_factory=dict)
-    """Numbers without which it delivers no object, and how they may look."""
+    """Numbers and UIDs without which it delivers no object, and how they may look."""
 
     def __or__(self, other: Rules) -> Rules:
         return Rules(self.kept | other.kept, {**self.forms, **other.forms})
@@ -135,6 +137,10 @@ def rules(script: bytes) -> Rules:
         if form:
             with contextlib.suppress(re.error):
                 forms[tag] = re.compile(parameters.get(form[1], "").encode())
+        if tag in _IDENTITY and "matches,@UID)" in text and "UID" in parameters:
+            # What it makes no UID of, it removes, and Orthanc takes no object without these.
+            with contextlib.suppress(re.error):
+                forms[tag] = re.compile(parameters["UID"].encode() + rb"\0*")
     return Rules(frozenset(kept), forms)
 
 
