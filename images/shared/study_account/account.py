@@ -32,6 +32,7 @@ OTHERS_SECONDS = 366 * 86400.0
 MOST_SHOWN = 50
 MOST_ANSWERED = 500
 _CARE_SECONDS = 60.0
+_UNWRITTEN = "the ledger cannot be written"
 _NOT_NOW = "the account cannot be read now"
 _CUT_OFF = "its sender ended the association without a release right after an object of it"
 _ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
@@ -318,20 +319,21 @@ class Account:
             # A full disk, a lock: it is tried again.
             if not self._problem:
                 LOG.error("The account of studies cannot be written (%s)", error)
-            self._problem = f"the ledger cannot be written ({error})"
+            self._problem = f"{_UNWRITTEN} ({error})"
             return False
         except Exception as error:
-            # sqlite3 has this very class for a file that is none, or malformed.
-            if type(error) is sqlite3.DatabaseError:
+            # sqlite3 has this very class for a file that is none, or malformed, and the other for
+            # one that was put aside when no new one could be begun.
+            if type(error) in (sqlite3.DatabaseError, sqlite3.ProgrammingError):
                 try:
                     ledger.recover(error)
                 except (OSError, sqlite3.Error) as again:
-                    self._problem = f"the ledger cannot be read ({type(again).__name__})"
+                    self._problem = f"{_UNWRITTEN} ({type(again).__name__})"
                 return False
             LOG.error("The account of studies failed (%s)", type(error).__name__)
             self._lost += events
             return True
-        if self._problem.startswith("the ledger cannot be written"):
+        if self._problem.startswith(_UNWRITTEN):
             LOG.info("The account of studies is written again")
             self._problem = ""
         return True

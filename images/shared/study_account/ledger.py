@@ -175,6 +175,7 @@ class Ledger:
         self.problem = ""
         """Why the account is not what it should be: for the operator, in one sentence."""
         self._lock = threading.RLock()
+        self._is_closed = False
         self._ids: dict[tuple[str, str], tuple[int, int]] = {}
         self._noted: set[tuple[int, str | bytes]] = set()
         self._held: dict[bytes, tuple[str, float]] = {}
@@ -218,22 +219,26 @@ class Ledger:
         LOG.error("%s cannot be read (%s): the account begins anew", self.path, error)
         for suffix in ("", "-wal", "-shm"):
             found = self.path.with_name(self.path.name + suffix)
-            if found.exists():
+            # An empty one is what an earlier try could not fill.
+            if found.exists() and found.stat().st_size:
                 found.replace(self.path.with_name(f"{self.path.name}.unreadable{suffix}"))
         self._forget_ids()
         self._held.clear()
         self._db = self._open()
         self.problem = "the account could not be read and began anew: what left before is not in it"
 
-    def recover(self, error: sqlite3.DatabaseError) -> None:
+    def recover(self, error: Exception) -> None:
         """After an error of the file itself: begin a new one. Raises ``OSError``."""
         with self._lock:
+            if self._is_closed:
+                return  # which whoever comes late takes for an error
             self._db.close()
             self._begin_anew(error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, for good."""
         with self._lock:
+            self._is_closed = True
             self._db.close()
 
     # Writing.

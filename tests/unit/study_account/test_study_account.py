@@ -605,6 +605,36 @@ def test_a_file_that_cannot_be_read_is_put_aside(node: Node, moment: str) -> Non
     assert node.path.with_name("account.sqlite.unreadable").read_bytes()[:3] == b"not"
 
 
+def test_a_file_that_cannot_be_read_on_a_full_disk(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(*range(1, 50))
+    node.account.stop()
+    ledger = node.open()._ledger
+    assert ledger is not None
+    node.path.write_bytes(b"not a database" * 1000)
+
+    def full() -> sqlite3.Connection:
+        node.path.touch()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_open", full)
+        for number in range(100, 105):
+            node.send(number)
+            node.account.flush()
+        assert "cannot be written" in node.account.problem()
+        assert node.account.ask(identifier=STUDY) == {
+            "problem": node.account.problem(),
+            "studies": [],
+            "more": 0,
+        }
+    node.account.flush()
+    assert node.counts()["received"] >= 5
+    assert "began anew" in node.account.problem()
+    assert node.path.with_name("account.sqlite.unreadable").read_bytes()[:3] == b"not"
+
+
 def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,8 +687,13 @@ def test_a_question_that_fails_is_not_answered_with_nothing(
 
 def test_what_comes_after_the_end_changes_nothing(node: Node) -> None:
     node.send(1)
+    ledger = node.account._ledger
+    assert ledger is not None
     node.account.stop()
     node.send(2)
+    node.account._ledger = ledger  # for a thread that was about to ask
+    assert node.account.ask(identifier=STUDY)["problem"]
+    node.account._ledger = None
     node.account.flush()
     node.account.care()
     node.look()
