@@ -47,7 +47,7 @@ LONGITUDINAL = ("none", "full", "shifted")
 
 # CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
 # and in what it says of objects at the level INFO, and logins in what it says of refused requests;
-# dcm4che logs values that are not as they should be (a UID, a name, a date), and commands with them.
+# dcm4che logs values that are not as they should be (a UID, a name), and what is in a command.
 # None of it is let through. The last three write a stack trace for each aborted association.
 # DicomStorageSCP stays at WARN: the supervisor learns from it that a write has failed.
 LOG4J = """\

@@ -387,7 +387,7 @@ class Account:
     def _summary(self, ledger: Ledger) -> dict[str, Any]:
         now = self._now()
         judged = [verdict.study(row, now) for row in ledger.unsettled()]
-        total, settled = ledger.counts()
+        total, settled, removed = ledger.counts()
         mixed, mixed_at = ledger.mixed()
         moving = (verdict.ARRIVING, verdict.IN_TRANSIT)
         still = [each for each in judged if not each.settled and each.state not in moving]
@@ -396,7 +396,8 @@ class Account:
         return {
             "since": verdict.iso(ledger.since),
             "studies": total,
-            "complete": settled + sum(each.settled for each in judged),
+            "complete": settled - removed + sum(each.complete for each in judged),
+            "deleted": removed + sum(each.state == verdict.REMOVED for each in judged),
             "arriving": sum(each.state == verdict.ARRIVING for each in judged),
             "waiting": sum(each.state == verdict.IN_TRANSIT for each in judged),
             "incomplete": len(known),

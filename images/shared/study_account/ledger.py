@@ -61,6 +61,9 @@ CREATE TABLE identities (
 CREATE INDEX identities_patient ON identities(patient);
 PRAGMA user_version = {_VERSION};
 """
+_INDEX_DELETED = (
+    f"CREATE INDEX IF NOT EXISTS objects_deleted ON objects(series) WHERE state = {DELETED}"
+)
 _MOST_REMEMBERED = 20_000
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
@@ -206,6 +209,7 @@ class Ledger:
                 db.execute("COMMIT")
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}")
+            db.execute(_INDEX_DELETED)
             (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
             rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
             self._held = {bytes(uid): (held, 0.0) for uid, held in rows}
@@ -478,12 +482,17 @@ class Ledger:
 
     # Reading.
 
-    def counts(self) -> tuple[int, int]:
-        """How many studies are in it, and how many of them are settled."""
+    def counts(self) -> tuple[int, int, int]:
+        """How many studies are in it, how many of them are settled, and how many of these since
+        what had not left was removed from quarantine for good."""
         with self._lock:
             query = "SELECT count(*), coalesce(sum(settled > 0), 0) FROM studies WHERE uid <> ''"
             total, settled = self._db.execute(query).fetchone()
-            return int(total), int(settled)
+            query = "SELECT count(*) FROM studies WHERE uid <> '' AND settled > 0 AND id IN"
+            query += " (SELECT series.study FROM objects JOIN series ON series.id = objects.series"
+            query += f" WHERE objects.state = {DELETED})"
+            (deleted,) = self._db.execute(query).fetchone()
+            return int(total), int(settled), int(deleted)
 
     def unplaced(self) -> int:
         """How many objects came of which the study could not be read, and have neither left nor
