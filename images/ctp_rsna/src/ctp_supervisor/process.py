@@ -27,6 +27,8 @@ LOG = logging.getLogger(__name__)
 
 JAVA = "/usr/bin/java"
 LONGEST_LINE = 8192
+EXPORTER = "DicomExportService Exporter"
+"""Name of the thread of each export stage, by that of the stage in the rendered configuration."""
 _LONGEST_NAME = 15
 """Bytes of a thread's name that the kernel keeps (prctl(2), PR_SET_NAME)."""
 _PR_SET_PDEATHSIG = 1
@@ -107,7 +109,8 @@ class Engine:
             pass_fds=[lock],
             preexec_fn=_before_exec,
         )
-        self._threads = Threads(self.process.pid, [each.name for each in settings.pipelines])
+        names = [name for each in settings.pipelines for name in (each.name, EXPORTER)]
+        self._threads = Threads(self.process.pid, names)
         threading.Thread(target=self._relay_log, name="ctp log", daemon=True).start()
         threading.Thread(target=self._wait, name="ctp", daemon=True).start()
 
@@ -117,7 +120,7 @@ class Engine:
         return self.process.poll() is None
 
     def lost(self) -> list[str]:
-        """The pipelines whose thread was seen and is there no more."""
+        """The threads of pipelines and exporters that were there and are no more."""
         lost = self._threads.lost()
         # One that has ended, and waits for this program, has its first thread left.
         return lost if self.alive else []
@@ -187,9 +190,10 @@ class Engine:
 class Threads:
     """Threads of a process, by their names, as the kernel has them.
 
-    Java gives a thread that runs its name there (OpenJDK 17). CTP's pipelines are one each, and
-    what no ``catch (Exception)`` catches, as an overflow of the stack, ends it: the others go on,
-    CTP answers as before, and what came to that pipeline waits for ever.
+    Java gives a thread that runs its name there (OpenJDK 17). CTP has one for each pipeline and one
+    for its export. What no ``catch (Exception)`` catches, as an overflow of the stack, ends it; an
+    exporter ends at exceptions, too. The others go on, CTP answers as before, and what came to that
+    pipeline waits for ever.
     """
 
     def __init__(self, process: int, names: Iterable[str]) -> None:
