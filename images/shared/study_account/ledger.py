@@ -65,6 +65,8 @@ _INDEX_DELETED = (
     f"CREATE INDEX IF NOT EXISTS objects_deleted ON objects(series) WHERE state = {DELETED}"
 )
 _MOST_REMEMBERED = 20_000
+_OVERTAKEN_SECONDS = 60.0
+"""What is older was seen before the clock was set back."""
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
 
@@ -184,6 +186,8 @@ class Ledger:
         self._held: dict[bytes, tuple[str, float]] = {}
         self._rows: dict[tuple[bytes, str, str], bytes] = {}
         """Of what was in quarantine the last time, by object, study and series."""
+        self._looked = 0.0
+        """When it was looked at for the last time."""
         self.since = 0.0
         """When the account began."""
         try:
@@ -382,6 +386,9 @@ class Ledger:
         """Note all that lies in quarantine now: what is new there, and what is there no more,
         since it was released, or ``removed``. ``looked``: when that was seen."""
         with self._lock:
+            if 0 < self._looked - looked < _OVERTAKEN_SECONDS:
+                return  # somebody looked later, and was quicker
+            self._looked = looked
             newest: dict[tuple[bytes, str, str], InQuarantine] = {}
             for uid, each in found:
                 name = uid, each.study, each.series

@@ -376,6 +376,7 @@ def test_what_lies_in_quarantine_is_not_called_removed(
     looked = time.time() - 1
     node.account.flush()
     node.look(looked=looked)  # as it was seen before
+    node.account.quarantine([], looked=looked - 1)  # and by another thread before that
     assert node.counts() == {"received": 2, "held": {"incomplete": 1}, "deleted": 1}
     node.later(monkeypatch, 10)
     node.hold("incomplete", 1)  # as it is seen with the other file
