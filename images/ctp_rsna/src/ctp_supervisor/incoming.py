@@ -69,8 +69,6 @@ _NUMBERS = {
 }
 _NUMERIC = frozenset(_NUMBERS) | {b"IS", b"DS"}
 _SIZES = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {b"AT": 4}
-_IDENTITY = frozenset({0x00080018, 0x0020000D, 0x0020000E})
-"""SOP, study and series instance UID."""
 _DAY = re.compile(rb"([0-9]{8})[0-9]*[-+.][-+.0-9]* *")
 _DOTTED = re.compile(rb"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) *")
 _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
@@ -89,6 +87,8 @@ _DEEPEST = 64
 _MOST_HELD = 1024 * 1024
 """Bytes: a longer value passes unseen. A contour of that length has some 40,000 points."""
 _LONGEST_SHORT = 0xFFFE
+_IDENTITY = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+"""SOP, study and series instance UID."""
 
 _DATASET, _SEQUENCE, _FRAGMENTS = range(3)
 _MORE = -1
