@@ -46,7 +46,8 @@ SWITCHES = OPTIONS - {"longitudinal", "uid_root"}
 LONGITUDINAL = ("none", "full", "shifted")
 
 # CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
-# and in what it says of objects at the level INFO, and logins in what it says of refused requests.
+# and in what it says of objects at the level INFO, and logins in what it says of refused requests;
+# dcm4che logs values that are not as they should be (a UID, a name), and what is in a command.
 # None of it is let through. The last three write a stack trace for each aborted association.
 # DicomStorageSCP stays at WARN: the supervisor learns from it that a write has failed.
 LOG4J = """\
@@ -59,7 +60,8 @@ log4j.logger.org.rsna.ctp.stdstages.DicomAnonymizer = ERROR
 log4j.logger.org.rsna.ctp.objects = ERROR
 log4j.logger.org.rsna.ctp.servlets.ShutdownServlet = ERROR
 log4j.logger.org.rsna.server.HttpHandler = OFF
-log4j.logger.org.dcm4cheri.data.DcmObjectImpl = ERROR
+log4j.logger.org.dcm4cheri.data = ERROR
+log4j.logger.org.dcm4cheri.util = ERROR
 log4j.logger.org.dcm4cheri.net.ActiveAssociationImpl = OFF
 log4j.logger.org.dcm4cheri.net.FsmImpl = ERROR
 log4j.logger.org.dcm4cheri.server.ServerImpl = OFF

@@ -374,12 +374,15 @@ _DAY = (
 _CLOCK = r"(?:(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-6][0-9](?:\.[0-9]{1,6})?)?)?)"
 _NUMBER = r"(?:[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?)"
 
+# Java goes down one more level for each round of a group that may be undone, and CTP's pipeline
+# ends when its stack does; two runs of the same characters take the square of a value's length. So
+# the groups, and all runs but one, are possessive.
 PATTERNS = {
     "ONE_VALUE": r"[^\\]*",
     # As CTP shows bytes.
     "BYTES": r"[0-9A-Fa-f]{1,2}(?:\\[0-9A-Fa-f]{1,2})++",
     # One value, of visible characters. NULs behind it pad.
-    "PATIENT_ID": r"[^\\\p{Cntrl}]*[^\\\p{Cntrl} ][^\\\p{Cntrl}]*\x00*",
+    "PATIENT_ID": r"[ ]*+[^\\\p{Cntrl} ][^\\\p{Cntrl}]*+\x00*",
     "HEX": r"[-+0-9A-Fa-f.\\ ]+",
     # The first of several may be empty: the default repertoire (PS3.3 C.12.1.1.2).
     "CHARSET": r"\\?"
@@ -429,7 +432,7 @@ PATTERNS = {
     # What can be moved by days: as CTP does it, and as it cannot.
     "DT_PLAIN": rf"{_DAY}(?:[01][0-9]|2[0-3])?(?:[0-5][0-9]){{0,2}} *",
     "DT_DAY": rf"{_DAY}{_CLOCK}?(?:[-+][0-9]{{4}})? *",
-    "UID": r"[0-9]+\.[0-9.]*[0-9]",
+    "UID": r"[0-9]++\.[0-9.]*[0-9]",
     # Frames of reference and color palettes that the standard itself defines.
     "UID_STANDARD": r"1\.2\.840\.10008\.1\.[45]\.[0-9.]{1,8}",
     "UID_WELL_KNOWN": r"1\.2\.840\.10008\.[0-9.]{1,20}",
@@ -447,7 +450,7 @@ PATTERNS = {
     "MAKER": "(?i)(?:Accuray|Agfa|Brainlab|Canon|Elekta|Fujifilm|GE|Hitachi|Hologic|IBA|Mevion|MIM"
     "|Nucletron|Philips|RaySearch|Samsung|Shimadzu|Siemens|Toshiba|Varian|ViewRay|UIH"
     "|United Imaging|CMS, Inc\\.|Canon_MEC|Toshiba_MEC)"
-    "(?: (?:Healthcare|Healthineers|Medical Systems|Software Inc\\.|Laboratories|AG))*",
+    "(?: (?:Healthcare|Healthineers|Medical Systems|Software Inc\\.|Laboratories|AG))*+",
     "KERNEL": _list(
         "[BHDIUJTQ][rfvpczu]?[0-9]{2}[a-z]?|FC[0-9]{2}|STANDARD|SOFT|BONE|BONEPLUS|LUNG|DETAIL|EDGE"
         "|CHEST|A|B|C|D|E|L|YA|YB|YC|YD|SA|SB|[0-9]"

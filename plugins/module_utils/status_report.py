@@ -174,9 +174,10 @@ def _study_rows(
     told.append(f"{count(studies['incomplete'])} not complete")
     for name, text in (
         ("unknown", "of patients that KeyDB does not know"),
+        ("deleted", "whose rest was removed from quarantine for good"),
         ("mixed", "under two identifiers"),
     ):
-        if studies[name]:
+        if studies.get(name):
             told.append(f"{count(studies[name])} {text}")
     if studies["unplaced"]:
         told.append(f"{count(studies['unplaced'])} objects whose study cannot be read")

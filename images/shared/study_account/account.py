@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ OTHERS_SECONDS = 366 * 86400.0
 MOST_SHOWN = 50
 MOST_ANSWERED = 500
 _CARE_SECONDS = 60.0
+_UNWRITTEN = "the ledger cannot be written"
+_NOT_NOW = "the account cannot be read now"
 _CUT_OFF = "its sender ended the association without a release right after an object of it"
 _ENDED_HERE = "this node ended (a restart, a full disk) while its sender was connected"
 
@@ -58,6 +60,9 @@ class Sender:
         self._latest: tuple[str, str] | None = None
         self.places: set[tuple[str, str]] = set()
         """Study and series, as they came."""
+        self.doubts: dict[tuple[str, str], str] = {}
+        """Why there may be more of a series: another association that brought of it, at the same
+        time as this one, was cut off. That this one ends in order says nothing of the other's."""
         self._lock = threading.Lock()
 
     def came(self, message_id: int, identity: Identity) -> None:
@@ -93,16 +98,16 @@ class Sender:
             self._account.put((identity, at, True))
         if partial is not None and partial.sop_instance_uid:
             self._account.put((partial, time.time(), True))
-        # Where an object broke off, that is said of the object.
-        between = not released and partial is None and not pending
-        doubtful = {self._latest} if between and self._latest is not None else set()
-        for places, why in (
-            (self.places - doubtful, ""),
-            (doubtful, _ENDED_HERE if here else _CUT_OFF),
-        ):
-            if places:
-                self._account.put((tuple(places), why))
-        self._account.over(self)
+        broken = [identity for identity, _ in pending]
+        if partial is not None:
+            broken.append(partial)
+        # Where an object broke off, that is said of the object, if its series is known.
+        said = bool(broken) and all(each.study and each.series for each in broken)
+        doubts = {}
+        if self._latest is not None and not released and not said:
+            doubts[self._latest] = _ENDED_HERE if here else _CUT_OFF
+        for why, places in self._account.over(self, doubts).items():
+            self._account.put((tuple(places), why))
 
 
 class Account:
@@ -142,8 +147,8 @@ class Account:
         self._flushing = threading.Lock()
         self._same: tuple[tuple[Any, ...], tuple[str, str, bytes, bytes]] | None = None
         """Study, series, PatientID and issuer of the latest object, and what stands for them."""
-        self._places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
-        """By UID, as it lay in quarantine the last time: key, study and series."""
+        self._places: dict[tuple[str, str, str, bool], tuple[bytes, str, str]] = {}
+        """By UIDs, as it lay in quarantine the last time: key, study and series."""
         self._shown: tuple[float, dict[str, Any]] | None = None
         self._ledger: Ledger | None = None
         if leaving is not None:
@@ -181,10 +186,28 @@ class Account:
             self._open.add(found)
         return found
 
-    def over(self, sender: Sender) -> None:
-        """That association is over."""
+    def over(
+        self, sender: Sender, cut: Mapping[tuple[str, str], str]
+    ) -> dict[str, list[tuple[str, str]]]:
+        """That association is over. Return its series by why there may be more of them; empty: it
+        ended in order, and so did those that were beside it.
+
+        ``cut``: of which it was cut off, and why.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._lock:
             self._open.discard(sender)
+            for place in sender.places:
+                others = [each for each in self._open if place in each.places]
+                why = cut.get(place) or sender.doubts.get(place, "")
+                for each in others:
+                    if place in cut:
+                        each.doubts[place] = why
+                    elif not why:
+                        # It began after the one that was cut off: all was sent again.
+                        each.doubts.pop(place, None)
+                found.setdefault(why or (_ENDED_HERE if others else ""), []).append(place)
+        return found
 
     def put(self, event: tuple[Any, ...]) -> None:
         """Of `Sender`: note something that came, as it came."""
@@ -199,29 +222,34 @@ class Account:
         """Orthanc stored an object, under these UIDs."""
         self.put(("left", uid, study, series, pseudonym, time.time()))
 
-    def deleted(self, uid: str, leaving: bool, since: float) -> None:
+    def deleted(
+        self, uid: str, leaving: bool, since: float, study: str = "", series: str = ""
+    ) -> None:
         """An object was removed from quarantine for good, which began at ``since``."""
-        self.put(("deleted", uid, leaving, time.time(), since))
+        self.put(("deleted", uid, leaving, time.time(), since, study, series))
 
-    def quarantine(self, found: Iterable[Quarantined], removed: bool = False) -> None:
+    def quarantine(
+        self, found: Iterable[Quarantined], removed: bool = False, looked: float | None = None
+    ) -> None:
         """What lies in quarantine now; all of it. ``removed``: what does so no more was removed
-        there by hand, unless it leaves."""
+        there by hand, unless it leaves. ``looked``: when that was seen, if not just now."""
         if self._ledger is None or self._leaving is None:
             return
         self.flush()
-        newest: dict[bytes, InQuarantine] = {}
-        places: dict[tuple[str, bool], tuple[bytes, str, str]] = {}
+        looked = time.time() if looked is None else looked
+        seen: list[tuple[bytes, InQuarantine]] = []
+        places: dict[tuple[str, str, str, bool], tuple[bytes, str, str]] = {}
         for each in found:
             if not each.sop_instance_uid:
                 continue
             # What lay there the last time is not hashed again.
-            name = each.sop_instance_uid, each.leaving
+            name = each.sop_instance_uid, each.study, each.series, each.leaving
             place = places[name] = self._places.get(name) or self._place(each)
             key, study, series = place
-            if key not in newest or newest[key].arrived < each.arrived:
-                newest[key] = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
+            lies = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
+            seen.append((key, lies))
         self._places = places
-        self._safely(lambda ledger: ledger.quarantine(newest, removed))
+        self._safely(lambda ledger: ledger.quarantine(seen, removed, looked))
 
     def _place(self, found: Quarantined) -> tuple[bytes, str, str]:
         assert self._leaving is not None
@@ -247,7 +275,8 @@ class Account:
             while self._events:
                 self._taken.append(self._events.popleft())
             if self._taken and self._safely(
-                lambda ledger: ledger.apply([self._event(each) for each in self._taken])
+                lambda ledger: ledger.apply([self._event(each) for each in self._taken]),
+                len(self._taken),
             ):
                 self._taken.clear()
 
@@ -259,8 +288,10 @@ class Account:
             _, uid, study, series, pseudonym, at = event
             return Left(uids.digest(uid), study, series, at, pseudonym)
         if first == "deleted":
-            _, uid, is_leaving, at, since = event
-            return Deleted(uids.digest(uid if is_leaving else leaving.of(uid)), at, since)
+            _, uid, is_leaving, at, since, study, series = event
+            if not is_leaving:
+                uid, study, series = leaving.of(uid), leaving.of(study), leaving.of(series)
+            return Deleted(uids.digest(uid), at, since, study, series)
         if not isinstance(first, Identity):
             return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
         identity, at, broken = event
@@ -274,8 +305,11 @@ class Account:
         key = uids.digest(leaving.of(uid))
         return Came(key, *place, at, broken, pseudonym, *hashes, told)
 
-    def _safely(self, write: Callable[[Ledger], Any]) -> bool:
-        """Whether it need not be tried again. A file that is broken is replaced by a new one."""
+    def _safely(self, write: Callable[[Ledger], Any], events: int = 0) -> bool:
+        """Whether it need not be tried again. A file that is broken is replaced by a new one.
+
+        ``events``: so many are lost where it fails in any other way.
+        """
         ledger = self._ledger
         if ledger is None:
             return True
@@ -285,20 +319,21 @@ class Account:
             # A full disk, a lock: it is tried again.
             if not self._problem:
                 LOG.error("The account of studies cannot be written (%s)", error)
-            self._problem = f"the ledger cannot be written ({error})"
+            self._problem = f"{_UNWRITTEN} ({error})"
             return False
         except Exception as error:
-            # sqlite3 has this very class for a file that is none, or malformed.
-            if type(error) is sqlite3.DatabaseError:
+            # sqlite3 has this very class for a file that is none, or malformed, and the other for
+            # one that was put aside when no new one could be begun.
+            if type(error) in (sqlite3.DatabaseError, sqlite3.ProgrammingError):
                 try:
                     ledger.recover(error)
                 except (OSError, sqlite3.Error) as again:
-                    self._problem = f"the ledger cannot be read ({type(again).__name__})"
+                    self._problem = f"{_UNWRITTEN} ({type(again).__name__})"
                 return False
             LOG.error("The account of studies failed (%s)", type(error).__name__)
-            self._lost += 1
+            self._lost += events
             return True
-        if self._problem.startswith("the ledger cannot be written"):
+        if self._problem.startswith(_UNWRITTEN):
             LOG.info("The account of studies is written again")
             self._problem = ""
         return True
@@ -345,14 +380,14 @@ class Account:
         self.flush()
         found: dict[str, Any] = {}
         self._safely(lambda ledger: found.update(self._summary(ledger)))
-        shown = {**found, "problem": self.problem()}
+        shown = {**found, "problem": self.problem() or ("" if found else _NOT_NOW)}
         self._shown = time.monotonic(), shown
         return shown
 
     def _summary(self, ledger: Ledger) -> dict[str, Any]:
         now = self._now()
         judged = [verdict.study(row, now) for row in ledger.unsettled()]
-        total, settled = ledger.counts()
+        total, settled, removed = ledger.counts()
         mixed, mixed_at = ledger.mixed()
         moving = (verdict.ARRIVING, verdict.IN_TRANSIT)
         still = [each for each in judged if not each.settled and each.state not in moving]
@@ -361,7 +396,8 @@ class Account:
         return {
             "since": verdict.iso(ledger.since),
             "studies": total,
-            "complete": settled + sum(each.settled for each in judged),
+            "complete": settled - removed + sum(each.complete for each in judged),
+            "deleted": removed + sum(each.state == verdict.REMOVED for each in judged),
             "arriving": sum(each.state == verdict.ARRIVING for each in judged),
             "waiting": sum(each.state == verdict.IN_TRANSIT for each in judged),
             "incomplete": len(known),
@@ -398,6 +434,7 @@ class Account:
         leaving = self._leaving
         self.flush()
         rows: dict[str, StudyRow] = {}
+        answered: list[bool] = []
 
         def look(ledger: Ledger) -> None:
             found: list[StudyRow] = []
@@ -413,8 +450,11 @@ class Account:
             if still:
                 found += ledger.unsettled()
             rows.update({row.uid: row for row in found})
+            answered.append(True)
 
         self._safely(look)
+        if not answered:
+            return {"problem": self.problem() or _NOT_NOW, "studies": [], "more": 0}
         now = self._now()
         judged = [verdict.study(row, now) for row in rows.values()]
         if still:

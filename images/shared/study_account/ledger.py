@@ -4,7 +4,8 @@
 
     studies     the UID that leaves; when its first object came; ``settled`` since it is complete
     series      the UID that leaves; when its newest object came; what the sender said of its number
-    objects     a hash of the UID that leaves; state, since when, and the reason in quarantine
+    objects     a hash of the UID that leaves, with the series behind it where that UID came in
+                another one before; state, since when, and the reason in quarantine
     names       pseudonyms that a study stands under; more than one is a mistake at the source
     identities  hashes of the identifiers that it came under
 
@@ -20,7 +21,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ LOG = logging.getLogger(__name__)
 WAITING, LEFT, HELD, BROKEN, DELETED = range(5)
 """Acknowledged to the sender; stored by Orthanc; in quarantine; its transfer broke off, or it was
 refused to the sender; removed from quarantine for good."""
+
+UNREADABLE = "unreadable"
+"""The reason of what lies in quarantine and is no whole object."""
 
 _VERSION = 1
 _SCHEMA = f"""
@@ -57,7 +61,12 @@ CREATE TABLE identities (
 CREATE INDEX identities_patient ON identities(patient);
 PRAGMA user_version = {_VERSION};
 """
+_INDEX_DELETED = (
+    f"CREATE INDEX IF NOT EXISTS objects_deleted ON objects(series) WHERE state = {DELETED}"
+)
 _MOST_REMEMBERED = 20_000
+_OVERTAKEN_SECONDS = 60.0
+"""What is older was seen before the clock was set back."""
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
 
@@ -94,6 +103,8 @@ class Deleted(NamedTuple):
     at: float
     since: float
     """When the removal began: what was missed there since then is no release."""
+    study: str = ""
+    series: str = ""
 
 
 class Ended(NamedTuple):
@@ -131,6 +142,8 @@ class SeriesRow:
     """Objects in quarantine that have not left, by reason."""
     copies: int = 0
     """Objects that have left, of which an older copy still lies in quarantine."""
+    again: dict[str, int] = field(default_factory=dict)
+    """Objects that wait, of which a copy lies in quarantine, by reason."""
     waiting_since: float = 0.0
 
     @property
@@ -167,9 +180,14 @@ class Ledger:
         self.problem = ""
         """Why the account is not what it should be: for the operator, in one sentence."""
         self._lock = threading.RLock()
+        self._is_closed = False
         self._ids: dict[tuple[str, str], tuple[int, int]] = {}
         self._noted: set[tuple[int, str | bytes]] = set()
         self._held: dict[bytes, tuple[str, float]] = {}
+        self._rows: dict[tuple[bytes, str, str], bytes] = {}
+        """Of what was in quarantine the last time, by object, study and series."""
+        self._looked = 0.0
+        """When it was looked at for the last time."""
         self.since = 0.0
         """When the account began."""
         try:
@@ -195,6 +213,7 @@ class Ledger:
                 db.execute("COMMIT")
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}")
+            db.execute(_INDEX_DELETED)
             (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
             rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
             self._held = {bytes(uid): (held, 0.0) for uid, held in rows}
@@ -208,22 +227,26 @@ class Ledger:
         LOG.error("%s cannot be read (%s): the account begins anew", self.path, error)
         for suffix in ("", "-wal", "-shm"):
             found = self.path.with_name(self.path.name + suffix)
-            if found.exists():
+            # An empty one is what an earlier try could not fill.
+            if found.exists() and found.stat().st_size:
                 found.replace(self.path.with_name(f"{self.path.name}.unreadable{suffix}"))
         self._forget_ids()
         self._held.clear()
         self._db = self._open()
         self.problem = "the account could not be read and began anew: what left before is not in it"
 
-    def recover(self, error: sqlite3.DatabaseError) -> None:
+    def recover(self, error: Exception) -> None:
         """After an error of the file itself: begin a new one. Raises ``OSError``."""
         with self._lock:
+            if self._is_closed:
+                return  # which whoever comes late takes for an error
             self._db.close()
             self._begin_anew(error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, for good."""
         with self._lock:
+            self._is_closed = True
             self._db.close()
 
     # Writing.
@@ -250,6 +273,7 @@ class Ledger:
     def _forget_ids(self) -> None:
         self._ids.clear()
         self._noted.clear()
+        self._rows.clear()
 
     def _apply(self, events: Sequence[Event]) -> None:
         newest: dict[int, float] = {}
@@ -257,25 +281,29 @@ class Ledger:
         execute = self._db.execute
         for event in events:
             if isinstance(event, Came):
-                study, series = self._place(event.study, event.series, event.at)
-                execute(_CAME if not event.broken else _BROKE, (event.uid, series, event.at))
+                uid, study, series = self._row(event.uid, event.study, event.series, event.at)
+                execute(_CAME if not event.broken else _BROKE, (uid, series, event.at))
                 newest[series] = max(newest.get(series, 0.0), event.at)
                 touched.add(study)
-                self._note(study, event)
+                if event.study:  # or its patient may not have been read, either
+                    self._note(study, event)
             elif isinstance(event, Left):
-                study, series = self._place(event.study, event.series, event.at)
-                # What could not be placed when it came can be now.
-                sql = _LEFT + ", series = ?2" if event.study else _LEFT
-                execute(sql, (event.uid, series, event.at))
+                uid, study, series = self._row(event.uid, event.study, event.series, event.at)
+                execute(_LEFT, (uid, series, event.at))
                 touched.add(study)
                 self._name(study, event.pseudonym)
             elif isinstance(event, Deleted):
-                self._held.pop(event.uid, None)
-                execute("UPDATE objects SET held = '' WHERE uid = ?", (event.uid,))
-                execute(_DELETED, (event.at, event.uid, event.since))
+                if not execute(_ANY, (event.uid, event.uid + b"\xff" * 8)).fetchone():
+                    continue
+                uid, _, _ = self._row(event.uid, event.study, event.series, event.at)
+                self._held.pop(uid, None)
+                execute("UPDATE objects SET held = '' WHERE uid = ?", (uid,))
+                execute(_DELETED, (event.at, uid, event.since))
             else:
                 for place in event.series:
-                    _, series = self._place(*place, time.time())
+                    study, series = self._place(*place, time.time())
+                    if event.why:
+                        touched.add(study)
                     execute("UPDATE series SET unfinished = ? WHERE id = ?", (event.why, series))
         self._db.executemany(
             "UPDATE series SET newest = max(newest, ?) WHERE id = ?",
@@ -303,6 +331,30 @@ class Ledger:
         self._ids[study, series] = study_id, series_id
         return study_id, series_id
 
+    def _row(self, uid: bytes, study: str, series: str, at: float) -> tuple[bytes, int, int]:
+        """The key of an object's row, and the rows of its study and series.
+
+        Sites move objects to other studies and keep their UIDs: what came of each is another
+        object. Where study and series could not be read, it is the one that is known.
+        """
+        study_id, series_id = self._place(study, series, at)
+        apart = uid + series_id.to_bytes(8, "big")
+        query = (
+            "SELECT objects.uid, studies.uid, studies.id, series.uid, series.id FROM objects"
+            " JOIN series ON series.id = objects.series JOIN studies ON studies.id = series.study"
+            " WHERE objects.uid IN (?, ?)"
+        )
+        found = {bytes(row[0]): row[1:] for row in self._db.execute(query, (uid, apart))}
+        if apart in found:
+            return apart, study_id, series_id
+        if uid in found:
+            known, known_id, known_series, known_series_id = found[uid]
+            if not study or (study == known and not series):
+                return uid, known_id, known_series_id
+            if known and known_series_id != series_id and (known != study or known_series):
+                return apart, study_id, series_id
+        return uid, study_id, series_id
+
     def _note(self, study: int, event: Came) -> None:
         self._name(study, event.pseudonym)
         if event.identity and self._is_new(study, event.identity):
@@ -328,34 +380,50 @@ class Ledger:
         self._noted.add((study, what))
         return True
 
-    def quarantine(self, found: Mapping[bytes, InQuarantine], removed: bool = False) -> None:
+    def quarantine(
+        self, found: Iterable[tuple[bytes, InQuarantine]], removed: bool, looked: float
+    ) -> None:
         """Note all that lies in quarantine now: what is new there, and what is there no more,
-        since it was released, or ``removed``."""
+        since it was released, or ``removed``. ``looked``: when that was seen."""
         with self._lock:
+            if 0 < self._looked - looked < _OVERTAKEN_SECONDS:
+                return  # somebody looked later, and was quicker
+            self._looked = looked
+            newest: dict[tuple[bytes, str, str], InQuarantine] = {}
+            for uid, each in found:
+                name = uid, each.study, each.series
+                if name not in newest or newest[name].arrived < each.arrived:
+                    newest[name] = each
             new = {
-                uid: each
-                for uid, each in found.items()
-                if self._held.get(uid) != (each.reason, each.arrived)
+                name: each
+                for name, each in newest.items()
+                if self._held.get(self._rows.get(name, b"")) != (each.reason, each.arrived)
             }
-            gone = [uid for uid in self._held if uid not in found]
-            if not new and not gone:
+            here = {row for name, row in self._rows.items() if name in newest}
+            if not new and here >= self._held.keys():
                 return
+            held: dict[bytes, tuple[str, float]] = {}
             with self._transaction():
                 touched = set()
-                for uid, each in new.items():
-                    study, series = self._place(each.study, each.series, each.arrived)
+                for name, each in new.items():
+                    row, study, series = self._row(*name, each.arrived)
+                    self._rows[name] = row
+                    here.add(row)
                     touched.add(study)
                     self._name(study, each.pseudonym)
-                    self._db.execute(_HELD, (uid, series, each.arrived, each.reason))
+                    self._db.execute(_HELD, (row, series, each.arrived, each.reason, looked))
+                    held[row] = each.reason, each.arrived
+                gone = [row for row in self._held if row not in here]
                 state = DELETED if removed else WAITING
-                self._db.executemany(_RELEASED, [(state, time.time(), uid) for uid in gone])
+                self._db.executemany(_RELEASED, [(state, time.time(), row) for row in gone])
                 self._db.executemany(
                     "UPDATE studies SET settled = 0 WHERE id = ? AND settled > 0",
                     [(study,) for study in touched],
                 )
-            for uid in gone:
-                del self._held[uid]
-            self._held.update({uid: (each.reason, each.arrived) for uid, each in new.items()})
+            for row in gone:
+                del self._held[row]
+            self._held.update(held)
+            self._rows = {name: row for name, row in self._rows.items() if name in newest}
 
     def settle(self, studies: Iterable[str], at: float) -> None:
         """These are complete: they are looked at again when something of them comes."""
@@ -366,16 +434,17 @@ class Ledger:
 
     def prune(self, complete_before: float, others_before: float) -> int:
         """Forget studies that are complete since before the first, and others of which nothing
-        moved since before the second and nothing lies in quarantine; return how many."""
+        moved since before the second, unless something of them lies in quarantine; return how
+        many."""
         with self._lock:
             execute = self._db.execute
             chosen = [
                 each
                 for (each,) in execute(
-                    "SELECT id FROM studies WHERE (settled > 0 AND settled < ?) OR (settled = 0"
+                    "SELECT id FROM studies WHERE ((settled > 0 AND settled < ?) OR (settled = 0"
                     " AND first < ? AND NOT EXISTS (SELECT 1 FROM series JOIN objects"
                     " ON objects.series = series.id WHERE series.study = studies.id"
-                    " AND (objects.at >= ? OR objects.held <> ''))) LIMIT 1000",
+                    f" AND objects.at >= ?))) AND {_NOTHING_HELD} LIMIT 1000",
                     (complete_before, others_before, others_before),
                 )
             ]
@@ -397,7 +466,8 @@ class Ledger:
             )
             if (pages - free) * size <= most_bytes:
                 return 0
-            query = "SELECT id FROM studies WHERE settled > 0 ORDER BY settled LIMIT 1000"
+            query = f"SELECT id FROM studies WHERE settled > 0 AND {_NOTHING_HELD}"
+            query += " ORDER BY settled LIMIT 1000"
             chosen = [each for (each,) in self._db.execute(query)]
             self._forget(chosen)
             return len(chosen)
@@ -419,20 +489,27 @@ class Ledger:
 
     # Reading.
 
-    def counts(self) -> tuple[int, int]:
-        """How many studies are in it, and how many of them are settled."""
+    def counts(self) -> tuple[int, int, int]:
+        """How many studies are in it, how many of them are settled, and how many of these since
+        what had not left was removed from quarantine for good."""
         with self._lock:
             query = "SELECT count(*), coalesce(sum(settled > 0), 0) FROM studies WHERE uid <> ''"
             total, settled = self._db.execute(query).fetchone()
-            return int(total), int(settled)
+            query = "SELECT count(*) FROM studies WHERE uid <> '' AND settled > 0 AND id IN"
+            query += " (SELECT series.study FROM objects JOIN series ON series.id = objects.series"
+            query += f" WHERE objects.state = {DELETED})"
+            (deleted,) = self._db.execute(query).fetchone()
+            return int(total), int(settled), int(deleted)
 
     def unplaced(self) -> int:
-        """How many objects came of which the study could not be read, and have not left."""
+        """How many objects came of which the study could not be read, and have neither left nor
+        been removed for good."""
         with self._lock:
             (found,) = self._db.execute(
-                "SELECT count(*) FROM objects WHERE state <> ? AND series IN (SELECT series.id"
-                " FROM series JOIN studies ON studies.id = series.study WHERE studies.uid = '')",
-                (LEFT,),
+                "SELECT count(*) FROM objects WHERE state NOT IN (?, ?) AND series IN"
+                " (SELECT series.id FROM series JOIN studies ON studies.id = series.study"
+                " WHERE studies.uid = '')",
+                (LEFT, DELETED),
             ).fetchone()
             return int(found)
 
@@ -510,25 +587,37 @@ def _add(series: SeriesRow, state: int, held: str, count: int, oldest: float) ->
     elif state == LEFT and held:
         series.copies += count
     elif state == WAITING:
+        if held:
+            series.again[held] = series.again.get(held, 0) + count
         series.waiting_since = min(series.waiting_since or oldest, oldest)
 
 
+# From the few that are held, not from each study.
+_NOTHING_HELD = (
+    "id NOT IN (SELECT series.study FROM objects JOIN series ON series.id = objects.series"
+    " WHERE objects.held <> '')"
+)
 _INSERT = "INSERT INTO objects (uid, series, state, at) VALUES (?1, ?2, {state}, ?3)"
 # It may have left before its sender was told; and what came again waits, whatever became of it
 # before.
 _CAME = f"""{_INSERT.format(state=WAITING)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     state = CASE WHEN state = {LEFT} AND at >= ?3 THEN state ELSE {WAITING} END,
     at = CASE WHEN state = {LEFT} AND at >= ?3 THEN at ELSE ?3 END"""
-_LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET state = {LEFT}, at = ?3"""
+_LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
+    state = {LEFT}, at = ?3"""
 # Of what was acknowledged once, a later try that breaks off takes nothing away.
-_BROKE = f"""{_INSERT.format(state=BROKEN)} ON CONFLICT (uid) DO UPDATE SET
+_BROKE = f"""{_INSERT.format(state=BROKEN)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     at = CASE WHEN state = {BROKEN} THEN ?3 ELSE at END"""
-# A file that is older than what came last is an older copy, and has no say.
+# A file that is older than what came last is an older copy, and has no say. One that is there after
+# another was removed for good is a copy of that one, or came back. What is left of an object that
+# broke off is none.
+_MET = f"""((state = {BROKEN} AND ?4 <> '{UNREADABLE}') OR (state = {WAITING} AND at <= ?3 + 1)
+    OR (state = {DELETED} AND at < ?5))"""
 _HELD = f"""INSERT INTO objects (uid, series, state, at, held) VALUES (?1, ?2, {HELD}, ?3, ?4)
-    ON CONFLICT (uid) DO UPDATE SET held = ?4,
-    at = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN ?3 ELSE at END,
-    state = CASE WHEN state = {BROKEN} OR (state = {WAITING} AND at <= ?3 + 1) THEN {HELD}
-        ELSE state END"""
+    ON CONFLICT (uid) DO UPDATE SET series = ?2, held = ?4,
+    at = CASE WHEN {_MET} THEN ?3 ELSE at END,
+    state = CASE WHEN {_MET} THEN {HELD} ELSE state END"""
+_ANY = "SELECT 1 FROM objects WHERE uid BETWEEN ? AND ?"
 _DELETED = f"""UPDATE objects SET state = {DELETED}, at = ?1
     WHERE uid = ?2 AND (state = {HELD} OR (state = {WAITING} AND at >= ?3))"""
 _RELEASED = f"""UPDATE objects SET held = '',

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from .ledger import BROKEN, DELETED, HELD, LEFT, WAITING, SeriesRow, StudyRow
+from .ledger import BROKEN, DELETED, LEFT, WAITING, SeriesRow, StudyRow
 
 COMPLETE, ARRIVING, BROKEN_OFF, HELD_BACK = "complete", "arriving", "broken off", "held back"
 GONE, IN_TRANSIT, AWAITED, REMOVED = "not found", "waiting", "announced", "deleted"
@@ -74,10 +74,14 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
     """Judge one series."""
     waiting, broken = row.count(WAITING), row.count(BROKEN)
     is_open = (study, row.uid) in now.arriving
-    quiet = now.at - row.newest >= now.quiet_seconds
-    gone = 0
-    if waiting and now.idle and now.at - row.waiting_since > PATIENCE_SECONDS:
-        waiting, gone = 0, waiting
+    # A time ahead of now is of a clock that was set back since: nobody knows how long ago it was.
+    quiet = abs(now.at - row.newest) >= now.quiet_seconds
+    held, gone = dict(row.held), 0
+    if waiting and now.idle and abs(now.at - row.waiting_since) > PATIENCE_SECONDS:
+        # What is in quarantine is what came, although its time says that it is older.
+        for why, number in row.again.items():
+            held[why] = held.get(why, 0) + number
+        waiting, gone = 0, waiting - sum(row.again.values())
     received = row.total - broken
     found = SeriesVerdict(
         uid=row.uid,
@@ -88,7 +92,7 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
         deleted=row.count(DELETED),
         broken=broken,
         gone=gone,
-        held=dict(sorted(row.held.items())),
+        held=dict(sorted(held.items())),
     )
     states = []
     if broken:
@@ -98,7 +102,7 @@ def series(study: str, row: SeriesRow, now: Now) -> SeriesVerdict:
     if row.unfinished:
         states.append(BROKEN_OFF)
         found.missing.append(Missing("perhaps more objects", row.unfinished, SEND_AGAIN))
-    if row.count(HELD):
+    if held:
         states.append(HELD_BACK)
         found.missing += [
             Missing(_objects(n), f"in quarantine: {why}", _REMEDIES.get(why, _LOOK))
@@ -184,17 +188,21 @@ class StudyVerdict:
 
 def study(row: StudyRow, now: Now) -> StudyVerdict:
     """Judge one study."""
-    judged = [series(row.uid, each, now) for each in row.series]
+    # What broke off before its series was known leaves one that is none, when it is sent again.
+    rows = [each for each in row.series if each.uid or each.total]
+    judged = [series(row.uid, each, now) for each in rows]
     states = {each.state for each in judged}
     missing = []
-    if row.identities > 1 or len(row.names) > 1:
-        missing.append(
-            Missing(
-                "certainty whose it is",
-                "the study came under several identifiers (PatientID with its issuer)",
-                "Look at the source: two people in one study, or a corrected identifier.",
-            )
-        )
+    certainty = "certainty whose it is"
+    if row.identities > 1:
+        why = "the study came under several identifiers (PatientID with its issuer)"
+        todo = "Look at the source: two people in one study, or a corrected identifier."
+        missing.append(Missing(certainty, why, todo))
+    elif len(row.names) > 1:
+        why = "the study stands under several pseudonyms, and was not seen to come under several"
+        why += " identifiers"
+        todo = "See in KeyDB whether the patient got another pseudonym meanwhile, and look at the"
+        missing.append(Missing(certainty, why, todo + " source."))
     return StudyVerdict(
         uid=row.uid,
         state=next((each for each in _ORDER if each in states), COMPLETE),

@@ -54,7 +54,7 @@ HELD_BACK = re.compile(
 PSEUDONYM = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}\Z")
 STUDY_FIGURES = (
     *("studies", "complete", "arriving", "waiting", "incomplete", "unknown"),
-    *("mixed", "mixed_age_seconds", "unplaced"),
+    *("deleted", "mixed", "mixed_age_seconds", "unplaced"),
 )
 STUDY_STATES = ("broken off", "held back", "not found", "waiting", "announced")
 #: A version, and nothing that could be a name, an address or an identifier of a patient.

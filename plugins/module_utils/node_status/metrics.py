@@ -156,10 +156,11 @@ def _figures(made: _Text, state: Mapping[str, Any]) -> None:
     studies = ctp.get("studies") or {}
     made.add(
         "ctp_studies",
-        "Studies in CTP's account, by state; unknown: of patients that KeyDB does not know.",
+        "Studies in CTP's account, by state; unknown: of patients that KeyDB does not know; "
+        "deleted: what had not left was removed from quarantine for good.",
         [
             ({"state": name}, studies.get(name))
-            for name in ("complete", "arriving", "waiting", "incomplete", "unknown")
+            for name in ("complete", "arriving", "waiting", "incomplete", "unknown", "deleted")
         ],
     )
     made.add(

@@ -151,7 +151,10 @@ def test_all_files_are_rendered_and_none_holds_a_secret_or_an_identifier_in_the_
         "supervisor.json",
     ]
     assert json.loads(found["supervisor.json"])["engine"] == "ctp"
-    assert "stdstages.anonymizer = OFF" in found["log4j.properties"]
+    # "Illegal UID value: Doe^Jane", "Illegal PN: …"; exceptions over a command, with what is in it.
+    for logger in ("rsna.ctp.stdstages.anonymizer = OFF", "dcm4cheri.data = ERROR"):
+        assert f"\nlog4j.logger.org.{logger}\n" in found["log4j.properties"]
+    assert "\nlog4j.logger.org.dcm4cheri.util = ERROR\n" in found["log4j.properties"]
 
 
 def test_the_standin_is_announced_to_the_supervisor() -> None:

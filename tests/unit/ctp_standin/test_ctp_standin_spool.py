@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ctp_standin.spool import DiskFullError, Reason, Spool, SpoolError
+from ctp_standin.spool import DiskFullError, Layout, Reason, Spool, SpoolError
 from ctp_standin.uid_key import load_key
 from ctp_standin_study import encode, study
 
@@ -43,6 +43,41 @@ def test_an_object_passes_through_its_states(tmp_path: Path, content: bytes) -> 
     assert spool.delete_quarantined(second) is None
     assert spool.delete_quarantined("../../uid.key") is None
     assert spool.counts().received == 2 and spool.counts().quarantined == 0
+
+
+def test_what_is_in_hand_lies_where_ctp_has_it(tmp_path: Path, content: bytes) -> None:
+    """So who supervises it finds there what it ended at."""
+    layout = Layout(
+        tmp_path / "temp",
+        tmp_path / "queue",
+        dict.fromkeys(Reason, tmp_path / "quarantine"),
+        left_over=tmp_path / "active",
+    )
+    spool = Spool(tmp_path, layout=layout)
+    first, second, third = (spool.add(content) for _ in range(3))
+    entry = spool.take(0)
+    assert entry is not None and (tmp_path / "active" / f"{first}.dcm").read_bytes() == content
+    spool.defer(entry, 0)
+    assert not list((tmp_path / "active").iterdir()) and spool.counts().queued == 3
+    entry = spool.take(0)
+    assert entry is not None
+    spool.quarantine(entry, Reason.UNKNOWN_PATIENT)
+    entry = spool.take(0)
+    assert entry is not None
+    in_hand = entry.path.read_bytes()
+    spool.forwarded(entry)
+    gone = entry.path
+    gone.write_bytes(in_hand)  # had the process ended between counting and removing
+    entry = spool.take(0)
+    assert entry is not None
+    before = spool.counts()
+    spool.release()
+    again = Spool(tmp_path, layout=layout)
+    assert not gone.exists() and again.counts() == before
+    taken = again.take(0)
+    assert taken is not None and taken.id == entry.id
+    assert {entry.id} < {first, second, third}
+    assert files(tmp_path / "active") == [f"{entry.id}.dcm"] and not files(tmp_path / "queue")
 
 
 def test_a_new_process_takes_everything_up(tmp_path: Path, content: bytes) -> None:

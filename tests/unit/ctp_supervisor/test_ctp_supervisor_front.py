@@ -190,6 +190,7 @@ def test_the_api(ask: Client2) -> None:
         (b"{}", 400),
         (b"[]", 400),
         (b"\xff", 400),
+        (b"[" * 100_000, 400),
     ],
 )
 def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> None:
@@ -198,6 +199,22 @@ def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> 
     assert found == status
     if status == 200:
         assert json.loads(answer) == {"deleted": int(b"TQ-1" in body)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"identifier": "\\ud800"}',
+        b'{"pseudonym": "A\\udfff"}',
+    ],
+)
+def test_a_question_that_cannot_be_asked(ask: Client2, body: bytes) -> None:
+    found, answer, _ = ask("POST", "/api/study", sent_body=body, Content_Type="application/json")
+    assert (found, "The body has to hold" in json.loads(answer)["error"]) == (400, True)
 
 
 def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:
@@ -432,9 +449,9 @@ def test_reasons_and_release(tmp_path: Path) -> None:
     dicom(stages["anonymizer"] / "TQ-3.dcm", "")
     (stages["import"]).mkdir(parents=True)
     (stages["import"] / "TQ-4").write_bytes(b"no DICOM")
-    dicom(stages["anonymizer"] / "TQ-7.dcm", "1")
-    torn = (stages["anonymizer"] / "TQ-7.dcm").read_bytes()[:-1]
-    (stages["anonymizer"] / "TQ-7.dcm").write_bytes(torn)
+    for name, uid, end in (("TQ-7.dcm", "1.2.7", -1), ("TQ-8.dcm", "1.2.8", 400)):
+        whole = dicom(stages["anonymizer"] / name, "1", uid=uid)
+        (stages["anonymizer"] / name).write_bytes(whole[:end])
     dicom(stages["filter"] / "TQ-5.dcm", "ANON-5")
     dicom(stages["export"] / "TQ-6.dcm", "ANON-6", done=True)
     (stages["export"] / "..index").mkdir()
@@ -448,10 +465,14 @@ def test_reasons_and_release(tmp_path: Path) -> None:
         "0-1-TQ-3.dcm": "missing-patient-id",
         "0-0-TQ-4": "unreadable",
         "0-1-TQ-7.dcm": "unreadable",
+        "0-1-TQ-8.dcm": "unreadable",
         "0-2-TQ-5.dcm": "residual-identifier",
         "0-3-TQ-6.dcm": "refused-by-orthanc",
     }
     assert reasons() == expected
+    # The account of studies knows which object it is, broken or not.
+    uids = {each.path.name: each.sop_instance_uid for each, _ in found.with_reasons()}
+    assert (uids["TQ-7.dcm"], uids["TQ-8.dcm"], uids["TQ-4"]) == ("1.2.7", "1.2.8", "")
     # No identifier leaves with the list.
     assert all(
         set(each) == {"id", "sop_instance_uid", "reason", "received_at"} for each in found.listed()
@@ -466,7 +487,7 @@ def test_reasons_and_release(tmp_path: Path) -> None:
         "left": {
             "unknown-patient": 1,
             "missing-patient-id": 1,
-            "unreadable": 2,
+            "unreadable": 3,
             "residual-identifier": 1,
         },
     }

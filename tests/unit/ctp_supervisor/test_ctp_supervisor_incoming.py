@@ -207,12 +207,22 @@ def test_decimals_of_more_than_16_characters_are_rounded() -> None:
         # The script removes it: nothing of it would be lost.
         (0x00100032, "FD", bytes(8), ""),
         (SPACING, "DS", b"", ""),
+        (0x00080018, "UI", b"1.2.DOE ", "wrong-value (0008,0018) UI"),
+        (0x0020000D, "UI", b" 1.2.3", "wrong-value (0020,000D) UI"),
+        (0x0020000D, "UI", b"1.2\\1.3 ", "wrong-value (0020,000D) UI"),
+        (0x0020000E, "UI", b"1.2\0.3\0", "wrong-value (0020,000E) UI"),
     ],
 )
 def test_what_would_be_lost_is_marked(tag: int, vr: str, value: bytes, problem: str) -> None:
     out, rewriter = rewritten(element(tag, vr, value))
     assert rewriter.problem == problem
     assert (struct.pack("<HH", MARK >> 16, MARK & 0xFFFF) in out) == bool(problem)
+
+
+@pytest.mark.parametrize("uid", [b"1.2.3\0", b"1.2.30", b"1.2.3 ", b"1.02.30\0\0\0", b"\0\0", b""])
+def test_a_uid_is_read_without_its_padding(uid: bytes) -> None:
+    out, rewriter = rewritten(element(0x0020000D, "UI", uid))
+    assert (rewriter.problem, MARK in read(out)) == ("", False)
 
 
 def test_what_pads_a_data_set_is_left_out() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import struct
+from pathlib import Path
 
 import pytest
-from ctp_supervisor import pdu
+from ctp_supervisor import account, lookup, pdu, quarantine
 from ctp_supervisor.studies import Studies, Watcher
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -98,3 +99,14 @@ def test_what_cannot_be_followed_is_left_alone() -> None:
         spoiled = bytearray(message("1.2", "1", None, False, True, 300))
         spoiled[chance.randrange(len(spoiled))] = chance.randrange(256)
         watch(studies, bytes(spoiled), chance)
+
+
+@pytest.mark.parametrize("kind", ["anonymizer", "filter", "export"])
+@pytest.mark.parametrize("engine", ["ctp", "standin"])
+def test_whose_uids_are_in_a_file_in_quarantine(engine: str, kind: str) -> None:
+    """It was sent with (0012,0062) YES, as data are that another site has de-identified."""
+    file = quarantine.Quarantined(0, 1, kind, Path("TQ-1.dcm"), "1.2.3", "PAT-1", 0.0, done=True)
+    known = lookup.Patients({"PAT-1|": "ANON-1"})
+    (found,) = account.in_quarantine([(file, "incomplete")], known, engine)
+    assert found.leaving == (engine == "ctp" and kind != "anonymizer")
+    assert found.pseudonym == "ANON-1"

@@ -26,6 +26,7 @@ TOLD: dict[str, Any] = {
     "studies": {
         **{"since": "DOE^JANE", "studies": 5, "complete": 2, "arriving": 1, "incomplete": 1},
         **{"waiting": 0, "unknown": 1, "mixed": 1, "mixed_age_seconds": 60, "unplaced": 0},
+        "deleted": 1,
         "problem": "4711",
         "rows": [
             {
@@ -60,7 +61,7 @@ def test_figures_of_the_supervisor() -> None:
         "held_back": [HELD],
         "studies": {
             **{"studies": 5, "complete": 2, "arriving": 1, "incomplete": 1, "unknown": 1},
-            **{"waiting": 0},
+            **{"waiting": 0, "deleted": 1},
             **{"mixed": 1, "unplaced": 0, "mixed_age_seconds": 60, "whole": False},
             "rows": [
                 {

@@ -128,6 +128,7 @@ def test_rates_of_a_counter() -> None:
 STUDIES: dict[str, Any] = {
     **{"studies": 1204, "complete": 1200, "arriving": 1, "waiting": 4, "incomplete": 12},
     **{"unknown": 3, "mixed": 1, "unplaced": 0, "mixed_age_seconds": 60, "whole": True},
+    "deleted": 2,
     "rows": [
         {
             **{"pseudonym": f"TRIAL-{number}", "state": "held back", "received": 9, "left": 5},
@@ -142,7 +143,8 @@ def test_studies_that_are_not_complete_are_named_by_pseudonym_or_not_at_all() ->
     results = {"kv": result(changed(ctp__studies=STUDIES))}
     table, page = status_report.status_table(results, NOW), status_page(results, NOW)
     assert "1 200 complete, 1 arriving, 4 on their way, 12 not complete" in table
-    assert "3 of patients that KeyDB does not know, 1 under two identifiers" in table
+    assert "3 of patients that KeyDB does not know, 2 whose rest was removed from" in table
+    assert "quarantine for good, 1 under two identifiers" in table
     row = "held back: 9 received, 5 left, 2 held back, 1 broken off, 1 not found"
     for text in (table, page):
         assert "study of TRIAL-9" in text and "study of TRIAL-10" not in text

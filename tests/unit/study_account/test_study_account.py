@@ -86,13 +86,16 @@ class Node:
         self.in_quarantine |= {number: (reason, time.time()) for number in numbers}
         self.look(series=series)
 
-    def look(self, removed: bool = False, series: str = SERIES) -> None:
+    def look(
+        self, removed: bool = False, series: str = SERIES, looked: float | None = None
+    ) -> None:
         self.account.quarantine(
             [
                 Quarantined(f"9.9.{number}", STUDY, series, reason, arrived)
                 for number, (reason, arrived) in self.in_quarantine.items()
             ],
             removed,
+            looked,
         )
 
     def later(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 400) -> None:
@@ -204,6 +207,74 @@ def test_what_broke_off_is_not_complete_until_it_is_sent_again(
     assert node.counts() == {"received": 2, "left": 2}
 
 
+def test_an_object_that_broke_off_before_its_series_was_known_leaves_a_doubt(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = node.account.sender()
+    node.one(sender, 1)
+    sender.ended(Identity("9.9.2"), released=False)
+    node.leave(1)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+    node.send(1, 2)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_an_end_in_order_says_nothing_of_another_association(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some send one series over several at a time."""
+    first, second = node.account.sender(), node.account.sender()
+    node.one(first, 1)
+    node.one(second, 2)
+    second.ended(None, released=False)
+    node.one(first, 3)
+    first.ended(None, released=True)
+    node.leave(1, 2, 3)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+    third, fourth = node.account.sender(), node.account.sender()
+    node.one(third, 1)
+    node.one(fourth, 2)
+    third.ended(None, released=True)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "arriving"
+    fourth.ended(None, released=True)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_what_is_sent_again_beside_an_older_association_is_whole(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, cut = node.account.sender(), node.account.sender()
+    node.one(older, 1)
+    node.one(cut, 2)
+    cut.ended(None, released=False)
+    node.send(1, 2)
+    older.ended(None, released=True)
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["complete"]
+
+
+def test_a_kill_while_another_association_is_open_leaves_a_doubt(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = node.account.sender(), node.account.sender()
+    node.one(first, 1)
+    node.one(second, 2)
+    first.ended(None, released=True)
+    node.account.flush()
+    node.open()  # the one before never learns of the end of the second
+    node.leave(1, 2)
+    node.later(monkeypatch)
+    assert node.study()["state"] == "broken off"
+
+
 def test_an_object_whose_sender_was_told_no_is_missing(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +352,121 @@ def test_removed_from_quarantine_is_said_and_is_nobodys_task(
     assert node.counts() == {"received": 3, "left": 1, "deleted": 2}
     study = node.study()
     assert (study["state"], study["complete"]) == ("deleted", False)
-    assert node.account.summary()["incomplete"] == 0
+    for _ in range(2):
+        summary = node.account.summary()
+        assert {
+            name: summary[name] for name in ("studies", "complete", "deleted", "incomplete")
+        } == {
+            "studies": 1,
+            "complete": 0,
+            "deleted": 1,
+            "incomplete": 0,
+        }
+        node.account.care()
+        node.account._shown = None
+
+
+def test_what_lies_in_quarantine_is_not_called_removed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1, 2)
+    node.hold("incomplete", 1, 2)
+    # There are two files of the first, since it was sent twice: one is removed.
+    node.account.deleted("9.9.1", leaving=False, since=time.time(), study=STUDY, series=SERIES)
+    looked = time.time() - 1
+    node.account.flush()
+    node.look(looked=looked)  # as it was seen before
+    node.account.quarantine([], looked=looked - 1)  # and by another thread before that
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1}, "deleted": 1}
+    node.later(monkeypatch, 10)
+    node.hold("incomplete", 1)  # as it is seen with the other file
+    assert node.counts() == {"received": 2, "held": {"incomplete": 2}}
+    # Released while others were removed on CTP's page, and back again.
+    del node.in_quarantine[2]
+    node.look(removed=True)
+    assert node.counts()["deleted"] == 1
+    node.later(monkeypatch, 10)
+    node.hold("other-issuer", 2)
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1, "other-issuer": 1}}
+    assert node.study()["state"] == "held back"
+
+
+def test_one_uid_in_two_studies_is_two_objects(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites move objects to another study and send them again under the same UID."""
+    other, series = "1.2.3.9", "1.2.3.9.1"
+
+    def state(study: str) -> tuple[str, int, int]:
+        (found,) = node.account.ask(identifier=study)["studies"]
+        return found["state"], found["received"], found["left"]
+
+    def look() -> None:
+        node.account.quarantine(
+            [Quarantined("9.9.1", *each, "incomplete", time.time()) for each in held]
+        )
+
+    held = [(STUDY, SERIES)]
+    node.send(1, 2)
+    node.leave(2)
+    look()
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1", other, series, PATIENT))
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
+    node.account.left(mapped("9.9.1"), mapped(other), mapped(series), "TRIAL-1")
+    node.later(monkeypatch)
+    look()
+    assert (state(STUDY), state(other)) == (("held back", 2, 1), ("complete", 1, 1))
+    node.account.stop()
+    node.open()
+    look()
+    assert (state(STUDY), state(other)) == (("held back", 2, 1), ("complete", 1, 1))
+    # The first one is corrected, and the other comes again and is held back.
+    held = [(other, series)]
+    node.leave(1)
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1", other, series, PATIENT))
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
+    node.later(monkeypatch)
+    look()
+    assert (state(STUDY), state(other)) == (("complete", 2, 2), ("held back", 1, 0))
+    node.account.deleted("9.9.1", False, time.time(), other, series)
+    held = []
+    look()
+    node.later(monkeypatch)
+    assert (state(STUDY), state(other)) == (("complete", 2, 2), ("deleted", 1, 0))
+
+
+def test_what_could_not_be_placed_is_placed_later(node: Node) -> None:
+    sender = node.account.sender()
+    sender.came(1, Identity("9.9.1"))
+    sender.ended(None, released=False)
+    assert node.account.summary()["unplaced"] == 1
+    node.send(1)
+    assert node.counts() == {"received": 1, "waiting": 1}
+    sender = node.account.sender()
+    sender.ended(Identity("9.9.1"), released=False)  # and again less is known of it
+    node.account.left(mapped("9.9.1"), "", "", "TRIAL-1")
+    assert node.counts() == {"received": 1, "left": 1}
+    assert node.study()["identifiers"] == 1
+    node.account.deleted("9.9.7", False, time.time(), "1.2.7", "1.2.7.1")  # never heard of
+    sender = node.account.sender()
+    sender.ended(Identity("9.9.8", STUDY, "", PATIENT), released=False)
+    node.send(8)
+    (series,) = node.study()["series"]
+    assert (series["uid"], series["received"]) == (mapped(SERIES), 2)
+    node.account._shown = None
+    summary = node.account.summary()
+    assert (summary["unplaced"], summary["studies"]) == (0, 1)
+
+
+def test_what_is_left_of_an_object_that_broke_off_is_no_object(node: Node) -> None:
+    node.send(1)
+    sender = node.account.sender()
+    sender.ended(node.of(2), released=False)
+    node.account.flush()
+    node.hold("unreadable", 1, 2)
+    assert node.counts() == {"received": 1, "held": {"unreadable": 1}, "broken": 1}
 
 
 def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +479,21 @@ def test_what_is_nowhere_is_said_to_be_missing(node: Node, monkeypatch: pytest.M
     assert study["state"] == "not found" and study["gone"] == 1
     assert "neither in Orthanc nor in quarantine" in study["series"][0]["missing"][0]["why"]
     node.leave(2)
+    assert node.study()["complete"]
+
+
+def test_a_clock_that_was_set_back(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came is later then than what is made of it."""
+    node.send(1, 2, 3)
+    node.account.flush()
+    node.later(monkeypatch, -3600)
+    node.leave(1)
+    node.hold("incomplete", 2)
+    node.idle = True
+    study = node.study()
+    assert (study["state"], study["left"], study["gone"]) == ("held back", 1, 1)
+    assert study["held"] == {"incomplete": 1}
+    node.leave(2, 3)
     assert node.study()["complete"]
 
 
@@ -346,6 +546,17 @@ def test_asked_by_identifier_and_by_pseudonym(node: Node) -> None:
     study = node.study()
     assert study["identifiers"] == 2 and "several identifiers" in study["missing"][0]["why"]
     assert node.account.summary()["mixed"] == 1
+
+
+def test_another_pseudonym_is_not_called_another_identifier(node: Node) -> None:
+    node.send(1)
+    node.account.flush()
+    node.known = {(PATIENT, ""): "TRIAL-2"}  # changed in KeyDB
+    node.send(2)
+    study = node.study()
+    assert (study["identifiers"], study["pseudonyms"]) == (1, ["TRIAL-1", "TRIAL-2"])
+    assert "several pseudonyms" in study["missing"][0]["why"]
+    assert node.account.summary()["mixed"] == 0
 
 
 def test_nothing_in_the_file_names_a_patient(node: Node) -> None:
@@ -406,6 +617,36 @@ def test_a_file_that_cannot_be_read_is_put_aside(node: Node, moment: str) -> Non
     assert node.path.with_name("account.sqlite.unreadable").read_bytes()[:3] == b"not"
 
 
+def test_a_file_that_cannot_be_read_on_a_full_disk(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(*range(1, 50))
+    node.account.stop()
+    ledger = node.open()._ledger
+    assert ledger is not None
+    node.path.write_bytes(b"not a database" * 1000)
+
+    def full() -> sqlite3.Connection:
+        node.path.touch()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_open", full)
+        for number in range(100, 105):
+            node.send(number)
+            node.account.flush()
+        assert "cannot be written" in node.account.problem()
+        assert node.account.ask(identifier=STUDY) == {
+            "problem": node.account.problem(),
+            "studies": [],
+            "more": 0,
+        }
+    node.account.flush()
+    assert node.counts()["received"] >= 5
+    assert "began anew" in node.account.problem()
+    assert node.path.with_name("account.sqlite.unreadable").read_bytes()[:3] == b"not"
+
+
 def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,10 +681,31 @@ def test_an_event_that_cannot_be_written_stops_no_other(
     assert "could not be noted" in node.account.problem()
 
 
+def test_a_question_that_fails_is_not_answered_with_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1)
+    ledger = node.account._ledger
+    assert ledger is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_studies", lambda *arguments: [][0])
+        answer = node.account.ask(identifier=STUDY)
+        assert answer["problem"] and "since" not in answer
+        assert node.account.summary() == {"problem": answer["problem"]}
+    node.account._shown = None
+    assert node.account.summary()["problem"] == ""
+    assert node.counts() == {"received": 1, "waiting": 1}
+
+
 def test_what_comes_after_the_end_changes_nothing(node: Node) -> None:
     node.send(1)
+    ledger = node.account._ledger
+    assert ledger is not None
     node.account.stop()
     node.send(2)
+    node.account._ledger = ledger  # for a thread that was about to ask
+    assert node.account.ask(identifier=STUDY)["problem"]
+    node.account._ledger = None
     node.account.flush()
     node.account.care()
     node.look()
@@ -504,6 +766,29 @@ def test_incomplete_studies_stay_for_a_year_and_held_ones_for_ever(
     node.account.care()
     assert node.counts() == {"received": 1, "waiting": 1}
     node.later(monkeypatch, 2 * 86400)
+    node.account.care()
+    assert node.account.ask(identifier=STUDY)["studies"] == []
+
+
+def test_a_complete_study_stays_while_a_copy_lies_in_quarantine(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what left of it, that copy would be all there is to tell."""
+    node.send(1)
+    node.hold("incomplete", 1)
+    node.later(monkeypatch, 60)
+    node.send(1)
+    node.leave(1)
+    for _ in range(3):
+        node.later(monkeypatch, 91 * 86400)
+        node.account.care()
+    monkeypatch.setattr(account_module, "MOST_BYTES", 1)
+    node.account.care()
+    node.open()
+    node.look()
+    assert node.counts() == {"received": 1, "left": 1} and node.study()["complete"]
+    node.in_quarantine.clear()
+    node.look()
     node.account.care()
     assert node.account.ask(identifier=STUDY)["studies"] == []
 

@@ -56,14 +56,15 @@ def make(
     )
 
 
-def is_leaving(found: quarantine.Quarantined) -> bool:
+def is_leaving(found: quarantine.Quarantined, engine: str) -> bool:
     """Whether the UIDs of a file in quarantine are those that leave: CTP has made new ones of what
-    lies behind its anonymizer; the stand-in keeps an object as it came."""
-    return found.kind in ("filter", "export") and found.done
+    lies behind its anonymizer; the stand-in keeps an object as it came, which may say of itself
+    that it is de-identified."""
+    return engine != "standin" and found.kind in ("filter", "export") and found.done
 
 
 def in_quarantine(
-    found: Iterable[tuple[quarantine.Quarantined, str]], patients: lookup.Patients
+    found: Iterable[tuple[quarantine.Quarantined, str]], patients: lookup.Patients, engine: str
 ) -> list[Quarantined]:
     """What lies in quarantine and why, for the account."""
     return [
@@ -73,7 +74,7 @@ def in_quarantine(
             each.series,
             reason,
             each.arrived,
-            is_leaving(each),
+            is_leaving(each, engine),
             patients.pseudonyms.get(lookup.key(each.patient_id or "", each.issuer), ""),
         )
         for each, reason in found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.filereader import read_file_meta_info
 from pydicom.tag import Tag
 
 from .incoming import MARK, MARKED
@@ -99,6 +100,15 @@ def read_header(path: Path) -> Header | None:
         )
     except Exception:  # pydicom raises whatever a broken file leads to
         return None
+
+
+def announced_uid(path: Path) -> str:
+    """The SOP Instance UID of a file of which no more can be read: CTP writes that of the command
+    in front of the data set. Empty where there is none."""
+    try:
+        return _uid(str(read_file_meta_info(path).get("MediaStorageSOPInstanceUID") or ""))
+    except Exception:  # pydicom raises whatever a broken file leads to
+        return ""
 
 
 _JAVA_BLANKS = "".join(map(chr, range(33)))

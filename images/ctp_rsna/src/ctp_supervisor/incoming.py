@@ -87,6 +87,8 @@ _DEEPEST = 64
 _MOST_HELD = 1024 * 1024
 """Bytes: a longer value passes unseen. A contour of that length has some 40,000 points."""
 _LONGEST_SHORT = 0xFFFE
+_IDENTITY = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+"""SOP, study and series instance UID."""
 
 _DATASET, _SEQUENCE, _FRAGMENTS = range(3)
 _MORE = -1
@@ -111,7 +113,7 @@ class Rules:
     kept: frozenset[int] = frozenset()
     """Those that it may keep."""
     forms: Mapping[int, re.Pattern[bytes]] = field(default_factory=dict)
-    """Numbers without which it delivers no object, and how they may look."""
+    """Numbers and UIDs without which it delivers no object, and how they may look."""
 
     def __or__(self, other: Rules) -> Rules:
         return Rules(self.kept | other.kept, {**self.forms, **other.forms})
@@ -135,6 +137,10 @@ def rules(script: bytes) -> Rules:
         if form:
             with contextlib.suppress(re.error):
                 forms[tag] = re.compile(parameters.get(form[1], "").encode())
+        if tag in _IDENTITY and "matches,@UID)" in text and "UID" in parameters:
+            # What it makes no UID of, it removes, and Orthanc takes no object without these.
+            with contextlib.suppress(re.error):
+                forms[tag] = re.compile(parameters["UID"].encode() + rb"\0*")
     return Rules(frozenset(kept), forms)
 
 

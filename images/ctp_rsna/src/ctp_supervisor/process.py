@@ -15,7 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from urllib.parse import quote
 
 from .settings import Settings
@@ -25,6 +27,10 @@ LOG = logging.getLogger(__name__)
 
 JAVA = "/usr/bin/java"
 LONGEST_LINE = 8192
+EXPORTER = "DicomExportService Exporter"
+"""Name of the thread of each export stage, by that of the stage in the rendered configuration."""
+_LONGEST_NAME = 15
+"""Bytes of a thread's name that the kernel keeps (prctl(2), PR_SET_NAME)."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -100,6 +106,8 @@ class Engine:
             pass_fds=[lock],
             preexec_fn=_before_exec,
         )
+        names = [name for each in settings.pipelines for name in (each.name, EXPORTER)]
+        self._threads = Threads(self.process.pid, names)
         threading.Thread(target=self._relay_log, name="ctp log", daemon=True).start()
         threading.Thread(target=self._wait, name="ctp", daemon=True).start()
 
@@ -107,6 +115,12 @@ class Engine:
     def alive(self) -> bool:
         """Whether it runs, or is frozen."""
         return self.process.poll() is None
+
+    def lost(self) -> list[str]:
+        """The threads of pipelines and exporters that were there and are no more."""
+        lost = self._threads.lost()
+        # One that has ended, and waits for this program, has its first thread left.
+        return lost if self.alive else []
 
     def freeze(self) -> None:
         """Stop it where it is (SIGSTOP)."""
@@ -168,6 +182,34 @@ class Engine:
                 sys.stdout.flush()
             except OSError:
                 pass  # nobody reads: CTP must not wait for that
+
+
+class Threads:
+    """Threads of a process, by their names, as the kernel has them.
+
+    Java gives a thread that runs its name there (OpenJDK 17). CTP has one for each pipeline and one
+    for its export. What no ``catch (Exception)`` catches, as an overflow of the stack, ends it; an
+    exporter ends at exceptions, too. The others go on, CTP answers as before, and what came to that
+    pipeline waits for ever.
+    """
+
+    def __init__(self, process: int, names: Iterable[str]) -> None:
+        self._directory = Path(f"/proc/{process}/task")
+        self._names = Counter(name.encode()[:_LONGEST_NAME] for name in names)
+        self._seen: set[bytes] = set()
+
+    def lost(self) -> list[str]:
+        """Those that were all there before and are not now; none of a process that has ended."""
+        found: Counter[bytes] = Counter()
+        try:
+            for task in self._directory.iterdir():
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    found[(task / "comm").read_bytes().rstrip(b"\n")] += 1
+        except OSError:
+            return []
+        missing = {name for name, count in self._names.items() if found[name] < count}
+        self._seen |= self._names.keys() - missing
+        return sorted(each.decode("utf-8", "replace") for each in missing & self._seen)
 
 
 def _before_exec() -> None:

@@ -377,14 +377,14 @@ def _exports(scanned: Iterable[Quarantined]) -> set[str]:
 def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_result) -> Quarantined:
     # A copy that CTP could not finish, on a full disk, is no object: nobody may release it.
     torn = kind in ("import", "anonymizer") and dicomfile.is_truncated(path)
-    header = None if torn else dicomfile.read_header(path)
+    header = dicomfile.read_header(path)
     return Quarantined(
         pipeline,
         stage,
         kind,
         path,
-        header.sop_instance_uid if header else "",
-        header.patient_id if header else None,
+        (header.sop_instance_uid if header else "") or dicomfile.announced_uid(path),
+        header.patient_id if header and not torn else None,
         status.st_ctime,
         header.issuer if header else "",
         status.st_size,

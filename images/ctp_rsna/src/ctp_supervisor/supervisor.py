@@ -129,7 +129,11 @@ class Supervisor:
             self.suspects,
             self.trials,
             gone=lambda each, since: self.account.deleted(
-                each.sop_instance_uid, account.is_leaving(each), since
+                each.sop_instance_uid,
+                account.is_leaving(each, settings.engine),
+                since,
+                each.study,
+                each.series,
             ),
         )
         self.relays = [
@@ -369,8 +373,11 @@ class Supervisor:
 
     def _note_quarantine(self) -> None:
         removed = time.monotonic() - self.removed_by_hand < REMOVING_SECONDS
-        found = self.quarantines.with_reasons()
-        self.account.quarantine(account.in_quarantine(found, self.lookup.patients), removed)
+        looked = time.time()
+        found = account.in_quarantine(
+            self.quarantines.with_reasons(), self.lookup.patients, self.settings.engine
+        )
+        self.account.quarantine(found, removed, looked)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """See ``web.Site``."""
@@ -591,6 +598,10 @@ class Supervisor:
         if any(waiting.values()) or self.trials.waiting() or any(map(recovery.files_in, temp)):
             self.busy = time.monotonic()
         if self.engine is not None:
+            lost = self.engine.lost()
+            if lost and not self.phase:
+                LOG.error("CTP is ended, since it goes on without its %s", ", ".join(lost))
+                self.engine.kill()
             used = _open_files(self.engine.process.pid)
             if removed := self.broken_off.remove(temp, used):
                 LOG.info("Removed what CTP kept of %d objects that broke off", removed)

@@ -293,7 +293,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 if not all(isinstance(each, str) for each in ids):
                     raise TypeError
                 deleted = site.delete(frozenset(ids))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self._json(HTTPStatus.BAD_REQUEST, {"error": 'The body is not {"ids": [...]}.'})
                 return
             except (OSError, http.client.HTTPException):
@@ -308,10 +308,12 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 return
             try:
                 ((name, value),) = json.loads(body).items()
-                value = value.strip() if isinstance(value, str) else value
+                if isinstance(value, str):
+                    value = value.strip()
+                    value.encode()  # or half a character is in it
                 if not value or type(value) is not QUESTIONS.get(name):
                     raise TypeError
-            except (ValueError, AttributeError, TypeError):
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 names = ", ".join(QUESTIONS)
                 self._json(
                     HTTPStatus.BAD_REQUEST, {"error": f"The body has to hold one of {names}."}

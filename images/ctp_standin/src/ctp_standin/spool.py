@@ -258,8 +258,10 @@ class Spool:
             while not self._closed:
                 now = time.monotonic()
                 if self._queue and self._queue[0].not_before <= now:
+                    entry = heapq.heappop(self._queue)
+                    self._move(entry, self._layout.left_over)
                     self._in_hand += 1
-                    return heapq.heappop(self._queue)
+                    return entry
                 until = min(deadline, self._queue[0].not_before) if self._queue else deadline
                 if deadline <= now:
                     return None
@@ -292,9 +294,22 @@ class Spool:
         entry.attempts += 1
         entry.not_before = time.monotonic() + delay
         with self._changed:
+            if self._layout.left_over is not None:
+                self._move(entry, self._incoming)
             self._in_hand -= 1
             heapq.heappush(self._queue, entry)
             self._changed.notify_all()
+
+    def _move(self, entry: QueuedObject, directory: Path | None) -> None:
+        """As CTP does: who supervises this program sees what it had in hand when it ended."""
+        if directory is not None:
+            target = directory / f"{entry.id}.dcm"
+            try:
+                entry.path.rename(target)
+            except OSError as error:
+                LOG.warning("Object %s could not be moved (%s)", entry.id, type(error).__name__)
+            else:
+                entry.path = target
 
     def close(self) -> None:
         """Let ``take`` return at once from now on."""
@@ -397,7 +412,11 @@ class Spool:
             if not (path.parent == self._incoming and _ID.match(path.stem)) and path.is_file()
         ]
         for path in sorted(found):
-            object_id = _new_id()
+            in_hand = path.parent == self._layout.left_over and _ID.match(path.stem)
+            if in_hand and path.stem == self._last:
+                path.unlink(missing_ok=True)  # counted just before the process ended
+                continue
+            object_id = path.stem if in_hand else _new_id()
             target = self._incoming / f"{object_id}.dcm"
             with contextlib.suppress(FileNotFoundError):
                 path.rename(target)
