@@ -228,6 +228,51 @@ def test_what_pads_a_data_set_is_left_out() -> None:
         assert rewritten(spacing + tail.replace(private, b""))[0] == spacing
 
 
+SPACED = element(SPACING, "DS", b"1\\1 ")
+NATIVE = element(0x7FE00010, "OW", b"\1\0" * 4)
+COMPRESSED = element(0x7FE00010, "OB", b"", 0xFFFFFFFF) + (
+    item(b"") + item(b"abcd") + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+)
+
+
+@pytest.mark.parametrize("pixels", [NATIVE, COMPRESSED], ids=["native", "compressed"])
+@pytest.mark.parametrize(
+    ("behind", "readable"),
+    [
+        (b" ", True),
+        (b"\xff" * 7, True),
+        (b"junkjunkjunk", False),
+        (b"\0" * 20 + b"x", False),
+        (SPACED, False),
+        (NATIVE, False),
+        # Cut short: CTP would read on to an end that does not come.
+        (element(0x7FE20010, "OB", b"ab", 0x70000000), True),
+        (element(0x7FE31010, "OB", b"ab", 0x70000000), True),
+        (element(0x00091010, "OB", b"ab", 0x70000000), True),
+        (element(0x7FE20010, "OB", b"ab"), True),
+    ],
+)
+def test_ctp_sees_nothing_that_stands_behind_the_pixel_data(
+    pixels: bytes, behind: bytes, readable: bool
+) -> None:
+    out, rewriter = rewritten(SPACED + pixels + behind)
+    assert out == SPACED + pixels
+    assert rewriter.readable is readable
+
+
+def test_compressed_pixels_that_came_as_bytes_are_pixels() -> None:
+    sent = COMPRESSED.replace(b"OB", b"UN", 1)
+    assert rewritten(SPACED + sent)[0] == SPACED + COMPRESSED
+
+
+def test_an_extended_offset_table_is_left_out() -> None:
+    table = [(0x7FE00001, b"OV"), (0x7FE00002, b"OV"), (0x7FE00003, b"UV")]
+    offsets = b"".join(
+        struct.pack("<HH2sHIQ", tag >> 16, tag & 0xFFFF, vr, 0, 8, 4) for tag, vr in table
+    )
+    assert rewritten(SPACED + offsets + COMPRESSED)[0] == SPACED + COMPRESSED
+
+
 def test_items_where_the_standard_has_none_are_left_out_of_an_implicit_data_set() -> None:
     """Nobody reads them there; where the script would keep the element, it is marked."""
     name = item(element(0x00100010, "PN", b"Doe^Jane"), undefined=True)

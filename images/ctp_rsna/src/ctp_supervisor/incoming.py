@@ -8,7 +8,9 @@ whose lists of numbers can grow beyond 64 KiB are given to CTP as implicit littl
 value is too long for its own. Values stay as they are, but for NULs that pad a text, for numbers
 in another representation than their own, and for decimal strings of more than the 16 characters
 that the standard gives them, which are rounded. Group lengths, padding behind the data set, and
-private elements and signatures behind the pixel data are left out: CTP would not pass them on.
+private elements and signatures behind the pixel data are left out: CTP would not pass them on. What
+else stands there CTP never sees, since it reads on and on behind the end of what is cut short; the
+object is then none that can be read.
 
 What cannot be mended so gets a mark, on which the script has CTP put it in quarantine: nothing that
 the script would keep is lost because it could not be read. The mark says which element it was.
@@ -75,9 +77,10 @@ _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?
 _LONGEST_DECIMAL = 16
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_PADDING = 0xFFFCFFFC
 _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280103, 0x7FE00010
 _FIRST_OF_PIXELS = 0x7FE00000
+# Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
+_OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
 _OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
 _CLOSE_ITEM = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 _CLOSE_SEQUENCE = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -200,7 +203,7 @@ class Rewriter:
         """What is to be passed on now."""
         self._out, self.cut = [], None
         if self._broken:
-            return [fragment]
+            return [] if self._is_behind else [fragment]
         copy, size = self._copy, len(fragment)
         if copy:
             if not self._silent:
@@ -224,18 +227,29 @@ class Rewriter:
             return self._out
         if not self._copy and len(self._levels) == 1 and not any(self._rest):
             self._put_mark()
+        elif self._is_behind:
+            self._broken = len(self._rest) >= 8  # no element is shorter
         else:
             self._out.append(self._rest)  # cut short: CTP shall see it too
         return self._out
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the pixel data is over, so that nothing more is passed on."""
+        levels = self._levels
+        if not self._pixels or (self._copy and not self._silent):
+            return False
+        return len(levels) == 1 or levels[1].mute
 
     def _read(self, data: Bytes) -> None:
         self._data, self._position = memoryview(data), 0
         try:
             self._walk()
         except (_BrokenError, struct.error):
-            # CTP is to judge it as it is; it will not read it either.
             self._broken = True
-            self._out.append(self._data[self._position :])
+            if not self._is_behind:
+                # CTP is to judge it as it is; it will not read it either.
+                self._out.append(self._data[self._position :])
 
     def _walk(self) -> None:
         data, size, offset, levels = self._data, len(self._data), self._offset, self._levels
@@ -251,7 +265,8 @@ class Rewriter:
             if size - position < 8:
                 break
             level = levels[-1]
-            if level.kind == _DATASET and not level.mute and not level.undecided:
+            fast = level.kind == _DATASET and not level.mute and not level.undecided
+            if fast and not (self._pixels and len(levels) == 1):
                 position = self._run(level)
                 if size - position < 8 or offset + position >= level.end:
                     if offset + position >= level.end:
@@ -398,19 +413,17 @@ class Rewriter:
         group = tag >> 16
         if top and tag >= _FIRST_OF_PIXELS:
             self._put_mark()
-        behind = self._pixels or tag > _PIXEL_DATA
-        drop = (
-            not tag & 0xFFFF
-            or tag in _OURS
-            or bool(top and (tag == _PADDING or (behind and (group & 1 or group >= 0xFFFA))))
-        )
+        if top and self._pixels and tag <= _PIXEL_DATA and tag & 0xFFFF and not group & 1:
+            raise _BrokenError
+        behind = top and (self._pixels or tag > _PIXEL_DATA)
+        drop = behind or not tag & 0xFFFF or tag in _OURS or (top and tag in _OFFSETS)
         pixels = tag == _PIXEL_DATA
         if pixels and top:
             self._pixels = True
         if undefined and pixels:
             if self._to_implicit or level.implicit:
                 raise _BrokenError
-            self._put(data[position:start])
+            self._put(self._header(tag, vr if vr in known else b"OB", _UNDEFINED))
             self._open(_FRAGMENTS, start, length, False, False)
             return start
         if self._is_sequence(level, tag, vr, known, undefined):
