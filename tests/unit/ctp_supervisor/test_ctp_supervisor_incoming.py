@@ -170,6 +170,9 @@ def test_a_sequence_that_came_as_bytes_is_one(
         (0x00080005, "CS", b"ISO_IR 100\0\0", "ISO_IR 100"),
         (0x00180050, "DS", b"2.5\0", 2.5),
         (0x00080020, "DA", b"2024.03.01", "20240301"),
+        (0x00080030, "TM", b"10:11:12.5", "101112.5"),
+        (0x00080030, "TM", b"10:11", "1011"),
+        (0x00080030, "TM", b"10:Doe", "10:Doe"),
         (0x0020000D, "UI", b"1.2.3 ", "1.2.3"),
     ],
 )
@@ -260,6 +263,17 @@ def test_ctp_sees_nothing_that_stands_behind_the_pixel_data(
     assert rewriter.readable is readable
 
 
+@pytest.mark.parametrize("tag", [0x00091001, 0x00400275], ids=["private", "removed"])
+def test_what_is_wrong_in_a_sequence_that_goes_anyway_holds_nothing_back(tag: int) -> None:
+    inner = element(SPACING, "DS", b"1,5\\1,5 ") + element(0x00081140, "LO", b"none")
+    inner += element(0x00081140, "SQ", item(element(SPACING, "DS", b"2,5 ")))
+    out, rewriter = rewritten(SPACED + element(tag, "SQ", item(inner)))
+    assert rewriter.problem == ""
+    assert MARK not in read(out)
+    out, rewriter = rewritten(element(0x00081140, "SQ", item(element(SPACING, "DS", b"1,5 "))))
+    assert rewriter.problem == "wrong-value (0028,0030) DS"
+
+
 def test_compressed_pixels_that_came_as_bytes_are_pixels() -> None:
     sent = COMPRESSED.replace(b"OB", b"UN", 1)
     assert rewritten(SPACED + sent)[0] == SPACED + COMPRESSED
@@ -271,6 +285,23 @@ def test_an_extended_offset_table_is_left_out() -> None:
         struct.pack("<HH2sHIQ", tag >> 16, tag & 0xFFFF, vr, 0, 8, 4) for tag, vr in table
     )
     assert rewritten(SPACED + offsets + COMPRESSED)[0] == SPACED + COMPRESSED
+
+
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        (element(0x00100020, "FD", bytes(8)), "wrong-vr (0010,0020) FD"),
+        (element(0x00100021, "SQ", b""), "wrong-vr (0010,0021) SQ"),
+        (element(0x00100024, "LO", b"HOSP-B"), "wrong-vr (0010,0024) LO"),
+        (
+            element(0x00100024, "SQ", item(element(0x00400032, "SQ", b""))),
+            "wrong-vr (0040,0032) SQ",
+        ),
+        (element(0x00100021, "UN", b"HOSP-B"), ""),
+    ],
+)
+def test_whose_an_object_is_has_to_be_readable(sent: bytes, problem: str) -> None:
+    assert rewritten(sent)[1].problem == problem
 
 
 def test_items_where_the_standard_has_none_are_left_out_of_an_implicit_data_set() -> None:

@@ -69,10 +69,15 @@ _NUMBERS = {
     **{b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"UV": "Q", b"SV": "q"},
     **{b"FL": "f", b"FD": "d"},
 }
+# PatientID and its issuer: whose an object is, is looked up by these.
+_WHOSE = (0x00100020, 0x00100021, 0x00100024, 0x00400032)
+# What divides a day or a time of the old form (ACR-NEMA).
+_OLD = {b"DA": b".", b"TM": b":"}
 _NUMERIC = frozenset(_NUMBERS) | {b"IS", b"DS"}
 _SIZES = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {b"AT": 4}
 _DAY = re.compile(rb"([0-9]{8})[0-9]*[-+.][-+.0-9]* *")
 _DOTTED = re.compile(rb"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) *")
+_COLONS = re.compile(rb"([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))? *")
 _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 _LONGEST_DECIMAL = 16
 
@@ -112,7 +117,7 @@ class Rules:
     """What an anonymizer script does with elements, as far as it matters here."""
 
     kept: frozenset[int] = frozenset()
-    """Those that it may keep."""
+    """Those that it may keep, and those by which it looks up whose an object is."""
     forms: Mapping[int, re.Pattern[bytes]] = field(default_factory=dict)
     """Numbers without which it delivers no object, and how they may look."""
 
@@ -127,7 +132,7 @@ def rules(script: bytes) -> Rules:
     """Read an anonymizer script. Raises ``ElementTree.ParseError``."""
     root = ElementTree.fromstring(script)
     parameters = {each.get("t"): each.text or "" for each in root if each.tag == "p"}
-    kept, forms = set(), {}
+    kept, forms = set(_WHOSE), {}
     for each in root:
         text = each.text or ""
         if each.tag != "e" or not re.search("@keep|@process|@hashuid|@incrementdate", text):
@@ -148,7 +153,7 @@ class _BrokenError(Exception):
 class _Level:
     """A data set, the items of a sequence, or the fragments of encapsulated pixel data."""
 
-    __slots__ = ("end", "implicit", "kind", "limit", "mute", "undecided")
+    __slots__ = ("end", "implicit", "kind", "limit", "mute", "undecided", "watched")
 
     def __init__(self, kind: int, end: int, limit: int, implicit: bool, mute: bool) -> None:
         self.kind = kind
@@ -159,6 +164,8 @@ class _Level:
         self.implicit = implicit
         self.mute = mute
         """Nothing of it is passed on."""
+        self.watched = True
+        """The script keeps something of what is in it."""
         self.undecided = False
         """Came as bytes: implicit by the standard, explicit by some who do not know it."""
 
@@ -328,7 +335,7 @@ class Rewriter:
                     if vr == b"UI":
                         if value[-1:] == b" ":
                             break
-                    elif b"\0" in value or (vr == b"DA" and b"." in value):
+                    elif b"\0" in value or ((old := _OLD.get(vr)) and old in value):
                         break
                     form = forms.get(tag)
                     if form is not None and not form.fullmatch(value.rstrip(b" ")):
@@ -360,6 +367,7 @@ class Rewriter:
             raise _BrokenError
         limit = level.limit if end == _OPEN else end
         inner = _Level(kind, end, limit, implicit, mute or level.mute)
+        inner.watched = level.watched
         self._levels.append(inner)
         return inner
 
@@ -435,6 +443,7 @@ class Rewriter:
                 self._put(self._header(tag, b"SQ", _UNDEFINED))
             from_bytes = level.implicit or vr != b"SQ"
             inner = self._open(_SEQUENCE, start, length, from_bytes, drop)
+            inner.watched = inner.watched and tag in self._rules.kept
             inner.undecided = from_bytes and not level.implicit
             return start
         if undefined:
@@ -522,7 +531,8 @@ class Rewriter:
         return struct.pack("<HH2sH", group, element, vr, length)
 
     def _note(self, problem: str, tag: int, vr: bytes) -> None:
-        if not self.problem and tag in self._rules.kept and not self._levels[-1].mute:
+        level = self._levels[-1]
+        if not self.problem and tag in self._rules.kept and level.watched and not level.mute:
             self.problem = f"{problem} ({tag >> 16:04X},{tag & 0xFFFF:04X}) {vr.decode()}"
 
     def _put_mark(self) -> None:
@@ -540,7 +550,7 @@ class Rewriter:
 
 
 def _tidy(value: bytes, vr: bytes) -> bytes:
-    """The same value as the standard has it: padding, decimals, days of the old form."""
+    """The same value as the standard has it: padding, decimals, days and times of the old form."""
     if b"\0" in value and vr != b"UI":
         value = re.sub(rb"\0+(?=[\0 ]*(?:\\|$))", lambda found: b" " * len(found[0]), value)
     if vr == b"UI":
@@ -549,6 +559,10 @@ def _tidy(value: bytes, vr: bytes) -> bytes:
     if vr == b"DA" and b"." in value:
         dotted = _DOTTED.fullmatch(value)
         return b"".join(dotted.groups()) if dotted else value
+    if vr == b"TM" and b":" in value:
+        colons = _COLONS.fullmatch(value)
+        value = b"".join(filter(None, colons.groups())) if colons else value
+        return value + b" " * (len(value) % 2)
     if vr == b"DS" and len(value) > _LONGEST_DECIMAL:
         parts = value.split(b"\\")
         if max(map(len, parts)) > _LONGEST_DECIMAL:
