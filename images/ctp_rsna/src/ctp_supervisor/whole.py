@@ -183,6 +183,7 @@ _WORDS = {
     Kind.UNEXPECTED: "should not be there",
     Kind.VALUE: "has another value",
     Kind.REPRESENTATION: "has another value representation",
+    Kind.DOUBLED: "came more than once",
 }
 
 
