@@ -276,6 +276,9 @@ def mapped(anonymizer: Anonymizer, came: Encoded, tag: int, lookup: Lookup) -> t
         QuarantineError: the element cannot be read.
     """
     level = _Data(came, last=tag)
+    if tag not in level.places:
+        # It may be out of its place.
+        level = _Data(came, last=FIRST_OF_PIXELS - 1)
     element = level.get(tag)
     if element is None or element.raw is None:
         return "", ""

@@ -342,6 +342,41 @@ def test_what_cannot_be_read_is_passed_on_for_ctp_to_judge() -> None:
         assert rewritten(spacing + broken)[0] == spacing + broken
 
 
+@pytest.mark.parametrize("to_implicit", [False, True])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b" " * 8,
+        b"A" * 8,
+        b"junkjunkjunk",
+        b"\xff" * 30,
+        b"\0" * 8 + b"x",
+        element(0x00091010, "OB", b"ab", 0x70000000),
+        # Cut short; explicit, it would have a length of 1.4 GB as implicit.
+        element(CONTOUR, "DS", b"1\\2", 0x5353),
+    ],
+)
+def test_ctp_makes_no_room_for_what_is_cut_short(to_implicit: bool, behind: bytes) -> None:
+    """It ends for want of memory: 1 GB for eight letters, if they are taken for tag and length."""
+    for first in (SPACED, b""):
+        rewriter = Rewriter(False, to_implicit, SCRIPT, is_held=True)
+        pieces = [*rewriter.feed(first), *rewriter.feed((SPACED + behind)[len(first) :], True)]
+        assert b"".join([*pieces, *rewriter.finish()]) == rewritten(SPACED, False, to_implicit)[0]
+        assert not rewriter.readable
+
+
+def test_a_delimiter_where_a_length_says_enough_is_none_too_many() -> None:
+    inner = element(0x00081155, "UI", b"1.2.3\0")
+    plain = element(0x00081140, "SQ", item(inner)) + SPACED
+    for more in (0xE00D, 0xE0DD):
+        delimited = item(inner) + struct.pack("<HHI", 0xFFFE, more, 0)
+        if more == 0xE00D:
+            delimited = item(delimited[8:])
+        out, rewriter = rewritten(element(0x00081140, "SQ", delimited) + SPACED)
+        assert rewriter.readable
+        assert out == rewritten(plain)[0]
+
+
 def test_the_day_of_a_moment_stands_beside_it() -> None:
     out, _ = rewritten(element(0x0008002A, "DT", b"20240301101112.123456-0330"))
     found = read(out)

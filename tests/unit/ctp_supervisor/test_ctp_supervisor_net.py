@@ -78,14 +78,15 @@ class Node:
     def kept(self) -> list[Path]:
         return sorted((self.site.data / "arrivals/orthanc-1/objects").iterdir())
 
-    def come(self, dataset: Dataset, piece: int = 5000) -> bytes:
-        """Send an object in; return what CTP was given."""
+    def come(
+        self, dataset: Dataset, piece: int = 5000, change: Callable[[bytes], bytes] = bytes
+    ) -> bytes:
+        """Send an object in; return what CTP was given. ``change``: what its bytes become first."""
         incoming = Incoming(NO_RULES, arrivals=self.whole.arrivals)
         syntax = dataset.file_meta.TransferSyntaxUID
         incoming._from, incoming._to = {CONTEXT: syntax}, {CONTEXT: syntax}
-        data = body(dataset)
         given = b""
-        for sent in pdus(data, piece):
+        for sent in pdus(change(body(dataset)), piece):
             given += b"".join(map(bytes, incoming.feed(sent)))
         incoming.close()
         return given
@@ -245,6 +246,25 @@ def test_what_is_not_so_is_held_back(
     spoil(left)
     assert node.leave(left) == Finding(why, "1.2.3", incomplete)
     assert node.kept, "it is still there to be judged once more"
+
+
+@pytest.mark.parametrize("piece", [1000, 40_000])
+def test_what_cannot_be_read_does_not_leave(node: Node, piece: int) -> None:
+    came = image()
+    given = node.come(came, piece, lambda data: data + b"junkjunkjunk")
+    assert b"junk" not in given
+    assert node.leave(node.ctp(came)) == Finding("what came cannot be read", "1.2.3")
+
+
+def test_an_object_out_of_order_is_found_again(node: Node) -> None:
+    def behind(data: bytes) -> bytes:
+        at, end = data.index(b"\x08\0\x18\0"), data.index(b"\x08\0\x20\0")
+        modality = data.index(b"\x08\0\x40\x11")
+        return data[:at] + data[end:modality] + data[at:end] + data[modality:]
+
+    came = image()
+    node.come(came, change=behind)
+    assert isinstance(node.leave(node.ctp(came)), Record)
 
 
 def test_what_nobody_knows_of_does_not_leave(node: Node) -> None:

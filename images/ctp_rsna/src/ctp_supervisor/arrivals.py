@@ -256,9 +256,9 @@ class Arrival:
         ``cut``: with which of them the pixel data begins, if it does. ``readable``: not, from
         where on nobody can tell what is an element; then CTP's judgement is all there is.
         """
-        self._is_readable = self._is_readable and readable
         if not self._is_readable:
             return
+        self._is_readable = readable
         at = self._split.size
         for number, piece in enumerate(pieces):
             if number == cut:

@@ -173,9 +173,15 @@ class _Level:
 class Rewriter:
     """Rewrites one data set that arrives in fragments of any size."""
 
-    def __init__(self, implicit: bool, to_implicit: bool, rules: Rules) -> None:
-        """``implicit``: how it comes; ``to_implicit``: how it goes. Little endian, both."""
+    def __init__(
+        self, implicit: bool, to_implicit: bool, rules: Rules, is_held: bool = False
+    ) -> None:
+        """``implicit``: how it comes; ``to_implicit``: how it goes. Little endian, both.
+
+        ``is_held``: what is not ``readable`` is held back, whatever CTP makes of it.
+        """
         self._to_implicit = to_implicit
+        self._is_held = is_held
         self._rules = rules
         self._levels = [_Level(_DATASET, _OPEN, _OPEN, implicit, False)]
         self._data = memoryview(b"")
@@ -195,6 +201,8 @@ class Rewriter:
         self._padding = False
         """Only NULs may follow."""
         self._broken = False
+        self._last = self._over = False
+        """Nothing is passed on any more."""
         self._marked = False
         self.problem = ""
         """What the mark says; empty: nothing is lost."""
@@ -206,11 +214,12 @@ class Rewriter:
         """Whether it is a data set so far."""
         return not self._broken
 
-    def feed(self, fragment: Bytes) -> list[Bytes]:
-        """What is to be passed on now."""
+    def feed(self, fragment: Bytes, last: bool = False) -> list[Bytes]:
+        """What is to be passed on now. ``last``: nothing follows."""
         self._out, self.cut = [], None
+        self._last = last and self._is_held
         if self._broken:
-            return [] if self._is_behind else [fragment]
+            return [] if self._over else [fragment]
         copy, size = self._copy, len(fragment)
         if copy:
             if not self._silent:
@@ -236,6 +245,8 @@ class Rewriter:
             self._put_mark()
         elif self._is_behind:
             self._broken = len(self._rest) >= 8  # no element is shorter
+        elif self._last:
+            self._broken = True  # as in ``_read``
         else:
             self._out.append(self._rest)  # cut short: CTP shall see it too
         return self._out
@@ -254,7 +265,10 @@ class Rewriter:
             self._walk()
         except (_BrokenError, struct.error):
             self._broken = True
-            if not self._is_behind:
+            # Where a piece of a text is taken for a length, CTP ends for want of memory.
+            other = self._is_held and self._levels[-1].implicit != self._to_implicit
+            self._over = self._last or other or self._is_behind
+            if not self._over:
                 # CTP is to judge it as it is; it will not read it either.
                 self._out.append(self._data[self._position :])
 
@@ -281,6 +295,7 @@ class Rewriter:
                     break
             group, element, length = struct.unpack_from("<HHI", data, position)
             tag = group << 16 | element
+            count = len(self._out)
             if level.kind != _DATASET or group == 0xFFFE:
                 after = self._item(level, tag, position + 8, length)
             else:
@@ -288,12 +303,22 @@ class Rewriter:
                 if after == _MORE:
                     break
             if after > size:
+                if self._last and len(levels) == 1 and tag not in _KNOWN:
+                    self._leave_out(count)
+                    break
                 self._copy = after - size
                 self._position = size
                 break
             self._position = after
         self._rest = bytes(data[self._position :])
         self._offset = offset + self._position
+
+    def _leave_out(self, count: int) -> None:
+        """Leave out what looks like an element that is longer than what is left, as junk does."""
+        if not self._silent:
+            self._broken = True
+            del self._out[count:]
+        self._position = len(self._data)
 
     def _run(self, level: _Level) -> int:
         """Pass on the elements that are as they have to be; return where the first other begins.
@@ -383,9 +408,10 @@ class Rewriter:
             return start + length
         elif (
             tag == (_ITEM_END if level.kind == _DATASET else _SEQUENCE_END)
-            and level.end == _OPEN
             and len(self._levels) > 1
+            and level.end in (_OPEN, self._offset + start)
         ):
+            # Some have one where the length says enough.
             self._close()
         else:
             raise _BrokenError
@@ -724,7 +750,7 @@ class Incoming:
             if self._rewriter is None:
                 self._rewriter = self._begin()
             if self._rewriter is not None:
-                pieces = self._rewriter.feed(piece)
+                pieces = self._rewriter.feed(piece, last)
                 self._keep(pieces)
                 if last:
                     more = self._rewriter.finish()
@@ -774,7 +800,8 @@ class Incoming:
             return None
         if self._arrivals is not None:
             self._arrival = self._arrivals.begin(goes == IMPLICIT)
-        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules)
+        is_held = self._arrival is not None
+        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules, is_held)
 
     def _packed(self, pieces: list[Bytes], last: bool) -> Iterator[Bytes]:
         """P-DATA-TF PDUs (PS3.8 9.3.5) of these bytes, no longer than CTP takes."""
