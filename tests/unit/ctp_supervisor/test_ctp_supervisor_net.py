@@ -319,6 +319,22 @@ def test_ctp_does_not_get_what_cannot_be_kept(node: Node) -> None:
         list(incoming.feed(last))
 
 
+def test_a_full_disk_does_not_fill_with_what_broke_off(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals_module, "MEMORY_BYTES", 1000)
+    directory = node.whole.arrivals.directory
+    kept = arrivals_module._Kept(False, directory)
+    kept.feed(bytes(5000))
+    assert [path.suffix for path in node.kept] == [".part"]
+    with open("/dev/full", "w+b", buffering=0) as full:
+        kept._file = io.BufferedWriter(full)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left"):
+            kept.save(directory / "kept", b"end")
+        kept.close()
+    assert not node.kept
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_long_header_lies_in_a_file(
     node: Node, syntax: Any, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Union
@@ -199,7 +199,8 @@ class Split:
     def close(self) -> None:
         """Forget it."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is tried once more
+                self._file.close()
         self._buffer = bytearray()
 
     def _opened(self) -> IO[bytes]:
