@@ -327,7 +327,7 @@ def test_a_full_disk_does_not_fill_with_what_broke_off(
     kept = arrivals_module._Kept(False, directory)
     kept.feed(bytes(5000))
     assert [path.suffix for path in node.kept] == [".part"]
-    with open("/dev/full", "w+b", buffering=0) as full:
+    with Path("/dev/full").open("w+b", buffering=0) as full:
         kept._file = io.BufferedWriter(full)  # type: ignore[assignment]
         with pytest.raises(OSError, match="No space left"):
             kept.save(directory / "kept", b"end")
@@ -433,6 +433,23 @@ def test_the_table_that_is_replaced_is_on_disk_first(tmp_path: Path) -> None:
     assert [lookup("PatientID", "PAT-1|") for lookup in again.since(late)] == ["ANON-2"]
     again.forget(late)
     assert not path.read_text()
+
+
+@pytest.mark.parametrize("damage", [b"\xff\x80", b"\0" * 50, b"[1, \n", b"[[], 1, 2]\n", b"7\n"])
+def test_damage_to_one_row_that_was_replaced_costs_no_other(tmp_path: Path, damage: bytes) -> None:
+    site = Site(tmp_path)
+    site.settings()
+    found = Tables(site.data, {"PatientID/A|": "ANON-1", "PatientID/B|": "ANON-2"})
+    for new in ({"PatientID/B|": "ANON-2"}, {}):
+        found.announce(new)
+        found.current = new
+    path = site.data / "lookup-replaced.jsonl"
+    path.write_bytes(damage + path.read_bytes() + damage)
+    again = Tables(site.data, {})
+    again.announce({})
+    for patient_id, pseudonym in (("A|", "ANON-1"), ("B|", "ANON-2")):
+        known = [lookup("PatientID", patient_id) for lookup in Tables(site.data, {}).since(0)]
+        assert known == [None, pseudonym]
 
 
 def test_a_sweep_removes_what_ctp_has_not(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

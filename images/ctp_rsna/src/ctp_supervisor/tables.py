@@ -99,10 +99,10 @@ class Tables:
     def _load(self) -> dict[str, list[tuple[int, str]]]:
         found: dict[str, list[tuple[int, str]]] = {}
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return found
-        except (OSError, ValueError) as error:
+        except OSError as error:
             LOG.error("%s cannot be read (%s)", self._path, type(error).__name__)
             return found
         for line in lines:
@@ -110,7 +110,7 @@ class Tables:
                 at, key, value = json.loads(line)
                 found.setdefault(str(key), []).append((int(at), str(value)))
             except (ValueError, TypeError):
-                continue  # empty, or cut short
+                continue  # empty, cut short, or damaged: the others still count
         for rows in found.values():
             rows.sort(key=lambda row: row[0])
         return found
