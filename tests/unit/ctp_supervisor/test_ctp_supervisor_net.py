@@ -10,6 +10,7 @@ import io
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -328,7 +329,7 @@ def test_a_full_disk_does_not_fill_with_what_broke_off(
     kept.feed(bytes(5000))
     assert [path.suffix for path in node.kept] == [".part"]
     with Path("/dev/full").open("w+b", buffering=0) as full:
-        kept._file = io.BufferedWriter(full)  # type: ignore[assignment]
+        kept._file = io.BufferedWriter(full)
         with pytest.raises(OSError, match="No space left"):
             kept.save(directory / "kept", b"end")
         kept.close()
@@ -433,6 +434,29 @@ def test_the_table_that_is_replaced_is_on_disk_first(tmp_path: Path) -> None:
     assert [lookup("PatientID", "PAT-1|") for lookup in again.since(late)] == ["ANON-2"]
     again.forget(late)
     assert not path.read_text()
+
+
+def test_a_clock_that_was_set_back_hides_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before another script and another table still is as they were then."""
+    monkeypatch.setattr(tables, "PARALLEL_NS", 0)
+    came = image()
+    node.come(came)
+    before = node.ctp(came)
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+    stricter = SCRIPT.replace('n="Modality">@keep()', 'n="Modality">@remove()')
+    node.open(stricter)
+    new = TABLE | {"PatientID/PAT-1|": "ANON-7"}
+    node.tables.announce(new)
+    node.tables.current = new
+    after = node.ctp(came)
+    for _ in range(2):
+        for left in (before, after):
+            assert isinstance(node.leave(left), Record)
+        node.net.sweep()
+        node.open(stricter)
 
 
 @pytest.mark.parametrize("damage", [b"\xff\x80", b"\0" * 50, b"[1, \n", b"[[], 1, 2]\n", b"7\n"])

@@ -37,6 +37,7 @@ from ctp_rules.encoded import Encoded
 
 from .dicomfile import begin_data_set
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
+from .order import Order
 
 LOG = logging.getLogger(__name__)
 
@@ -284,7 +285,7 @@ class Record:
 
     path: Path
     came: int
-    """When, in nanoseconds since 1970."""
+    """When, in nanoseconds since 1970 (``Order``)."""
     content: str
     """The same for the same content."""
 
@@ -350,7 +351,7 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Any], int] | None:
 class Arrivals:
     """What is kept for one pipeline."""
 
-    def __init__(self, directory: Path, anonymizer: Anonymizer) -> None:
+    def __init__(self, directory: Path, anonymizer: Anonymizer, order: Order) -> None:
         """Read what there is. ``anonymizer`` says under which UID an object will leave.
 
         Raises ``OSError``.
@@ -361,7 +362,7 @@ class Arrivals:
         self._mapping = threading.Lock()
         self._lock = threading.Lock()
         self._records: dict[str, list[Record]] = {}
-        self._latest = 0
+        self._order = order
         self._missed: frozenset[str] = frozenset()
         for path in sorted(directory.iterdir()):
             if path.suffix == _PART:
@@ -449,7 +450,6 @@ class Arrivals:
         ``files``: all files of CTP, in the order in which an object passes them. What is missed
         once is looked for again: an object may be on its way back while it is asked.
         """
-        young = time.time_ns() - YOUNG_NS
         with self._lock:
             before = {each.path.name for group in self._records.values() for each in group}
         if not before:
@@ -461,7 +461,7 @@ class Arrivals:
                 each
                 for group in self._records.values()
                 for each in group
-                if each.path.name in missed & self._missed and each.came < young
+                if each.path.name in missed & self._missed and not _is_young(each.path)
             ]
             for record in gone:
                 self._remove(record)
@@ -506,8 +506,7 @@ class Arrivals:
         line = json.dumps(more).encode()
         with split.header() as header:
             content = f"{zlib.crc32(line, zlib.crc32(header.data)):08x}"
-        with self._lock:
-            came = self._latest = max(time.time_ns(), self._latest + 1)
+        came = self._order.next()
         path = self.directory / f"{key}-{came}-{content}"
         try:
             split.save(path, line + _END.pack(len(line), _MAGIC))
@@ -537,6 +536,14 @@ def _begin(file: IO[bytes]) -> bool:
     if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
         raise ValueError("another transfer syntax")
     return syntax == IMPLICIT
+
+
+def _is_young(path: Path) -> bool:
+    """Not: one that comes from the future, from before the clock was set back."""
+    try:
+        return abs(time.time_ns() - path.stat().st_mtime_ns) < YOUNG_NS
+    except OSError:
+        return False
 
 
 def _key(uid: str) -> str:
