@@ -58,6 +58,7 @@ _IMPLICIT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.481.",  # radiotherapy: contours, dose-volume histograms, spot maps
     "1.2.840.10008.5.1.4.1.1.88.",  # structured reports: coordinates
     "1.2.840.10008.5.1.4.1.1.11.",  # presentation states: graphics
+    "1.2.840.10008.5.1.4.1.1.30",  # parametric maps: numbers of 64 bits, which CTP writes as UN
 )
 _TEXT = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 # Blanks at the end mean nothing in them (PS3.5 6.2), so that a NUL may become one.
@@ -82,7 +83,7 @@ _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?
 _LONGEST_DECIMAL = 16
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280103, 0x7FE00010
+_CHARACTER_SET, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00080005, 0x00280103, 0x7FE00010
 _FIRST_OF_PIXELS = 0x7FE00000
 # Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
@@ -107,7 +108,7 @@ _KNOWN: dict[int, tuple[bytes, ...]] = {
 _SIMPLE = {
     tag: vrs
     for tag, vrs in _KNOWN.items()
-    if b"SQ" not in vrs and tag not in DAYS and tag != _PIXEL_REPRESENTATION
+    if b"SQ" not in vrs and tag not in (*DAYS, _CHARACTER_SET, _PIXEL_REPRESENTATION)
 }
 """What ``Rewriter._run`` looks at."""
 
@@ -526,6 +527,9 @@ class Rewriter:
                 self._signed = value[:1] == b"\1"
             if wanted in _PADDED:
                 value = _tidy(value, wanted)
+            if tag == _CHARACTER_SET and value.strip(b" ") == b"GBK":
+                # CTP takes that for Latin 1; the other has all of it, encoded so.
+                value = b"GB18030 "
             form = self._rules.forms.get(tag)
             if form is not None and value.strip(b" ") and not form.fullmatch(value.rstrip(b" ")):
                 self._note(WRONG_VALUE, tag, wanted)
