@@ -140,6 +140,6 @@ class TableLookup:
 
 
 def _id(patient_id: str) -> str:
-    """As stock CTP looks it up: without backslashes, and without what Java trims around it. A no-break
-    space makes another identifier."""
+    """As stock CTP looks it up: without backslashes, and without what Java trims around it. With a
+    no-break space it is another identifier."""
     return patient_id.replace("\\", "").strip(JAVA_BLANK)
