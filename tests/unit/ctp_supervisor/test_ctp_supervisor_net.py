@@ -281,6 +281,17 @@ def test_a_record_that_was_cut_short_says_nothing(node: Node) -> None:
     assert node.leave(node.ctp(came)) == Finding("nothing is known of what came")
 
 
+def test_a_record_that_was_cut_short_hides_no_whole_one(node: Node) -> None:
+    """A kill while it was written, and the sender sent the object again."""
+    came = image()
+    node.come(came)
+    (kept,) = node.kept
+    kept.write_bytes(kept.read_bytes()[:-5])
+    node.open()
+    node.come(came)
+    assert isinstance(node.leave(node.ctp(came)), Record)
+
+
 def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:
     incoming = Incoming(NO_RULES, arrivals=node.whole.arrivals)
     incoming._from = incoming._to = {CONTEXT: ExplicitVRLittleEndian}

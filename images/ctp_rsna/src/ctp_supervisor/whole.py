@@ -128,10 +128,10 @@ class Whole:
             for record in self.arrivals.of(uid):
                 if record.content in seen:
                     continue
-                seen.add(record.content)
                 with record.opened() as came:
                     if came is None:
                         continue
+                    seen.add(record.content)
                     found = self._compare(record, came, left, split.pixels())
                 if found is None:
                     return record
