@@ -292,6 +292,23 @@ def test_a_record_that_was_cut_short_hides_no_whole_one(node: Node) -> None:
     assert isinstance(node.leave(node.ctp(came)), Record)
 
 
+def test_what_a_power_cut_left_of_a_record_is_read_off_ctp_s_file(node: Node) -> None:
+    came = image()
+    node.come(came)
+    (kept,) = node.kept
+    kept.write_bytes(b"")
+    path = node.settings.pipelines[0].stage("import").root / "queue/0/a.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file(came))
+    for _ in range(2):
+        node.open()
+        left = node.ctp(came)
+        assert isinstance(node.leave(left), Record)
+    less(left)
+    assert isinstance(node.leave(left), Finding)
+    assert len(node.kept) == 2
+
+
 def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:
     incoming = Incoming(NO_RULES, arrivals=node.whole.arrivals)
     incoming._from = incoming._to = {CONTEXT: ExplicitVRLittleEndian}

@@ -491,7 +491,7 @@ class Arrivals:
 
     def _knows(self, came: Encoded) -> bool:
         _, leaves = self._uids(came)
-        return not leaves or bool(self.of(leaves))
+        return not leaves or any(_is_whole(record) for record in self.of(leaves))
 
     def _uids_of(self, path: Path) -> tuple[str, str]:
         """Under which UID an object came or leaves, and under which it leaves if it only came."""
@@ -536,6 +536,11 @@ def _begin(file: IO[bytes]) -> bool:
     if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
         raise ValueError("another transfer syntax")
     return syntax == IMPLICIT
+
+
+def _is_whole(record: Record) -> bool:
+    with record.opened() as came:
+        return came is not None
 
 
 def _is_young(path: Path) -> bool:
