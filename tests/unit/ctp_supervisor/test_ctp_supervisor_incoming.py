@@ -209,6 +209,11 @@ def test_decimals_of_more_than_16_characters_are_rounded() -> None:
         (0x00280010, "LO", b"Doe^Jane", "wrong-vr (0028,0010) LO"),
         (0x00189087, "UN", b"1000", "wrong-value (0018,9087) FD"),
         (0x00080060, "SQ", b"", "wrong-vr (0008,0060) SQ"),
+        (0x00280010, "US", b"\1\0\0", "wrong-value (0028,0010) US"),
+        (0x00189306, "FD", bytes(4), "wrong-value (0018,9306) FD"),
+        (0x00281201, "OW", b"\1\2\3", "wrong-value (0028,1201) OW"),
+        (0x00280010, "US", b"", ""),
+        (0x7FE00010, "OW", b"\1\2\3", ""),
         # The script removes it: nothing of it would be lost.
         (0x00100032, "FD", bytes(8), ""),
         (SPACING, "DS", b"", ""),

@@ -76,6 +76,8 @@ _WHOSE = (0x00100020, 0x00100021, 0x00100024, 0x00400032)
 _OLD = {b"DA": b".", b"TM": b":"}
 _NUMERIC = frozenset(_NUMBERS) | {b"IS", b"DS"}
 _SIZES = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {b"AT": 4}
+# Of these CTP drops a value whose length is no multiple of a number's.
+_STEPS = _SIZES | {b"OW": 2, b"OF": 4}
 _DAY = re.compile(rb"([0-9]{8})[0-9]*[-+.][-+.0-9]* *")
 _DOTTED = re.compile(rb"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) *")
 _COLONS = re.compile(rb"([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))? *")
@@ -366,6 +368,8 @@ class Rewriter:
                     form = forms.get(tag)
                     if form is not None and not form.fullmatch(value.rstrip(b" ")):
                         break
+                elif length % _STEPS.get(vr, 1):
+                    break
             elif vr == b"SQ" or (not implicit and vr not in _VRS):
                 break
             if not same:
@@ -508,9 +512,11 @@ class Rewriter:
             if len(value) < length:
                 return _MORE
             value = bytes(value)
+        if right and length % _STEPS.get(wanted, 1) and tag < _FIRST_OF_PIXELS:
+            self._note(WRONG_VALUE, tag, wanted)
         if not right and length:
             if vr in _BYTES or vr not in _VRS:
-                if length % _SIZES.get(wanted, 1):
+                if length % _STEPS.get(wanted, 1):
                     self._note(WRONG_VALUE, tag, wanted)
             elif isinstance(value, bytes) and {vr, wanted} <= _NUMERIC:
                 converted = _converted(value, vr, wanted)
