@@ -55,7 +55,8 @@ DAYS = {"0008002A": "7FDEFFF2", "00189701": "7FDEFFF4"}
 # @lookup leaves out the backslash between values: what has several of either is held back.
 LOOKUP = (
     "@if(PatientID,matches,@ONE_VALUE){@if(IssuerOfPatientID,matches,@ONE_VALUE)"
-    "{@if(IssuerOfPatientID,isblank){@lookup(PatientID|00100024::00400032,PatientID)}"
+    "{@if(IssuerOfPatientID,isblank){@if(00100024::00400032,matches,@ONE_VALUE)"
+    "{@lookup(PatientID|00100024::00400032,PatientID)}{@quarantine()}}"
     "{@lookup(PatientID|IssuerOfPatientID,PatientID)}}{@quarantine()}}{@quarantine()}"
 )
 LOOKUP_NAME = f"@always()@select(){{{LOOKUP}}}{{@remove()}}"

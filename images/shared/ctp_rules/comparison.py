@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 
 from .anonymizer import PIXEL_DATA, Action, Outcome, Path, flat
+from .elements import TEXTS
 
 
 class Kind(enum.Enum):
@@ -26,6 +27,8 @@ class Kind(enum.Enum):
     """It should have another value, or another number of items."""
     REPRESENTATION = "representation"
     """Its value is right, its value representation another."""
+    DOUBLED = "doubled"
+    """It came more than once, with different values, of which only one can leave."""
 
 
 class Difference(NamedTuple):
@@ -59,7 +62,9 @@ def differences(
                 result.append(Difference(path, Kind.UNEXPECTED, outcome.action))
         elif other is None:
             result.append(Difference(path, Kind.MISSING, outcome.action))
-        elif outcome.items != other.items or _bare(outcome) != _bare(other):
+        elif outcome.items != other.items or (
+            bare(outcome.vr, outcome.value) != bare(outcome.vr, other.value)
+        ):
             result.append(Difference(path, Kind.VALUE, outcome.action))
         elif outcome.vr != other.vr:
             result.append(Difference(path, Kind.REPRESENTATION, outcome.action))
@@ -69,5 +74,10 @@ def differences(
     return sorted(result, key=lambda each: each.path)
 
 
-def _bare(outcome: Outcome) -> bytes:
-    return (outcome.value or b"").rstrip(b"\0 ")
+def bare(vr: str, value: bytes | None) -> bytes:
+    """Return an encoded value without what pads it: of numbers nothing does, and zero is one."""
+    if value is None:
+        return b""
+    if vr in TEXTS:
+        return value.rstrip(b"\0 ")
+    return value + b"\0" * (len(value) % 2)

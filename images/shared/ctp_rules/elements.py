@@ -24,6 +24,8 @@ _TRIMS = {
     "PN": _NAME,
     "AS": _NONE,
 }
+TEXTS = frozenset(_TRIMS)
+"""The value representations of text, which blanks and NULs pad."""
 _BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _INTEGERS = {"SL": "i", "SS": "h", "UL": "I", "US": "H"}
 _FLOATS = {"FL": "f", "FD": "d", "OF": "f"}

@@ -31,7 +31,7 @@ from .anonymizer import (
     _evaluate,
     _Level,
 )
-from .comparison import Difference, Kind
+from .comparison import Difference, Kind, bare
 from .elements import (
     DEFAULT_CHARACTER_SET,
     JAVA_BLANK,
@@ -100,7 +100,9 @@ class _Data(_Level):
         self.has_own_set = False
         self.writes_text = True
         end = len(encoded.data) if end is None else end
-        self.places, self.after = _indexed(encoded, start, end, is_open, last)
+        self.doubled: set[int] = set()
+        """Elements that came more than once, and not the same: the last one counts, as in CTP."""
+        self.places, self.after = _indexed(encoded, start, end, is_open, last, self.doubled)
         self._elements: dict[int, _Element] = {}
         self.__post_init__()
 
@@ -170,7 +172,7 @@ class _Data(_Level):
 
 
 def _indexed(
-    encoded: Encoded, start: int, end: int, is_open: bool, last: int
+    encoded: Encoded, start: int, end: int, is_open: bool, last: int, doubled: set[int]
 ) -> tuple[dict[int, _Place], int]:
     """Return the elements of a data set or an item, as far as a tag, and where it ends."""
     data, implicit = encoded
@@ -201,12 +203,15 @@ def _indexed(
             after += 4
         if length == _UNDEFINED:
             position = _behind_items(encoded, after, end, tag, 0)
-            places[tag] = (vr, after, position, True)
         else:
             position = after + length
             if position > end:
                 raise UnreadableError(f"{_name(tag)}: longer than what it is in")
-            places[tag] = (vr, after, position, False)
+        if tag in places:
+            _, before, behind, _ = places[tag]
+            if data[before:behind] != data[after:position]:
+                doubled.add(tag)
+        places[tag] = (vr, after, position, length == _UNDEFINED)
     if is_open or position != end:
         raise UnreadableError("it ends in the middle")
     return places, end
@@ -271,6 +276,9 @@ def mapped(anonymizer: Anonymizer, came: Encoded, tag: int, lookup: Lookup) -> t
         QuarantineError: the element cannot be read.
     """
     level = _Data(came, last=tag)
+    if tag not in level.places:
+        # It may be out of its place.
+        level = _Data(came, last=FIRST_OF_PIXELS - 1)
     element = level.get(tag)
     if element is None or element.raw is None:
         return "", ""
@@ -324,7 +332,7 @@ def _is_named_again(difference: Difference, target: _Data) -> bool:
     found = target.get(CHARACTER_SET)
     raw = found.raw if found is not None else None
     without = difference.action in (Action.EMPTIED, Action.REMOVED)
-    return without and _bare(raw) == DEFAULT_CHARACTER_SET.encode()
+    return without and bare("CS", raw) == DEFAULT_CHARACTER_SET.encode()
 
 
 Expected = tuple[str, Optional[bytes]]
@@ -390,6 +398,8 @@ class _Comparison:
                 if tag == CHARACTER_SET:
                     level.writes_text = False
                 continue
+            if tag in level.doubled:
+                yield Difference((*where, tag), Kind.DOUBLED, None)
             element = level.get(tag)
             assert element is not None
             yield from self._element(level, target, element, rules.get(tag), (*where, tag))
@@ -527,7 +537,7 @@ def _value(
     found = target.get(path[-1])
     if found is None:
         yield Difference(path, Kind.MISSING, action)
-    elif found.raw is None or _bare(value) != _bare(found.raw):
+    elif found.raw is None or bare(vr, value) != bare(vr, found.raw):
         yield Difference(path, Kind.VALUE, action)
     elif vr != found.vr and not target.encoded.implicit:
         yield Difference(path, Kind.REPRESENTATION, action)
@@ -569,7 +579,3 @@ def _same(level: _Data, target: _Data, where: Path, action: Action) -> Iterator[
     for tag in target.places:
         if tag not in level.places and tag & 0xFFFF:
             yield Difference((*where, tag), Kind.UNEXPECTED, None)
-
-
-def _bare(value: bytes | None) -> bytes:
-    return (value or b"").rstrip(b"\0 ")

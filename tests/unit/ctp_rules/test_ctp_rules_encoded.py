@@ -185,6 +185,57 @@ def test_items_cost_no_memory(anonymizer: Anonymizer) -> None:
         tracemalloc.stop()
 
 
+CT = [
+    Element(0x00080016, "UI", b"1.2.840.10008.5.1.4.1.1.2"),
+    Element(0x00080018, "UI", b"1.2.3.4"),
+    Element(0x00100020, "LO", PATIENT),
+]
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value", "other"),
+    [
+        (0x00280103, "US", b"\0\0", b""),
+        (0x00280103, "US", b"\x20\x20", b""),
+        (0x00280106, "US", b"\1\0\0\0", b"\1\0"),
+        (0x00189306, "FD", bytes(8), b""),
+    ],
+)
+def test_zero_is_a_value(
+    anonymizer: Anonymizer, tag: int, vr: str, value: bytes, other: bytes
+) -> None:
+    """And what ends in it is not what is shorter: nothing pads numbers."""
+    content = Writer(EXPLICIT).file([*CT, Element(tag, vr, value)])
+    result = anonymizer.run(reading.read(content), lookup)
+    assert list(comparison.differences(result.outcomes, result.dataset)) == []
+    came, left = body(content), result.dataset
+    assert list(encoded.differences(anonymizer, came, written(left, False), lookup)) == []
+    item = left.get_item(tag)
+    assert isinstance(item, RawDataElement)
+    left._dict[item.tag] = item._replace(value=other, length=len(other))
+    for found in (
+        comparison.differences(result.outcomes, left),
+        encoded.differences(anonymizer, came, written(left, False), lookup),
+    ):
+        assert [(each.path, each.kind) for each in found] == [((tag,), Kind.VALUE)]
+
+
+def test_of_two_values_none_is_lost_in_silence(anonymizer: Anonymizer) -> None:
+    """CTP, and this package, take the later one."""
+    writer = Writer(EXPLICIT)
+    spacing = Element(0x00280030, "DS", b"1\\1 ")
+    content = writer.file([*CT, spacing])
+    left = written(anonymizer.run(reading.read(content), lookup).dataset, False)
+    private = [Element(0x00091001, "UN", each) for each in (b"ab", b"cd")]
+    for first, doubled in ((b"PAT-2", [(0x00100020,)]), (PATIENT, [])):
+        patient = Element(0x00100020, "LO", first)
+        elements = [*CT[:2], *private, patient, CT[2], spacing, spacing]
+        came = Encoded(b"".join(map(writer.element, elements)), False)
+        found = list(encoded.differences(anonymizer, came, left, lookup))
+        assert [each.path for each in found if each.kind is Kind.DOUBLED] == doubled
+        assert len(found) == len(doubled)
+
+
 @pytest.mark.parametrize("cut", [3, 9, 40, 61])
 def test_what_is_cut_short_is_not_taken_for_less(anonymizer: Anonymizer, cut: int) -> None:
     content = dict(kinds())[next(iter(dict(kinds())))]

@@ -120,6 +120,16 @@ def test_a_malformed_table_keeps_what_stood_before() -> None:
     assert found.value.entries == {"a": "1"}
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u0085", "\u3000", "\u2028"])
+def test_a_blank_that_java_does_not_trim_makes_another_patient(tmp_path: Path, blank: str) -> None:
+    table = tmp_path / "lookup.properties"
+    table.write_text("PatientID/PAT-1|=ANON-1\nDateShift/PAT-1=-9\n")
+    lookup = TableLookup(table)
+    for patient_id in (f"PAT-1{blank}", f"{blank}PAT-1"):
+        assert lookup.pseudonym(patient_id, "") is None
+        assert lookup.date_shift(patient_id, "") is None
+
+
 def test_the_table_is_read_again_when_it_has_settled(tmp_path: Path) -> None:
     table = tmp_path / "lookup.properties"
     lookup = TableLookup(table)

@@ -168,8 +168,13 @@ def test_a_sequence_that_came_as_bytes_is_one(
         (0x00189087, "DS", b"1000", 1000.0),
         (0x00189087, "UN", struct.pack("<d", 1000.0), 1000.0),
         (0x00080005, "CS", b"ISO_IR 100\0\0", "ISO_IR 100"),
+        (0x00080005, "CS", b"GBK ", "GB18030"),
+        (0x00080005, "CS", b"\\GBK", ["", "GBK"]),
         (0x00180050, "DS", b"2.5\0", 2.5),
         (0x00080020, "DA", b"2024.03.01", "20240301"),
+        (0x00080030, "TM", b"10:11:12.5", "101112.5"),
+        (0x00080030, "TM", b"10:11", "1011"),
+        (0x00080030, "TM", b"10:Doe", "10:Doe"),
         (0x0020000D, "UI", b"1.2.3 ", "1.2.3"),
     ],
 )
@@ -204,6 +209,11 @@ def test_decimals_of_more_than_16_characters_are_rounded() -> None:
         (0x00280010, "LO", b"Doe^Jane", "wrong-vr (0028,0010) LO"),
         (0x00189087, "UN", b"1000", "wrong-value (0018,9087) FD"),
         (0x00080060, "SQ", b"", "wrong-vr (0008,0060) SQ"),
+        (0x00280010, "US", b"\1\0\0", "wrong-value (0028,0010) US"),
+        (0x00189306, "FD", bytes(4), "wrong-value (0018,9306) FD"),
+        (0x00281201, "OW", b"\1\2\3", "wrong-value (0028,1201) OW"),
+        (0x00280010, "US", b"", ""),
+        (0x7FE00010, "OW", b"\1\2\3", ""),
         # The script removes it: nothing of it would be lost.
         (0x00100032, "FD", bytes(8), ""),
         (SPACING, "DS", b"", ""),
@@ -236,6 +246,79 @@ def test_what_pads_a_data_set_is_left_out() -> None:
     for tail in (b"", padding, private + padding, b"\0" * 3, b"\0" * 50, padding + b"\0" * 50):
         assert rewritten(length + spacing + pixels + tail)[0] == spacing + pixels
         assert rewritten(spacing + tail.replace(private, b""))[0] == spacing
+
+
+SPACED = element(SPACING, "DS", b"1\\1 ")
+NATIVE = element(0x7FE00010, "OW", b"\1\0" * 4)
+COMPRESSED = element(0x7FE00010, "OB", b"", 0xFFFFFFFF) + (
+    item(b"") + item(b"abcd") + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+)
+
+
+@pytest.mark.parametrize("pixels", [NATIVE, COMPRESSED], ids=["native", "compressed"])
+@pytest.mark.parametrize(
+    ("behind", "readable"),
+    [
+        (b" ", True),
+        (b"\xff" * 7, True),
+        (b"junkjunkjunk", False),
+        (b"\0" * 20 + b"x", False),
+        (SPACED, False),
+        (NATIVE, False),
+        # Cut short: CTP would read on to an end that does not come.
+        (element(0x7FE20010, "OB", b"ab", 0x70000000), True),
+        (element(0x7FE31010, "OB", b"ab", 0x70000000), True),
+        (element(0x00091010, "OB", b"ab", 0x70000000), True),
+        (element(0x7FE20010, "OB", b"ab"), True),
+    ],
+)
+def test_ctp_sees_nothing_that_stands_behind_the_pixel_data(
+    pixels: bytes, behind: bytes, readable: bool
+) -> None:
+    out, rewriter = rewritten(SPACED + pixels + behind)
+    assert out == SPACED + pixels
+    assert rewriter.readable is readable
+
+
+@pytest.mark.parametrize("tag", [0x00091001, 0x00400275], ids=["private", "removed"])
+def test_what_is_wrong_in_a_sequence_that_goes_anyway_holds_nothing_back(tag: int) -> None:
+    inner = element(SPACING, "DS", b"1,5\\1,5 ") + element(0x00081140, "LO", b"none")
+    inner += element(0x00081140, "SQ", item(element(SPACING, "DS", b"2,5 ")))
+    out, rewriter = rewritten(SPACED + element(tag, "SQ", item(inner)))
+    assert rewriter.problem == ""
+    assert MARK not in read(out)
+    out, rewriter = rewritten(element(0x00081140, "SQ", item(element(SPACING, "DS", b"1,5 "))))
+    assert rewriter.problem == "wrong-value (0028,0030) DS"
+
+
+def test_compressed_pixels_that_came_as_bytes_are_pixels() -> None:
+    sent = COMPRESSED.replace(b"OB", b"UN", 1)
+    assert rewritten(SPACED + sent)[0] == SPACED + COMPRESSED
+
+
+def test_an_extended_offset_table_is_left_out() -> None:
+    table = [(0x7FE00001, b"OV"), (0x7FE00002, b"OV"), (0x7FE00003, b"UV")]
+    offsets = b"".join(
+        struct.pack("<HH2sHIQ", tag >> 16, tag & 0xFFFF, vr, 0, 8, 4) for tag, vr in table
+    )
+    assert rewritten(SPACED + offsets + COMPRESSED)[0] == SPACED + COMPRESSED
+
+
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        (element(0x00100020, "FD", bytes(8)), "wrong-vr (0010,0020) FD"),
+        (element(0x00100021, "SQ", b""), "wrong-vr (0010,0021) SQ"),
+        (element(0x00100024, "LO", b"HOSP-B"), "wrong-vr (0010,0024) LO"),
+        (
+            element(0x00100024, "SQ", item(element(0x00400032, "SQ", b""))),
+            "wrong-vr (0040,0032) SQ",
+        ),
+        (element(0x00100021, "UN", b"HOSP-B"), ""),
+    ],
+)
+def test_whose_an_object_is_has_to_be_readable(sent: bytes, problem: str) -> None:
+    assert rewritten(sent)[1].problem == problem
 
 
 def test_items_where_the_standard_has_none_are_left_out_of_an_implicit_data_set() -> None:
@@ -274,6 +357,41 @@ def test_what_cannot_be_read_is_passed_on_for_ctp_to_judge() -> None:
     spacing = element(SPACING, "DS", b"1\\1 ")
     for broken in (b"\x10\0\x10\0??\x04\0Doe ", element(0x00200013, "IS", b"1", 400), b"\1" * 5):
         assert rewritten(spacing + broken)[0] == spacing + broken
+
+
+@pytest.mark.parametrize("to_implicit", [False, True])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b" " * 8,
+        b"A" * 8,
+        b"junkjunkjunk",
+        b"\xff" * 30,
+        b"\0" * 8 + b"x",
+        element(0x00091010, "OB", b"ab", 0x70000000),
+        # Cut short; explicit, it would have a length of 1.4 GB as implicit.
+        element(CONTOUR, "DS", b"1\\2", 0x5353),
+    ],
+)
+def test_ctp_makes_no_room_for_what_is_cut_short(to_implicit: bool, behind: bytes) -> None:
+    """It ends for want of memory: 1 GB for eight letters, if they are taken for tag and length."""
+    for first in (SPACED, b""):
+        rewriter = Rewriter(False, to_implicit, SCRIPT, is_held=True)
+        pieces = [*rewriter.feed(first), *rewriter.feed((SPACED + behind)[len(first) :], True)]
+        assert b"".join([*pieces, *rewriter.finish()]) == rewritten(SPACED, False, to_implicit)[0]
+        assert not rewriter.readable
+
+
+def test_a_delimiter_where_a_length_says_enough_is_none_too_many() -> None:
+    inner = element(0x00081155, "UI", b"1.2.3\0")
+    plain = element(0x00081140, "SQ", item(inner)) + SPACED
+    for more in (0xE00D, 0xE0DD):
+        delimited = item(inner) + struct.pack("<HHI", 0xFFFE, more, 0)
+        if more == 0xE00D:
+            delimited = item(delimited[8:])
+        out, rewriter = rewritten(element(0x00081140, "SQ", delimited) + SPACED)
+        assert rewriter.readable
+        assert out == rewritten(plain)[0]
 
 
 def test_the_day_of_a_moment_stands_beside_it() -> None:

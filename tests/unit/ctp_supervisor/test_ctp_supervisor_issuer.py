@@ -85,6 +85,12 @@ CASES = {
     "none where one is enrolled": Case(NOBODY, OTHER_ISSUER, patient_id=b"PAT-2"),
     "two": Case(NOBODY, OTHER_ISSUER, issuer=b"HOSP-A\\HOSP-B"),
     "a backslash": Case(NOBODY, OTHER_ISSUER, issuer=b"HOSP\\-A"),
+    "universal with a backslash": Case(NOBODY, OTHER_ISSUER, universal="1.2\\.3"),
+    "universal behind a backslash": Case(NOBODY, OTHER_ISSUER, universal="\\1.2.3"),
+    "universal behind a blank": Case(NOBODY, OTHER_ISSUER, universal=" 1.2.3"),
+    "behind a tab": Case(NOBODY, OTHER_ISSUER, issuer=b"\tHOSP-A"),
+    "before a tab": Case("ANON-A", issuer=b"HOSP-A\t"),
+    "a backslash as universal": Case(NOBODY, OTHER_ISSUER, universal="\\"),
     "the other one's characters": Case(
         NOBODY, OTHER_ISSUER, issuer="Klöster".encode(), characters="ISO_IR 100"
     ),

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,15 @@ class Node:
     def kept(self) -> list[Path]:
         return sorted((self.site.data / "arrivals/orthanc-1/objects").iterdir())
 
-    def come(self, dataset: Dataset, piece: int = 5000) -> bytes:
-        """Send an object in; return what CTP was given."""
+    def come(
+        self, dataset: Dataset, piece: int = 5000, change: Callable[[bytes], bytes] = bytes
+    ) -> bytes:
+        """Send an object in; return what CTP was given. ``change``: what its bytes become first."""
         incoming = Incoming(NO_RULES, arrivals=self.whole.arrivals)
         syntax = dataset.file_meta.TransferSyntaxUID
         incoming._from, incoming._to = {CONTEXT: syntax}, {CONTEXT: syntax}
-        data = body(dataset)
         given = b""
-        for sent in pdus(data, piece):
+        for sent in pdus(change(body(dataset)), piece):
             given += b"".join(map(bytes, incoming.feed(sent)))
         incoming.close()
         return given
@@ -247,6 +249,25 @@ def test_what_is_not_so_is_held_back(
     assert node.kept, "it is still there to be judged once more"
 
 
+@pytest.mark.parametrize("piece", [1000, 40_000])
+def test_what_cannot_be_read_does_not_leave(node: Node, piece: int) -> None:
+    came = image()
+    given = node.come(came, piece, lambda data: data + b"junkjunkjunk")
+    assert b"junk" not in given
+    assert node.leave(node.ctp(came)) == Finding("what came cannot be read", "1.2.3")
+
+
+def test_an_object_out_of_order_is_found_again(node: Node) -> None:
+    def behind(data: bytes) -> bytes:
+        at, end = data.index(b"\x08\0\x18\0"), data.index(b"\x08\0\x20\0")
+        modality = data.index(b"\x08\0\x40\x11")
+        return data[:at] + data[end:modality] + data[at:end] + data[modality:]
+
+    came = image()
+    node.come(came, change=behind)
+    assert isinstance(node.leave(node.ctp(came)), Record)
+
+
 def test_what_nobody_knows_of_does_not_leave(node: Node) -> None:
     assert node.leave(node.ctp(image())) == Finding("nothing is known of what came")
 
@@ -258,6 +279,34 @@ def test_a_record_that_was_cut_short_says_nothing(node: Node) -> None:
     kept.write_bytes(kept.read_bytes()[:-5])
     node.open()
     assert node.leave(node.ctp(came)) == Finding("nothing is known of what came")
+
+
+def test_a_record_that_was_cut_short_hides_no_whole_one(node: Node) -> None:
+    """A kill while it was written, and the sender sent the object again."""
+    came = image()
+    node.come(came)
+    (kept,) = node.kept
+    kept.write_bytes(kept.read_bytes()[:-5])
+    node.open()
+    node.come(came)
+    assert isinstance(node.leave(node.ctp(came)), Record)
+
+
+def test_what_a_power_cut_left_of_a_record_is_read_off_ctp_s_file(node: Node) -> None:
+    came = image()
+    node.come(came)
+    (kept,) = node.kept
+    kept.write_bytes(b"")
+    path = node.settings.pipelines[0].stage("import").root / "queue/0/a.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file(came))
+    for _ in range(2):
+        node.open()
+        left = node.ctp(came)
+        assert isinstance(node.leave(left), Record)
+    less(left)
+    assert isinstance(node.leave(left), Finding)
+    assert len(node.kept) == 2
 
 
 def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:
@@ -297,6 +346,22 @@ def test_ctp_does_not_get_what_cannot_be_kept(node: Node) -> None:
         list(incoming.feed(each))
     with pytest.raises(OSError, match="No such file"):
         list(incoming.feed(last))
+
+
+def test_a_full_disk_does_not_fill_with_what_broke_off(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals_module, "MEMORY_BYTES", 1000)
+    directory = node.whole.arrivals.directory
+    kept = arrivals_module._Kept(False, directory)
+    kept.feed(bytes(5000))
+    assert [path.suffix for path in node.kept] == [".part"]
+    with Path("/dev/full").open("w+b", buffering=0) as full:
+        kept._file = io.BufferedWriter(full)
+        with pytest.raises(OSError, match="No space left"):
+            kept.save(directory / "kept", b"end")
+        kept.close()
+    assert not node.kept
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -397,6 +462,46 @@ def test_the_table_that_is_replaced_is_on_disk_first(tmp_path: Path) -> None:
     assert [lookup("PatientID", "PAT-1|") for lookup in again.since(late)] == ["ANON-2"]
     again.forget(late)
     assert not path.read_text()
+
+
+def test_a_clock_that_was_set_back_hides_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before another script and another table still is as they were then."""
+    monkeypatch.setattr(tables, "PARALLEL_NS", 0)
+    came = image()
+    node.come(came)
+    before = node.ctp(came)
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now - 3600 * 10**9)
+    stricter = SCRIPT.replace('n="Modality">@keep()', 'n="Modality">@remove()')
+    node.open(stricter)
+    new = TABLE | {"PatientID/PAT-1|": "ANON-7"}
+    node.tables.announce(new)
+    node.tables.current = new
+    after = node.ctp(came)
+    for _ in range(2):
+        for left in (before, after):
+            assert isinstance(node.leave(left), Record)
+        node.net.sweep()
+        node.open(stricter)
+
+
+@pytest.mark.parametrize("damage", [b"\xff\x80", b"\0" * 50, b"[1, \n", b"[[], 1, 2]\n", b"7\n"])
+def test_damage_to_one_row_that_was_replaced_costs_no_other(tmp_path: Path, damage: bytes) -> None:
+    site = Site(tmp_path)
+    site.settings()
+    found = Tables(site.data, {"PatientID/A|": "ANON-1", "PatientID/B|": "ANON-2"})
+    for new in ({"PatientID/B|": "ANON-2"}, {}):
+        found.announce(new)
+        found.current = new
+    path = site.data / "lookup-replaced.jsonl"
+    path.write_bytes(damage + path.read_bytes() + damage)
+    again = Tables(site.data, {})
+    again.announce({})
+    for patient_id, pseudonym in (("A|", "ANON-1"), ("B|", "ANON-2")):
+        known = [lookup("PatientID", patient_id) for lookup in Tables(site.data, {}).since(0)]
+        assert known == [None, pseudonym]
 
 
 def test_a_sweep_removes_what_ctp_has_not(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,6 +281,19 @@ def test_what_would_be_lost_is_held_back(ctp: Ctp) -> None:
     assert ctp.through(header(), unknown(0x00280030, b"Doe^Jane")) == "anonymizer"
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"junkjunkjunk",
+        struct.pack("<HH2sHI", 0x7FE2, 0x0010, b"OB", 0, 0x70000000) + b"ab",
+    ],
+)
+def test_ctp_is_not_kept_busy_by_what_stands_behind_the_pixel_data(ctp: Ctp, behind: bytes) -> None:
+    """By itself it reads on for an hour, a byte at a time, from a file that has ended."""
+    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 64) + bytes(64)
+    assert isinstance(ctp.through(header(BitsAllocated=8), pixels + behind), Dataset)
+
+
 def test_what_broke_off_leaves_nothing_on_the_disk(
     ctp: Ctp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Union
@@ -37,6 +37,7 @@ from ctp_rules.encoded import Encoded
 
 from .dicomfile import begin_data_set
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
+from .order import Order
 
 LOG = logging.getLogger(__name__)
 
@@ -199,7 +200,8 @@ class Split:
     def close(self) -> None:
         """Forget it."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is tried once more
+                self._file.close()
         self._buffer = bytearray()
 
     def _opened(self) -> IO[bytes]:
@@ -256,9 +258,9 @@ class Arrival:
         ``cut``: with which of them the pixel data begins, if it does. ``readable``: not, from
         where on nobody can tell what is an element; then CTP's judgement is all there is.
         """
-        self._is_readable = self._is_readable and readable
         if not self._is_readable:
             return
+        self._is_readable = readable
         at = self._split.size
         for number, piece in enumerate(pieces):
             if number == cut:
@@ -283,7 +285,7 @@ class Record:
 
     path: Path
     came: int
-    """When, in nanoseconds since 1970."""
+    """When, in nanoseconds since 1970 (``Order``)."""
     content: str
     """The same for the same content."""
 
@@ -349,7 +351,7 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Any], int] | None:
 class Arrivals:
     """What is kept for one pipeline."""
 
-    def __init__(self, directory: Path, anonymizer: Anonymizer) -> None:
+    def __init__(self, directory: Path, anonymizer: Anonymizer, order: Order) -> None:
         """Read what there is. ``anonymizer`` says under which UID an object will leave.
 
         Raises ``OSError``.
@@ -360,7 +362,7 @@ class Arrivals:
         self._mapping = threading.Lock()
         self._lock = threading.Lock()
         self._records: dict[str, list[Record]] = {}
-        self._latest = 0
+        self._order = order
         self._missed: frozenset[str] = frozenset()
         for path in sorted(directory.iterdir()):
             if path.suffix == _PART:
@@ -448,7 +450,6 @@ class Arrivals:
         ``files``: all files of CTP, in the order in which an object passes them. What is missed
         once is looked for again: an object may be on its way back while it is asked.
         """
-        young = time.time_ns() - YOUNG_NS
         with self._lock:
             before = {each.path.name for group in self._records.values() for each in group}
         if not before:
@@ -460,7 +461,7 @@ class Arrivals:
                 each
                 for group in self._records.values()
                 for each in group
-                if each.path.name in missed & self._missed and each.came < young
+                if each.path.name in missed & self._missed and not _is_young(each.path)
             ]
             for record in gone:
                 self._remove(record)
@@ -490,7 +491,7 @@ class Arrivals:
 
     def _knows(self, came: Encoded) -> bool:
         _, leaves = self._uids(came)
-        return not leaves or bool(self.of(leaves))
+        return not leaves or any(_is_whole(record) for record in self.of(leaves))
 
     def _uids_of(self, path: Path) -> tuple[str, str]:
         """Under which UID an object came or leaves, and under which it leaves if it only came."""
@@ -505,8 +506,7 @@ class Arrivals:
         line = json.dumps(more).encode()
         with split.header() as header:
             content = f"{zlib.crc32(line, zlib.crc32(header.data)):08x}"
-        with self._lock:
-            came = self._latest = max(time.time_ns(), self._latest + 1)
+        came = self._order.next()
         path = self.directory / f"{key}-{came}-{content}"
         try:
             split.save(path, line + _END.pack(len(line), _MAGIC))
@@ -536,6 +536,19 @@ def _begin(file: IO[bytes]) -> bool:
     if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
         raise ValueError("another transfer syntax")
     return syntax == IMPLICIT
+
+
+def _is_whole(record: Record) -> bool:
+    with record.opened() as came:
+        return came is not None
+
+
+def _is_young(path: Path) -> bool:
+    """Not: one that comes from the future, from before the clock was set back."""
+    try:
+        return abs(time.time_ns() - path.stat().st_mtime_ns) < YOUNG_NS
+    except OSError:
+        return False
 
 
 def _key(uid: str) -> str:

@@ -115,14 +115,15 @@ _JAVA_BLANKS = "".join(map(chr, range(33)))
 
 
 def _issuer(dataset: pydicom.Dataset) -> str:
-    """Several values keep their backslashes, which no issuer has."""
+    """As CTP looks it up, which trims less in front than behind. Several values keep their
+    backslashes, which no issuer has."""
     value = dataset.get("IssuerOfPatientID") or ""
     if isinstance(value, pydicom.multival.MultiValue):
         return "\\".join(map(str, value))
-    issuer = str(value).strip(_JAVA_BLANKS)
+    issuer = str(value).lstrip(" ").rstrip(_JAVA_BLANKS)
     qualifiers = dataset.get("IssuerOfPatientIDQualifiersSequence")
     if not issuer and qualifiers:
-        issuer = str(qualifiers[0].get("UniversalEntityID") or "").strip(_JAVA_BLANKS)
+        issuer = str(qualifiers[0].get("UniversalEntityID") or "").rstrip(_JAVA_BLANKS)
     return issuer
 
 

@@ -8,7 +8,9 @@ whose lists of numbers can grow beyond 64 KiB are given to CTP as implicit littl
 value is too long for its own. Values stay as they are, but for NULs that pad a text, for numbers
 in another representation than their own, and for decimal strings of more than the 16 characters
 that the standard gives them, which are rounded. Group lengths, padding behind the data set, and
-private elements and signatures behind the pixel data are left out: CTP would not pass them on.
+private elements and signatures behind the pixel data are left out: CTP would not pass them on. What
+else stands there CTP never sees, since it reads on and on behind the end of what is cut short; the
+object is then none that can be read.
 
 What cannot be mended so gets a mark, on which the script has CTP put it in quarantine: nothing that
 the script would keep is lost because it could not be read. The mark says which element it was.
@@ -56,6 +58,7 @@ _IMPLICIT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.481.",  # radiotherapy: contours, dose-volume histograms, spot maps
     "1.2.840.10008.5.1.4.1.1.88.",  # structured reports: coordinates
     "1.2.840.10008.5.1.4.1.1.11.",  # presentation states: graphics
+    "1.2.840.10008.5.1.4.1.1.30",  # parametric maps: numbers of 64 bits, which CTP writes as UN
 )
 _TEXT = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 # Blanks at the end mean nothing in them (PS3.5 6.2), so that a NUL may become one.
@@ -67,17 +70,25 @@ _NUMBERS = {
     **{b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"UV": "Q", b"SV": "q"},
     **{b"FL": "f", b"FD": "d"},
 }
+# PatientID and its issuer: whose an object is, is looked up by these.
+_WHOSE = (0x00100020, 0x00100021, 0x00100024, 0x00400032)
+# What divides a day or a time of the old form (ACR-NEMA).
+_OLD = {b"DA": b".", b"TM": b":"}
 _NUMERIC = frozenset(_NUMBERS) | {b"IS", b"DS"}
 _SIZES = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {b"AT": 4}
+# Of these CTP drops a value whose length is no multiple of a number's.
+_STEPS = _SIZES | {b"OW": 2, b"OF": 4}
 _DAY = re.compile(rb"([0-9]{8})[0-9]*[-+.][-+.0-9]* *")
 _DOTTED = re.compile(rb"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) *")
+_COLONS = re.compile(rb"([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))? *")
 _DECIMAL = re.compile(rb" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 _LONGEST_DECIMAL = 16
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_PADDING = 0xFFFCFFFC
-_PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280103, 0x7FE00010
+_CHARACTER_SET, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00080005, 0x00280103, 0x7FE00010
 _FIRST_OF_PIXELS = 0x7FE00000
+# Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
+_OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
 _OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
 _CLOSE_ITEM = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 _CLOSE_SEQUENCE = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -101,7 +112,7 @@ _KNOWN: dict[int, tuple[bytes, ...]] = {
 _SIMPLE = {
     tag: vrs
     for tag, vrs in _KNOWN.items()
-    if b"SQ" not in vrs and tag not in DAYS and tag != _PIXEL_REPRESENTATION
+    if b"SQ" not in vrs and tag not in (*DAYS, _CHARACTER_SET, _PIXEL_REPRESENTATION)
 }
 """What ``Rewriter._run`` looks at."""
 
@@ -111,7 +122,7 @@ class Rules:
     """What an anonymizer script does with elements, as far as it matters here."""
 
     kept: frozenset[int] = frozenset()
-    """Those that it may keep."""
+    """Those that it may keep, and those by which it looks up whose an object is."""
     forms: Mapping[int, re.Pattern[bytes]] = field(default_factory=dict)
     """Numbers and UIDs without which it delivers no object, and how they may look."""
 
@@ -126,7 +137,7 @@ def rules(script: bytes) -> Rules:
     """Read an anonymizer script. Raises ``ElementTree.ParseError``."""
     root = ElementTree.fromstring(script)
     parameters = {each.get("t"): each.text or "" for each in root if each.tag == "p"}
-    kept, forms = set(), {}
+    kept, forms = set(_WHOSE), {}
     for each in root:
         text = each.text or ""
         if each.tag != "e" or not re.search("@keep|@process|@hashuid|@incrementdate", text):
@@ -151,7 +162,7 @@ class _BrokenError(Exception):
 class _Level:
     """A data set, the items of a sequence, or the fragments of encapsulated pixel data."""
 
-    __slots__ = ("end", "implicit", "kind", "limit", "mute", "undecided")
+    __slots__ = ("end", "implicit", "kind", "limit", "mute", "undecided", "watched")
 
     def __init__(self, kind: int, end: int, limit: int, implicit: bool, mute: bool) -> None:
         self.kind = kind
@@ -162,6 +173,8 @@ class _Level:
         self.implicit = implicit
         self.mute = mute
         """Nothing of it is passed on."""
+        self.watched = True
+        """The script keeps something of what is in it."""
         self.undecided = False
         """Came as bytes: implicit by the standard, explicit by some who do not know it."""
 
@@ -169,9 +182,15 @@ class _Level:
 class Rewriter:
     """Rewrites one data set that arrives in fragments of any size."""
 
-    def __init__(self, implicit: bool, to_implicit: bool, rules: Rules) -> None:
-        """``implicit``: how it comes; ``to_implicit``: how it goes. Little endian, both."""
+    def __init__(
+        self, implicit: bool, to_implicit: bool, rules: Rules, is_held: bool = False
+    ) -> None:
+        """``implicit``: how it comes; ``to_implicit``: how it goes. Little endian, both.
+
+        ``is_held``: what is not ``readable`` is held back, whatever CTP makes of it.
+        """
         self._to_implicit = to_implicit
+        self._is_held = is_held
         self._rules = rules
         self._levels = [_Level(_DATASET, _OPEN, _OPEN, implicit, False)]
         self._data = memoryview(b"")
@@ -191,6 +210,8 @@ class Rewriter:
         self._padding = False
         """Only NULs may follow."""
         self._broken = False
+        self._last = self._over = False
+        """Nothing is passed on any more."""
         self._marked = False
         self.problem = ""
         """What the mark says; empty: nothing is lost."""
@@ -202,11 +223,12 @@ class Rewriter:
         """Whether it is a data set so far."""
         return not self._broken
 
-    def feed(self, fragment: Bytes) -> list[Bytes]:
-        """What is to be passed on now."""
+    def feed(self, fragment: Bytes, last: bool = False) -> list[Bytes]:
+        """What is to be passed on now. ``last``: nothing follows."""
         self._out, self.cut = [], None
+        self._last = last and self._is_held
         if self._broken:
-            return [fragment]
+            return [] if self._over else [fragment]
         copy, size = self._copy, len(fragment)
         if copy:
             if not self._silent:
@@ -230,18 +252,34 @@ class Rewriter:
             return self._out
         if not self._copy and len(self._levels) == 1 and not any(self._rest):
             self._put_mark()
+        elif self._is_behind:
+            self._broken = len(self._rest) >= 8  # no element is shorter
+        elif self._last:
+            self._broken = True  # as in ``_read``
         else:
             self._out.append(self._rest)  # cut short: CTP shall see it too
         return self._out
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the pixel data is over, so that nothing more is passed on."""
+        levels = self._levels
+        if not self._pixels or (self._copy and not self._silent):
+            return False
+        return len(levels) == 1 or levels[1].mute
 
     def _read(self, data: Bytes) -> None:
         self._data, self._position = memoryview(data), 0
         try:
             self._walk()
         except (_BrokenError, struct.error):
-            # CTP is to judge it as it is; it will not read it either.
             self._broken = True
-            self._out.append(self._data[self._position :])
+            # Where a piece of a text is taken for a length, CTP ends for want of memory.
+            other = self._is_held and self._levels[-1].implicit != self._to_implicit
+            self._over = self._last or other or self._is_behind
+            if not self._over:
+                # CTP is to judge it as it is; it will not read it either.
+                self._out.append(self._data[self._position :])
 
     def _walk(self) -> None:
         data, size, offset, levels = self._data, len(self._data), self._offset, self._levels
@@ -257,7 +295,8 @@ class Rewriter:
             if size - position < 8:
                 break
             level = levels[-1]
-            if level.kind == _DATASET and not level.mute and not level.undecided:
+            fast = level.kind == _DATASET and not level.mute and not level.undecided
+            if fast and not (self._pixels and len(levels) == 1):
                 position = self._run(level)
                 if size - position < 8 or offset + position >= level.end:
                     if offset + position >= level.end:
@@ -265,6 +304,7 @@ class Rewriter:
                     break
             group, element, length = struct.unpack_from("<HHI", data, position)
             tag = group << 16 | element
+            count = len(self._out)
             if level.kind != _DATASET or group == 0xFFFE:
                 after = self._item(level, tag, position + 8, length)
             else:
@@ -272,12 +312,22 @@ class Rewriter:
                 if after == _MORE:
                     break
             if after > size:
+                if self._last and len(levels) == 1 and tag not in _KNOWN:
+                    self._leave_out(count)
+                    break
                 self._copy = after - size
                 self._position = size
                 break
             self._position = after
         self._rest = bytes(data[self._position :])
         self._offset = offset + self._position
+
+    def _leave_out(self, count: int) -> None:
+        """Leave out what looks like an element that is longer than what is left, as junk does."""
+        if not self._silent:
+            self._broken = True
+            del self._out[count:]
+        self._position = len(self._data)
 
     def _run(self, level: _Level) -> int:
         """Pass on the elements that are as they have to be; return where the first other begins.
@@ -319,11 +369,13 @@ class Rewriter:
                     if vr == b"UI":
                         if value[-1:] == b" ":
                             break
-                    elif b"\0" in value or (vr == b"DA" and b"." in value):
+                    elif b"\0" in value or ((old := _OLD.get(vr)) and old in value):
                         break
                     form = forms.get(tag)
                     if form is not None and not form.fullmatch(value.rstrip(b" ")):
                         break
+                elif length % _STEPS.get(vr, 1):
+                    break
             elif vr == b"SQ" or (not implicit and vr not in _VRS):
                 break
             if not same:
@@ -351,6 +403,7 @@ class Rewriter:
             raise _BrokenError
         limit = level.limit if end == _OPEN else end
         inner = _Level(kind, end, limit, implicit, mute or level.mute)
+        inner.watched = level.watched
         self._levels.append(inner)
         return inner
 
@@ -366,9 +419,10 @@ class Rewriter:
             return start + length
         elif (
             tag == (_ITEM_END if level.kind == _DATASET else _SEQUENCE_END)
-            and level.end == _OPEN
             and len(self._levels) > 1
+            and level.end in (_OPEN, self._offset + start)
         ):
+            # Some have one where the length says enough.
             self._close()
         else:
             raise _BrokenError
@@ -404,19 +458,17 @@ class Rewriter:
         group = tag >> 16
         if top and tag >= _FIRST_OF_PIXELS:
             self._put_mark()
-        behind = self._pixels or tag > _PIXEL_DATA
-        drop = (
-            not tag & 0xFFFF
-            or tag in _OURS
-            or bool(top and (tag == _PADDING or (behind and (group & 1 or group >= 0xFFFA))))
-        )
+        if top and self._pixels and tag <= _PIXEL_DATA and tag & 0xFFFF and not group & 1:
+            raise _BrokenError
+        behind = top and (self._pixels or tag > _PIXEL_DATA)
+        drop = behind or not tag & 0xFFFF or tag in _OURS or (top and tag in _OFFSETS)
         pixels = tag == _PIXEL_DATA
         if pixels and top:
             self._pixels = True
         if undefined and pixels:
             if self._to_implicit or level.implicit:
                 raise _BrokenError
-            self._put(data[position:start])
+            self._put(self._header(tag, vr if vr in known else b"OB", _UNDEFINED))
             self._open(_FRAGMENTS, start, length, False, False)
             return start
         if self._is_sequence(level, tag, vr, known, undefined):
@@ -428,6 +480,7 @@ class Rewriter:
                 self._put(self._header(tag, b"SQ", _UNDEFINED))
             from_bytes = level.implicit or vr != b"SQ"
             inner = self._open(_SEQUENCE, start, length, from_bytes, drop)
+            inner.watched = inner.watched and tag in self._rules.kept
             inner.undecided = from_bytes and not level.implicit
             return start
         if undefined:
@@ -465,9 +518,11 @@ class Rewriter:
             if len(value) < length:
                 return _MORE
             value = bytes(value)
+        if right and length % _STEPS.get(wanted, 1) and tag < _FIRST_OF_PIXELS:
+            self._note(WRONG_VALUE, tag, wanted)
         if not right and length:
             if vr in _BYTES or vr not in _VRS:
-                if length % _SIZES.get(wanted, 1):
+                if length % _STEPS.get(wanted, 1):
                     self._note(WRONG_VALUE, tag, wanted)
             elif isinstance(value, bytes) and {vr, wanted} <= _NUMERIC:
                 converted = _converted(value, vr, wanted)
@@ -484,6 +539,9 @@ class Rewriter:
                 self._signed = value[:1] == b"\1"
             if wanted in _PADDED:
                 value = _tidy(value, wanted)
+            if tag == _CHARACTER_SET and value.strip(b" ") == b"GBK":
+                # CTP takes that for Latin 1; the other has all of it, encoded so.
+                value = b"GB18030 "
             form = self._rules.forms.get(tag)
             if form is not None and value.strip(b" ") and not form.fullmatch(value.rstrip(b" ")):
                 self._note(WRONG_VALUE, tag, wanted)
@@ -515,7 +573,8 @@ class Rewriter:
         return struct.pack("<HH2sH", group, element, vr, length)
 
     def _note(self, problem: str, tag: int, vr: bytes) -> None:
-        if not self.problem and tag in self._rules.kept and not self._levels[-1].mute:
+        level = self._levels[-1]
+        if not self.problem and tag in self._rules.kept and level.watched and not level.mute:
             self.problem = f"{problem} ({tag >> 16:04X},{tag & 0xFFFF:04X}) {vr.decode()}"
 
     def _put_mark(self) -> None:
@@ -533,7 +592,7 @@ class Rewriter:
 
 
 def _tidy(value: bytes, vr: bytes) -> bytes:
-    """The same value as the standard has it: padding, decimals, days of the old form."""
+    """The same value as the standard has it: padding, decimals, days and times of the old form."""
     if b"\0" in value and vr != b"UI":
         value = re.sub(rb"\0+(?=[\0 ]*(?:\\|$))", lambda found: b" " * len(found[0]), value)
     if vr == b"UI":
@@ -542,6 +601,10 @@ def _tidy(value: bytes, vr: bytes) -> bytes:
     if vr == b"DA" and b"." in value:
         dotted = _DOTTED.fullmatch(value)
         return b"".join(dotted.groups()) if dotted else value
+    if vr == b"TM" and b":" in value:
+        colons = _COLONS.fullmatch(value)
+        value = b"".join(filter(None, colons.groups())) if colons else value
+        return value + b" " * (len(value) % 2)
     if vr == b"DS" and len(value) > _LONGEST_DECIMAL:
         parts = value.split(b"\\")
         if max(map(len, parts)) > _LONGEST_DECIMAL:
@@ -703,7 +766,7 @@ class Incoming:
             if self._rewriter is None:
                 self._rewriter = self._begin()
             if self._rewriter is not None:
-                pieces = self._rewriter.feed(piece)
+                pieces = self._rewriter.feed(piece, last)
                 self._keep(pieces)
                 if last:
                     more = self._rewriter.finish()
@@ -753,7 +816,8 @@ class Incoming:
             return None
         if self._arrivals is not None:
             self._arrival = self._arrivals.begin(goes == IMPLICIT)
-        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules)
+        is_held = self._arrival is not None
+        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules, is_held)
 
     def _packed(self, pieces: list[Bytes], last: bool) -> Iterator[Bytes]:
         """P-DATA-TF PDUs (PS3.8 9.3.5) of these bytes, no longer than CTP takes."""

@@ -51,13 +51,14 @@ class Net:
                     directory / "scripts",
                     files[pipeline.script],
                     lambda text: text.replace(PLACEHOLDER.encode(), key.hex().encode()),
+                    tables.order,
                 )
             except ScriptError as error:
                 raise VerificationError(
                     f"{pipeline.script} has something that cannot be followed here: {error}."
                     " What CTP makes of an object could not be checked."
                 ) from error
-            arrivals = Arrivals(directory / "objects", scripts.current)
+            arrivals = Arrivals(directory / "objects", scripts.current, tables.order)
             self.wholes.append(Whole(arrivals, scripts, tables))
 
     def by_port(self) -> dict[int, Arrivals]:

@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ctp_rules.anonymizer import Lookup
+
+from .order import Order
 
 LOG = logging.getLogger(__name__)
 
@@ -26,13 +27,18 @@ class Tables:
         """``current``: kind and key, with a slash between them, to value."""
         self._path = data / "lookup-replaced.jsonl"
         self._lock = threading.Lock()
+        self.order = Order()
+        for path in data.glob("arrivals/*/objects/*"):
+            came = path.name.split("-")
+            if len(came) == 3 and came[1].isdigit():
+                self.order.saw(int(came[1]))
         self._replaced = self._load()
         self.current = current
 
     def announce(self, new: Mapping[str, str]) -> None:
         """There is about to be a new table. On disk when this returns. Raises ``OSError``."""
         with self._lock:
-            now, old = time.time_ns(), self.current
+            now, old = self.order.next(), self.current
             rows = [(now, key, old[key]) for key in old if new.get(key) != old[key]]
             if not rows:
                 return
@@ -99,18 +105,18 @@ class Tables:
     def _load(self) -> dict[str, list[tuple[int, str]]]:
         found: dict[str, list[tuple[int, str]]] = {}
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return found
-        except (OSError, ValueError) as error:
+        except OSError as error:
             LOG.error("%s cannot be read (%s)", self._path, type(error).__name__)
             return found
         for line in lines:
             try:
                 at, key, value = json.loads(line)
-                found.setdefault(str(key), []).append((int(at), str(value)))
+                found.setdefault(str(key), []).append((self.order.saw(int(at)), str(value)))
             except (ValueError, TypeError):
-                continue  # empty, or cut short
+                continue  # empty, cut short, or damaged: the others still count
         for rows in found.values():
             rows.sort(key=lambda row: row[0])
         return found

@@ -27,7 +27,8 @@ STAGE_CLASSES = {
 }
 LOOKUP = (
     "@if(PatientID,matches,@ONE_VALUE){@if(IssuerOfPatientID,matches,@ONE_VALUE)"
-    "{@if(IssuerOfPatientID,isblank){@lookup(PatientID|00100024::00400032,PatientID)}"
+    "{@if(IssuerOfPatientID,isblank){@if(00100024::00400032,matches,@ONE_VALUE)"
+    "{@lookup(PatientID|00100024::00400032,PatientID)}{@quarantine()}}"
     "{@lookup(PatientID|IssuerOfPatientID,PatientID)}}{@quarantine()}}{@quarantine()}"
 )
 """Looks up PatientID with its issuer (``lookup.key``); what has several of either is held back."""

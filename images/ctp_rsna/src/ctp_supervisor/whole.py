@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from ctp_rules.encoded import Encoded, UnreadableError
 
 from .arrivals import Arrivals, Came, Record, Split
 from .egress import IMPLICIT
+from .order import Order
 from .tables import Tables
 
 LOG = logging.getLogger(__name__)
@@ -55,14 +55,18 @@ class Scripts:
     Without the site's key, which they have a placeholder for.
     """
 
-    def __init__(self, directory: Path, content: bytes, keyed: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, directory: Path, content: bytes, keyed: Callable[[bytes], bytes], order: Order
+    ) -> None:
         """``keyed`` puts the key in. Raises ``OSError``, ``ScriptError``: this one is not read."""
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.current = Anonymizer(script.parse(keyed(content)))
         files = self._files()
+        for at, _ in files:
+            order.saw(at)
         if not files or files[-1][1].read_bytes() != content:
-            now = time.time_ns()
+            now = order.next()
             path = directory / f"{now}.script"
             temporary = path.with_suffix(".new")
             with temporary.open("wb") as file:
@@ -124,10 +128,10 @@ class Whole:
             for record in self.arrivals.of(uid):
                 if record.content in seen:
                     continue
-                seen.add(record.content)
                 with record.opened() as came:
                     if came is None:
                         continue
+                    seen.add(record.content)
                     found = self._compare(record, came, left, split.pixels())
                 if found is None:
                     return record
@@ -183,6 +187,7 @@ _WORDS = {
     Kind.UNEXPECTED: "should not be there",
     Kind.VALUE: "has another value",
     Kind.REPRESENTATION: "has another value representation",
+    Kind.DOUBLED: "came more than once",
 }
 
 

@@ -13,6 +13,8 @@ import re
 import time
 from pathlib import Path
 
+from ctp_rules.elements import JAVA_BLANK
+
 from .lookup import DATE_SHIFT, PATIENT_ID, OtherIssuerError
 
 LOG = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ class TableLookup:
 
     def _entry(self, kind: str, key: str) -> str | None:
         self._refresh()
-        value = self._entries.get(f"{kind}/{key}", "").strip()
+        value = self._entries.get(f"{kind}/{key}", "").strip(JAVA_BLANK)
         # "@other/key" refers on to another entry in CTP; the table of this project has none.
         return None if not value or (value.startswith("@") and "/" in value) else value
 
@@ -138,5 +140,6 @@ class TableLookup:
 
 
 def _id(patient_id: str) -> str:
-    """As stock CTP looks it up: without backslashes, and without white space around it."""
-    return patient_id.replace("\\", "").strip()
+    """As stock CTP looks it up: without backslashes, and without what Java trims around it. With a
+    no-break space it is another identifier."""
+    return patient_id.replace("\\", "").strip(JAVA_BLANK)
