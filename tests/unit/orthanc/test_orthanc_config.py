@@ -38,7 +38,7 @@ def test_configuration() -> None:
         "RegisteredUsers": {"admin": PASSWORD},
         "DicomAet": "ORTHANC",
         "MaximumPduLength": 131072,
-        "DicomWeb": {"MetadataWorkerThreadsCount": 1},
+        "DicomWeb": {"EnableMetadataCache": False},
         "OverwriteInstances": True,
         "DicomModalities": {"ctp": ["CTP", "ctp", 104]},
         "DicomAlwaysAllowEcho": False,
