@@ -620,7 +620,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             host,
             f"CTP on {host} holds an object back: {held}.",
             "Where its size is the reason, raise auscat_largest_object_mib above it, run site.yml,"
-            " and then playbooks/release_quarantine.yml (docs/troubleshooting.md).",
+            " and then playbooks/release_quarantine.yml (docs/ctp.md).",
         )
     for reason, count in sorted(reasons.items()):
         why, remedy = words.get(
