@@ -101,9 +101,10 @@ def main() -> None:
             wished[UNITS / name] = (ended_by_one_line_feed(text), 0o644)
         superfluous = sorted(set(directory.glob("*.py")) - wished.keys())
     else:
-        paths = [UNITS / timer, *(Path(each) for each in given["leftovers"])]
         # Without the timer there is nothing of this role, and a file of that name is another's.
-        superfluous = [path for path in paths if path.is_file()] if paths[0].is_file() else []
+        if (UNITS / timer).is_file():
+            paths = {UNITS / timer, *(Path(each) for each in given["leftovers"])}
+            superfluous = sorted(path for path in paths if path.is_file())
     different = host_files.different(wished)
     has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
     try:

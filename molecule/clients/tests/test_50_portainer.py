@@ -60,7 +60,8 @@ def deployed(scenario: Scenario, node: Node, settings: dict[str, Any]) -> Iterat
         assert outcome.returncode == 0, outcome.errors
         yield {"containers": before, "outcome": outcome}
     finally:
-        outcome = scenario.play("site.yml", "--tags", "firewall,images,services,stack")
+        part = "firewall,images,services,stack,status"
+        outcome = scenario.play("site.yml", "--tags", part)
         assert outcome.returncode == 0, outcome.errors
         wait_for("Portainer is gone", lambda: not node.tasks(SERVICE), 60)
         node.run("rm", "--recursive", "--force", "/root/double", "/srv/auscat/portainer")

@@ -30,7 +30,7 @@ def changed(scenario: Scenario, site: Site, kv: Node, cat: Node) -> Iterator[dic
     outcome = scenario.play("site.yml", "--skip-tags", "verify", extra=CHANGES)
     assert outcome.returncode == 0, outcome.errors
     yield before
-    outcome = scenario.play("site.yml", "--tags", "firewall,images,services,stack")
+    outcome = scenario.play("site.yml", "--tags", "firewall,images,services,stack,status")
     assert outcome.returncode == 0, outcome.errors
     assert {node.name: rules(node) for node in (kv, cat)} == before
     site.wait_until_as_declared("the change was taken back")
