@@ -62,9 +62,13 @@ class Site:
         return said is not None and what in said["waiting_for"]
 
     def reasons(self) -> list[tuple[str, str]]:
-        """SOP Instance UID and reason of each object in quarantine."""
+        """SOP Instance UID and reason of each in quarantine; a copy that broke off is no object."""
         listed = status(self.ctp)["quarantine"]
-        return [(each["sop_instance_uid"], each["reason"]) for each in listed]
+        return [
+            (each["sop_instance_uid"], each["reason"])
+            for each in listed
+            if each["reason"] != "unreadable"
+        ]
 
     def damaged(self, pseudonym: str) -> list[str]:
         """The patient's objects of which Orthanc has not, byte for byte, what it received."""
