@@ -112,6 +112,10 @@ def main() -> None:
         if not module.check_mode:
             if not wished and superfluous:
                 run(["systemctl", "disable", "--now", timer])
+                service = timer.replace(".timer", ".service")
+                # One that takes a sample just now would write the metrics again.
+                if (UNITS / service).is_file():
+                    run(["systemctl", "stop", service])
             for path in superfluous:
                 path.unlink()
             for path in different:
