@@ -10,9 +10,21 @@ from ctp_supervisor import tags_class
 
 
 def java_class(
-    constants: dict[str, int], look_up: str = "forName", access: int = 0x0019, version: int = 48
+    constants: dict[str, int],
+    look_up: str = "forName",
+    access: int = 0x0019,
+    version: int = 48,
+    *,
+    name: str = "org/dcm4che/dict/Tags",
+    names: str = "java/lang/Class",
+    hidden: int = 0x001A,
+    of: int = 0x0021,
 ) -> bytes:
-    """A class as javac writes it: int constants, and what else such a class can have."""
+    """A class as javac writes it: int constants, and what else such a class can have.
+
+    ``names`` is another class that it names, ``hidden`` the access of a field (private), ``of``
+    that of the class itself (public).
+    """
     pool: list[bytes] = []
 
     def add(entry: bytes, places: int = 1) -> int:
@@ -24,7 +36,10 @@ def java_class(
         return add(struct.pack(">BH", 1, len(value)) + value.encode())
 
     long = add(struct.pack(">Bq", 5, -1), places=2)
-    this = add(struct.pack(">BH", 7, text("org/dcm4che/dict/Tags")))
+    this = add(struct.pack(">BH", 7, text(name)))
+    above = add(struct.pack(">BH", 7, text("java/lang/Object")))
+    for each in (names, "[Ljava/lang/String;", "[[C"):
+        add(struct.pack(">BH", 7, text(each)))
     add(struct.pack(">BHH", 10, this, add(struct.pack(">BHH", 12, text("a"), text("()V")))))
     constant, descriptor = text("ConstantValue"), text("I")
     fields = []
@@ -36,11 +51,12 @@ def java_class(
 
     for name, value in constants.items():
         field(0x0019, name, descriptor, add(struct.pack(">BI", 3, value)))
-    field(0x001A, "hidden", descriptor, add(struct.pack(">BI", 3, 7)))  # private
+    field(hidden, "hidden", descriptor, add(struct.pack(">BI", 3, 7)))
+    field(0x0008, "class$", text("Ljava/lang/Class;"), None)  # as javac 1.4 adds it
     field(0x0019, "Long", text("J"), long)
     field(0x0009, "computed", descriptor, None)
-    body = struct.pack(">HHHHH", 0x0021, this, this, 1, this)
-    body += struct.pack(">H", len(constants) + 3) + b"".join(fields)
+    body = struct.pack(">HHHHH", of, this, above, 1, above)
+    body += struct.pack(">H", len(constants) + 4) + b"".join(fields)
     code = struct.pack(">HHI", 1, 1, 2) + b"\x03\xac" + struct.pack(">HH", 0, 0)  # return 0
     of_string = text("(Ljava/lang/String;)I")
     body += struct.pack(">HHHHH", 1, access, text(look_up), of_string, 1)

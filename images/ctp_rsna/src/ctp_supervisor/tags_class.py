@@ -13,17 +13,30 @@ instructions are those of chapter 6.
 
 from __future__ import annotations
 
+import lzma
 import re
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 TAGS_CLASS = "org/dcm4che/dict/Tags.class"
 
+_PUBLIC, _PRIVATE = 0x0001, 0x0002
 _PUBLIC_STATIC = 0x0009
 _PRIVATE_STATIC_SYNTHETIC = 0x100A
 _INTERFACE = 0x0200
+#: Most bytes of the class that are read; CTP's has 0.2 MB.
+_LARGEST = 4 * 1024 * 1024
+#: What Java's boot loader has, by itself or as an array of it; it knows no other class of CTP.
+_OF_JAVA = re.compile(r"(\[+L)?java/(lang|util|io|text|math|net)/.+|\[+[A-Z]")
+#: What ``zipfile`` raises for an archive that is damaged, or of a kind that no Java reads either.
+_UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, EOFError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SIZES = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3}
 _SIZES |= {16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
@@ -59,6 +72,8 @@ class _Pool:
     end: int
     texts: dict[int, str]
     integers: dict[int, int]
+    #: Of the names of classes, where they stand.
+    classes: dict[int, int]
     added: bytearray = field(default_factory=bytearray)
 
     def add(self, kind: int, *values: int) -> int:
@@ -85,16 +100,23 @@ def dictionary(libraries: Path) -> bytes:
 
     It is clear where exactly one archive holds the class, and that can be read.
     """
-    found = []
-    for path in sorted(libraries.rglob("*.jar")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                found.append(archive.read(TAGS_CLASS))
-        except KeyError:
-            continue
-        except (OSError, zipfile.BadZipFile):
-            return b""
+    try:
+        found = list(_copies(libraries))
+    except _UNREADABLE:
+        return b""
     return found[0] if len(found) == 1 else b""
+
+
+def _copies(libraries: Path) -> Iterator[bytes]:
+    """The class from each archive, and from each part of one that is for some Java alone."""
+    for path in sorted(libraries.rglob("*.jar")):
+        if not path.is_file():
+            continue
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name == TAGS_CLASS or name.endswith(f"/{TAGS_CLASS}"):
+                    with archive.open(name) as entry:
+                        yield entry.read(_LARGEST)
 
 
 def names(tags_class: bytes) -> dict[int, str]:
@@ -138,6 +160,7 @@ def _constant_pool(data: bytes) -> _Pool:
     at, place = 10, 1
     texts: dict[int, str] = {}
     integers: dict[int, int] = {}
+    classes: dict[int, int] = {}
     while place < count:
         kind = data[at]
         if kind == _UTF8:
@@ -147,9 +170,11 @@ def _constant_pool(data: bytes) -> _Pool:
         else:
             if kind == _INTEGER:
                 (integers[place],) = struct.unpack_from(">I", data, at + 1)
+            elif kind == _CLASS:
+                (classes[place],) = struct.unpack_from(">H", data, at + 1)
             at += 1 + _SIZES[kind]
         place += 2 if kind in _TWO_PLACES else 1
-    return _Pool(count, at, texts, integers)
+    return _Pool(count, at, texts, integers, classes)
 
 
 def _fields_at(data: bytes, pool: _Pool) -> int:
@@ -164,16 +189,42 @@ def _members(data: bytes, pool: _Pool, at: int) -> tuple[list[_Member], int]:
     found = []
     for _ in range(count):
         begin = at
-        access, name, descriptor, number = struct.unpack_from(">HHHH", data, at)
-        at += 8
-        attributes = {}
-        for _ in range(number):
-            attribute, length = struct.unpack_from(">HI", data, at)
-            attributes[pool.texts[attribute]] = at + 6
-            at += 6 + length
+        access, name, descriptor = struct.unpack_from(">HHH", data, at)
+        attributes, at = _attributes(data, pool, at + 6)
         names = pool.texts[name], pool.texts[descriptor]
         found.append(_Member(access, *names, begin, at, attributes))
     return found, at
+
+
+def _attributes(data: bytes, pool: _Pool, at: int) -> tuple[dict[str, int], int]:
+    """The attributes whose number stands at that place, by name, and where they end."""
+    (count,) = struct.unpack_from(">H", data, at)
+    at += 2
+    found = {}
+    for _ in range(count):
+        name, length = struct.unpack_from(">HI", data, at)
+        found[pool.texts[name]] = at + 6
+        at += 6 + length
+    return found, at
+
+
+def _stands_alone(pool: _Pool, access: int, this: int, members: list[_Member]) -> bool:
+    """Whether the class does on the boot class path what it does among CTP's.
+
+    There it finds classes of Java alone, and those of its own package see what is public.
+    """
+    own = pool.texts[pool.classes[this]]
+    others = [pool.texts[name] for place, name in pool.classes.items() if place != this]
+    for each in members:
+        others += re.findall(r"L([^;]+);", each.descriptor)
+    return (
+        f"{own}.class" == TAGS_CLASS
+        and bool(access & _PUBLIC)
+        and all(name == own or _OF_JAVA.fullmatch(name) for name in others)
+        # What a compiler adds for the class itself has a $ in its name, or <.
+        and all(each.access & (_PUBLIC | _PRIVATE) or {*each.name} & {*"$<"} for each in members)
+        and not {_SEARCH, _FOUND} & {each.name for each in members}
+    )
 
 
 def _remembering(data: bytes) -> bytes:
@@ -183,12 +234,15 @@ def _remembering(data: bytes) -> bytes:
     fields_at = _fields_at(data, pool)
     fields, methods_at = _members(data, pool, fields_at)
     methods, end = _members(data, pool, methods_at)
+    is_whole = _attributes(data, pool, end)[1] == len(data)
     (old,) = (each for each in methods if (each.name, each.descriptor) == _LOOK_UP)
     is_static = old.access & _PUBLIC_STATIC == _PUBLIC_STATIC
     if (
         version >= _STACK_MAPS
         or access & _INTERFACE
         or not is_static
+        or not is_whole
+        or not _stands_alone(pool, access, this, [*fields, *methods])
         or "Code" not in old.attributes
     ):
         raise ValueError("another class than dcm4che's")
