@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,23 @@ def test_the_working_directory(tmp_path: Path) -> None:
     assert again.path == path and again.intact()
     workdir.remove(path)
     assert not path.exists()
+
+
+def test_a_full_memory_is_named_and_nothing_of_the_key_stays(tmp_path: Path) -> None:
+    settings = Site(tmp_path).settings()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    verified = verify(settings)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(SettingsError, match=r"shm has to have some MiB of free space"):
+            workdir.make(settings, verified, b"\xab" * 32, "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(settings.memory.iterdir())
+    settings.memory.rmdir()
+    settings.memory.touch()
+    with pytest.raises(SettingsError, match="Not a directory"):
+        workdir.make(settings, verified, b"\xab" * 32, "x")
 
 
 @pytest.mark.parametrize("way", ["write", "same bytes, old time", "replace", "delete"])

@@ -71,10 +71,23 @@ def _signature(path: Path) -> _Signature | None:
 def make(settings: Settings, verified: Verified, key: bytes, password: str) -> Working:
     """Make the directory. One left by an earlier run is removed.
 
-    Raises ``VerificationError``: a script cannot be put into CTP's faster form.
+    Raises ``VerificationError``: a script cannot be put into CTP's faster form; ``SettingsError``:
+    there is no room for it, or it cannot be made there.
     """
     path = settings.memory / f"ctp-{settings.dicom_port}"
     remove(path)
+    try:
+        return _made(path, settings, verified, key, password)
+    except OSError as error:
+        remove(path)  # it may hold the key
+        raise SettingsError(
+            f"CTP's working directory {path} cannot be made ({error.strerror}). It lies in memory:"
+            f" {settings.memory} has to have some MiB of free space, and let the user"
+            f" {os.getuid()} write."
+        ) from error
+
+
+def _made(path: Path, settings: Settings, verified: Verified, key: bytes, password: str) -> Working:
     path.mkdir(mode=0o700)
     if settings.engine == "ctp":
         for found in sorted(settings.distribution.iterdir()):
