@@ -99,7 +99,8 @@ def main() -> None:
             wished[directory / name] = (content, 0o600)
         # Ansible's templates lose the line feed at the end of a file.
         wished[program] = (given["content"].rstrip("\n") + "\n", 0o755)
-    for name, text in backup_plan.units(str(program), schedules).items():
+    units = backup_plan.units(str(program), schedules)
+    for name, text in units.items():
         wished[UNITS / name] = (text, 0o644)
     present = {
         path
@@ -119,24 +120,27 @@ def main() -> None:
                     'Accepted: a time as in OnCalendar, such as "*-*-* 01:00:00" '
                     "(man systemd.time). Nothing was changed."
                 )
+        has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
+        # A run that was broken off has written them, and no more.
+        has_new_units |= bool(units) and host_files.unread(units)
         asleep = host_files.asleep(timers) if systemd else []
+        if has_new_units:
+            asleep = timers
         if not module.check_mode:
             gone = [path.name for path in superfluous if path.suffix == ".timer"]
             if gone:
                 run(["systemctl", "disable", "--now", *gone])
-            for path in superfluous:
-                path.unlink()
             for path in different:
-                text, mode = wished[path]
                 path.parent.mkdir(
                     mode=0o755 if path == program else 0o700, parents=True, exist_ok=True
                 )
-                host_files.write(path, text, mode)
+            host_files.write({path: wished[path] for path in different})
+            for path in superfluous:
+                path.unlink(missing_ok=True)
             if is_on:
                 directory.chmod(0o700)
-            if any(path.parent == UNITS for path in (*different, *superfluous)):
+            if has_new_units:
                 run(["systemctl", "daemon-reload"])
-                asleep = timers
             if asleep:
                 run(["systemctl", "enable", "--now", *asleep])
     except (CommandError, OSError) as error:

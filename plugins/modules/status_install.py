@@ -10,6 +10,7 @@ version_added: 0.1.0
 description:
   - Takes everything in one task. Without a I(package) it takes the timer and the I(leftovers) away;
     the program and the samples stay.
+  - What was broken off is finished by the next run. Where a file cannot be written, none is.
 options:
   directory:
     description: Directory of the package, which must be there. Python files of other names go.
@@ -100,14 +101,22 @@ def main() -> None:
         for name, text in given["units"].items():
             wished[UNITS / name] = (ended_by_one_line_feed(text), 0o644)
         superfluous = sorted(set(directory.glob("*.py")) - wished.keys())
-    else:
-        # Without the timer there is nothing of this role, and a file of that name is another's.
-        if (UNITS / timer).is_file():
-            paths = {UNITS / timer, *(Path(each) for each in given["leftovers"])}
-            superfluous = sorted(path for path in paths if path.is_file())
+    elif given["units"]:
+        module.fail_json(
+            msg=f"package is empty, and units names {', '.join(given['units'])}. Accepted: the "
+            "files of the program, without which there is nothing to start, or neither of them. "
+            "Nothing was changed."
+        )
+    # Without the timer there is nothing of this role, and a file of that name is another's. So it
+    # goes last: what was broken off before is taken up again.
+    elif (UNITS / timer).is_file():
+        leftovers = {Path(each) for each in given["leftovers"]} - {UNITS / timer}
+        superfluous = [*sorted(path for path in leftovers if path.is_file()), UNITS / timer]
     different = host_files.different(wished)
     has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
     try:
+        # A run that was broken off has written them, and no more.
+        has_new_units |= bool(wished) and host_files.unread(given["units"])
         asleep = bool(wished) and (has_new_units or bool(host_files.asleep([timer])))
         if not module.check_mode:
             if not wished and superfluous:
@@ -116,10 +125,9 @@ def main() -> None:
                 # One that takes a sample just now would write the metrics again.
                 if (UNITS / service).is_file():
                     run(["systemctl", "stop", service])
+            host_files.write({path: wished[path] for path in different})
             for path in superfluous:
-                path.unlink()
-            for path in different:
-                host_files.write(path, *wished[path])
+                path.unlink(missing_ok=True)
             if has_new_units:
                 run(["systemctl", "daemon-reload"])
             if asleep:
