@@ -17,7 +17,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from . import NAME, account, disk, pdu, recovery, verify, workdir
+from . import NAME, account, disk, pdu, predecessor, recovery, verify, workdir
 from .broken_off import BrokenOff
 from .disk import GroupSync, SpaceGuard
 from .gate import HEALTHCHECK_AET, Gate, Pipeline
@@ -90,6 +90,7 @@ class Supervisor:
         workdir.check_password(self.password)
         self.lock = _lock(settings.data)
         _make_directories(settings)
+        predecessor.take_over(settings)
         self.counters = Counters(settings.data / "counters.json")
         used = bool(self.counters.all()["received"]) or recovery.holds_objects(settings.pipelines)
         self.key = workdir.uid_key(settings, used)
