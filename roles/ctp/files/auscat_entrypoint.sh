@@ -159,11 +159,12 @@ if [ "$1" = health ]; then
     exit
 fi
 
-child='' stopping=''
+child='' stopping='' asked=''
 # In the handler itself: a signal that comes just before `wait` begins does not end it.
 stop() {
     stopping=yes
-    if [ -n "$child" ]; then
+    if [ -n "$child" ] && [ -z "$asked" ]; then
+        asked=yes
         trap '' TERM INT
         shut_down
     fi
@@ -181,8 +182,13 @@ while :; do
     wait "$child"
     status=$?
     if [ -n "$stopping" ]; then
-        wait "$child"
-        exit
+        wait "$child" 2>/dev/null
+        ended=$?
+        # It ended before the signal came: a shell tells of each process once.
+        case $ended in
+            127 | 255 | -1) ended=$status ;;
+        esac
+        exit "$ended"
     fi
     # Another signal than those two also ends the wait.
     alive "$child" || exit "$status"

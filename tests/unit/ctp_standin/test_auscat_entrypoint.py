@@ -220,3 +220,76 @@ def test_a_command_that_takes_no_shutdown_gets_sigterm() -> None:
     _, log = process.communicate(timeout=20)
     assert process.returncode == 143
     assert "did not take the shutdown: it gets SIGTERM" in log
+
+
+def started(command: str, **variables: str) -> subprocess.Popen[str]:
+    """The wrapper around a command that says "up"."""
+    process = subprocess.Popen(
+        ["/bin/sh", str(WRAPPER), "/bin/sh", "-c", f"echo up; {command}"],
+        env={"PATH": "/usr/bin:/bin", "CTP_WEB_PORT": str(free_port()), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ctp_that_ends_by_itself_just_then_keeps_its_status(number: signal.Signals) -> None:
+    """Both wait for the wrapper at once; which of them it sees first is not the same each time."""
+    for _ in range(4):
+        process = started("sleep 0.3; exit 7")
+        process.send_signal(signal.SIGSTOP)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        stat = [Path(f"/proc/{child}/stat") for child in children.read_text().split()]
+        wait_until("it has ended", lambda stat=stat: all(") Z" in p.read_text() for p in stat))
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=20)
+        assert process.returncode == 7
+
+
+def test_more_than_one_signal_asks_once() -> None:
+    process = started("trap 'exit 5' TERM; while :; do sleep 0.1; done")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+        time.sleep(0.2)  # they come apart, not within one turn of the shell
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 5
+    assert log.count("by its own shutdown") == log.count("it gets SIGTERM") == 1
+
+
+def test_it_waits_for_ctp_that_takes_no_notice() -> None:
+    """Who kills it is the engine, after the grace period: only then what is in hand is cut off."""
+    process = started("trap '' TERM; while :; do sleep 0.1; done", CTP_STOP_SECONDS="1")
+    process.terminate()
+    assert process.stderr is not None
+    while "it gets SIGTERM" not in (line := process.stderr.readline()):
+        assert line
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    assert process.wait(20) == 128 + signal.SIGKILL
+
+
+def test_a_signal_during_recovery_starts_no_ctp(tmp_path: Path) -> None:
+    """All of it is done first: half of it would be nothing worse, but nothing is gained."""
+    temp, active = tmp_path / "temp", tmp_path / "active"
+    for directory in (temp, active):
+        directory.mkdir()
+    for number in range(300):
+        (temp / f"TMP-{number}.dcm").write_bytes(b"object")
+    process = subprocess.Popen(
+        ["/bin/sh", str(WRAPPER), "/bin/sh", "-c", "echo up"],
+        env={"PATH": "/usr/bin:/bin", "CTP_DATA_DIRECTORY": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    wait_until("it has begun", lambda: any(active.iterdir()))
+    process.terminate()
+    shown, _ = process.communicate(timeout=30)
+    assert (process.returncode, shown) == (143, "")
+    assert not list(temp.iterdir()) and len(list(active.iterdir())) == 300
