@@ -308,8 +308,8 @@ class Record:
                 file.seek(0)
                 yield Came(Encoded(file.read(size), more.get("implicit", False)), **more)
                 return
-            with _view(file, 0, size) as view:
-                yield Came(Encoded(view, more.get("implicit", False)), **more)
+            with view(file, 0, size) as seen:
+                yield Came(Encoded(seen, more.get("implicit", False)), **more)
 
 
 @dataclass(frozen=True)
@@ -402,11 +402,11 @@ class Arrivals:
         split = _Kept(False, self.directory)
         try:
             with path.open("rb") as file:
-                split.implicit = _begin(file)
+                split.implicit = begin(file)
                 start = file.tell()
                 if not path.stat().st_size > start:
                     return False
-                with _view(file, start) as data:
+                with view(file, start) as data:
                     if self._knows(Encoded(data[:_HEAD_BYTES], split.implicit)):
                         return False
                     try:
@@ -497,7 +497,7 @@ class Arrivals:
         """Under which UID an object came or leaves, and under which it leaves if it only came."""
         try:
             with path.open("rb") as file:
-                implicit = _begin(file)
+                implicit = begin(file)
                 return self._uids(Encoded(file.read(_HEAD_BYTES), implicit))
         except (OSError, ValueError, EOFError, struct.error):
             return "", ""
@@ -518,16 +518,16 @@ class Arrivals:
 
 
 @contextmanager
-def _view(file: IO[bytes], start: int, end: int | None = None) -> Iterator[memoryview]:
+def view(file: IO[bytes], start: int, end: int | None = None) -> Iterator[memoryview]:
     """That part of a file, which is not read before it is looked at."""
     with (
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped)[start:end] as view,
+        memoryview(mapped)[start:end] as seen,
     ):
-        yield view
+        yield seen
 
 
-def _begin(file: IO[bytes]) -> bool:
+def begin(file: IO[bytes]) -> bool:
     """Go to where the data set of a DICOM file begins; whether it is implicit.
 
     Raises ``ValueError``, ``EOFError``, ``struct.error`` for what cannot leave.

@@ -26,6 +26,7 @@ from .lanes import Lanes
 from .lookup import LookupUpdater
 from .net import Net
 from .process import Client, Engine
+from .profile import Profile
 from .quarantine import ENDED_CTP, Quarantines
 from .refusals import Refusals
 from .relay import ExportRelay
@@ -135,6 +136,7 @@ class Supervisor:
                 each.study,
                 each.series,
             ),
+            profiles=[Profile(whole.script) for whole in self.net.wholes],
         )
         self.relays = [
             ExportRelay(

@@ -22,6 +22,7 @@ from ctp_rules import encoded, script
 from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, path_text
 from ctp_rules.comparison import Difference, Kind
 from ctp_rules.encoded import Encoded, UnreadableError
+from ctp_rules.script import Script
 
 from .arrivals import Arrivals, Came, Record, Split
 from .egress import IMPLICIT
@@ -111,6 +112,11 @@ class Whole:
         self._scripts = scripts
         self._tables = tables
         self._lock = threading.Lock()
+
+    @property
+    def script(self) -> Script:
+        """The script that is in force."""
+        return self._scripts.current.script
 
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
