@@ -291,11 +291,13 @@ class Record:
 
     @contextmanager
     def opened(self) -> Iterator[Came | None]:
-        """What is in it; ``None``: it cannot be read."""
+        """What is in it; ``None``: it is gone, or was cut short.
+
+        Raises ``OSError``: it cannot be read now, such as for want of file descriptors.
+        """
         try:
             file = self.path.open("rb")
-        except OSError as error:
-            LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
+        except FileNotFoundError:
             yield None
             return
         with file:
@@ -539,8 +541,11 @@ def begin(file: IO[bytes]) -> bool:
 
 
 def _is_whole(record: Record) -> bool:
-    with record.opened() as came:
-        return came is not None
+    try:
+        with record.opened() as came:
+            return came is not None
+    except OSError:
+        return False
 
 
 def _is_young(path: Path) -> bool:
