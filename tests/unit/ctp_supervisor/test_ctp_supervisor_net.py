@@ -296,7 +296,7 @@ def test_a_record_that_was_cut_short_hides_no_whole_one(node: Node) -> None:
 class _FaultyFile(io.FileIO):
     """A file on a disk that reports an error."""
 
-    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int | None = -1) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 

@@ -23,7 +23,8 @@ Key                             Meaning
                                 has a name, and nothing outlives the association
 ``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
-``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576
+``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576;
+                                so is one for which too little is free above the floor
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
 ==============================  =================================================================
@@ -132,6 +133,7 @@ class StandaloneGate:
             hold_seconds=settings.hold_seconds,
             spool=settings.spool,
             largest_object_bytes=settings.largest_object_mib * MIB,
+            minimum_free_bytes=settings.minimum_free_mib * MIB,
         )
 
     def start(self) -> None:
