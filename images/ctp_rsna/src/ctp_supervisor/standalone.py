@@ -43,7 +43,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import pdu
+from . import pdu, threads
 from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard, free_bytes
 from .gate import HEALTHCHECK_AET, Pipeline
 from .holding import HoldingGate
@@ -198,7 +198,8 @@ def check(settings: GateSettings) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0 well, 1 not healthy, 2 cannot run with these settings."""
+    """Return the exit status: 0 well, 1 not healthy or a part of it failed, 2 cannot run with these
+    settings."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
     )
@@ -222,7 +223,14 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        stop.set()
+
+    threads.watch(fail)
     gate.start()
     stop.wait()
     gate.stop()
-    return 0
+    return 1 if failed.is_set() else 0
