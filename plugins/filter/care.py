@@ -14,6 +14,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "quarantine_report": quarantine.quarantine_report,
+            "release_report": quarantine.release_report,
             "troubleshoot_addresses": troubleshoot.addresses,
             "troubleshoot_bundle": troubleshoot.bundle,
             "troubleshoot_report": troubleshoot.report,

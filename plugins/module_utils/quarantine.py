@@ -16,36 +16,50 @@ from typing import Any
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
 UNKNOWN_PATIENT = "unknown-patient"
+OTHER_ISSUER = "other-issuer"
+KNOWN_PATIENT = "known-patient"
+ENDED_CTP = "ended-ctp"
+REFUSED_BY_ORTHANC = "refused-by-orthanc"
 NOT_TOLD = "not-told"
 
 DAY_SECONDS = 86400.0
 
+_LOOK = "look at CTP's page"
+
 # What an operator does about each reason.
 NEXT_STEPS = {
     UNKNOWN_PATIENT: "load the patients and release: load_keys.yml -e keys_file=… -e release=true",
-    "other-issuer": "the issuer is not that of KeyDB: load the patient with it, or list it in"
+    OTHER_ISSUER: "the issuer is not that of KeyDB: load the patient with it, or list it in"
     " ctp_issuers, and release; otherwise purge",
-    "known-patient": "release: release_quarantine.yml",
-    "ended-ctp": "see status.yml, raise ctp_heap_mib, site.yml, then release_quarantine.yml",
-    "refused-by-orthanc": "see why (troubleshoot.yml), then release: release_quarantine.yml",
+    KNOWN_PATIENT: "release: release_quarantine.yml",
+    ENDED_CTP: "see status.yml, raise ctp_heap_mib, site.yml, then release_quarantine.yml",
+    REFUSED_BY_ORTHANC: "see why (troubleshoot.yml), then release: release_quarantine.yml",
     "missing-patient-id": "give it a PatientID in the PACS and send it again; then purge",
     "ambiguous-patient-id": "correct the PatientID in the PACS and send it again; then purge",
-    "incomplete": "correct the element that is named, where it comes from, and send it again; then"
-    " purge",
+    "incomplete": "no release cures it: correct the element that is named, where it comes from, and"
+    " send it again; then purge",
     "unreadable": "send it again from the PACS; then purge",
     "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
     " purge",
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
-    "burned-in-annotation": "nothing removes what stands in the pixels: keep it out; then purge",
-    "unsupported-content": "nothing here can de-identify it: keep it out; then purge",
+    "burned-in-annotation": "no release cures it, since nothing removes what stands in the pixels:"
+    " have the source leave it out; then purge",
+    "sop-class-not-accepted": "no release cures it, since nothing here can de-identify its SOP"
+    " class: have the source leave it out; then purge",
+    "refused-by-profile": "no release cures it: CTP's script refuses the element that is named;"
+    " correct it where it comes from and send it again, or leave it out; then purge",
     "deidentification-failed": "send it again from the PACS; then purge",
     NOT_TOLD: "this CTP tells no reason: look at its own page",
 }
 
 
+RELEASE_CURES = (UNKNOWN_PATIENT, OTHER_ISSUER, KNOWN_PATIENT, ENDED_CTP, REFUSED_BY_ORTHANC)
+"""The reasons that a release can cure, now or when what they name is done; no other one."""
+
+
 @dataclass(frozen=True)
 class Held:
-    """One object in quarantine. ``patient_id`` and ``study`` identify a patient.
+    """One object in quarantine. ``patient_id``, ``issuer`` and ``study`` identify a patient.
 
     Attributes:
         id: what CTP calls it.
@@ -57,6 +71,8 @@ class Held:
         patient_id: PatientID (0010,0020); empty where there is none or it cannot be read.
         study: Study Instance UID; empty likewise.
         size: bytes.
+        issuer: of the PatientID, as CTP looks it up: (0010,0021), or where that is blank the
+            Universal Entity ID of (0010,0024); several values with their backslashes.
     """
 
     id: str
@@ -68,6 +84,7 @@ class Held:
     patient_id: str = ""
     study: str = ""
     size: int = 0
+    issuer: str = ""
 
 
 def seconds_of(text: str) -> float:
@@ -100,7 +117,7 @@ def summary(held: Iterable[Held]) -> list[dict[str, Any]]:
             "bytes": sum(each.size for each in objects),
             "oldest": min(each.received for each in objects),
             "releasable": all(each.releasable for each in objects),
-            "next": NEXT_STEPS.get(reason, "look at CTP's page"),
+            "next": NEXT_STEPS.get(reason, _LOOK),
         }
         for (reason, why), objects in sorted(groups.items())
     ]
@@ -156,6 +173,7 @@ def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | Non
             "why",
             "received_utc",
             "patient_id",
+            "issuer",
             "study_instance_uid",
             "id",
             "sha256",
@@ -163,8 +181,8 @@ def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | Non
     )
     for name, each in named:
         writer.writerow(
-            [name, each.reason, each.why, _day(each.received), each.patient_id, each.study]
-            + [each.id, (digests or {}).get(name, "")]
+            [name, each.reason, each.why, _day(each.received), each.patient_id, each.issuer]
+            + [each.study, each.id, (digests or {}).get(name, "")]
         )
     return stream.getvalue()
 
@@ -214,6 +232,25 @@ def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str 
             lines += ["", *(f"{reason}: {step}" for reason, step in steps)]
         lines += [f"found in {row['objects']}: {row['why']}" for row in rows if row["why"]]
     return "\n".join([*lines, *(["", last_line] if last_line else [])])
+
+
+def release_report(released: int, left: Mapping[str, int]) -> str:
+    """Return the text on a release: how many objects went, and what keeps each of the others.
+
+    Args:
+        released: objects that were sent round again.
+        left: those that stay where they are, by reason.
+    """
+    total = sum(left.values())
+    lines = [f"{released} objects released; {total} left"]
+    if total:
+        counts = ", ".join(f"{reason} {left[reason]}" for reason in sorted(left))
+        lines = [f"{lines[0]}: {counts}"]
+        lines += [f"{each}: {NEXT_STEPS.get(each, _LOOK)}" for each in sorted(left)]
+    never = sum(number for reason, number in left.items() if reason not in RELEASE_CURES)
+    if never:
+        lines.append(f"{never} of them stay whatever is released (docs/quarantine.md)")
+    return "\n".join(lines)
 
 
 def _day(seconds: float) -> str:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status.rules import (
+    held_back_remedy,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import parse_source
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
@@ -579,6 +582,9 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         result.step(host, what, OK, f"{found['patients']} patients")
 
 
+_LEAVE_OUT = "Have the source leave them out, then purge them (docs/quarantine.md)."
+
+
 def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     if not _has(seen, "ctp"):
         return
@@ -604,6 +610,20 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "their patients were loaded after they came",
             "Release them: ansible-playbook playbooks/release_quarantine.yml.",
         ),
+        "burned-in-annotation": (
+            "they declare burned-in annotation, (0028,0301), so that no release gets them further",
+            _LEAVE_OUT,
+        ),
+        "sop-class-not-accepted": (
+            "nothing can de-identify their SOP class, (0008,0016), so that no release gets them"
+            " further",
+            _LEAVE_OUT,
+        ),
+        "refused-by-profile": (
+            "CTP's script refuses an element of them, so that no release gets them further",
+            "See which: ansible-playbook playbooks/quarantine.yml. Correct it at the source and"
+            " send them again, or leave them out; then purge (docs/quarantine.md).",
+        ),
         "ended-ctp": (
             "CTP ended at each of them three times",
             "See CTP's log for why; where it is memory raise ctp_heap_mib and ctp_memory_mib, run"
@@ -619,8 +639,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             QUARANTINE,
             host,
             f"CTP on {host} holds an object back: {held}.",
-            "Where its size is the reason, raise auscat_largest_object_mib above it, run site.yml,"
-            " and then playbooks/release_quarantine.yml (docs/ctp.md).",
+            held_back_remedy(held),
         )
     for reason, count in sorted(reasons.items()):
         why, remedy = words.get(

@@ -149,21 +149,46 @@ PAUSE_MIB = 512
 """What an export leaves free."""
 
 
-def patient_and_study(path: Path) -> tuple[str, str, int]:
-    """Return PatientID, Study Instance UID and size of a file; empty where it cannot be read."""
+_JAVA_BLANKS = "".join(map(chr, range(33)))
+
+
+def whose(path: Path) -> dict[str, Any]:
+    """Return PatientID, issuer, Study Instance UID and size of a file, as `Held` takes them.
+
+    What cannot be read is empty. The issuer is the one that CTP looks up, which the patient has to
+    be in KeyDB with.
+    """
+    found: dict[str, Any] = {"patient_id": "", "study": "", "size": 0, "issuer": ""}
     try:
-        size = path.stat().st_size
-        found = dcmread(
+        found["size"] = path.stat().st_size
+        dataset = dcmread(
             path,
             stop_before_pixels=True,
-            specific_tags=["SpecificCharacterSet", "PatientID", "StudyInstanceUID"],
+            specific_tags=[
+                "SpecificCharacterSet",
+                "PatientID",
+                "IssuerOfPatientID",
+                "IssuerOfPatientIDQualifiersSequence",
+                "StudyInstanceUID",
+            ],
         )
-        patient = str(found.get("PatientID") or "").replace("\\", "").strip()
-        return patient, str(found.get("StudyInstanceUID") or ""), size
-    except OSError:
-        return "", "", 0
+        found["patient_id"] = _text(dataset.get("PatientID")).replace("\\", "").strip()
+        found["study"] = str(dataset.get("StudyInstanceUID") or "")
+        issuer = _text(dataset.get("IssuerOfPatientID")).lstrip(" ").rstrip(_JAVA_BLANKS)
+        qualifiers = dataset.get("IssuerOfPatientIDQualifiersSequence")
+        if not issuer and qualifiers:
+            issuer = _text(qualifiers[0].get("UniversalEntityID")).rstrip(_JAVA_BLANKS)
+        found["issuer"] = issuer
     except Exception:  # pydicom raises whatever a broken file leads to
-        return "", "", size
+        return found
+    return found
+
+
+def _text(value: Any) -> str:
+    """Return one value, or several with what separates them."""
+    return (
+        str(value or "") if value is None or isinstance(value, str) else "\\".join(map(str, value))
+    )
 
 
 def listed(module: AnsibleModule, http: Http) -> list[Held]:
@@ -190,7 +215,6 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
     held = []
     for entry in entries:
         path = root / str(entry["file"])
-        patient, study, size = patient_and_study(path)
         held.append(
             Held(
                 id=str(entry["id"]),
@@ -199,9 +223,7 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
                 releasable=bool(entry.get("releasable")),
                 received=seconds_of(str(entry["received_at"])),
                 path=str(path),
-                patient_id=patient,
-                study=study,
-                size=size,
+                **whose(path),
             )
         )
     return held

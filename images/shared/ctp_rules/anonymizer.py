@@ -154,7 +154,7 @@ class Refusal(enum.Enum):
 
 
 class QuarantineError(Exception):
-    """The object must not leave.
+    """The object must not leave (`refusals` says of it in one word why).
 
     Attributes:
         refusal: why.
@@ -285,6 +285,14 @@ class _Level:
         except Exception:
             raise QuarantineError(Refusal.UNREADABLE, tag) from None
 
+    def sizes(self) -> dict[int, int]:
+        """Return how many bytes each element has as its value; 0 for sequences."""
+        return {int(tag): _size(item) for tag, item in self.source._dict.items()}
+
+    def inside(self, element: _Element) -> Iterator[_Level]:
+        """Each item of a sequence."""
+        return (_Level(item, self, self.little) for item in _items(element))
+
     def text(self, reference: Reference, element: _Element | None) -> str:
         """Return the text of an element; empty where it is missing or has none."""
         level = self
@@ -339,6 +347,12 @@ def _encoded(element: DataElement, level: _Level) -> bytes:
     buffer.is_implicit_VR, buffer.is_little_endian = True, level.little
     write_data_element(buffer, element, level.source._character_set)
     return buffer.getvalue()[8:]
+
+
+def _size(item: RawDataElement | DataElement) -> int:
+    if not isinstance(item, RawDataElement) or item.length == 0xFFFFFFFF:
+        return 0
+    return 0 if seen_vr(int(item.tag), item.VR) == "SQ" else item.length
 
 
 def _items(element: _Element) -> list[Dataset]:

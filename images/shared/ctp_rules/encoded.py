@@ -129,6 +129,15 @@ class _Data(_Level):
             return _Element(tag, vr, b"", True, _NOT_DECODED, is_lost=True)
         return _Element(tag, vr, raw, True, _NOT_DECODED)
 
+    def sizes(self) -> dict[int, int]:
+        return {
+            tag: 0 if undefined or seen_vr(tag, name) == "SQ" else after - start
+            for tag, (name, start, after, undefined) in self.places.items()
+        }
+
+    def inside(self, element: _Element) -> Iterator[_Level]:
+        return self.items(element.tag)
+
     def put(self, element: _Element) -> None:
         """Have an element as if it had come."""
         self.places[element.tag] = (element.vr, 0, 0, False)
@@ -302,6 +311,20 @@ def pixels_at(encoded: Encoded) -> int:
     return _Data(encoded, last=FIRST_OF_PIXELS - 1).after
 
 
+def root(came: Encoded) -> _Data:
+    """Return a data set as CTP sees it: one that names no character set has CTP's.
+
+    Raises:
+        UnreadableError: it is none.
+        QuarantineError: its character set cannot be read.
+    """
+    level = _Data(came)
+    if not level.has_own_set:
+        raw = DEFAULT_CHARACTER_SET.encode()
+        level.put(_Element(CHARACTER_SET, "CS", raw, True, _NOT_DECODED))
+    return level
+
+
 def differences(
     anonymizer: Anonymizer, came: Encoded, left: Encoded, lookup: Lookup
 ) -> Iterator[Difference]:
@@ -314,10 +337,7 @@ def differences(
         UnreadableError: one of the two is no data set.
         QuarantineError: the script, or something in the object, keeps it back.
     """
-    level = _Data(came)
-    if not level.has_own_set:
-        raw = DEFAULT_CHARACTER_SET.encode()
-        level.put(_Element(CHARACTER_SET, "CS", raw, True, _NOT_DECODED))
+    level = root(came)
     target = _Data(left)
     for each in _Comparison(anonymizer, lookup).root(level, target):
         if each.path != (CHARACTER_SET,) or not _is_named_again(each, target):

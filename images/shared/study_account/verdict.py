@@ -20,13 +20,19 @@ PATIENCE_SECONDS = 120.0
 """What has waited longer, while nothing waits anywhere, is not on its way."""
 
 SEND_AGAIN = "Have the sender send the series again."
+_NEVER = (
+    "None by a release: CTP's script lets none such leave. Purge them, so that the study is settled"
+    " (docs/quarantine.md)."
+)
 _REMEDIES = {
     "unknown-patient": "Load the patient (playbooks/load_keys.yml), then release the quarantine"
     " (playbooks/release_quarantine.yml).",
-    "known-patient": "Release the quarantine (playbooks/release_quarantine.yml); what comes back"
-    " failed for another reason (docs/quarantine.md).",
+    "known-patient": "Release the quarantine (playbooks/release_quarantine.yml).",
     "other-issuer": "See which issuer is right (docs/ctp.md), then release the quarantine.",
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
+    "burned-in-annotation": _NEVER,
+    "sop-class-not-accepted": _NEVER,
+    "refused-by-profile": _NEVER,
 }
 _LOOK = "See why (playbooks/quarantine.yml) and what cures it (docs/quarantine.md)."
 

@@ -61,13 +61,14 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "quarantine_not_empty": (
         (WARNING,),
-        "Load missing patients (playbooks/load_keys.yml), then send their studies on "
-        "(playbooks/release_quarantine.yml).",
+        "Do what the reasons ask for: ansible-playbook playbooks/quarantine.yml says it of each. "
+        "Of missing patients, load the list (playbooks/load_keys.yml), then "
+        "playbooks/release_quarantine.yml.",
     ),
     "object_held_back": (
         (WARNING,),
-        "A service ended at it several times, so it is not sent on. Where its size is the reason, "
-        "raise auscat_largest_object_mib and run site.yml, then playbooks/release_quarantine.yml.",
+        'A service ended at it several times, so it is not sent on. See docs/ctp.md, "An object '
+        'that is too much".',
     ),
     "quarantine_growing": (
         (WARNING,),
@@ -177,9 +178,32 @@ LIMITS: dict[str, float] = {
 }
 
 
-def alert(name: str, severity: str, subject: str, text: str) -> dict[str, str]:
-    """Return an alert: name, severity, what it is about, in words, and what to do next."""
-    severities, remedy = ALERTS[name]
+def held_back_remedy(held: str) -> str:
+    """Return what to do about an object that a service ended at, by which one it was."""
+    larger = (
+        "ctp_heap_mib, and ctp_memory_mib to at least 400 more"
+        if held.startswith("CTP ")
+        else "auscat_largest_object_mib to it"
+    )
+    return (
+        f"Where its size is the reason, raise {larger}, run site.yml, and then "
+        "playbooks/release_quarantine.yml (docs/ctp.md)."
+    )
+
+
+def alert(
+    name: str, severity: str, subject: str, text: str, remedy: str | None = None
+) -> dict[str, str]:
+    """Return an alert: name, severity, what it is about, in words, and what to do next.
+
+    Args:
+        name: a key of `ALERTS`.
+        severity: one of those that it may have.
+        subject: what it is about.
+        text: what was found.
+        remedy: what to do next, where it is not the same each time.
+    """
+    severities, usual = ALERTS[name]
     if severity not in severities:
         raise ValueError(f"{name} is never {severity}")
     return {
@@ -187,7 +211,7 @@ def alert(name: str, severity: str, subject: str, text: str) -> dict[str, str]:
         "severity": severity,
         "subject": subject,
         "text": text,
-        "next": remedy,
+        "next": usual if remedy is None else remedy,
     }
 
 
@@ -361,7 +385,9 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
     held = ctp.get("held_back") or []
     if held:
         more = f", and {len(held) - 1} more" if held[1:] else ""
-        yield alert("object_held_back", WARNING, "ctp", f"{held[0]}{more}.")
+        # What ended at others is not what ended at this one.
+        remedy = " ".join(dict.fromkeys(held_back_remedy(each) for each in held))
+        yield alert("object_held_back", WARNING, "ctp", f"{held[0]}{more}.", remedy)
     minutes = limits["quarantine_growing_minutes"]
     known = [each for each in history if each.get("quarantined") is not None]
     # What a young node has put there since its first sample counts too.

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import Http
 from ansible_collections.auscat.imaging.plugins.modules import ctp_quarantine
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 REASON = "unreadable"
 
@@ -335,3 +337,31 @@ def test_an_export_overwrites_nothing(node: Node) -> None:
     node.destination.symlink_to("/nowhere")
     with pytest.raises(RefusedError, match="does not exist yet"):
         node.export()
+
+
+def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
+    def made(**values: Any) -> dict[str, Any]:
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, "1.2.3"
+        dataset.StudyInstanceUID = "1.2.9"
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(tmp_path / "x", enforce_file_format=True)
+        return ctp_quarantine.whose(tmp_path / "x")
+
+    universal = Dataset()
+    universal.UniversalEntityID = "1.2.36"
+    found = made(PatientID=" P-1 ", IssuerOfPatientID="HOSP-A ")
+    assert (found["patient_id"], found["issuer"], found["study"]) == ("P-1", "HOSP-A", "1.2.9")
+    assert found["size"] == (tmp_path / "x").stat().st_size
+    sequence = {"IssuerOfPatientIDQualifiersSequence": [universal]}
+    assert made(PatientID="P-1", IssuerOfPatientID="", **sequence)["issuer"] == "1.2.36"
+    assert made(PatientID="P-1", IssuerOfPatientID="A", **sequence)["issuer"] == "A"
+    assert made(PatientID="P-1", IssuerOfPatientID=["A", "B"])["issuer"] == "A\\B"
+    assert made(PatientID="P-1")["issuer"] == ""
+    (tmp_path / "x").write_bytes(b"no DICOM")
+    nobody = {"patient_id": "", "study": "", "size": 8, "issuer": ""}
+    assert ctp_quarantine.whose(tmp_path / "x") == nobody
+    assert ctp_quarantine.whose(tmp_path / "none") == {**nobody, "size": 0}

@@ -5,21 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import key_list
+from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     DAY_SECONDS,
+    NEXT_STEPS,
+    RELEASE_CURES,
     Held,
     chosen,
     keys_file,
     manifest,
     missing_patients,
     quarantine_report,
+    release_report,
     seconds_of,
     summary,
 )
 
+IMAGES = Path(__file__).resolve().parents[3] / "images"
 NOW = 1_800_000_000.0
 
 
@@ -80,8 +88,48 @@ def test_the_list_of_missing_patients_can_be_loaded() -> None:
 
 
 def test_the_manifest_says_which_file_is_whose() -> None:
-    (row,) = csv.DictReader(io.StringIO(manifest([("000001.dcm", ALL[2])])))
+    (row,) = csv.DictReader(
+        io.StringIO(manifest([("000001.dcm", replace(ALL[2], issuer="HOSP, B"))]))
+    )
     assert (row["file"], row["patient_id"]) == ("000001.dcm", "SECRET, 2")
+    assert (row["issuer"], row["study_instance_uid"]) == ("HOSP, B", "1.2")
+
+
+# Every reason that CTP's supervisor and the stand-in can give, from where they say it.
+SUPERVISOR = (IMAGES / "ctp_rsna/src/ctp_supervisor/quarantine.py").read_text()
+SHARED = (IMAGES / "shared/ctp_rules/refusals.py").read_text()
+REASONS = set(
+    re.findall(
+        r'^[A-Z_]+ = "([a-z]+(?:-[a-z]+)+|unreadable|incomplete)"$',
+        SUPERVISOR + SHARED,
+        re.MULTILINE,
+    )
+)
+
+
+def test_every_reason_has_its_remedy_and_its_place_in_the_status_and_the_guide() -> None:
+    assert len(REASONS) >= 13
+    assert set(NEXT_STEPS) >= REASONS
+    assert set(collect.REASONS) >= REASONS
+    guide = (IMAGES.parent / "docs/quarantine.md").read_text()
+    assert not [each for each in REASONS if f"| `{each}` |" not in guide]
+
+
+def test_a_release_says_what_it_left_and_why() -> None:
+    assert release_report(200, {}) == "200 objects released; 0 left"
+    text = release_report(0, {"unknown-patient": 2, "burned-in-annotation": 3})
+    first, burned, unknown, last = text.splitlines()
+    assert first == "0 objects released; 5 left: burned-in-annotation 3, unknown-patient 2"
+    assert burned.startswith("burned-in-annotation: no release cures it")
+    assert unknown.startswith("unknown-patient: load the patients")
+    assert last.startswith("3 of them stay whatever is released")
+    assert "whatever" not in release_report(1, {"known-patient": 1, "ended-ctp": 1})
+
+
+def test_what_no_release_cures_says_so_in_its_remedy() -> None:
+    for reason in ("burned-in-annotation", "sop-class-not-accepted", "refused-by-profile"):
+        assert reason not in RELEASE_CURES and "no release cures it" in NEXT_STEPS[reason]
+        assert not re.search("release_quarantine|then release", NEXT_STEPS[reason])
 
 
 @pytest.mark.parametrize(

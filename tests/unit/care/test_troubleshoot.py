@@ -144,6 +144,13 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
          "CTP on node holds 9 objects back in quarantine: KeyDB does not know their patients."),
         ({"ctp__reasons": {"known-patient": 9}},
          "CTP on node holds 9 objects back in quarantine: their patients were loaded after"),
+        ({"ctp__reasons": {"burned-in-annotation": 2}},
+         "CTP on node holds 2 objects back in quarantine: they declare burned-in annotation,"
+         " (0028,0301), so that no release gets them further."),
+        ({"ctp__reasons": {"sop-class-not-accepted": 2}},
+         "CTP on node holds 2 objects back in quarantine: nothing can de-identify their SOP class"),
+        ({"ctp__reasons": {"refused-by-profile": 2}},
+         "CTP on node holds 2 objects back in quarantine: CTP's script refuses an element"),
         ({"ctp__reasons": {"unreadable": 9}},
          "CTP on node holds 9 objects back in quarantine: reason unreadable."),
         ({"echo": {"asked": True, "ok": False, "why": "name"}},

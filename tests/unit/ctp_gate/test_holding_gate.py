@@ -409,6 +409,31 @@ def test_what_is_no_message(wrong: bytes) -> None:
         pdu.MessageScanner().feed(memoryview(wrong))
 
 
+def message(field: int, context: int) -> bytes:
+    """A command without a data set, as one P-DATA-TF PDU."""
+    command = b""
+    for element, value in ((0x0100, field), (0x0120, 1), (0x0800, pdu.NO_DATA_SET)):
+        command += struct.pack("<HHIH", 0, element, 2, value)
+    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
+    fragment = struct.pack(">IBB", len(command) + 2, context, 3) + command
+    return struct.pack(">BxI", pdu.P_DATA, len(fragment)) + fragment
+
+
+@pytest.mark.parametrize("field", [pdu.C_CANCEL_RQ, pdu.C_STORE_RSP])
+def test_what_wants_no_answer_keeps_nobody_waiting(bench: Bench, field: int) -> None:
+    bench.scp.start()
+    bench.gate()
+    sender = bench.associate()
+    context = sender.accepted_contexts[0].context_id
+    assert store(sender, image()) == 0
+    sender.dul.socket.send(message(field, context))
+    dataset = image()
+    assert store(sender, dataset) == 0
+    assert bench.objects()[-1] == shown(dataset)
+    sender.release()
+    assert sender.is_released
+
+
 def test_one_looks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(holding.time, "monotonic", lambda: now)

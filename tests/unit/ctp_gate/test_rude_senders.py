@@ -18,8 +18,8 @@ from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
 from ctp_supervisor import gate as gate_module
 from ctp_supervisor import lobby, pdu
-from ctp_supervisor.gate import HEALTHCHECK_AET, Gate, Pipeline
-from ctp_supervisor.holding import HoldingGate
+from ctp_supervisor.gate import HEALTHCHECK_AET, Association, Gate, Pipeline
+from ctp_supervisor.holding import MIB, Budget, HoldingGate
 from ports import free_port
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
@@ -340,6 +340,90 @@ def test_a_data_set_of_nothing(holding_doors: Doors, monkeypatch: pytest.MonkeyP
         answer = rude.send(p_data(b"", 2)).answer()
     assert struct.pack("<HHIH", 0, 0x0900, 2, 0xA700) in answer
     doors.passes()
+
+
+class DiskDouble:
+    """A disk of which objects under way take twice what the gate holds: it, and CTP."""
+
+    def __init__(self, size: int, gate: HoldingGate) -> None:
+        self.size = self.lowest = size
+        self._held = gate.budget._held
+
+    def free(self) -> int:
+        found = self.size - 2 * sum(self._held.values())
+        self.lowest = min(self.lowest, found)
+        return found
+
+
+def test_unfinished_objects_of_one_address_leave_room_for_the_others(
+    holding_doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = holding_doors.gate
+    assert isinstance(gate, HoldingGate)
+    disk = DiskDouble(30 * MIB, gate)
+    monkeypatch.setattr(gate.budget, "_free", disk.free)
+    doors = holding_doors.start()
+    ct = b"1.2.840.10008.5.1.4.1.1.2"
+    rude = [Rude(doors.port).send(request(abstract=ct)) for _ in range(8)]
+    try:
+        for each in rude:
+            assert each.answer()[:1] == b"\x02"
+            each.send(p_data(_store_request()))
+        for _ in range(4):
+            for each in rude:
+                each.send(p_data(bytes(MIB), 0))
+        wait_until("somebody is refused what would be too much", lambda: disk.lowest < disk.size)
+        dataset = image(LARGE)
+        sender = doors.associate()
+        assert store(sender, dataset) == 0
+        sender.release()
+        assert shown(dataset) in [(uid, pixels) for _, uid, pixels in doors.scp.lines("object")]
+        for each in rude:
+            each.send(p_data(b"", 2))
+        # What has room goes to CTP's double, which makes nothing of it.
+        wait_until(
+            "all have all of theirs",
+            lambda: caplog.text.count("status 0xA700") + len(gate.budget._held) == len(rude),
+        )
+        refused = [each for each in rude if pdu.readable(each.socket, 1)]
+        assert 4 <= len(refused) < 8, "of 32 MiB some have room, and not all"
+        for each in refused:
+            assert struct.pack("<HHIH", 0, 0x0900, 2, 0xA700) in each.answer()
+        # Nobody came near the floor, at which all would be turned away.
+        assert disk.lowest > disk.size // 4
+        assert "0xA700" in caplog.text and "no room for more objects under way" in caplog.text
+    finally:
+        for each in rude:
+            each.socket.close()
+    gate.abort_all("the double answers none")
+    wait_until("nothing of them is held", lambda: not gate.budget.held())
+
+
+@pytest.mark.parametrize(
+    ("held", "free", "taken"),
+    [
+        # One object has as much as stays free, whoever sends it.
+        ([("a", 200)], 200, True),
+        ([("a", 200)], 199, False),
+        # Several of one address have half of it.
+        ([("a", 50), ("a", 50)], 200, True),
+        ([("a", 50), ("a", 51)], 200, False),
+        # What others have there counts against all.
+        ([("b", 60), ("a", 150)], 210, True),
+        ([("b", 60), ("a", 151)], 210, False),
+        ([("b", 60), ("b", 60), ("a", 100)], 240, True),
+        ([("a", 1)], -5, False),
+    ],
+)
+def test_who_has_room_on_the_disk(held: list[tuple[str, int]], free: int, taken: bool) -> None:
+    budget = Budget(lambda: free)
+    pipeline = Pipeline(1, frozenset(), frozenset())
+    found = False
+    for peer, size in held:
+        with socket.socket() as sender:
+            found = budget.takes(Association(sender, pipeline, False, peer), size)
+    assert found is taken
+    assert budget.held() == sum(size for _, size in held)
 
 
 def test_a_command_of_nothing(holding_doors: Doors) -> None:

@@ -78,10 +78,11 @@ class GateProcess:
             timeout=30,
         )
 
-    def start(self) -> GateProcess:
+    def start(self, *program: str) -> GateProcess:
+        """``program``: another one than the gate."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ctp_supervisor", "gate"],
+                [sys.executable, *(program or ("-m", "ctp_supervisor", "gate"))],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -175,3 +176,32 @@ def test_settings_that_are_wrong_are_named(
 ) -> None:
     found = GateProcess(tmp_path, free_port(), **{key: value}).run()
     assert found.returncode == 2 and message in found.stderr
+
+
+FAULTY = """
+import os, sys
+from ctp_supervisor import __main__, disk
+usual = disk.SpaceGuard.check
+def check(self):
+    if os.path.exists({trigger!r}):
+        raise ValueError("Doe^Jane")
+    return usual(self)
+disk.SpaceGuard.check = check
+status = __main__.main(["gate"])
+sys.stdout.flush()
+os._exit(status)
+"""
+
+
+def test_it_ends_when_a_part_of_it_does(tmp_path: Path, gates: list[GateProcess]) -> None:
+    """Without its guard of the disk it would fill it: Swarm starts it again."""
+    trigger = tmp_path / "now"
+    gate = GateProcess(tmp_path, free_port())
+    gates.append(gate)
+    gate.start("-c", FAULTY.format(trigger=str(trigger)))
+    assert gate.process is not None
+    trigger.touch()
+    assert gate.process.wait(30) == 1
+    log = gate.log.read_text()
+    assert "The thread disk ended by a fault of this program: ValueError in" in log
+    assert "Doe" not in log and "Traceback" not in log

@@ -226,7 +226,7 @@ def test_quarantine_reasons(gateway: GatewayProcess, receiver: ReceivingScpDoubl
             "missing-patient-id",
             "ambiguous-patient-id",
             "burned-in-annotation",
-            "unsupported-content",
+            "sop-class-not-accepted",
             "invalid-pseudonym",
             "unknown-patient",
         ),
@@ -240,7 +240,7 @@ def test_quarantine_reasons(gateway: GatewayProcess, receiver: ReceivingScpDoubl
             dataset.PatientID = ["PROOF-1947", "OTHER"]
         elif reason == "burned-in-annotation":
             dataset.BurnedInAnnotation = "YES"
-        elif reason == "unsupported-content":
+        elif reason == "sop-class-not-accepted":
             dataset.SOPClassUID = EncapsulatedPDFStorage
         elif reason == "invalid-pseudonym":
             dataset.PatientID = "PROOF-BAD"

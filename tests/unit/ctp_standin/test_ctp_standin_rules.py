@@ -15,6 +15,7 @@ from ctp_standin.rules import Rules
 from ctp_standin.spool import Reason, RefusedError
 from ctp_standin_as_ctp import FILTER, KEY, SCRIPT, mapped
 from ctp_standin_study import encode, marked_study, study
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
@@ -108,14 +109,17 @@ def test_compressed_pixel_data_pass_unchanged(rules: Rules) -> None:
     ("keyword", "value", "reason"),
     [
         ("BurnedInAnnotation", "YES", Reason.BURNED_IN_ANNOTATION),
-        ("SOPClassUID", EncapsulatedPDFStorage, Reason.UNSUPPORTED_CONTENT),
-        ("SOPClassUID", "1.3.12.2.1107.5.9.1", Reason.UNSUPPORTED_CONTENT),
+        ("SOPClassUID", EncapsulatedPDFStorage, Reason.SOP_CLASS_NOT_ACCEPTED),
+        ("SOPClassUID", "1.3.12.2.1107.5.9.1", Reason.SOP_CLASS_NOT_ACCEPTED),
+        ("PixelSpacing", "0,5", Reason.INCOMPLETE),
         ("PatientID", "", Reason.MISSING_PATIENT_ID),
     ],
 )
 def test_what_the_script_keeps_back(rules: Rules, keyword: str, value: str, reason: Reason) -> None:
     dataset = study(marked=False).slices[0]
-    setattr(dataset, keyword, value)
+    # As a text: the library makes no number of that one.
+    vr = "LO" if keyword == "PixelSpacing" else dictionary_VR(keyword)
+    dataset.add_new(Tag(keyword), vr, value)
     with pytest.raises(RefusedError) as refusal:
         clean(rules, dataset)
     assert refusal.value.reason is reason

@@ -45,6 +45,34 @@ def test_an_object_passes_through_its_states(tmp_path: Path, content: bytes) -> 
     assert spool.counts().received == 2 and spool.counts().quarantined == 0
 
 
+def test_what_lies_under_a_former_name_of_its_reason_is_kept(
+    tmp_path: Path, content: bytes
+) -> None:
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    layouts = {
+        own: None,
+        shared: Layout(
+            *(shared / "temp", shared / "queue"), dict.fromkeys(Reason, shared / "quarantine")
+        ),
+    }
+    for directory, layout in layouts.items():
+        spool = Spool(directory, layout=layout)
+        object_id = spool.add(content)
+        entry = spool.take(0)
+        assert entry is not None
+        spool.quarantine(entry, Reason.SOP_CLASS_NOT_ACCEPTED)
+        spool.release()
+        (path,) = directory.glob(f"quarantine/**/{object_id}*")
+        if layout is None:
+            (directory / "quarantine/unsupported-content").mkdir()
+            path.rename(directory / f"quarantine/unsupported-content/{object_id}.dcm")
+        else:
+            path.rename(path.with_name(f"{object_id}.unsupported-content.dcm"))
+        (found,) = Spool(directory, layout=layout).quarantined()
+        assert found.reason == "sop-class-not-accepted" and found.path == path
+        assert found.path.read_bytes() == content
+
+
 def test_what_is_in_hand_lies_where_ctp_has_it(tmp_path: Path, content: bytes) -> None:
     """So who supervises it finds there what it ended at."""
     layout = Layout(

@@ -89,6 +89,7 @@ class Node:
             "".join(f"{key}={value}\n" for key, value in table.items())
         )
         self.told = told or []
+        self.program = ["-m", "ctp_supervisor"]
         self.log = directory / "log"
         self.arrived: dict[str, bytes] = {}
         self.syntax_of: dict[str, str] = {}
@@ -134,7 +135,7 @@ class Node:
             "CTP_MEMORY_DIRECTORY": str(self.site.memory),
             "CTP_BIND_ADDRESS": "127.0.0.1",
         }
-        program = ["-m", "ctp_supervisor"]
+        program = self.program
         if self.told:
             program = ["-c", OTHER_SCRIPT.format(told=self.told)]
         with self.log.open("a") as log:

@@ -6,6 +6,7 @@ object is spoiled here where something shall be found.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -290,6 +291,43 @@ def test_a_record_that_was_cut_short_hides_no_whole_one(node: Node) -> None:
     node.open()
     node.come(came)
     assert isinstance(node.leave(node.ctp(came)), Record)
+
+
+class _FaultyFile(io.FileIO):
+    """A file on a disk that reports an error."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_now_says_nothing_of_the_object(
+    node: Node, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is neither passed nor held back for good: CTP is to send it again."""
+    came = image()
+    node.come(came)
+    usual = Path.open
+
+    def failing(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self not in kept:
+            return usual(self, *args, **kwargs)
+        if number == errno.EIO:
+            return _FaultyFile(str(self))
+        raise OSError(number, os.strerror(number))
+
+    kept = node.kept
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            node.leave(node.ctp(came))
+    assert isinstance(node.leave(node.ctp(came)), Record)
+    # Sent twice, and one of the two records is enough.
+    other = image(Modality="MR")
+    node.come(other)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing)
+        assert isinstance(node.leave(node.ctp(other)), Record)
 
 
 def test_what_a_power_cut_left_of_a_record_is_read_off_ctp_s_file(node: Node) -> None:

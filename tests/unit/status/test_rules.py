@@ -276,3 +276,18 @@ def test_moment(text: Any, expected: float | None) -> None:
 )
 def test_words(seconds: float, expected: str) -> None:
     assert rules.words(seconds) == expected
+
+
+def test_what_a_service_ended_at_names_the_limit_of_that_service() -> None:
+    """CTP's memory is not Orthanc's."""
+
+    def remedy(*held: str) -> str:
+        state = changed(ctp__quarantined=1, ctp__quarantine={"x": 1}, ctp__held_back=list(held))
+        found = {each["alert"]: each for each in rules.evaluate(state, FRESH, {})}
+        return found["object_held_back"]["next"]
+
+    orthanc, ctp = "Orthanc ended, 3 times; 600 MiB, SOP class 1.2", "CTP ended, 3 times; 9 MiB"
+    assert "auscat_largest_object_mib" in remedy(orthanc) and "ctp_heap" not in remedy(orthanc)
+    assert "ctp_heap_mib" in remedy(ctp) and "auscat_largest" not in remedy(ctp)
+    both = remedy(orthanc, ctp)
+    assert "ctp_heap_mib" in both and "auscat_largest_object_mib" in both

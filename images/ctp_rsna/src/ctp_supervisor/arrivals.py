@@ -291,11 +291,13 @@ class Record:
 
     @contextmanager
     def opened(self) -> Iterator[Came | None]:
-        """What is in it; ``None``: it cannot be read."""
+        """What is in it; ``None``: it is gone, or was cut short.
+
+        Raises ``OSError``: it cannot be read now, such as for want of file descriptors.
+        """
         try:
             file = self.path.open("rb")
-        except OSError as error:
-            LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
+        except FileNotFoundError:
             yield None
             return
         with file:
@@ -308,8 +310,8 @@ class Record:
                 file.seek(0)
                 yield Came(Encoded(file.read(size), more.get("implicit", False)), **more)
                 return
-            with _view(file, 0, size) as view:
-                yield Came(Encoded(view, more.get("implicit", False)), **more)
+            with view(file, 0, size) as seen:
+                yield Came(Encoded(seen, more.get("implicit", False)), **more)
 
 
 @dataclass(frozen=True)
@@ -402,11 +404,11 @@ class Arrivals:
         split = _Kept(False, self.directory)
         try:
             with path.open("rb") as file:
-                split.implicit = _begin(file)
+                split.implicit = begin(file)
                 start = file.tell()
                 if not path.stat().st_size > start:
                     return False
-                with _view(file, start) as data:
+                with view(file, start) as data:
                     if self._knows(Encoded(data[:_HEAD_BYTES], split.implicit)):
                         return False
                     try:
@@ -497,7 +499,7 @@ class Arrivals:
         """Under which UID an object came or leaves, and under which it leaves if it only came."""
         try:
             with path.open("rb") as file:
-                implicit = _begin(file)
+                implicit = begin(file)
                 return self._uids(Encoded(file.read(_HEAD_BYTES), implicit))
         except (OSError, ValueError, EOFError, struct.error):
             return "", ""
@@ -518,16 +520,16 @@ class Arrivals:
 
 
 @contextmanager
-def _view(file: IO[bytes], start: int, end: int | None = None) -> Iterator[memoryview]:
+def view(file: IO[bytes], start: int, end: int | None = None) -> Iterator[memoryview]:
     """That part of a file, which is not read before it is looked at."""
     with (
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped)[start:end] as view,
+        memoryview(mapped)[start:end] as seen,
     ):
-        yield view
+        yield seen
 
 
-def _begin(file: IO[bytes]) -> bool:
+def begin(file: IO[bytes]) -> bool:
     """Go to where the data set of a DICOM file begins; whether it is implicit.
 
     Raises ``ValueError``, ``EOFError``, ``struct.error`` for what cannot leave.
@@ -539,8 +541,11 @@ def _begin(file: IO[bytes]) -> bool:
 
 
 def _is_whole(record: Record) -> bool:
-    with record.opened() as came:
-        return came is not None
+    try:
+        with record.opened() as came:
+            return came is not None
+    except OSError:
+        return False
 
 
 def _is_young(path: Path) -> bool:

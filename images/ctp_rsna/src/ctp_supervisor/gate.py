@@ -21,6 +21,7 @@ from .broken_off import BrokenOff
 from .incoming import NO_RULES, Incoming, Rules
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
 from .studies import Studies, Watcher
+from .threads import OfOneConnection
 
 if TYPE_CHECKING:
     from study_account.account import Sender
@@ -251,7 +252,7 @@ class Gate:
         try:
             sender.setblocking(True)
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWERS_BYTES)
-            threading.Thread(
+            OfOneConnection(
                 target=self._serve,
                 args=(association, pdu.with_titles(raw, request), more),
                 name="sender",
@@ -334,7 +335,7 @@ class Gate:
         ctp.settimeout(None)
         incoming = Incoming(self._rules, self._broken_off, self._arrivals.get(port))
         watcher = self._watcher(association)
-        answers = threading.Thread(
+        answers = OfOneConnection(
             target=self._relay_answers,
             args=(association, ctp, incoming, watcher),
             name="answers",
@@ -373,6 +374,9 @@ class Gate:
         except (OSError, pdu.ProtocolError):
             # CTP must not take half an object for a whole one.
             pdu.reset(ctp)
+        except Exception:
+            pdu.reset(ctp)
+            raise
         finally:
             association.close()
             answers.join(10)

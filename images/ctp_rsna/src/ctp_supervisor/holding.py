@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from . import pdu
+from .disk import free_bytes
 from .gate import CONNECT_SECONDS, HEALTHCHECK_AET, Association, Gate, Pipeline
 from .lobby import Bounds
 
@@ -160,6 +161,47 @@ class _Message:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _wants_answer(command: pdu.Command) -> bool:
+    """Not: a C-CANCEL (PS3.7 9.3.2.3), nor what is an answer itself."""
+    return command.field != pdu.C_CANCEL_RQ and not command.field & 0x8000
+
+
+class Budget:
+    """What the objects under way take of the disk, and whose they are.
+
+    What one of them takes here CTP takes once more, on the same disk. So as much has to be free
+    above the floor as lies here; then nobody comes near the floor, at which all senders are turned
+    away. And of several objects of one address no more than half of that, so that something is left
+    for the others.
+    """
+
+    def __init__(self, free: Callable[[], int]) -> None:
+        """``free``: bytes above the floor now, negative below it."""
+        self._free = free
+        self._lock = threading.Lock()
+        self._held: dict[Association, int] = {}
+
+    def takes(self, association: Association, size: int) -> bool:
+        """Whether the object under way may take so many bytes."""
+        with self._lock:
+            self._held[association] = size
+            free = self._free()
+            of_peer = [n for each, n in self._held.items() if each.peer == association.peer]
+            if sum(self._held.values()) > free:
+                return False
+            return len(of_peer) == 1 or sum(of_peer) <= free // 2
+
+    def forget(self, association: Association) -> None:
+        """Nothing of it is on the disk any more."""
+        with self._lock:
+            self._held.pop(association, None)
+
+    def held(self) -> int:
+        """Bytes on the disk."""
+        with self._lock:
+            return sum(self._held.values())
 
 
 class _Lane:
@@ -409,11 +451,12 @@ class _Session:
                 if not part:
                     return False
                 message.write(part)
-                if self._gate.is_too_large(scanner.data_bytes, message.size):
+                why = self._gate.may_not_keep(self._association, scanner, message)
+                if why:
                     message.close()
                     if lane is not None:
                         lane.drop()
-                    return self._refuse_rest(scanner)
+                    return self._refuse_rest(scanner, why)
                 if scanner.command is None:
                     continue
                 if lane is None:
@@ -429,9 +472,13 @@ class _Session:
                     each.release()
             if scanner.kind != pdu.P_DATA or lane is None:
                 return False
+            assert scanner.command is not None
+            if not _wants_answer(scanner.command):
+                return True
             answer, response = self._answer(lane, message)
         finally:
             message.close()
+            self._gate.budget.forget(self._association)
         stored = response.field == pdu.C_STORE_RSP
         if (stored and self._gate.before_answer()) or not self._association.answer(answer):
             raise _EndError
@@ -441,16 +488,17 @@ class _Session:
                 raise _EndError
         return True
 
-    def _refuse_rest(self, scanner: pdu.MessageScanner) -> bool:
-        """Read the rest of an object that is too large, and say so: no sender reads an answer
+    def _refuse_rest(self, scanner: pdu.MessageScanner, why: str) -> bool:
+        """Read the rest of an object that is not taken, and say so: no sender reads an answer
         before it has sent all. Raises ``_EndError`` for what is no object."""
+        self._gate.budget.forget(self._association)
         command = scanner.command
         if command is None or command.field != pdu.C_STORE_RQ:
             raise _EndError("a message without end")
         while not scanner.ended:
             if not self._receive(scanner):
                 return False
-        self._gate.tell_too_large(self._association.peer, scanner.data_bytes, command)
+        self._gate.tell_not_taken(self._association.peer, scanner.data_bytes, command, why)
         if not self._association.answer(pdu.store_response(scanner.context, command, TOO_LARGE)):
             raise _EndError
         return True
@@ -549,14 +597,18 @@ class HoldingGate(Gate):
         hold_seconds: float,
         spool: Path,
         largest_object_bytes: int,
+        minimum_free_bytes: int = 0,
     ) -> None:
         """As ``Gate``. ``spool``: a directory for the message under way of each association.
-        ``largest_object_bytes``: a larger data set is refused with status 0xA700."""
+        ``largest_object_bytes``: a larger data set is refused with status 0xA700; so is one for
+        which too little is free above ``minimum_free_bytes``."""
         super().__init__(address, pipelines, closed, before_answer, received, published=True)
         self.ctp_host = ctp_host
         self.spool = spool
         self.absence = Absence(hold_seconds)
         self._largest = largest_object_bytes
+        self._floor = minimum_free_bytes
+        self.budget = Budget(self._free)
         self._known: dict[bytes, bytes] = {}
         self._refused: dict[bytes, float] = {}
         self._extra = 0
@@ -618,23 +670,36 @@ class HoldingGate(Gate):
         problem = pdu.echo(self.ctp_host, port, "CTP", HEALTHCHECK_AET, ECHO_SECONDS)
         return not problem or f"A-ASSOCIATE-RJ {pdu.PERMANENT}/" in problem
 
-    def is_too_large(self, data_set: int, message: int) -> bool:
-        """Whether so many bytes of a data set, in a message of so many, are more than is taken.
+    def _free(self) -> int:
+        try:
+            return free_bytes(self.spool) - self._floor
+        except OSError:
+            return 0
+
+    def may_not_keep(
+        self, association: Association, scanner: pdu.MessageScanner, message: _Message
+    ) -> str:
+        """Why no more of a message is taken; empty while it is.
 
         The headers of fragments count where there are far more of them than any sender needs.
         """
-        return data_set > self._largest or message > self._largest + self._largest // 4 + _CHUNK
+        largest = self._largest + self._largest // 4 + _CHUNK
+        if scanner.data_bytes > self._largest or message.size > largest:
+            return f"auscat_largest_object_mib is {self._largest // MIB}"
+        is_on_disk = message.kept and message.size > MEMORY_BYTES
+        if is_on_disk and not self.budget.takes(association, message.size):
+            return "the disk has no room for more objects under way"
+        return ""
 
-    def tell_too_large(self, peer: str, size: int, command: pdu.Command) -> None:
+    def tell_not_taken(self, peer: str, size: int, command: pdu.Command, why: str) -> None:
         """Log that an object was refused: its size and SOP class."""
         LOG.warning(
-            "Refused an object from %s with status 0x%04X: %d MiB, SOP class %s;"
-            " auscat_largest_object_mib is %d",
+            "Refused an object from %s with status 0x%04X: %d MiB, SOP class %s; %s",
             peer,
             TOO_LARGE,
             -(-size // MIB),
             pdu.uid(command.sop_class_uid) or "unknown",
-            self._largest // MIB,
+            why,
         )
 
     def take(self) -> bool:

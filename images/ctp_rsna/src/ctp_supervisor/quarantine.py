@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ctp_rules import refusals as profile_words
+from ctp_rules.refusals import Refused
+
 from . import dicomfile, egress, lookup
 from .process import Client
+from .profile import Profile
 from .recovery import files_in
 from .refusals import Refusals
 from .settings import MIB, Pipeline
@@ -26,13 +30,13 @@ from .trials import TRIES, Trials
 
 LOG = logging.getLogger(__name__)
 
-UNREADABLE = "unreadable"
-MISSING_PATIENT_ID = "missing-patient-id"
-UNKNOWN_PATIENT = "unknown-patient"
+UNREADABLE = profile_words.UNREADABLE
+MISSING_PATIENT_ID = profile_words.MISSING_PATIENT_ID
+UNKNOWN_PATIENT = profile_words.UNKNOWN_PATIENT
 OTHER_ISSUER = "other-issuer"
 KNOWN_PATIENT = "known-patient"
-AMBIGUOUS_PATIENT_ID = "ambiguous-patient-id"
-INCOMPLETE = "incomplete"
+AMBIGUOUS_PATIENT_ID = profile_words.AMBIGUOUS_PATIENT_ID
+INCOMPLETE = profile_words.INCOMPLETE
 RESIDUAL_IDENTIFIER = "residual-identifier"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 ENDED_CTP = "ended-ctp"
@@ -43,6 +47,9 @@ _BY_STATE = {
     lookup.OTHER_ISSUER: OTHER_ISSUER,
     lookup.UNKNOWN: UNKNOWN_PATIENT,
 }
+
+_Key = tuple[Path, int, int]
+"""A file as it is: when it changes, it is another."""
 
 AUTOMATIC_ATTEMPTS = 3
 _PAUSES = (5.0, 30.0, 120.0)
@@ -85,9 +92,11 @@ class Quarantined:
         known: lookup.Patients,
         refused: Container[str] = (),
         incomplete: Callable[[str], bool] = lambda _uid: False,
+        profile: Callable[[Quarantined], Refused | None] = lambda _each: None,
     ) -> str:
         """Why it is here, as far as its stage, the lookup table and ``refused`` tell: what was
-        kept from leaving, some of it because it is ``incomplete``."""
+        kept from leaving, some of it because it is ``incomplete``. ``profile``: what the script
+        itself says of an object of a known patient."""
         if self.ended_ctp:
             return ENDED_CTP
         if self.kind == "export" and self.sop_instance_uid not in refused:
@@ -103,7 +112,12 @@ class Quarantined:
         if self.ambiguous:
             return AMBIGUOUS_PATIENT_ID
         state = _BY_STATE[known.state(self.patient_id, self.issuer)]
-        return INCOMPLETE if self.mark and state == KNOWN_PATIENT else state
+        if state != KNOWN_PATIENT:
+            return state
+        refuses = profile(self)
+        if refuses is not None:
+            return refuses.reason
+        return INCOMPLETE if self.mark else KNOWN_PATIENT
 
 
 class Quarantines:
@@ -120,10 +134,12 @@ class Quarantines:
         suspects: Suspects | None = None,
         trials: Trials | None = None,
         gone: Callable[[Quarantined, float], None] = lambda each, since: None,
+        profiles: Sequence[Profile] = (),
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
         ``suspects``: what the relay kept from leaving, and why. ``gone`` is told of what was
-        removed for good, and since when it was tried."""
+        removed for good, and since when it was tried. ``profiles``: what the scripts of the
+        pipelines refuse by themselves."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
@@ -134,14 +150,16 @@ class Quarantines:
         self._trials = Trials(pipelines, data) if trials is None else trials
         self._suspects = Suspects(data) if suspects is None else suspects
         self._lock = threading.Lock()
-        self._read: dict[tuple[Path, int, int], Quarantined] = {}
+        self._read: dict[_Key, Quarantined] = {}
+        self._profiles = profiles
+        self._asked: dict[Quarantined, Refused | None] = {}
         self._attempts_file = data / "export-attempts.json"
         self._attempts: dict[str, list[float]] = self._load_attempts()
 
     def scan(self) -> list[Quarantined]:
         """All that lies there now, oldest first."""
         with self._lock:
-            seen: dict[tuple[Path, int, int], Quarantined] = {}
+            seen: dict[_Key, Quarantined] = {}
             for pipeline in self._pipelines:
                 for stage in pipeline.stages:
                     for path in files_in(stage.quarantine):
@@ -163,10 +181,33 @@ class Quarantines:
                     _read(pipeline.index, stage.index, stage.kind, path, found), ended_ctp=True
                 )
             self._read = seen
+            here = set(seen.values())
+            for each in [each for each in self._asked if each not in here]:
+                del self._asked[each]
             return sorted(seen.values(), key=lambda each: each.arrived)
 
     def _reason(self, each: Quarantined, known: lookup.Patients) -> str:
-        return each.reason(known, self._refusals, self._refusals.is_incomplete)
+        return each.reason(
+            known, self._refusals, self._refusals.is_incomplete, self._refused_by_profile
+        )
+
+    def _refused_by_profile(self, each: Quarantined) -> Refused | None:
+        """Ask the script, once for each file."""
+        if not self._profiles:
+            return None
+        with self._lock:
+            if each in self._asked:
+                return self._asked[each]
+        try:
+            found = self._profiles[each.pipeline].refuses(each.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            LOG.error("A file in quarantine cannot be read (%s)", error.strerror)
+            return None
+        with self._lock:
+            self._asked[each] = found
+        return found
 
     def with_reasons(self) -> list[tuple[Quarantined, str]]:
         """All that lies there now, and why."""
@@ -226,6 +267,10 @@ class Quarantines:
         """What kept an object from leaving: an element by its tag and what is wrong with it."""
         if reason == INCOMPLETE and each.mark:
             return each.mark
+        with self._lock:
+            asked = self._asked.get(each)
+        if asked is not None and asked.reason == reason:
+            return asked.why
         if reason not in (INCOMPLETE, RESIDUAL_IDENTIFIER):
             return ""
         why = self._refusals.why(each.sop_instance_uid) if each.kind == "export" else ""

@@ -27,6 +27,7 @@ from .outgoing import REFUSED, Outgoing, Request
 from .refusals import Refusals
 from .settings import Pipeline
 from .suspects import Suspects
+from .threads import OfOneConnection
 from .whole import Whole
 
 LOG = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class ExportRelay:
                     if orthanc is None:
                         pdu.reset(ctp)
                         return
-                    threading.Thread(
+                    OfOneConnection(
                         target=self._relay, args=(ctp, orthanc), name="export", daemon=True
                     ).start()
             finally:
@@ -184,7 +185,7 @@ class ExportRelay:
             pdu.reset(ctp)
         association = _Association(self._prefixes, self._whole)
         outgoing = association.outgoing
-        answers = threading.Thread(
+        answers = OfOneConnection(
             target=self._relay_answers,
             args=(ctp, orthanc, association),
             name="export answers",

@@ -23,7 +23,8 @@ Key                             Meaning
                                 has a name, and nothing outlives the association
 ``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
-``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576
+``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576;
+                                so is one for which too little is free above the floor
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
 ==============================  =================================================================
@@ -42,7 +43,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import pdu
+from . import pdu, threads
 from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard, free_bytes
 from .gate import HEALTHCHECK_AET, Pipeline
 from .holding import HoldingGate
@@ -132,6 +133,7 @@ class StandaloneGate:
             hold_seconds=settings.hold_seconds,
             spool=settings.spool,
             largest_object_bytes=settings.largest_object_mib * MIB,
+            minimum_free_bytes=settings.minimum_free_mib * MIB,
         )
 
     def start(self) -> None:
@@ -196,7 +198,8 @@ def check(settings: GateSettings) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0 well, 1 not healthy, 2 cannot run with these settings."""
+    """Return the exit status: 0 well, 1 not healthy or a part of it failed, 2 cannot run with these
+    settings."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
     )
@@ -220,7 +223,14 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        stop.set()
+
+    threads.watch(fail)
     gate.start()
     stop.wait()
     gate.stop()
-    return 0
+    return 1 if failed.is_set() else 0

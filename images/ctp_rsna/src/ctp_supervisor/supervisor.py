@@ -17,7 +17,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from . import NAME, account, disk, pdu, predecessor, recovery, verify, workdir
+from . import NAME, account, disk, pdu, predecessor, recovery, threads, verify, workdir
 from .broken_off import BrokenOff
 from .disk import GroupSync, SpaceGuard
 from .gate import HEALTHCHECK_AET, Gate, Pipeline
@@ -26,6 +26,7 @@ from .lanes import Lanes
 from .lookup import LookupUpdater
 from .net import Net
 from .process import Client, Engine
+from .profile import Profile
 from .quarantine import ENDED_CTP, Quarantines
 from .refusals import Refusals
 from .relay import ExportRelay
@@ -47,6 +48,8 @@ SWEEP_SECONDS = 600.0
 SWEEPS = 2
 """What is gone is missed twice."""
 SILENT_SECONDS = 60.0
+HURRY_SECONDS = 10.0
+"""So much longer than it may take to stop, when a part of this program is missing."""
 EXPORT_SILENT_SECONDS = 300.0
 NOTE_SECONDS = 10.0
 IDLE_SECONDS = 60.0
@@ -71,6 +74,7 @@ def run(settings: Settings) -> int:
     except OSError as error:
         print(f"CTP is not started: {error}.", file=sys.stderr, flush=True)
         return CANNOT_START
+    threads.watch(supervisor.failed)
     return supervisor.run()
 
 
@@ -136,6 +140,7 @@ class Supervisor:
                 each.study,
                 each.series,
             ),
+            profiles=[Profile(whole.script) for whole in self.net.wholes],
         )
         self.relays = [
             ExportRelay(
@@ -412,6 +417,13 @@ class Supervisor:
     def _excused(self) -> bool:
         return bool(self.phase) or self.engine is None or self.engine.frozen
 
+    def failed(self) -> None:
+        """This program cannot go on as it is: stop, in order if that can be done."""
+        self.events.put(("failed", None))
+        last = threading.Timer(self.settings.stop_seconds + HURRY_SECONDS, os._exit, [ENDED])
+        last.daemon = True
+        last.start()
+
     # From start to stop.
 
     def run(self) -> int:
@@ -444,8 +456,8 @@ class Supervisor:
         while self.space.check() != disk.OPEN:
             self.phase = f"starting; {self._space_text()}"
             event, _ = self._event(0.5)
-            if event == "stop":
-                return STOPPED
+            if event in ("stop", "failed"):
+                return STOPPED if event == "stop" else ENDED
         self.phase = "starting"
         self._recover()
         self.engine = Engine(
@@ -652,6 +664,9 @@ class Supervisor:
             self.trials.ctp_ended()
             self.gate.abort_all("CTP has ended")
             LOG.error("CTP has ended by itself (status %s); the next start recovers", detail)
+            return ENDED
+        if event == "failed":
+            self._stop()
             return ENDED
         if event == "clock":
             LOG.warning(

@@ -22,6 +22,7 @@ from ctp_rules import encoded, script
 from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, path_text
 from ctp_rules.comparison import Difference, Kind
 from ctp_rules.encoded import Encoded, UnreadableError
+from ctp_rules.script import Script
 
 from .arrivals import Arrivals, Came, Record, Split
 from .egress import IMPLICIT
@@ -112,6 +113,11 @@ class Whole:
         self._tables = tables
         self._lock = threading.Lock()
 
+    @property
+    def script(self) -> Script:
+        """The script that is in force."""
+        return self._scripts.current.script
+
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
         return Departure(self, transfer_syntax == IMPLICIT, uid)
@@ -121,22 +127,34 @@ class Whole:
         self._scripts.forget(self.arrivals.oldest())
 
     def judge(self, uid: str, split: Split) -> Record | Finding:
-        """Return which arrival it is, or why it must not leave. Raises ``OSError``."""
+        """Return which arrival it is, or why it must not leave.
+
+        Raises ``OSError``, also where what came cannot be read now and may be what was to be
+        compared: that says nothing of the object, which is to be sent again.
+        """
         nearest = Finding(_UNKNOWN)
+        failed: OSError | None = None
         seen: set[str] = set()
         with split.header() as left:
             for record in self.arrivals.of(uid):
                 if record.content in seen:
                     continue
-                with record.opened() as came:
-                    if came is None:
-                        continue
-                    seen.add(record.content)
-                    found = self._compare(record, came, left, split.pixels())
+                try:
+                    with record.opened() as came:
+                        if came is None:
+                            continue
+                        seen.add(record.content)
+                        found = self._compare(record, came, left, split.pixels())
+                except OSError as error:
+                    LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
+                    failed = error
+                    continue
                 if found is None:
                     return record
                 if nearest.why == _UNKNOWN or found.weight < nearest.weight:
                     nearest = found
+        if failed is not None:
+            raise failed
         return nearest
 
     def _compare(self, record: Record, came: Came, left: Encoded, pixels: str) -> Finding | None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pydicom
 from ctp_rules import filter_script, reading, script
-from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, shown
+from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError
 from ctp_rules.filter_script import FilterError
+from ctp_rules.refusals import Judge
 from ctp_rules.script import Script, ScriptError
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from . import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -26,11 +26,6 @@ PLACEHOLDER = "@@UID_KEY@@"
 """What stands in a rendered script until it has its key (`uid_key`)."""
 UID_KEY = 0x0012FFF0
 """The element whose script is the key."""
-
-_SOP_CLASS, _BURNED_IN = int(Tag("SOPClassUID")), int(Tag("BurnedInAnnotation"))
-_PATIENT_ID = int(Tag("PatientID"))
-_MARK = 0x7FDEFFF0
-"""The supervisor's mark of what would not be whole."""
 
 
 @dataclass
@@ -85,7 +80,9 @@ class Rules:
         try:
             result = self._anonymizer.run(source, lookup).dataset
         except QuarantineError as error:
-            raise RefusedError(_reason(error, source), str(error)) from None
+            refused = Judge(self._anonymizer).of_dataset(source, lookup)
+            reason = Reason.UNREADABLE if refused is None else Reason(refused.reason)
+            raise RefusedError(reason, str(error)) from None
         left = pydicom.dcmread(BytesIO(_written(result, UID(source.file_meta.TransferSyntaxUID))))
         try:
             passed = filter_script.read(self.filter).lets_through(left)
@@ -119,22 +116,6 @@ class Rules:
                 raise ScriptError(f"it still holds {PLACEHOLDER}")
             content = content.replace(placeholder, self.key.encode())
         return script.parse(content)
-
-
-def _reason(error: QuarantineError, source: Dataset) -> Reason:
-    if error.refusal is Refusal.BY_SCRIPT:
-        named = bool(shown(source, _PATIENT_ID).strip())
-        return {
-            _PATIENT_ID: Reason.AMBIGUOUS_PATIENT_ID if named else Reason.MISSING_PATIENT_ID,
-            _MARK: Reason.INCOMPLETE,
-            _BURNED_IN: Reason.BURNED_IN_ANNOTATION,
-            _SOP_CLASS: Reason.UNSUPPORTED_CONTENT,
-        }.get(error.tag, Reason.DEIDENTIFICATION_FAILED)
-    return {
-        Refusal.NO_KEY: Reason.MISSING_PATIENT_ID,
-        Refusal.UNKNOWN_KEY: Reason.UNKNOWN_PATIENT,
-        Refusal.UNREADABLE: Reason.UNREADABLE,
-    }[error.refusal]
 
 
 def _written(dataset: Dataset, syntax: UID) -> bytes:

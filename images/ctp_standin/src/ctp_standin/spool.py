@@ -53,10 +53,15 @@ class Reason(str, Enum):
     OTHER_ISSUER = "other-issuer"
     INVALID_PSEUDONYM = "invalid-pseudonym"
     BURNED_IN_ANNOTATION = "burned-in-annotation"
-    UNSUPPORTED_CONTENT = "unsupported-content"
+    SOP_CLASS_NOT_ACCEPTED = "sop-class-not-accepted"
+    REFUSED_BY_PROFILE = "refused-by-profile"
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
     REFUSED_BY_ORTHANC = "refused-by-orthanc"
+
+
+_FORMER = {"unsupported-content": Reason.SOP_CLASS_NOT_ACCEPTED}
+"""What reasons were called by earlier versions."""
 
 
 class RefusedError(Exception):
@@ -203,6 +208,7 @@ class Spool:
                 f"The spool directory {directory} is in use by another process."
                 " Stop that one first: two gateways cannot share a spool."
             ) from error
+        self._rename_former()
         # Only what this program began to write: CTP's own files may lie beside it.
         for leftover in (*self._receiving.glob("*.part"), *directory.glob("*.tmp")):
             leftover.unlink()
@@ -376,6 +382,20 @@ class Spool:
         return True
 
     # Counters ------------------------------------------------------------------------------
+
+    def _rename_former(self) -> None:
+        for name, reason in _FORMER.items():
+            current = self._layout.quarantines[reason]
+            if current.name == reason.value:
+                found = list((current.parent / name).glob("*.dcm"))
+            else:
+                found = list(current.glob(f"*.{name}.dcm"))
+            for path in found:
+                if match := _NAME.fullmatch(path.name):
+                    path.rename(self._layout.quarantined(match["id"], reason))
+            if current.name == reason.value:
+                with contextlib.suppress(OSError):  # not there, or not empty
+                    (current.parent / name).rmdir()
 
     def _take_up(self) -> None:
         for path in sorted(self._incoming.glob("*.dcm")):
