@@ -26,6 +26,8 @@ _REMEDIES = {
     "known-patient": "Release the quarantine (playbooks/release_quarantine.yml); what comes back"
     " failed for another reason (docs/quarantine.md).",
     "other-issuer": "See which issuer is right (docs/ctp.md), then release the quarantine.",
+    "pixels-not-declared": "Look at its pixels and declare the device (ctp_pixel_rules,"
+    " docs/quarantine.md), then release the quarantine.",
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
 }
 _LOOK = "See why (playbooks/quarantine.yml) and what cures it (docs/quarantine.md)."

@@ -41,6 +41,8 @@ REASONS = (
     "unknown-patient",
     "other-issuer",
     "known-patient",
+    "pixels-not-declared",
+    "burned-in-annotation",
     "residual-identifier",
     "refused-by-orthanc",
     "ended-ctp",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from ctp_rules.script import ScriptError
+from ctp_rules.script import Script, ScriptError
 
 from .arrivals import Arrivals
 from .recovery import files_below
@@ -67,6 +67,10 @@ class Net:
             pipeline.import_port: whole.arrivals
             for pipeline, whole in zip(self._pipelines, self.wholes)
         }
+
+    def scripts(self) -> list[Script]:
+        """What CTP runs now, of each pipeline."""
+        return [whole.script for whole in self.wholes]
 
     def take_up(self) -> None:
         """Learn of what CTP has and is not known, before CTP is started. Raises ``OSError``."""

@@ -120,16 +120,19 @@ class Quarantines:
         suspects: Suspects | None = None,
         trials: Trials | None = None,
         gone: Callable[[Quarantined, float], None] = lambda each, since: None,
+        by_script: Callable[[Quarantined], str] = lambda each: "",
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
         ``suspects``: what the relay kept from leaving, and why. ``gone`` is told of what was
-        removed for good, and since when it was tried."""
+        removed for good, and since when it was tried. ``by_script``: why the script holds back
+        what is of a known patient; empty: it does not."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
         self._known = known
         self._client = client
         self._gone = gone
+        self._by_script = by_script
         self._refusals = refusals
         self._trials = Trials(pipelines, data) if trials is None else trials
         self._suspects = Suspects(data) if suspects is None else suspects
@@ -166,7 +169,8 @@ class Quarantines:
             return sorted(seen.values(), key=lambda each: each.arrived)
 
     def _reason(self, each: Quarantined, known: lookup.Patients) -> str:
-        return each.reason(known, self._refusals, self._refusals.is_incomplete)
+        reason = each.reason(known, self._refusals, self._refusals.is_incomplete)
+        return self._by_script(each) or reason if reason == KNOWN_PATIENT else reason
 
     def with_reasons(self) -> list[tuple[Quarantined, str]]:
         """All that lies there now, and why."""

@@ -25,6 +25,7 @@ from .healthcheck import OPEN
 from .lanes import Lanes
 from .lookup import LookupUpdater
 from .net import Net
+from .pixels import Pixels
 from .process import Client, Engine
 from .quarantine import ENDED_CTP, Quarantines
 from .refusals import Refusals
@@ -135,6 +136,7 @@ class Supervisor:
                 each.study,
                 each.series,
             ),
+            by_script=Pixels(self.net.scripts()).reason,
         )
         self.relays = [
             ExportRelay(

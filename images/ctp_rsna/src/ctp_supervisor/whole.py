@@ -112,6 +112,11 @@ class Whole:
         self._tables = tables
         self._lock = threading.Lock()
 
+    @property
+    def script(self) -> script.Script:
+        """The one in force."""
+        return self._scripts.current.script
+
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
         return Departure(self, transfer_syntax == IMPLICIT, uid)

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pydicom
 from ctp_rules import filter_script, reading, script
-from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, shown
+from ctp_rules.anonymizer import (
+    Anonymizer,
+    Lookup,
+    QuarantineError,
+    Refusal,
+    evaluate,
+    holds,
+    shown,
+)
 from ctp_rules.filter_script import FilterError
 from ctp_rules.script import Script, ScriptError
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -29,8 +37,11 @@ UID_KEY = 0x0012FFF0
 
 _SOP_CLASS, _BURNED_IN = int(Tag("SOPClassUID")), int(Tag("BurnedInAnnotation"))
 _PATIENT_ID = int(Tag("PatientID"))
+_FACE = int(Tag("RecognizableVisualFeatures"))
 _MARK = 0x7FDEFFF0
 """The supervisor's mark of what would not be whole."""
+_PIXELS = 0x7FDEFFF6
+"""Its script holds back what may carry text in its pixels and is not declared."""
 
 
 @dataclass
@@ -85,7 +96,7 @@ class Rules:
         try:
             result = self._anonymizer.run(source, lookup).dataset
         except QuarantineError as error:
-            raise RefusedError(_reason(error, source), str(error)) from None
+            raise RefusedError(self._reason(error, source, lookup), str(error)) from None
         left = pydicom.dcmread(BytesIO(_written(result, UID(source.file_meta.TransferSyntaxUID))))
         try:
             passed = filter_script.read(self.filter).lets_through(left)
@@ -94,6 +105,18 @@ class Rules:
         if not passed:
             raise RefusedError(Reason.RESIDUAL_IDENTIFIER, "filter script")
         return left
+
+    def _reason(self, error: QuarantineError, source: Dataset, lookup: Lookup) -> Reason:
+        if error.tag != _PIXELS or self._anonymizer is None:
+            return _reason(error, source)
+        # CTP looks at the pixels first; whose an object is matters more.
+        rules = self._anonymizer.script.rules
+        try:
+            evaluate(rules[_PATIENT_ID], source, lookup)
+        except QuarantineError as other:
+            return _reason(other, source)
+        said = any(holds(rules[tag], source) for tag in (_BURNED_IN, _FACE) if tag in rules)
+        return Reason.BURNED_IN_ANNOTATION if said else Reason.PIXELS_NOT_DECLARED
 
     def _script_problem(self) -> str:
         try:
@@ -128,6 +151,7 @@ def _reason(error: QuarantineError, source: Dataset) -> Reason:
             _PATIENT_ID: Reason.AMBIGUOUS_PATIENT_ID if named else Reason.MISSING_PATIENT_ID,
             _MARK: Reason.INCOMPLETE,
             _BURNED_IN: Reason.BURNED_IN_ANNOTATION,
+            _FACE: Reason.BURNED_IN_ANNOTATION,
             _SOP_CLASS: Reason.UNSUPPORTED_CONTENT,
         }.get(error.tag, Reason.DEIDENTIFICATION_FAILED)
     return {

@@ -53,6 +53,7 @@ class Reason(str, Enum):
     OTHER_ISSUER = "other-issuer"
     INVALID_PSEUDONYM = "invalid-pseudonym"
     BURNED_IN_ANNOTATION = "burned-in-annotation"
+    PIXELS_NOT_DECLARED = "pixels-not-declared"
     UNSUPPORTED_CONTENT = "unsupported-content"
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
