@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
 UNKNOWN_PATIENT = "unknown-patient"
+PIXELS_NOT_DECLARED = "pixels-not-declared"
 NOT_TOLD = "not-told"
 
 DAY_SECONDS = 86400.0
@@ -36,11 +39,28 @@ NEXT_STEPS = {
     "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
     " purge",
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
+    PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules what shows"
+    " nothing of a patient, site.yml, release_quarantine.yml (docs/quarantine.md)",
     "burned-in-annotation": "nothing removes what stands in the pixels: keep it out; then purge",
     "unsupported-content": "nothing here can de-identify it: keep it out; then purge",
     "deidentification-failed": "send it again from the PACS; then purge",
     NOT_TOLD: "this CTP tells no reason: look at its own page",
 }
+
+
+@dataclass(frozen=True, order=True)
+class Device:
+    """What made an image, as far as a declaration in ctp_pixel_rules tells devices apart.
+
+    Texts are those of the object, where they could be declared; what else stands there is shown as
+    ``(not printable)``, and what is missing as an empty text.
+    """
+
+    sop_class: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    rows: int = 0
+    columns: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Held:
         patient_id: PatientID (0010,0020); empty where there is none or it cannot be read.
         study: Study Instance UID; empty likewise.
         size: bytes.
+        device: of one that waits for its device to be declared.
     """
 
     id: str
@@ -68,6 +89,7 @@ class Held:
     patient_id: str = ""
     study: str = ""
     size: int = 0
+    device: Device | None = None
 
 
 def seconds_of(text: str) -> float:
@@ -104,6 +126,82 @@ def summary(held: Iterable[Held]) -> list[dict[str, Any]]:
         }
         for (reason, why), objects in sorted(groups.items())
     ]
+
+
+NOT_PRINTABLE = "(not printable)"
+_PRINTABLE = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
+
+
+def shown(value: Any) -> str:
+    """Return a text of a header as it may be shown: printable ASCII, 64 characters at most."""
+    text = str(value or "").strip(" \0")
+    return text if not text or _PRINTABLE.fullmatch(text) else NOT_PRINTABLE
+
+
+def devices(held: Iterable[Held]) -> list[dict[str, Any]]:
+    """Return one row for each device that waits to be declared, most objects first.
+
+    Returns:
+        Rows with sop_class (keyword, or UID), manufacturer, model, rows, columns, objects and
+        rule: what to add to ctp_pixel_rules, or empty where nothing can declare it.
+    """
+    groups: dict[Device, int] = {}
+    for each in held:
+        if each.reason == PIXELS_NOT_DECLARED and each.device is not None:
+            groups[each.device] = groups.get(each.device, 0) + 1
+    return [
+        {
+            "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
+            "manufacturer": device.manufacturer,
+            "model": device.model,
+            "rows": device.rows,
+            "columns": device.columns,
+            "objects": count,
+            "rule": _rule(device),
+        }
+        for device, count in sorted(groups.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+
+
+def _rule(device: Device) -> str:
+    """Return the declaration as YAML, one line of a list; empty where it would be refused."""
+    rule: dict[str, Any] = {
+        "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "rows": device.rows,
+        "columns": device.columns,
+        "action": "clean",
+    }
+    if NOT_PRINTABLE in rule.values() or ctp_pixels.problems([rule]):
+        return ""
+    # JSON is YAML, and quotes what needs it.
+    return "- " + json.dumps(rule)
+
+
+def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    header = ["waits for a declaration", "manufacturer", "model", "size", "objects"]
+    cells = [
+        [
+            row["sop_class"] or "?",
+            row["manufacturer"] or "(none)",
+            row["model"] or "(none)",
+            f"{row['columns']} x {row['rows']}",
+            row["objects"],
+        ]
+        for row in found
+    ]
+    rules = [row["rule"] for row in found if row["rule"]]
+    lines = ["", *table(header, cells)]
+    if rules:
+        lines += ["", "where an object of it shows nothing of a patient, add to ctp_pixel_rules:"]
+        lines += rules
+    if len(rules) < len(found):
+        lines += [
+            "without a manufacturer, a model or a size that can be printed, nothing declares it:"
+            " have the source keep it out, then purge"
+        ]
+    return lines
 
 
 def chosen(
@@ -163,7 +261,14 @@ def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | Non
     )
     for name, each in named:
         writer.writerow(
-            [name, each.reason, each.why, _day(each.received), each.patient_id, each.study]
+            [
+                name,
+                each.reason,
+                each.why or _device_text(each.device),
+                _day(each.received),
+                each.patient_id,
+                each.study,
+            ]
             + [each.id, (digests or {}).get(name, "")]
         )
     return stream.getvalue()
@@ -190,8 +295,16 @@ def copied(text: str) -> dict[str, tuple[str, str]]:
     return {identifier: found[identifier] for identifier in found if identifier not in twice}
 
 
-def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str = "") -> str:
-    """Return the text on one machine: a table, then a last line or what to do about each reason."""
+def quarantine_report(
+    host: str,
+    rows: Sequence[dict[str, Any]],
+    last_line: str = "",
+    waiting: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Return the text on one machine: a table, then a last line or what to do about each reason.
+
+    ``waiting``: what `devices` found.
+    """
     total = sum(row["objects"] for row in rows)
     lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]
     if rows:
@@ -213,7 +326,16 @@ def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str 
             steps = {(row["reason"], row["next"]): None for row in rows}
             lines += ["", *(f"{reason}: {step}" for reason, step in steps)]
         lines += [f"found in {row['objects']}: {row['why']}" for row in rows if row["why"]]
+        if waiting:
+            lines += _device_lines(waiting)
     return "\n".join([*lines, *(["", last_line] if last_line else [])])
+
+
+def _device_text(device: Device | None) -> str:
+    if device is None:
+        return ""
+    size = f"{device.columns} x {device.rows}"
+    return ", ".join([device.sop_class, device.manufacturer, device.model, size])
 
 
 def _day(seconds: float) -> str:

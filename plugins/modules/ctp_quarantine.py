@@ -87,6 +87,13 @@ rows:
   type: list
   elements: dict
   returned: success
+devices:
+  description: >-
+    One row for each device that waits to be declared in ctp_pixel_rules (sop_class, manufacturer,
+    model, rows, columns, objects, rule), none of it of a patient.
+  type: list
+  elements: dict
+  returned: success
 chosen:
   description: The same, of what was, or would be, exported or removed.
   type: list
@@ -132,38 +139,47 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     NOT_TOLD,
+    PIXELS_NOT_DECLARED,
+    Device,
     Held,
     chosen,
     copied,
+    devices,
     keys_file,
     manifest,
     missing_patients,
     seconds_of,
+    shown,
     summary,
 )
 
 with contextlib.suppress(ImportError):  # studies and patients are not counted then
     from pydicom import dcmread
 
+_IDENTITY = ("SpecificCharacterSet", "PatientID", "StudyInstanceUID")
+_DEVICE = ("SOPClassUID", "Manufacturer", "ManufacturerModelName", "Rows", "Columns")
 PAUSE_MIB = 512
 """What an export leaves free."""
 
 
-def patient_and_study(path: Path) -> tuple[str, str, int]:
-    """Return PatientID, Study Instance UID and size of a file; empty where it cannot be read."""
+def patient_and_study(path: Path) -> tuple[str, str, int, Device]:
+    """Return PatientID, Study Instance UID, size and device; empty where it cannot be read."""
     try:
         size = path.stat().st_size
-        found = dcmread(
-            path,
-            stop_before_pixels=True,
-            specific_tags=["SpecificCharacterSet", "PatientID", "StudyInstanceUID"],
-        )
+        found = dcmread(path, stop_before_pixels=True, specific_tags=[*_IDENTITY, *_DEVICE])
         patient = str(found.get("PatientID") or "").replace("\\", "").strip()
-        return patient, str(found.get("StudyInstanceUID") or ""), size
+        sop_class, maker, model = (shown(found.get(each)) for each in _DEVICE[:3])
+        rows, columns = (_pixels(found.get(each)) for each in _DEVICE[3:])
+        device = Device(sop_class, maker, model, rows, columns)
+        return patient, str(found.get("StudyInstanceUID") or ""), size, device
     except OSError:
-        return "", "", 0
+        return "", "", 0, Device()
     except Exception:  # pydicom raises whatever a broken file leads to
-        return "", "", size
+        return "", "", size, Device()
+
+
+def _pixels(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def listed(module: AnsibleModule, http: Http) -> list[Held]:
@@ -190,7 +206,7 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
     held = []
     for entry in entries:
         path = root / str(entry["file"])
-        patient, study, size = patient_and_study(path)
+        patient, study, size, device = patient_and_study(path)
         held.append(
             Held(
                 id=str(entry["id"]),
@@ -202,6 +218,7 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
                 patient_id=patient,
                 study=study,
                 size=size,
+                device=device if entry["reason"] == PIXELS_NOT_DECLARED else None,
             )
         )
     return held
@@ -464,6 +481,7 @@ def main() -> None:
     try:
         held = listed(module, http)
         result: dict[str, Any] = {"changed": False, "rows": summary(held)}
+        result["devices"] = devices(held)
         if parameters["patients"]:
             result["keys_file"] = keys_file(missing_patients(held))
         if state != "listed":
