@@ -49,6 +49,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 RTPLAN = "1.2.840.10008.5.1.4.1.1.481.5"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SOP_CLASS_NAMES = {CT: "CT", RTSTRUCT: "RTSTRUCT", RTPLAN: "RTPLAN", RTDOSE: "RTDOSE"}
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -212,6 +213,8 @@ class Study:
             it tells nothing of the token.
         datasets: CT slices from feet to head, then RTSTRUCT, RTPLAN and RTDOSE, each with file
             meta information.
+        captures: of the known patient, a secondary capture of a device that no site declares, in a
+            study of its own: it must be held back.
         texts: place of each numbered text mark.
         uids: place of each numbered UID.
         dates: what each date (DA) stands for.
@@ -226,6 +229,7 @@ class Study:
     uids: dict[int, str] = field(repr=False)
     dates: dict[str, str] = field(repr=False)
     time: str = field(repr=False)
+    captures: list[Dataset] = field(default_factory=list, repr=False)
 
     @property
     def sop_instance_uids(self) -> list[str]:
@@ -556,7 +560,7 @@ class _Builder:
         dataset.IssuerOfPatientID = self.issuer
         dataset.PatientSex = "O"
         dataset.PatientAge = "047Y"
-        dataset.Modality = SOP_CLASS_NAMES[sop_class]
+        dataset.Modality = SOP_CLASS_NAMES.get(sop_class, "OT")
         dataset.Manufacturer = "AusCAT proof"
         dataset.BurnedInAnnotation = "NO"
         dataset.SeriesNumber = str(number)
@@ -778,6 +782,21 @@ class _Builder:
         dataset.add_new(0x7FE00010, "OW", _dose_pixels(self.count))
         return self.finish(dataset, ImplicitVRLittleEndian)
 
+    def capture(self) -> Dataset:
+        """Return a secondary capture (PS3.3 A.8.1) that says that there is no text in it."""
+        uid = self.marker.uid("SOPInstanceUID (0008,0018) of the capture")
+        series_uid = self.marker.uid("SeriesInstanceUID (0020,000E) of the capture")
+        dataset = self.base(SECONDARY_CAPTURE, uid, series_uid, 5)
+        dataset.StudyInstanceUID = self.marker.uid("StudyInstanceUID (0020,000D) of the capture")
+        self._image(dataset, ROWS, COLUMNS, PIXEL_SPACING_MM)
+        dataset.ImageType = ["DERIVED", "SECONDARY"]
+        dataset.ConversionType = "WSD"
+        dataset.BitsAllocated = 8
+        dataset.BitsStored = 8
+        dataset.HighBit = 7
+        dataset.add_new(0x7FE00010, "OB", hashlib.shake_256(uid.encode()).digest(ROWS * COLUMNS))
+        return self.finish(dataset, ExplicitVRLittleEndian)
+
 
 def make_study(
     token: str,
@@ -812,6 +831,7 @@ def make_study(
     builder = _Builder(token, known, ct_instances, issuer)
     datasets = [builder.slice(index) for index in range(ct_instances)]
     datasets += [builder.structure_set(), builder.plan(), builder.dose()]
+    captures = [builder.capture()] if known else []
     moment = builder.moment
     return Study(
         token=token,
@@ -822,6 +842,7 @@ def make_study(
         uids=builder.marker.uids,
         dates={moment.birth: "the date of birth", moment.study: "the date of the study"},
         time=moment.time,
+        captures=captures,
     )
 
 
