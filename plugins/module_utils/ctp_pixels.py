@@ -176,8 +176,9 @@ def _rule_problems(rule: Any, where: str) -> list[str]:
             )
     if "sop_class" in rule and not _class_uid(rule["sop_class"]):
         found.append(
-            f"{where}.sop_class is {rule['sop_class']!r}. Accepted: the UID or the keyword of a"
-            " storage SOP Class, such as UltrasoundImageStorage, or no such key for any."
+            f"{where}.sop_class is {rule['sop_class']!r}. Accepted: the UID of a storage SOP"
+            " Class, or the keyword of one that can show text, such as UltrasoundImageStorage; or"
+            " no such key for any."
         )
     return found
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ctp_rules import reading
 from ctp_rules.anonymizer import holds
-from ctp_rules.script import Script
+from ctp_rules.script import TRANSFER_SYNTAX, Call, Script, Text
+from pydicom import dcmread
 
 from .quarantine import Quarantined
 
@@ -23,6 +23,17 @@ _DECLARED = 0x7FDEFFF6
 _SAID = (0x00280301, 0x00280302)
 """Burned In Annotation and Recognizable Visual Features."""
 _MOST_REMEMBERED = 100_000
+
+
+def _looked_at(text: Text) -> set[int]:
+    """The tags of the elements that a script names."""
+    found: set[int] = set()
+    for part in text.parts:
+        if isinstance(part, Call):
+            found.update(part.element.tags)
+            for clause in part.clauses:
+                found |= _looked_at(clause)
+    return found
 
 
 class Pixels:
@@ -44,8 +55,14 @@ class Pixels:
 
     def _asked(self, each: Quarantined) -> str:
         rules = self._scripts[each.pipeline].rules
+        asked = [rules[tag] for tag in (_DECLARED, *_SAID) if tag in rules]
+        tags = {tag for rule in asked for tag in {rule.tag} | _looked_at(rule.text)}
         try:
-            dataset = reading.read(each.path, pixels=False)
+            dataset = dcmread(
+                each.path,
+                stop_before_pixels=True,
+                specific_tags=sorted({0x00080005} | tags - {TRANSFER_SYNTAX}),
+            )
         except Exception:  # pydicom raises whatever a broken file leads to
             return ""
         if any(holds(rules[tag], dataset) for tag in _SAID if tag in rules):
