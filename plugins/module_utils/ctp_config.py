@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
 
 #: Ports inside the container. 8104 and 9090 are published; the others are reached over loopback.
 DICOM_PORT = 8104
@@ -73,8 +73,10 @@ class CtpConfigurationError(ValueError):
 
 
 def rule_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with ctp_deidentification and ctp_pseudonym_prefixes, as `problems`."""
+    """Return what is wrong with what the scripts are made of, as `problems`: ctp_deidentification,
+    ctp_pixel_rules and ctp_pseudonym_prefixes."""
     found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
+    found += ctp_pixels.problems(settings["ctp_pixel_rules"])
     prefixes = settings["ctp_pseudonym_prefixes"]
     if not _is_list(prefixes) or not prefixes:
         return [
@@ -94,8 +96,8 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the variables, each with name, value, accepted and remedy.
 
     Args:
-        settings: ctp_pipelines, ctp_deidentification, ctp_pseudonym_prefixes, ctp_issuers,
-            ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_account_days,
+        settings: ctp_pipelines, ctp_deidentification, ctp_pixel_rules, ctp_pseudonym_prefixes,
+            ctp_issuers, ctp_heap_mib, ctp_memory_mib, ctp_minimum_free_mib, ctp_account_days,
             ctp_account_quiet_minutes, ctp_admin_password_has_colon and
             those that `files` needs besides.
     """
@@ -180,7 +182,7 @@ def rules(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the scripts of the first pipeline, for the stand-in in the AusCAT image's place.
 
     Args:
-        settings: ctp_pipelines, ctp_deidentification and ctp_pseudonym_prefixes.
+        settings: ctp_pipelines, ctp_deidentification, ctp_pixel_rules and ctp_pseudonym_prefixes.
 
     Returns:
         ``anonymizer.script`` and ``filter.script``, the very texts that `files` has for CTP.
@@ -204,7 +206,9 @@ def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[s
         **{**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
     )
     rendered = {
-        "anonymizer.script": ctp_script.anonymizer_script(options),
+        "anonymizer.script": ctp_script.anonymizer_script(
+            options, ctp_pixels.rules(settings["ctp_pixel_rules"])
+        ),
         "filter.script": ctp_script.filter_script(settings["ctp_pseudonym_prefixes"]),
     }
     # A mistake of this program must not reach CTP either.

@@ -15,6 +15,7 @@ ELEMENTS = """
 00101010 AS PatientAge
 [burned]
 00280301 CS BurnedInAnnotation
+00280302 CS RecognizableVisualFeatures
 [class]
 00080016 UI SOPClassUID
 [classref]
@@ -135,7 +136,6 @@ ELEMENTS = """
 00189361 CS MultienergyCTAcquisition
 00209311 CS DimensionOrganizationType
 00280051 CS CorrectedImage
-00280302 CS RecognizableVisualFeatures
 00280A02 CS PixelSpacingCalibrationType
 00281040 CS PixelIntensityRelationship
 00281056 CS VOILUTFunction

@@ -39,7 +39,11 @@ from dataclasses import dataclass
 from functools import cache
 from xml.sax.saxutils import escape, quoteattr
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_elements, ctp_terms
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_elements,
+    ctp_pixels,
+    ctp_terms,
+)
 
 UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # An element that no edition of the standard defines: its script is the key of the UID hash, and
@@ -252,6 +256,14 @@ def _class_script() -> str:
     return f"@select(){{{at_root}}}{{{_if('CLASS', _KEEP, _REMOVE)}}}"
 
 
+def _burned_script() -> str:
+    """Only NO, in any spelling, and nothing at all say that there is nothing; in items, not YES."""
+    said = _if("PIXELS_NO", _if("NO", _KEEP, "NO"), _QUARANTINE)
+    at_root = f"@if(this,isblank){{{_EMPTY}}}{{{said}}}"
+    inside = f"@if(this,contains,YES){{{_QUARANTINE}}}{{{_else_empty('YESNO')}}}"
+    return f"@select(){{{at_root}}}{{{inside}}}"
+
+
 def _without(unknown: str, instead: str) -> str:
     """Replace the unknown words of a list; the others stay."""
     escaped = unknown.replace("\\", "\\\\")
@@ -318,7 +330,7 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         # Without it the object would not be what it says.
         return _if(rule.upper(), _KEEP, f"@if(this,isblank){{{_EMPTY}}}{{{_QUARANTINE}}}")
     scripts = {
-        "burned": f"@if(this,equals,YES){{{_QUARANTINE}}}{{{_else_empty('YESNO')}}}",
+        "burned": _burned_script(),
         "class": _class_script(),
         "classref": _if("CLASS", _KEEP, _REMOVE),
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
@@ -374,13 +386,19 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
     ]
 
 
-def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
-    """Return what the script says of each element: keyword and script by tag."""
+def script_entries(
+    options: ScriptOptions, declared: Sequence[ctp_pixels.PixelRule] = ()
+) -> dict[str, tuple[str, str]]:
+    """Return what the script says of each element: keyword and script by tag.
+
+    ``declared``: the devices whose pixels show nothing of a patient.
+    """
     entries = {
         _PATIENT_ID: ("PatientID", LOOKUP_ID),
         _PATIENT_NAME: ("PatientName", LOOKUP_NAME),
         UID_KEY_TAG: ("UidKey", UID_KEY_PLACEHOLDER + _REMOVE),
         MARK_TAG: ("Incomplete", _QUARANTINE),
+        ctp_pixels.TAG: ("PixelsNotDeclared", ctp_pixels.gate(declared)),
     }
     for tag, keyword, script in _marking(options):
         entries[tag] = (keyword, script)
@@ -395,19 +413,20 @@ def script_entries(options: ScriptOptions) -> dict[str, tuple[str, str]]:
     return dict(sorted(entries.items()))
 
 
-def anonymizer_script(options: ScriptOptions) -> str:
+def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.PixelRule] = ()) -> str:
     """Return the script of a ``DicomAnonymizer`` stage, with `UID_KEY_PLACEHOLDER` in it.
 
     Whoever installs it replaces the placeholder by a secret (hexadecimal digits), which makes the
     hash of UIDs a keyed one.
     """
-    entries = script_entries(options)
+    entries = script_entries(options, declared)
+    patterns = {**ctp_terms.PATTERNS, **ctp_pixels.patterns(declared)}
     used = set(
         re.findall(r"matches,@([A-Za-z0-9_]+)\)", " ".join(text for _, text in entries.values()))
     )
     lines = ["<script>"]
     for name in sorted(used):
-        lines.append(f"  <p t={quoteattr(name)}>{escape(ctp_terms.PATTERNS[name])}</p>")
+        lines.append(f"  <p t={quoteattr(name)}>{escape(patterns[name])}</p>")
     for tag, (keyword, script) in entries.items():
         lines.append(f'  <e en="T" t="{tag.lower()}" n="{keyword}">{escape(script)}</e>')
     for what in ("privategroups", "unspecifiedelements", "overlays", "curves"):
@@ -510,6 +529,7 @@ def script_problems(text: str) -> list[str]:
         ("0020000D", r".*@hashuid\(.*"),
         (UID_KEY_TAG, r"(?:@@UID_KEY@@|[0-9a-f]{64})@remove\(\)"),
         (MARK_TAG, r"@quarantine\(\)"),
+        (ctp_pixels.TAG, r"@always\(\).*matches,@PIXELS_CLASS.*"),
     ):
         if not re.fullmatch(wanted, scripts.get(tag, ""), re.DOTALL):
             problems.append(f"{tag} has not the script that it must have")

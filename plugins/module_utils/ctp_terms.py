@@ -396,6 +396,7 @@ PATTERNS = {
     "BODYPART": _words(_BODY_PARTS),
     "SIDE": "R|L|U|B",
     "YESNO": "YES|NO",
+    "NO": "NO",
     "SEX": "M|F|O",
     "PHOTOMETRIC": "MONOCHROME1|MONOCHROME2|PALETTE COLOR|RGB|YBR_[A-Z0-9_]{3,11}|XYB",
     "ROTATION": "CW|CC|NONE",

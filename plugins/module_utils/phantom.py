@@ -49,6 +49,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 RTPLAN = "1.2.840.10008.5.1.4.1.1.481.5"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SOP_CLASS_NAMES = {CT: "CT", RTSTRUCT: "RTSTRUCT", RTPLAN: "RTPLAN", RTDOSE: "RTDOSE"}
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -69,8 +70,9 @@ MAX_CT_INSTANCES = 200
 # PS3.15 2026c, Table E.1-1: every attribute that can hold a text, a date, a number or a UID of
 # one's choice, by value representation. Left out: command and file meta elements (the latter are
 # marked below), UIDs that hold the study together (set below), coded yes/no values, age, an
-# embedded document (a gateway may refuse such an object as a whole), and a few attributes that are
-# too new for pydicom's dictionary to know their value representation.
+# embedded document (a gateway may refuse such an object as a whole), what says that an image is a
+# capture (it would be held back for its pixels), and a few attributes that are too new for
+# pydicom's dictionary to know their value representation.
 PROFILE_PLACES = {
     "AE": """
         00080054 00080055 00081000 00321021 00400001 00400241 0072005E 00741234 00741236
@@ -82,7 +84,7 @@ PROFILE_PLACES = {
     """,
     "DA": """
         00080012 00080020 00080021 00080022 00080023 00080024 00080025 00100030 001021D0
-        00120086 00120087 0014407E 00181012 00181200 00181204 00181205 0018700C 00203403
+        00120086 00120087 0014407E 00181200 00181204 00181205 0018700C 00203403
         00320032 00320034 00321000 00321010 00321040 00321050 0038001A 0038001C 00380020
         00380030 00400002 00400004 00400244 00400250 00402004 0040A023 0040A110 0040A121
         0040A192 00700082 00720061 21000040 30060008 30080024 30080054 30080056 30080162
@@ -118,7 +120,7 @@ PROFILE_PLACES = {
         00101080 00101081 00101090 00102000 00102110 00102150 00102152 001021F0 00102299
         00120010 00120020 00120021 00120022 00120030 00120031 00120032 00120040 00120041
         00120042 00120043 00120050 00120055 00120060 00120071 00120072 00120073 00120081
-        00120082 00180010 00181000 00181004 00181005 00181007 00181008 00181010 00181011
+        00120082 00180010 00181000 00181004 00181005 00181007 00181008 00181011
         00181030 001811BB 00181400 00189937 00200027 00203406 00320012 00321020 00321030
         00321033 00321060 00321070 00380010 00380011 0038001E 00380040 00380050 00380060
         00380061 00380062 00380300 00380400 00380500 003A020C 00400007 00400012 00400254
@@ -211,6 +213,8 @@ class Study:
             it tells nothing of the token.
         datasets: CT slices from feet to head, then RTSTRUCT, RTPLAN and RTDOSE, each with file
             meta information.
+        captures: of the known patient, a secondary capture of a device that no site declares, in a
+            study of its own: it must be held back.
         texts: place of each numbered text mark.
         uids: place of each numbered UID.
         dates: what each date (DA) stands for.
@@ -225,6 +229,7 @@ class Study:
     uids: dict[int, str] = field(repr=False)
     dates: dict[str, str] = field(repr=False)
     time: str = field(repr=False)
+    captures: list[Dataset] = field(default_factory=list, repr=False)
 
     @property
     def sop_instance_uids(self) -> list[str]:
@@ -555,7 +560,7 @@ class _Builder:
         dataset.IssuerOfPatientID = self.issuer
         dataset.PatientSex = "O"
         dataset.PatientAge = "047Y"
-        dataset.Modality = SOP_CLASS_NAMES[sop_class]
+        dataset.Modality = SOP_CLASS_NAMES.get(sop_class, "OT")
         dataset.Manufacturer = "AusCAT proof"
         dataset.BurnedInAnnotation = "NO"
         dataset.SeriesNumber = str(number)
@@ -777,6 +782,21 @@ class _Builder:
         dataset.add_new(0x7FE00010, "OW", _dose_pixels(self.count))
         return self.finish(dataset, ImplicitVRLittleEndian)
 
+    def capture(self) -> Dataset:
+        """Return a secondary capture (PS3.3 A.8.1) that says that there is no text in it."""
+        uid = self.marker.uid("SOPInstanceUID (0008,0018) of the capture")
+        series_uid = self.marker.uid("SeriesInstanceUID (0020,000E) of the capture")
+        dataset = self.base(SECONDARY_CAPTURE, uid, series_uid, 5)
+        dataset.StudyInstanceUID = self.marker.uid("StudyInstanceUID (0020,000D) of the capture")
+        self._image(dataset, ROWS, COLUMNS, PIXEL_SPACING_MM)
+        dataset.ImageType = ["DERIVED", "SECONDARY"]
+        dataset.ConversionType = "WSD"
+        dataset.BitsAllocated = 8
+        dataset.BitsStored = 8
+        dataset.HighBit = 7
+        dataset.add_new(0x7FE00010, "OB", hashlib.shake_256(uid.encode()).digest(ROWS * COLUMNS))
+        return self.finish(dataset, ExplicitVRLittleEndian)
+
 
 def make_study(
     token: str,
@@ -811,6 +831,7 @@ def make_study(
     builder = _Builder(token, known, ct_instances, issuer)
     datasets = [builder.slice(index) for index in range(ct_instances)]
     datasets += [builder.structure_set(), builder.plan(), builder.dose()]
+    captures = [builder.capture()] if known else []
     moment = builder.moment
     return Study(
         token=token,
@@ -821,6 +842,7 @@ def make_study(
         uids=builder.marker.uids,
         dates={moment.birth: "the date of birth", moment.study: "the date of the study"},
         time=moment.time,
+        captures=captures,
     )
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
 UNKNOWN_PATIENT = "unknown-patient"
@@ -20,6 +22,7 @@ OTHER_ISSUER = "other-issuer"
 KNOWN_PATIENT = "known-patient"
 ENDED_CTP = "ended-ctp"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
+PIXELS_NOT_DECLARED = "pixels-not-declared"
 NOT_TOLD = "not-told"
 
 DAY_SECONDS = 86400.0
@@ -42,6 +45,8 @@ NEXT_STEPS = {
     "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
     " purge",
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
+    PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules what shows"
+    " nothing of a patient, site.yml, release_quarantine.yml (docs/quarantine.md)",
     "burned-in-annotation": "no release cures it, since nothing removes what stands in the pixels:"
     " have the source leave it out; then purge",
     "sop-class-not-accepted": "no release cures it, since nothing here can de-identify its SOP"
@@ -53,8 +58,26 @@ NEXT_STEPS = {
 }
 
 
-RELEASE_CURES = (UNKNOWN_PATIENT, OTHER_ISSUER, KNOWN_PATIENT, ENDED_CTP, REFUSED_BY_ORTHANC)
+RELEASE_CURES = (
+    *(UNKNOWN_PATIENT, OTHER_ISSUER, KNOWN_PATIENT, PIXELS_NOT_DECLARED),
+    *(ENDED_CTP, REFUSED_BY_ORTHANC),
+)
 """The reasons that a release can cure, now or when what they name is done; no other one."""
+
+
+@dataclass(frozen=True, order=True)
+class Device:
+    """What made an image, as far as a declaration in ctp_pixel_rules tells devices apart.
+
+    Texts are those of the object, where they could be declared; what else stands there is shown as
+    ``(not printable)``, and what is missing as an empty text.
+    """
+
+    sop_class: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    rows: int = 0
+    columns: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,7 @@ class Held:
         size: bytes.
         issuer: of the PatientID, as CTP looks it up: (0010,0021), or where that is blank the
             Universal Entity ID of (0010,0024); several values with their backslashes.
+        device: of one that waits for its device to be declared.
     """
 
     id: str
@@ -85,6 +109,7 @@ class Held:
     study: str = ""
     size: int = 0
     issuer: str = ""
+    device: Device | None = None
 
 
 def seconds_of(text: str) -> float:
@@ -121,6 +146,82 @@ def summary(held: Iterable[Held]) -> list[dict[str, Any]]:
         }
         for (reason, why), objects in sorted(groups.items())
     ]
+
+
+NOT_PRINTABLE = "(not printable)"
+_PRINTABLE = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
+
+
+def shown(value: Any) -> str:
+    """Return a text of a header as it may be shown: printable ASCII, 64 characters at most."""
+    text = str(value or "").strip(" \0")
+    return text if not text or _PRINTABLE.fullmatch(text) else NOT_PRINTABLE
+
+
+def devices(held: Iterable[Held]) -> list[dict[str, Any]]:
+    """Return one row for each device that waits to be declared, most objects first.
+
+    Returns:
+        Rows with sop_class (keyword, or UID), manufacturer, model, rows, columns, objects and
+        rule: what to add to ctp_pixel_rules, or empty where nothing can declare it.
+    """
+    groups: dict[Device, int] = {}
+    for each in held:
+        if each.reason == PIXELS_NOT_DECLARED and each.device is not None:
+            groups[each.device] = groups.get(each.device, 0) + 1
+    return [
+        {
+            "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
+            "manufacturer": device.manufacturer,
+            "model": device.model,
+            "rows": device.rows,
+            "columns": device.columns,
+            "objects": count,
+            "rule": _rule(device),
+        }
+        for device, count in sorted(groups.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+
+
+def _rule(device: Device) -> str:
+    """Return the declaration as YAML, one line of a list; empty where it would be refused."""
+    rule: dict[str, Any] = {
+        "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "rows": device.rows,
+        "columns": device.columns,
+        "action": "clean",
+    }
+    if NOT_PRINTABLE in rule.values() or ctp_pixels.problems([rule]):
+        return ""
+    # JSON is YAML, and quotes what needs it.
+    return "- " + json.dumps(rule)
+
+
+def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    header = ["waits for a declaration", "manufacturer", "model", "size", "objects"]
+    cells = [
+        [
+            row["sop_class"] or "?",
+            row["manufacturer"] or "(none)",
+            row["model"] or "(none)",
+            f"{row['columns']} x {row['rows']}",
+            row["objects"],
+        ]
+        for row in found
+    ]
+    rules = [row["rule"] for row in found if row["rule"]]
+    lines = ["", *table(header, cells)]
+    if rules:
+        lines += ["", "where an object of it shows nothing of a patient, add to ctp_pixel_rules:"]
+        lines += rules
+    if len(rules) < len(found):
+        lines += [
+            "without a manufacturer, a model or a size that can be printed, nothing declares it:"
+            " have the source keep it out, then purge"
+        ]
+    return lines
 
 
 def chosen(
@@ -181,8 +282,8 @@ def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | Non
     )
     for name, each in named:
         writer.writerow(
-            [name, each.reason, each.why, _day(each.received), each.patient_id, each.issuer]
-            + [each.study, each.id, (digests or {}).get(name, "")]
+            [name, each.reason, each.why or _device_text(each.device), _day(each.received)]
+            + [each.patient_id, each.issuer, each.study, each.id, (digests or {}).get(name, "")]
         )
     return stream.getvalue()
 
@@ -208,8 +309,16 @@ def copied(text: str) -> dict[str, tuple[str, str]]:
     return {identifier: found[identifier] for identifier in found if identifier not in twice}
 
 
-def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str = "") -> str:
-    """Return the text on one machine: a table, then a last line or what to do about each reason."""
+def quarantine_report(
+    host: str,
+    rows: Sequence[dict[str, Any]],
+    last_line: str = "",
+    waiting: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Return the text on one machine: a table, then a last line or what to do about each reason.
+
+    ``waiting``: what `devices` found.
+    """
     total = sum(row["objects"] for row in rows)
     lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]
     if rows:
@@ -231,6 +340,8 @@ def quarantine_report(host: str, rows: Sequence[dict[str, Any]], last_line: str 
             steps = {(row["reason"], row["next"]): None for row in rows}
             lines += ["", *(f"{reason}: {step}" for reason, step in steps)]
         lines += [f"found in {row['objects']}: {row['why']}" for row in rows if row["why"]]
+        if waiting:
+            lines += _device_lines(waiting)
     return "\n".join([*lines, *(["", last_line] if last_line else [])])
 
 
@@ -251,6 +362,13 @@ def release_report(released: int, left: Mapping[str, int]) -> str:
     if never:
         lines.append(f"{never} of them stay whatever is released (docs/quarantine.md)")
     return "\n".join(lines)
+
+
+def _device_text(device: Device | None) -> str:
+    if device is None:
+        return ""
+    size = f"{device.columns} x {device.rows}"
+    return ", ".join([device.sop_class, device.manufacturer, device.model, size])
 
 
 def _day(seconds: float) -> str:

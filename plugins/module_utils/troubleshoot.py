@@ -624,6 +624,11 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "See which: ansible-playbook playbooks/quarantine.yml. Correct it at the source and"
             " send them again, or leave them out; then purge (docs/quarantine.md).",
         ),
+        "pixels-not-declared": (
+            "they may show a name in their pixels, and their device is not declared",
+            "See which devices wait (playbooks/quarantine.yml), look at one object of each, and"
+            " declare in ctp_pixel_rules what shows nothing of a patient (docs/quarantine.md).",
+        ),
         "ended-ctp": (
             "CTP ended at each of them three times",
             "See CTP's log for why; where it is memory raise ctp_heap_mib and ctp_memory_mib, run"

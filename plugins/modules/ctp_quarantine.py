@@ -87,6 +87,13 @@ rows:
   type: list
   elements: dict
   returned: success
+devices:
+  description: >-
+    One row for each device that waits to be declared in ctp_pixel_rules (sop_class, manufacturer,
+    model, rows, columns, objects, rule), none of it of a patient.
+  type: list
+  elements: dict
+  returned: success
 chosen:
   description: The same, of what was, or would be, exported or removed.
   type: list
@@ -132,19 +139,24 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     NOT_TOLD,
+    PIXELS_NOT_DECLARED,
+    Device,
     Held,
     chosen,
     copied,
+    devices,
     keys_file,
     manifest,
     missing_patients,
     seconds_of,
+    shown,
     summary,
 )
 
 with contextlib.suppress(ImportError):  # studies and patients are not counted then
     from pydicom import dcmread
 
+_DEVICE = ("SOPClassUID", "Manufacturer", "ManufacturerModelName", "Rows", "Columns")
 PAUSE_MIB = 512
 """What an export leaves free."""
 
@@ -153,12 +165,13 @@ _JAVA_BLANKS = "".join(map(chr, range(33)))
 
 
 def whose(path: Path) -> dict[str, Any]:
-    """Return PatientID, issuer, Study Instance UID and size of a file, as `Held` takes them.
+    """Return PatientID, issuer, Study Instance UID, size and device of a file, for `Held`.
 
     What cannot be read is empty. The issuer is the one that CTP looks up, which the patient has to
     be in KeyDB with.
     """
-    found: dict[str, Any] = {"patient_id": "", "study": "", "size": 0, "issuer": ""}
+    found: dict[str, Any] = dict.fromkeys(("patient_id", "issuer", "study"), "")
+    found.update(size=0, device=Device())
     try:
         found["size"] = path.stat().st_size
         dataset = dcmread(
@@ -170,6 +183,7 @@ def whose(path: Path) -> dict[str, Any]:
                 "IssuerOfPatientID",
                 "IssuerOfPatientIDQualifiersSequence",
                 "StudyInstanceUID",
+                *_DEVICE,
             ],
         )
         found["patient_id"] = _text(dataset.get("PatientID")).replace("\\", "").strip()
@@ -179,6 +193,9 @@ def whose(path: Path) -> dict[str, Any]:
         if not issuer and qualifiers:
             issuer = _text(qualifiers[0].get("UniversalEntityID")).rstrip(_JAVA_BLANKS)
         found["issuer"] = issuer
+        sop_class, maker, model = (shown(dataset.get(each)) for each in _DEVICE[:3])
+        rows, columns = (_pixels(dataset.get(each)) for each in _DEVICE[3:])
+        found["device"] = Device(sop_class, maker, model, rows, columns)
     except Exception:  # pydicom raises whatever a broken file leads to
         return found
     return found
@@ -189,6 +206,10 @@ def _text(value: Any) -> str:
     return (
         str(value or "") if value is None or isinstance(value, str) else "\\".join(map(str, value))
     )
+
+
+def _pixels(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def listed(module: AnsibleModule, http: Http) -> list[Held]:
@@ -215,6 +236,9 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
     held = []
     for entry in entries:
         path = root / str(entry["file"])
+        of_file = whose(path)
+        if entry["reason"] != PIXELS_NOT_DECLARED:
+            of_file["device"] = None
         held.append(
             Held(
                 id=str(entry["id"]),
@@ -223,7 +247,7 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
                 releasable=bool(entry.get("releasable")),
                 received=seconds_of(str(entry["received_at"])),
                 path=str(path),
-                **whose(path),
+                **of_file,
             )
         )
     return held
@@ -486,6 +510,7 @@ def main() -> None:
     try:
         held = listed(module, http)
         result: dict[str, Any] = {"changed": False, "rows": summary(held)}
+        result["devices"] = devices(held)
         if parameters["patients"]:
             result["keys_file"] = keys_file(missing_patients(held))
         if state != "listed":

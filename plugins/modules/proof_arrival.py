@@ -163,7 +163,11 @@ def instances_of(orthanc: Orthanc, patient: str) -> list[str]:
 
 def sent_uids(studies: list[Study], keyword: str) -> str:
     """Return the UIDs of all objects that were sent, as a value for a query."""
-    uids = {str(dataset[keyword].value) for study in studies for dataset in study.datasets}
+    uids = {
+        str(dataset[keyword].value)
+        for study in studies
+        for dataset in [*study.datasets, *study.captures]
+    }
     return "\\".join(sorted(uids))
 
 

@@ -96,9 +96,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
     ClientError,
     Ctp,
     Http,
+    Quarantined,
     open_ctp,
     summarize_reasons,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import PIXELS_NOT_DECLARED
 
 
 def wait_for_table(ctp: Ctp, report: Report, timeout: int) -> None:
@@ -146,6 +148,7 @@ def check_from_outside(ctp: AuscatCtp, report: Report) -> None:
 def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
     """Add the rows about CTP's page and quarantine."""
     known, unknown = (study.sop_instance_uids for study in studies)
+    captures = {str(each.SOPInstanceUID) for study in studies for each in study.captures}
 
     def login() -> tuple[list[str], str]:
         return ctp.login_problems(), "a wrong password and no password get status 401"
@@ -163,6 +166,18 @@ def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
             problems.append(f"{len(held)} of {len(unknown)} objects after {timeout} s")
         return problems, f"{summarize_reasons(held)}; {ctp.counts()}"
 
+    def capture_held() -> tuple[list[str], str]:
+        def there() -> list[Quarantined]:
+            return [entry for entry in ctp.quarantine() if entry.sop_instance_uid in captures]
+
+        complete = wait_for(lambda: len(there()) == len(captures), timeout)
+        held = there()
+        problems = [] if complete else [f"{len(held)} of {len(captures)} after {timeout} s"]
+        other = [entry for entry in held if entry.reason != PIXELS_NOT_DECLARED]
+        if other:
+            problems.append(f"it lies there for another reason: {summarize_reasons(other)}")
+        return problems, summarize_reasons(held)
+
     def let_through() -> tuple[list[str], str]:
         wrong = [entry for entry in ctp.quarantine() if entry.sop_instance_uid in known]
         problems = [f"{len(wrong)} of {len(known)} objects: {summarize_reasons(wrong)}"]
@@ -178,6 +193,12 @@ def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
         "CTP must hold back every patient whom KeyDB does not know. Look at its page and log, and"
         " keep patients away from it until this holds.",
         held_back,
+    )
+    report.attempt(
+        "A capture of the known patient is held back for its pixels",
+        "An image that can show a name must not leave before its device is declared. Keep patients"
+        " away from the node, and look at CTP's script and log (docs/ctp.md, Pixels).",
+        capture_held,
     )
     report.attempt(
         "The known patient's study is not held back in CTP's quarantine",

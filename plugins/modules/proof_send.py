@@ -98,6 +98,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     make_study,
+    write_object,
     write_study,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
@@ -155,6 +156,8 @@ def main() -> None:
         calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"
         with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
             write_study(study, Path(directory))
+            for number, capture in enumerate(study.captures, start=1):
+                write_object(capture, Path(directory, f"capture{number}.dcm"))
             acknowledged = send_files(
                 address,
                 parameters["port"],
@@ -162,11 +165,9 @@ def main() -> None:
                 parameters["called_ae_title"],
                 Path(directory),
             )
-        seen = (
-            f"{acknowledged} of {len(study.datasets)} objects acknowledged by"
-            f" {address}:{parameters['port']}"
-        )
-        return ([] if acknowledged == len(study.datasets) else [seen]), seen
+        sent = len(study.datasets) + len(study.captures)
+        seen = f"{acknowledged} of {sent} objects acknowledged by {address}:{parameters['port']}"
+        return ([] if acknowledged == sent else [seen]), seen
 
     if not module.check_mode:
         report.attempt(

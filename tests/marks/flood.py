@@ -95,6 +95,14 @@ REPEATING = {
     0x60: [(0x0022, "LO"), (0x0040, "CS"), (0x1500, "LO"), (0x3000, "OW"), (0x4000, "LT")],
 }
 
+# With a mark in one of these, at its root, an object says that its pixels are not to be trusted,
+# and is held back: a conversion, the device of a capture, a face.
+SAYS_OF_PIXELS = {
+    *(0x00080064, 0x00181010, 0x00181012, 0x00181016, 0x00181018, 0x00181019),
+    0x00280302,
+}
+# What a site that receives the capture has to declare (ctp_pixel_rules).
+DEVICE = {"manufacturer": "AusCAT", "model": "Flood", "action": "clean"}
 MARKABLE = sorted(
     {tag: vr for tag, vr in dictionary() if vr in MARKED_VRS or vr in NUMBERS}.items()
 )
@@ -220,7 +228,7 @@ class Encoder:
         """Encode a mark in every element of the dictionary that is not present."""
         parts = {}
         for tag, vr in MARKABLE:
-            if tag in present:
+            if tag in present or (not nested and tag in SAYS_OF_PIXELS):
                 continue
             if vr in NUMBERS:
                 if nested:
@@ -372,6 +380,7 @@ def _others(study: phantom.Study) -> list[Dataset]:
     shown.ReferencedSOPSequence = [_reference(phantom.CT, image.SOPInstanceUID)]
     number_item.ContentSequence = [shown]
     report.ContentSequence = [number_item]
+    capture.Manufacturer, capture.ManufacturerModelName = DEVICE["manufacturer"], DEVICE["model"]
     capture.ConversionType = "WSD"
     capture.SourceImageSequence = [_reference(phantom.CT, image.SOPInstanceUID)]
     capture.BurnedInAnnotation = "NO"

@@ -50,6 +50,7 @@ from .script import (
     OTHERS,
     OVERLAYS,
     PRIVATE_GROUPS,
+    TRANSFER_SYNTAX,
     UNSPECIFIED,
     Call,
     Reference,
@@ -277,6 +278,8 @@ class _Level:
         Raises:
             QuarantineError: it is there, and cannot be read.
         """
+        if tag == TRANSFER_SYNTAX:
+            return self._syntax()
         item = self.source.get_item(Tag(tag), keep_deferred=True)
         try:
             return None if item is None else _seen(tag, item, self)
@@ -292,6 +295,16 @@ class _Level:
     def inside(self, element: _Element) -> Iterator[_Level]:
         """Each item of a sequence."""
         return (_Level(item, self, self.little) for item in _items(element))
+
+    def _syntax(self) -> _Element | None:
+        """Return Transfer Syntax UID, where there is a file to tell it."""
+        meta = getattr(self.source, "file_meta", None)
+        uid = str(meta.get("TransferSyntaxUID") or "") if meta is not None else ""
+        if not uid:
+            return None
+        raw = uid.encode("ascii", "replace")
+        stored = RawDataElement(Tag(TRANSFER_SYNTAX), "UI", len(raw), raw, 0, False, True)
+        return _Element(TRANSFER_SYNTAX, "UI", raw, self.little, stored)
 
     def text(self, reference: Reference, element: _Element | None) -> str:
         """Return the text of an element; empty where it is missing or has none."""
@@ -572,6 +585,28 @@ def _goes(script: Script, tag: int) -> bool:
 _PROCESSED = "@keep()"
 
 
+def evaluate(rule: Rule, dataset: Dataset, lookup: Lookup) -> str:
+    """Return what the rule of one element gives for an object, taken alone.
+
+    Raises:
+        QuarantineError: it, or an element that it looks at, keeps the object back.
+    """
+    level = _Level(dataset, None, dataset.original_encoding[1] is not False)
+    return _evaluate(rule.text, rule.tag, level.get(rule.tag), level, lookup, set())
+
+
+def holds(rule: Rule, dataset: Dataset) -> bool:
+    """Tell whether the rule of one element, taken alone, quarantines an object.
+
+    It must not look anything up: then the answer is yes.
+    """
+    try:
+        evaluate(rule, dataset, lambda kind, key: None)
+    except QuarantineError:
+        return True
+    return False
+
+
 def shown(dataset: Dataset, tag: int) -> str:
     """Return the text of an element at the root as a script would see it; empty without one."""
     level = _Level(dataset, None, dataset.original_encoding[1] is not False)
@@ -639,6 +674,8 @@ def _settled(result: Dataset) -> Dataset:
 
 def _with_default_character_set(source: Dataset) -> Dataset:
     copy = _empty_like(source)
+    if hasattr(source, "file_meta"):
+        copy.file_meta = source.file_meta
     for tag in source._dict:
         item = source.get_item(tag, keep_deferred=True)
         assert item is not None

@@ -41,7 +41,7 @@ from .elements import (
     raw_of,
     seen_vr,
 )
-from .script import ITEMS, Reference, Rule
+from .script import ITEMS, TRANSFER_SYNTAX, Reference, Rule
 
 # A file that is mapped has no common type with the others.
 Buffer = Union[bytes, bytearray, memoryview, Any]
@@ -311,8 +311,10 @@ def pixels_at(encoded: Encoded) -> int:
     return _Data(encoded, last=FIRST_OF_PIXELS - 1).after
 
 
-def root(came: Encoded) -> _Data:
+def root(came: Encoded, syntax: str = "") -> _Data:
     """Return a data set as CTP sees it: one that names no character set has CTP's.
+
+    ``syntax`` is its transfer syntax, where a script may ask for it.
 
     Raises:
         UnreadableError: it is none.
@@ -322,6 +324,8 @@ def root(came: Encoded) -> _Data:
     if not level.has_own_set:
         raw = DEFAULT_CHARACTER_SET.encode()
         level.put(_Element(CHARACTER_SET, "CS", raw, True, _NOT_DECODED))
+    if syntax:
+        level.put(_Element(TRANSFER_SYNTAX, "UI", syntax.encode("ascii"), True, _NOT_DECODED))
     return level
 
 

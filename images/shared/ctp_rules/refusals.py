@@ -31,6 +31,7 @@ from .script import ITEMS, Call, Rule, Text
 
 SOP_CLASS_NOT_ACCEPTED = "sop-class-not-accepted"
 BURNED_IN_ANNOTATION = "burned-in-annotation"
+PIXELS_NOT_DECLARED = "pixels-not-declared"
 REFUSED_BY_PROFILE = "refused-by-profile"
 INCOMPLETE = "incomplete"
 UNREADABLE = "unreadable"
@@ -40,6 +41,8 @@ UNKNOWN_PATIENT = "unknown-patient"
 
 MARK = 0x7FDEFFF0
 """The supervisor's mark of what would not be whole."""
+PIXELS = 0x7FDEFFF6
+"""The script's rule of what may show a name in its pixels, at an element that there is not."""
 
 _PATIENT_ID = 0x00100020
 _WHOSE = frozenset({0x00100010, _PATIENT_ID})
@@ -48,12 +51,16 @@ _NAMED = {
     **dict.fromkeys(_WHOSE, AMBIGUOUS_PATIENT_ID),
     0x00080016: SOP_CLASS_NOT_ACCEPTED,
     0x00280301: BURNED_IN_ANNOTATION,
+    0x00280302: BURNED_IN_ANNOTATION,
+    PIXELS: PIXELS_NOT_DECLARED,
     MARK: INCOMPLETE,
 }
 """What is said of an element, whatever its rule is."""
+_UNNAMED = _WHOSE | {PIXELS}
 _ORDER = (
     *(MISSING_PATIENT_ID, UNKNOWN_PATIENT, AMBIGUOUS_PATIENT_ID),
     *(SOP_CLASS_NOT_ACCEPTED, BURNED_IN_ANNOTATION, REFUSED_BY_PROFILE, UNREADABLE, INCOMPLETE),
+    PIXELS_NOT_DECLARED,
 )
 """An object has one reason: whose it is first, then what can be cured the least."""
 _MOST_READ = 8 * 1024 * 1024
@@ -90,13 +97,14 @@ class Judge:
             and not anonymizer.gone(rule.tag)
         }
 
-    def of_encoded(self, came: Encoded, lookup: Lookup) -> Refused | None:
+    def of_encoded(self, came: Encoded, syntax: str, lookup: Lookup) -> Refused | None:
         """Return what holds an object back, ``None``: nothing that the script says.
 
-        ``came`` ends in front of Pixel Data. Only the elements that a rule looks at are read.
+        ``came`` ends in front of Pixel Data; ``syntax`` is its transfer syntax. Only the elements
+        that a rule looks at are read.
         """
         try:
-            level = root(came)
+            level = root(came, syntax)
         except UnreadableError:
             return _UNREADABLE
         except QuarantineError as error:
@@ -179,7 +187,7 @@ def _named(error: QuarantineError, rule: Rule | None, is_blank: bool = True) -> 
     if tag == _PATIENT_ID and is_blank:
         return Refused(MISSING_PATIENT_ID, tag, "")
     if tag in _NAMED:
-        return Refused(_NAMED[tag], tag, "" if tag in _WHOSE else name)
+        return Refused(_NAMED[tag], tag, "" if tag in _UNNAMED else name)
     if rule is not None and "@keep()" in rule.source:
         # It stays with another value.
         return Refused(INCOMPLETE, tag, f"wrong-value {name} {default_vr(tag)}")

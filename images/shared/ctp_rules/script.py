@@ -56,6 +56,9 @@ PRIVATE_GROUPS, UNSPECIFIED = "privategroups", "unspecifiedelements"
 OVERLAYS, CURVES = "overlays", "curves"
 _REMOVED = (PRIVATE_GROUPS, UNSPECIFIED, OVERLAYS, CURVES)
 
+TRANSFER_SYNTAX = 0x00020010
+"""All of the file's header that a script may look at."""
+
 # What a part of a script looks at, beside itself.
 THIS, PLACE, OTHERS, LOOKUP, ITEMS = "this", "place", "others", "lookup", "items"
 
@@ -230,7 +233,7 @@ def reference(name: str) -> Reference:
     for part in name.split("::"):
         found = None if _TAG.fullmatch(part) else tag_for_keyword(part)
         tag = _tag(part if found is None else f"{found:08X}")
-        if tag < 0x00080000:
+        if tag < 0x00080000 and tag != TRANSFER_SYNTAX:
             raise ScriptError(f"{part} is of the file's header")
         tags.append(tag)
     return Reference(tuple(tags), from_root)

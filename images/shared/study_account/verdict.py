@@ -29,6 +29,8 @@ _REMEDIES = {
     " (playbooks/release_quarantine.yml).",
     "known-patient": "Release the quarantine (playbooks/release_quarantine.yml).",
     "other-issuer": "See which issuer is right (docs/ctp.md), then release the quarantine.",
+    "pixels-not-declared": "Look at its pixels and declare the device (ctp_pixel_rules,"
+    " docs/quarantine.md), then release the quarantine.",
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
     "burned-in-annotation": _NEVER,
     "sop-class-not-accepted": _NEVER,

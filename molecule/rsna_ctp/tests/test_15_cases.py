@@ -27,7 +27,9 @@ from shared.machines import Node
 from shared.streams import Rest
 
 CT, PET = CTImageStorage, "1.2.840.10008.5.1.4.1.1.128"
+RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
 
 _ROIS = item(bare(0x30060022, b"1") + bare(0x30060026, b"PTV"))
 CONTOURS = {
@@ -52,13 +54,22 @@ VALUES: list[tuple[str, str, Any, Any]] = [
     (PET, "ActualFrameDuration", "1200000", 1200000),
     (PET, "SeriesType", ["WHOLE BODY", "IMAGE"], ["WHOLE BODY", "IMAGE"]),
     (PET, "CorrectedImage", ["DECY", "ATTN", "DOE", "SCAT"], ["DECY", "ATTN", "", "SCAT"]),
-    (SECONDARY_CAPTURE, "ConversionType", "WSD", "WSD"),
+    (RT_IMAGE, "ConversionType", "WSD", "WSD"),
 ]
 # PixelSpacing is Type 1 of a CT image.
 HELD = {
     "a text for a number": Case(behind=unknown(0x00280030, b"Doe^Jane")),
     "a comma for a point": Case(behind=unknown(0x00280030, rb"0,5\0,5")),
 }
+# Of the device that inventory/ declares, and of others.
+_DEVICE = {"Manufacturer": "AusCAT", "ManufacturerModelName": "Flood"}
+CAPTURES = {
+    "an undeclared capture": Case({"BurnedInAnnotation": "NO"}, sop_class=SECONDARY_CAPTURE),
+    "an undeclared ultrasound image": Case(sop_class=ULTRASOUND),
+    "a saved screen": Case({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"], "Rows": 8}),
+}
+SAYS_YES = Case({**_DEVICE, "BurnedInAnnotation": "yes"}, sop_class=SECONDARY_CAPTURE)
+DECLARED = Case(_DEVICE, sop_class=SECONDARY_CAPTURE)
 STRANGERS: dict[str, Callable[[str], str]] = {
     "a backslash": lambda known: known[:2] + "\\" + known[2:],
     "two values": lambda known: known + "\\" + known,
@@ -82,6 +93,7 @@ def found(
     for name, changed in STRANGERS.items():
         _STRANGER[name] = Case({"PatientID": changed(patient.patient_id)})
     cases = [*CONTOURS.values(), *_VALUED, *HELD.values(), *_STRANGER.values()]
+    cases += [*CAPTURES.values(), SAYS_YES, DECLARED]
     send(node, cases, patient.patient_id, tmp_path_factory.mktemp("cases"))
     by_number = outcomes(orthanc, ctp, patient.pseudonym, cases)
     return {case.sop_instance_uid: by_number[n] for n, case in enumerate(cases, 1)}
@@ -113,6 +125,18 @@ def test_values_arrive(number: int, found: dict[str, Dataset | str]) -> None:
 @pytest.mark.parametrize("case", HELD.values(), ids=HELD)
 def test_what_would_be_lost_is_held_back(case: Case, found: dict[str, Dataset | str]) -> None:
     assert found[case.sop_instance_uid] == "incomplete"
+
+
+@pytest.mark.parametrize("case", CAPTURES.values(), ids=CAPTURES)
+def test_what_may_show_a_name_waits_for_its_device(
+    case: Case, found: dict[str, Dataset | str]
+) -> None:
+    assert found[case.sop_instance_uid] == "pixels-not-declared"
+
+
+def test_a_declared_device_is_believed_unless_it_says_yes(found: dict[str, Dataset | str]) -> None:
+    assert isinstance(found[DECLARED.sop_instance_uid], Dataset)
+    assert found[SAYS_YES.sop_instance_uid] == "burned-in-annotation"
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -41,6 +41,7 @@ REASONS = (
     "unknown-patient",
     "other-issuer",
     "known-patient",
+    "pixels-not-declared",
     "burned-in-annotation",
     "sop-class-not-accepted",
     "refused-by-profile",

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import Http
+from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import Device
 from ansible_collections.auscat.imaging.plugins.modules import ctp_quarantine
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -362,6 +363,6 @@ def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
     assert made(PatientID="P-1", IssuerOfPatientID=["A", "B"])["issuer"] == "A\\B"
     assert made(PatientID="P-1")["issuer"] == ""
     (tmp_path / "x").write_bytes(b"no DICOM")
-    nobody = {"patient_id": "", "study": "", "size": 8, "issuer": ""}
+    nobody = {"patient_id": "", "study": "", "size": 8, "issuer": "", "device": Device()}
     assert ctp_quarantine.whose(tmp_path / "x") == nobody
     assert ctp_quarantine.whose(tmp_path / "none") == {**nobody, "size": 0}

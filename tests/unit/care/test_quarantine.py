@@ -10,20 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import key_list
+import yaml
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, key_list
 from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     DAY_SECONDS,
     NEXT_STEPS,
+    NOT_PRINTABLE,
     RELEASE_CURES,
+    Device,
     Held,
     chosen,
+    devices,
     keys_file,
     manifest,
     missing_patients,
     quarantine_report,
     release_report,
     seconds_of,
+    shown,
     summary,
 )
 
@@ -59,6 +64,64 @@ def test_rows_count_and_name_nobody() -> None:
 def test_what_was_found_is_told_by_its_tag() -> None:
     each = Held("i", "residual-identifier", "(0010,0010): no pseudonym", False, NOW, "/x")
     assert "found in 1: (0010,0010): no pseudonym" in quarantine_report("kv", summary([each]))
+
+
+ECHO = Device("1.2.840.10008.5.1.4.1.1.6.1", "ACME", 'Echo "3": #1', 600, 800)
+
+
+def waiting(*found: Device) -> list[Held]:
+    return [
+        Held(f"{number}", "pixels-not-declared", "", False, NOW, "/x", device=device)
+        for number, device in enumerate(found)
+    ]
+
+
+def test_devices_that_wait_are_counted_with_the_rule_to_paste() -> None:
+    found = devices([*ALL, *waiting(ECHO, Device("1.2.3", "B", "C", 1, 1), ECHO)])
+    assert [row["objects"] for row in found] == [2, 1]
+    text = quarantine_report("kv", summary(waiting(ECHO, ECHO)), "", found)
+    row = next(line for line in text.splitlines() if line.startswith("UltrasoundImageStorage"))
+    assert row.split()[1] == "ACME" and row.endswith("800 x 600  2")
+    (pasted,) = yaml.safe_load(found[0]["rule"])
+    assert ctp_pixels.problems([pasted]) == []
+    assert pasted["model"] == ECHO.model and (pasted["rows"], pasted["columns"]) == (600, 800)
+    assert found[0]["rule"] in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        Device("1.2.840.10008.5.1.4.1.1.7", "", "C", 1, 1),
+        Device("1.2.840.10008.5.1.4.1.1.7", "B", NOT_PRINTABLE, 1, 1),
+        Device("1.2.840.10008.5.1.4.1.1.7", "B", "C", 0, 0),
+        Device("1.2.3", "B", "C", 1, 1),
+    ],
+)
+def test_what_nothing_can_declare_has_no_rule(device: Device) -> None:
+    found = devices(waiting(device))
+    assert found[0]["rule"] == ""
+    assert "nothing declares it" in quarantine_report("kv", summary(waiting(device)), "", found)
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        ("ACME", "ACME"),
+        (" ACME 3 ", "ACME 3"),
+        (None, ""),
+        ("A\nB", NOT_PRINTABLE),
+        ("M\u00fcller", NOT_PRINTABLE),
+        ("x" * 65, NOT_PRINTABLE),
+        ("\x1b[31mred", NOT_PRINTABLE),
+    ],
+)
+def test_a_text_of_a_header_is_shown_when_it_can_be_printed(value: str | None, seen: str) -> None:
+    assert shown(value) == seen
+
+
+def test_the_manifest_says_which_device_a_file_is_of() -> None:
+    (row,) = csv.DictReader(io.StringIO(manifest([("000001.dcm", waiting(ECHO)[0])])))
+    assert row["why"] == '1.2.840.10008.5.1.4.1.1.6.1, ACME, Echo "3": #1, 800 x 600'
 
 
 @pytest.mark.parametrize(

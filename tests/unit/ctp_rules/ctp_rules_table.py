@@ -36,8 +36,10 @@ Each object below went through the supervisor's gate, the [script](ctp.md#de-ide
 the look at what leaves, and was judged before and after by `dciodvfy`, which knows the standard and
 nothing of this project (dicom3tools {version}). *Real* are the files that the pinned packages
 pydicom and pynetdicom bring, of each series one; *clean* are objects that the tests make, without
-an error before. The tests hold this page to what they find with CTP's script interpreted; with
-stock CTP they ask for the same: nothing introduced, and the same objects held back.
+an error before. They went as if the device of each
+[were declared](quarantine.md#which-devices-wait). The tests hold this page to what they find with
+CTP's script interpreted; with stock CTP they ask for the same: nothing introduced, and the same
+objects held back.
 
 ## Errors
 

@@ -104,7 +104,7 @@ def test_no_error_is_introduced_by_stock_ctp(
     objects = SOURCES[source]()
     rules = Way(OPTIONS[options]).rules
     handed = [handed_over(content, rules) for content in objects.values()]
-    files = ctp.run(script_text(OPTIONS[options]), TABLE, handed, tmp_path)
+    files = ctp.run(script_text(OPTIONS[options], True), TABLE, handed, tmp_path)
     found, leaves = set(), set()
     for (name, content), file in zip(objects.items(), files):
         if file is None:

@@ -25,6 +25,7 @@ TABLE = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
 TRIED = (b"YES", b"")
 CLASSES = (b"1.3.12.2.1107.5.9.1", b"1.2.840.10008.5.1.4.1.1.104.1", b"1.2.840.10008.5.1.4.1.1.4")
 SOP_CLASS, BURNED_IN, PATIENT_ID, MARK = 0x00080016, 0x00280301, 0x00100020, 0x7FDEFFF0
+FACE = 0x00280302
 INSIDE = 0x00081115  # Referenced Series Sequence, which the script enters
 
 
@@ -66,8 +67,9 @@ def judged(judge: Judge, content: bytes) -> Refused | None:
     """As the stand-in asks, and as the supervisor does: the same answer, where both can read it."""
     dataset = reading.read(content)
     found = judge.of_dataset(dataset, lookup)
-    if dataset.file_meta.TransferSyntaxUID != BIG:
-        other = judge.of_encoded(body(content), lookup)
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    if syntax != BIG:
+        other = judge.of_encoded(body(content), syntax, lookup)
         if found is None or found.reason != refusals.UNREADABLE:
             assert other == found
     return found
@@ -89,10 +91,12 @@ def test_each_path_of_the_script_is_told(text: str) -> None:
             assert found is None, name
     expected = {tag: {refusals.INCOMPLETE} for tag in quarantining(text)}
     expected[SOP_CLASS] = {refusals.SOP_CLASS_NOT_ACCEPTED}
-    expected[BURNED_IN] = {refusals.BURNED_IN_ANNOTATION}
+    expected[BURNED_IN] = expected[FACE] = {refusals.BURNED_IN_ANNOTATION}
     # Nobody is called YES in the table; the name's rule comes first, and asks for the same.
     expected[0x00100010] = {refusals.UNKNOWN_PATIENT, refusals.MISSING_PATIENT_ID}
     del expected[PATIENT_ID]
+    # Asked of kinds of images, not of an element (test_ctp_rules_pixels).
+    del expected[refusals.PIXELS]
     assert told == expected
 
 
@@ -180,7 +184,7 @@ def test_ctp_holds_back_the_same(ctp: Ctp, tmp_path: Path) -> None:
 def test_what_is_cut_short_is_called_unreadable() -> None:
     judge = Judge(Anonymizer(script.parse(script_text(OPTIONS["strict"]))))
     whole = body(Writer(EXPLICIT).file(base()))
-    found = judge.of_encoded(Encoded(whole.data[:-3], False), lookup)
+    found = judge.of_encoded(Encoded(whole.data[:-3], False), EXPLICIT, lookup)
     assert found is not None and found.reason == refusals.UNREADABLE
 
 
@@ -199,7 +203,7 @@ def test_nothing_long_is_read(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         came = Encoded(whole.data[: encoded.pixels_at(whole)], False)
-        found = judge.of_encoded(came, lookup)
+        found = judge.of_encoded(came, EXPLICIT, lookup)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -56,7 +56,22 @@ class Marks:
 
 
 TEXT = {"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "DA", "DT", "TM"}
-KEPT = {Tag(keyword) for keyword in ("SpecificCharacterSet", "CodeValue")}
+# With a mark in the latter, the object says that its pixels are not to be trusted.
+KEPT = {
+    Tag(keyword)
+    for keyword in (
+        "SpecificCharacterSet",
+        "CodeValue",
+        "ConversionType",
+        "SecondaryCaptureDeviceID",
+        "DateOfSecondaryCapture",
+        "SecondaryCaptureDeviceManufacturer",
+        "SecondaryCaptureDeviceManufacturerModelName",
+        "SecondaryCaptureDeviceSoftwareVersions",
+        "BurnedInAnnotation",
+        "RecognizableVisualFeatures",
+    )
+}
 
 
 def mark_everything(dataset: Dataset, marks: Marks, depth: int = 0) -> None:

@@ -26,6 +26,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    UltrasoundImageStorage,
 )
 
 PSEUDONYM = "PROOF-PSEUDONYM"
@@ -113,6 +114,9 @@ def test_compressed_pixel_data_pass_unchanged(rules: Rules) -> None:
         ("SOPClassUID", "1.3.12.2.1107.5.9.1", Reason.SOP_CLASS_NOT_ACCEPTED),
         ("PixelSpacing", "0,5", Reason.INCOMPLETE),
         ("PatientID", "", Reason.MISSING_PATIENT_ID),
+        ("SOPClassUID", UltrasoundImageStorage, Reason.PIXELS_NOT_DECLARED),
+        ("ImageType", ["DERIVED", "SECONDARY", "SCREEN SAVE"], Reason.PIXELS_NOT_DECLARED),
+        ("RecognizableVisualFeatures", "YES", Reason.BURNED_IN_ANNOTATION),
     ],
 )
 def test_what_the_script_keeps_back(rules: Rules, keyword: str, value: str, reason: Reason) -> None:
@@ -123,6 +127,23 @@ def test_what_the_script_keeps_back(rules: Rules, keyword: str, value: str, reas
     with pytest.raises(RefusedError) as refusal:
         clean(rules, dataset)
     assert refusal.value.reason is reason
+
+
+def test_whose_an_object_is_matters_more_than_its_pixels(rules: Rules) -> None:
+    dataset = study(marked=False).slices[0]
+    dataset.SOPClassUID = UltrasoundImageStorage
+    for patient, flag, reason in (
+        ("", "NO", Reason.MISSING_PATIENT_ID),
+        ("PROOF-1948", "NO", Reason.UNKNOWN_PATIENT),
+        ("PROOF-1947", "yes", Reason.BURNED_IN_ANNOTATION),
+        ("PROOF-1947", "NO", Reason.PIXELS_NOT_DECLARED),
+    ):
+        dataset.PatientID, dataset.BurnedInAnnotation = patient, flag
+        with pytest.raises(RefusedError) as refusal:
+            rules.deidentify(
+                encode(dataset), lambda kind, key: PSEUDONYM if key == "PROOF-1947|" else None
+            )
+        assert refusal.value.reason is reason
 
 
 @pytest.mark.parametrize("missing", [1, 100])

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
 from ctp_supervisor.dicomfile import begin_data_set
 from ctp_supervisor_site import Site
 from ports import free_port
@@ -29,6 +29,8 @@ from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
 
+# The device that the node believes.
+DECLARED = ctp_pixels.rules([{"manufacturer": "AusCAT", "model": "Tests", "action": "clean"}])
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 DISTRIBUTION = Path(os.environ.get("CTP_DISTRIBUTION") or "/nonexistent") / "CTP"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -80,7 +82,7 @@ class Node:
         pipeline = site.supervisor["pipelines"][0]
         pipeline["import_port"] = free_port()
         pipeline["export"] = {"listen_port": free_port(), "host": "127.0.0.1", "port": store}
-        site.files["orthanc.anonymizer.script"] = ctp_script.anonymizer_script(options)
+        site.files["orthanc.anonymizer.script"] = ctp_script.anonymizer_script(options, DECLARED)
         site.files["orthanc.filter.script"] = ctp_script.filter_script(["ANON-", "B-"])
         config = site._config().replace('port="9080"', f'port="{ctp_web}"')
         site.files["config.xml"] = config.replace('8301"/>', '8301" interval="500"/>')

@@ -17,9 +17,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
+from ctp_rules import script
 from ctp_supervisor.incoming import MARK
 from ctp_supervisor.lookup import Patients
 from ctp_supervisor.process import NOT_STORED, Client, command, environment
+from ctp_supervisor.profile import Profile
 from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantines
 from ctp_supervisor.refusals import Refusals
 from ctp_supervisor.settings import Settings
@@ -31,6 +34,7 @@ from ctp_supervisor_site import Site, dicom
 from pydicom import dcmread
 
 PASSWORD = "a long pässword"
+SC = "1.2.840.10008.5.1.4.1.1.7"
 
 
 class CtpPagesDouble:
@@ -515,6 +519,55 @@ def test_what_no_release_can_cure_says_so(tmp_path: Path) -> None:
         "0-1-TQ-4.dcm": ("known-patient", ""),
     }
     assert found.release()["left"] == {"ambiguous-patient-id": 2, "incomplete": 1}
+    double.server.shutdown()
+
+
+def test_why_pixels_are_not_trusted_and_when_they_are(tmp_path: Path) -> None:
+    """The reason follows the script that CTP runs, and so does the release."""
+    settings, _, double = quarantines(tmp_path, {"1|": "ANON-1"})
+    stage = settings.pipelines[0].stages[1].quarantine
+    for number, values in enumerate(
+        (
+            {"SOPClassUID": SC, "Manufacturer": "ACME", "ManufacturerModelName": "Grab"},
+            {"SOPClassUID": SC},
+            {"SOPClassUID": SC, "BurnedInAnnotation": "yes"},
+            {"RecognizableVisualFeatures": "YES"},
+            {},
+        ),
+        start=1,
+    ):
+        path = stage / f"TQ-{number}.dcm"
+        dicom(path, "1", uid=f"1.2.{number}")
+        dataset = dcmread(path)
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path)
+
+    def reasons(rules: list[dict[str, str]]) -> tuple[list[str], dict[str, int]]:
+        text = ctp_script.anonymizer_script(ctp_script.ScriptOptions(), ctp_pixels.rules(rules))
+        rendered = script.parse(text.replace("@@UID_KEY@@", "ab" * 32))
+        found = Quarantines(
+            settings.pipelines,
+            settings.data,
+            lambda: Patients({"1|": "ANON-1"}),
+            Client(double.port, PASSWORD),
+            Refusals(settings.data),
+            profiles=[Profile(rendered)] * len(settings.pipelines),
+        )
+        listed = [each["reason"] for each in sorted(found.listed(), key=lambda e: e["id"])]
+        return listed, found.release()["left"]
+
+    waiting = ["pixels-not-declared"] * 2 + ["burned-in-annotation"] * 2
+    assert reasons([]) == (
+        [*waiting, "known-patient"],
+        {"pixels-not-declared": 2, "burned-in-annotation": 2},
+    )
+    declared = [{"manufacturer": "ACME", "model": "Grab", "action": "clean"}]
+    assert reasons(declared) == (
+        ["known-patient", *waiting[1:]],
+        {"pixels-not-declared": 1, "burned-in-annotation": 2},
+    )
+    assert not (stage / "TQ-1.dcm").exists() and (stage / "TQ-2.dcm").exists()
     double.server.shutdown()
 
 

@@ -16,9 +16,15 @@ from typing import Any
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, phantom
-from ctp_supervisor_node import DISTRIBUTION, EXPLICIT, IMPLICIT, Node
+from ctp_supervisor_node import DECLARED, DISTRIBUTION, EXPLICIT, IMPLICIT, Node
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, RTStructureSetStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    UltrasoundImageStorage,
+    generate_uid,
+)
 
 WHEEL = Path(pydicom.__file__).parent / "data/test_files"
 TABLE = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
@@ -31,6 +37,7 @@ STOCK = [
     ),
 ]
 engines = pytest.mark.parametrize("engine", [pytest.param("ctp", marks=STOCK), "standin"])
+DEVICE = {"Manufacturer": "AusCAT", "ManufacturerModelName": "Tests"}
 COORDINATE = 0.71803
 """Which no time in a log can be taken for."""
 
@@ -102,6 +109,8 @@ def real_files(directory: Path) -> Iterator[bytes]:
             dataset.PatientID, dataset.SOPInstanceUID = "PAT-1", generate_uid()
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             dataset.pop("IssuerOfPatientID", None)
+            # Many are captures, which their makers do not let out.
+            dataset.Manufacturer, dataset.ManufacturerModelName = "AusCAT", "Tests"
             yield content(dataset)
         except Exception:
             continue  # the library cannot write what it reads
@@ -133,16 +142,24 @@ def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
 @engines
 def test_what_another_script_takes_away_is_held_back(engine: str, tmp_path: Path) -> None:
     """CTP is given one ``@remove()`` more than the script that was judged: of contour data."""
-    script = ctp_script.anonymizer_script(OPTIONS)
+    script = ctp_script.anonymizer_script(OPTIONS, DECLARED)
     (line,) = (each for each in script.splitlines() if 't="30060050"' in each)
     start, end = line.index(">") + 1, line.rindex("<")
     told = [(line.encode(), (line[:start] + "@remove()" + line[end:]).encode())]
     with Node(tmp_path, TABLE, OPTIONS, engine, told) as node:
         whole, lacking = image(), structures()
-        for each in (whole, lacking):
+        waiting = image(SOPClassUID=UltrasoundImageStorage, Manufacturer="AusCAT")
+        shown = image(SOPClassUID=SecondaryCaptureImageStorage, BurnedInAnnotation="yes ", **DEVICE)
+        declared = image(SOPClassUID=UltrasoundImageStorage, **DEVICE)
+        for each in (whole, lacking, waiting, shown, declared):
             assert node.send(content(each)) == 0
-        (held,) = node.settled()
-        assert list(node.arrived) == [leaves_as(node, whole)]
+        found = {each["reason"]: each for each in node.settled()}
+        held = found.pop("incomplete")
+        # Their pixels are held back as they came, and a release cannot change it.
+        assert set(found) == {"pixels-not-declared", "burned-in-annotation"}
+        assert {each["stage"] for each in found.values()} == {"anonymizer"}
+        assert not any(each["releasable"] for each in found.values())
+        assert set(node.arrived) == {leaves_as(node, whole), leaves_as(node, declared)}
         assert (held["reason"], held["stage"]) == ("incomplete", "export")
         assert held["why"] == (
             "(3006,0039)[0]/(3006,0040)[0]/(3006,0050) is missing,"

@@ -102,6 +102,7 @@ class Node:
                 "ctp_distribution": self.engine,
                 "ctp_pipelines": [{"name": "orthanc"}],
                 "ctp_deidentification": {},
+                "ctp_pixel_rules": [],
                 "ctp_pseudonym_prefixes": ["ANON-"],
                 "ctp_issuers": [""],
                 "ctp_heap_mib": 256,

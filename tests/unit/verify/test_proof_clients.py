@@ -200,6 +200,40 @@ def test_the_study_is_sent_when_ctp_can_know_the_patient(
     assert [check.passed for check in report.checks] == passed
 
 
+class Held(Table):
+    """A page with these objects in quarantine, and a login."""
+
+    def __init__(self, held: list[Quarantined]) -> None:
+        super().__init__([None])
+        self.held = held
+
+    def quarantine(self) -> list[Quarantined]:
+        return self.held
+
+    def counts(self) -> str:
+        return ""
+
+    def login_problems(self) -> list[str]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("reason", "passed"), [("pixels-not-declared", True), ("known-patient", False), ("", False)]
+)
+def test_a_capture_must_be_held_back_for_its_pixels(
+    known: phantom.Study, unknown: phantom.Study, reason: str, passed: bool
+) -> None:
+    (capture,) = known.captures
+    held = [Quarantined(uid, uid, "unknown-patient") for uid in unknown.sop_instance_uids]
+    if reason:
+        uid = str(capture.SOPInstanceUID)
+        held.append(Quarantined(uid, uid, reason))
+    report = Report("cat01")
+    proof_quarantine.check(Held(held), report, [known, unknown], timeout=1)
+    assert [row.passed for row in report.checks] == [True, True, passed, True]
+    assert unknown.captures == [] and capture.StudyInstanceUID != known.datasets[0].StudyInstanceUID
+
+
 def test_a_quarantine_that_nobody_can_look_into(server: Server, orthanc: Orthanc) -> None:
     ctp = open_ctp("auscat", orthanc)
     assert isinstance(ctp, AuscatCtp)

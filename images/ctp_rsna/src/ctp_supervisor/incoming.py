@@ -47,7 +47,9 @@ one rule for it: quarantine."""
 DAYS = {0x0008002A: 0x7FDEFFF2, 0x00189701: 0x7FDEFFF4}
 """Where the day of a DT stands for the script that has a fraction or an offset: CTP cannot move
 it there."""
-_OURS = frozenset({MARK, *DAYS.values()})
+PIXELS = 0x7FDEFFF6
+"""The script's rule of what may carry text in its pixels."""
+_OURS = frozenset({MARK, *DAYS.values(), PIXELS})
 """A sender may not write these itself."""
 WRONG_VR, WRONG_VALUE, TOO_LONG = "wrong-vr", "wrong-value", "too-long"
 MARKED = re.compile(

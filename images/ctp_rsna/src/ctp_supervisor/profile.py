@@ -20,6 +20,8 @@ from ctp_rules.refusals import UNREADABLE, Judge, Refused
 from ctp_rules.script import Script
 
 from . import arrivals
+from .dicomfile import begin_data_set
+from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
 
 LOG = logging.getLogger(__name__)
 
@@ -40,15 +42,18 @@ class Profile:
         """
         try:
             with path.open("rb") as file:
-                implicit = arrivals.begin(file)
+                syntax = begin_data_set(file)
+                if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
+                    return None
                 start = file.tell()
                 if not path.stat().st_size > start:
                     return None
                 with arrivals.view(file, start) as data:
-                    whole = Encoded(data, implicit)
+                    whole = Encoded(data, syntax == IMPLICIT)
                     at = encoded.pixels_at(whole)
                     with self._lock, data[:at] as header:
-                        return self._judge.of_encoded(Encoded(header, implicit), _found)
+                        came = Encoded(header, syntax == IMPLICIT)
+                        return self._judge.of_encoded(came, syntax, _found)
         except UnreadableError:
             return Refused(UNREADABLE, 0, "")
         except (ValueError, EOFError, struct.error):

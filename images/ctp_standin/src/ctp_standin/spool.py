@@ -55,6 +55,7 @@ class Reason(str, Enum):
     BURNED_IN_ANNOTATION = "burned-in-annotation"
     SOP_CLASS_NOT_ACCEPTED = "sop-class-not-accepted"
     REFUSED_BY_PROFILE = "refused-by-profile"
+    PIXELS_NOT_DECLARED = "pixels-not-declared"
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
     REFUSED_BY_ORTHANC = "refused-by-orthanc"

@@ -1,0 +1,299 @@
+r"""What may carry text in its pixels, and which devices a site has declared to be without.
+
+The data below says by which SOP Class, Image Type, conversion or syntax an object is of a kind
+that can show a name: captures, screens, ultrasound, photographs, video, scanned film. `gate` makes
+of it, and of the variable ctp_pixel_rules, the one rule of CTP's script that holds such an object
+back unless its device is declared. The supervisor and the stand-in carry out that very rule; there
+is no second list.
+
+Sources: SOP Classes and transfer syntaxes of PS3.6 2025b (A), by pydicom 3.0.2; Conversion Type of
+PS3.3 C.8.6.1 and, of RT images, C.8.8.2; the attributes of the device that made a capture of
+C.8.6.1; Lossy Image Compression Method of C.7.6.1.1.5.1; Burned In Annotation and Recognizable
+Visual Features of C.7.6.1. Words in Image Type and Series Description are no terms of the standard:
+scanners write them for saved screens and for dose reports and protocols as images.
+
+Pure functions; nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+TAG = "7FDEFFF6"
+"""An element that no edition of the standard defines. Its script is carried out for every object,
+since it begins with ``@always()``."""
+
+_ROOT = "1.2.840.10008.5.1.4.1.1."
+_RT_IMAGE, _RT_DOSE = "481.1", "481.2"
+
+# SOP Class UID behind `_ROOT`, and keyword, as PS3.6 Table A-1 has them.
+CLASSES = """
+7 SecondaryCaptureImageStorage
+7.1 MultiFrameSingleBitSecondaryCaptureImageStorage
+7.2 MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+7.3 MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+7.4 MultiFrameTrueColorSecondaryCaptureImageStorage
+3 UltrasoundMultiFrameImageStorageRetired
+3.1 UltrasoundMultiFrameImageStorage
+6 UltrasoundImageStorageRetired
+6.1 UltrasoundImageStorage
+6.2 EnhancedUSVolumeStorage
+6.3 PhotoacousticImageStorage
+77.1 VLImageStorageTrial
+77.2 VLMultiFrameImageStorageTrial
+77.1.1 VLEndoscopicImageStorage
+77.1.1.1 VideoEndoscopicImageStorage
+77.1.2 VLMicroscopicImageStorage
+77.1.2.1 VideoMicroscopicImageStorage
+77.1.3 VLSlideCoordinatesMicroscopicImageStorage
+77.1.4 VLPhotographicImageStorage
+77.1.4.1 VideoPhotographicImageStorage
+77.1.5.1 OphthalmicPhotography8BitImageStorage
+77.1.5.2 OphthalmicPhotography16BitImageStorage
+77.1.5.4 OphthalmicTomographyImageStorage
+77.1.5.5 WideFieldOphthalmicPhotographyStereographicProjectionImageStorage
+77.1.5.6 WideFieldOphthalmicPhotography3DCoordinatesImageStorage
+77.1.5.7 OphthalmicOpticalCoherenceTomographyEnFaceImageStorage
+77.1.5.8 OphthalmicOpticalCoherenceTomographyBscanVolumeAnalysisStorage
+77.1.6 VLWholeSlideMicroscopyImageStorage
+77.1.7 DermoscopicPhotographyImageStorage
+77.1.8 ConfocalMicroscopyImageStorage
+77.1.9 ConfocalMicroscopyTiledPyramidalImageStorage
+81.1 OphthalmicThicknessMapStorage
+82.1 CornealTopographyMapStorage
+"""
+
+# Words of a value of Image Type, in any place of it.
+_SCREENS = (
+    r"SCREEN|SAVE|SNAP.?SHOT|CAPTURE|DOSE|REPORT|PROT(?:OCOL)? *(?:\\|$)|VOLREN|VXTL"
+    r"|3D.?(?:RENDER|VIEW)"
+)
+_SERIES = (
+    r"SCREEN.?(?:SAVE|SHOT|CAPTURE|IMAGE)|SAVED? (?:SCREEN|IMAGE|STATE)|SNAP.?SHOT|DOSE.?REPORT"
+    r"|PATIENT.?PROTOCOL|SECONDARY.?CAPTURE|ELECTRONIC.?FILM"
+)
+_VIDEO_METHODS = "ISO_13818_2|ISO_14496_10|ISO_23008_2"
+_VIDEO_SYNTAXES = r"1\.2\.840\.10008\.1\.2\.(?:4\.10[0-8](?:\.1)?|7\.[1-3])"
+
+# Of the device that made a capture: identifier, day, maker, model and software.
+DEVICES = "00181010 00181012 00181016 00181018 00181019"
+
+_CLASS_TAG, _IMAGE_TYPE, _CONVERSION, _SERIES_TAG = "00080016", "00080008", "00080064", "0008103E"
+_MAKER, _MODEL, _ROWS, _COLUMNS = "00080070", "00081090", "00280010", "00280011"
+_METHOD, _SYNTAX = "00282114", "00020010"
+
+KEYS = ("sop_class", "manufacturer", "model", "rows", "columns", "action")
+ACTIONS = ("clean",)
+_TEXT = re.compile(r"(?! )[!-\[\]-~ ]{1,64}(?<! )")
+_MOST_PIXELS = 65535
+_MOST_RULES = 100
+"""Each makes the script longer, of which a Swarm config holds 500 kB."""
+
+
+@dataclass(frozen=True)
+class PixelRule:
+    """A device whose pixels a site declares to show nothing of a patient; empty: any.
+
+    Attributes:
+        manufacturer: (0008,0070), as the device writes it.
+        model: (0008,1090), likewise.
+        sop_class: SOP Class UID.
+        rows: (0028,0010).
+        columns: (0028,0011).
+    """
+
+    manufacturer: str
+    model: str
+    sop_class: str = ""
+    rows: str = ""
+    columns: str = ""
+
+
+def classes() -> dict[str, str]:
+    """Return the SOP Classes that can carry text: UID to keyword."""
+    pairs = (line.split() for line in CLASSES.strip().splitlines())
+    return {_ROOT + suffix: keyword for suffix, keyword in pairs}
+
+
+def problems(given: Any) -> list[str]:
+    """Return what is wrong with ctp_pixel_rules, each with name, value, accepted and remedy."""
+    name = "ctp_pixel_rules"
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        return [
+            f"{name} is {given!r}. Accepted: a list of declarations, such as [{{manufacturer: ACME,"
+            " model: Echo 3, action: clean}]; [] declares no device."
+        ]
+    found = []
+    if len(given) > _MOST_RULES:
+        found.append(
+            f"{name} has {len(given)} entries. Accepted: {_MOST_RULES} at most. Leave out rows and"
+            " columns where a device is without text in any size."
+        )
+    for index, rule in enumerate(given):
+        found += _rule_problems(rule, f"{name}[{index}]")
+    return found
+
+
+def _rule_problems(rule: Any, where: str) -> list[str]:
+    if not isinstance(rule, Mapping):
+        return [f"{where} is {rule!r}. Accepted: a mapping of {', '.join(KEYS)}."]
+    found = []
+    for key in rule:
+        if key == "regions":
+            found.append(
+                f"{where} has regions. Accepted: a device that shows no text (action: clean). This"
+                " version blanks no regions: leave the device undeclared, and its objects stay in"
+                " quarantine."
+            )
+        elif key not in KEYS:
+            found.append(f"{where} has the unknown key {key!r}. Accepted: {', '.join(KEYS)}.")
+    for key in ("manufacturer", "model"):
+        if not rule.get(key):
+            found.append(
+                f"{where} has no {key}. Accepted: manufacturer and model, both as the device writes"
+                " them (playbooks/quarantine.yml shows them); without them it would declare devices"
+                " that nobody has looked at."
+            )
+        elif not isinstance(rule[key], str) or not _TEXT.fullmatch(rule[key]):
+            found.append(
+                f"{where}.{key} is {rule[key]!r}. Accepted: 1 to 64 printable ASCII characters"
+                " without a backslash, and none of them a blank at the ends; quote a number."
+            )
+    if rule.get("action") not in ACTIONS:
+        found.append(
+            f"{where}.action is {rule.get('action')!r}. Accepted: clean, for a device whose images"
+            " show nothing of a patient. This version blanks no regions."
+        )
+    for key in ("rows", "columns"):
+        value = rule.get(key)
+        if key in rule and (type(value) is not int or not 1 <= value <= _MOST_PIXELS):
+            found.append(
+                f"{where}.{key} is {value!r}. Accepted: a whole number from 1 to {_MOST_PIXELS},"
+                " or no such key for any."
+            )
+    if "sop_class" in rule and not _class_uid(rule["sop_class"]):
+        found.append(
+            f"{where}.sop_class is {rule['sop_class']!r}. Accepted: the UID of a storage SOP"
+            " Class, or the keyword of one that can show text, such as UltrasoundImageStorage; or"
+            " no such key for any."
+        )
+    return found
+
+
+def _class_uid(value: Any) -> str:
+    """Return the UID of a class that is given by UID or keyword; empty for what is none."""
+    by_keyword = {keyword: uid for uid, keyword in classes().items()}
+    text = str(value)
+    if re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9][0-9.]{0,20}", text):
+        return text
+    return by_keyword.get(text, "")
+
+
+def rules(given: Sequence[Mapping[str, Any]]) -> tuple[PixelRule, ...]:
+    """Return the declarations of ctp_pixel_rules, in which `problems` found nothing."""
+    return tuple(
+        PixelRule(
+            manufacturer=str(each["manufacturer"]),
+            model=str(each["model"]),
+            sop_class=_class_uid(each["sop_class"]) if "sop_class" in each else "",
+            rows=str(each.get("rows", "")),
+            columns=str(each.get("columns", "")),
+        )
+        for each in given
+    )
+
+
+def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
+    """Return the parameters that `gate` names, as Java's regular expressions."""
+    suffixes = [uid[len(_ROOT) :] for uid in classes()]
+    found = {
+        "PIXELS_CLASS": re.escape(_ROOT) + f"(?:{'|'.join(map(re.escape, suffixes))})",
+        "PIXELS_RT_IMAGE": re.escape(_ROOT + _RT_IMAGE),
+        "PIXELS_RT_DOSE": re.escape(_ROOT + _RT_DOSE),
+        "PIXELS_NO": "(?i) *NO *",
+        # A portal image, and a radiograph that was reconstructed.
+        "PIXELS_RENDERED": "(?i) *(?:DI|WSD) *",
+        "PIXELS_SCREEN": f"(?is).*(?:{_SCREENS}).*",
+        "PIXELS_SERIES": f"(?is).*(?:{_SERIES}).*",
+        "PIXELS_METHOD": f"(?is).*(?:{_VIDEO_METHODS}).*",
+        "PIXELS_SYNTAX": f"{_VIDEO_SYNTAXES} *",
+    }
+    for kind, values in _values(declared).items():
+        for number, value in enumerate(values):
+            # CTP takes blanks at the ends of an expression away.
+            found[f"PIXELS_{kind}_{number}"] = f"[ ]*{_escaped(value)}[ ]*"
+    return found
+
+
+def _values(declared: Sequence[PixelRule]) -> dict[str, list[str]]:
+    return {
+        "MODEL": sorted({each.model for each in declared}),
+        "MAKER": sorted({each.manufacturer for each in declared}),
+        "SOP": sorted({each.sop_class for each in declared} - {""}),
+        "ROWS": sorted({each.rows for each in declared} - {""}),
+        "COLUMNS": sorted({each.columns for each in declared} - {""}),
+    }
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9 ]", r"\\\g<0>", text)
+
+
+_LEVELS = (
+    ("MODEL", "model", _MODEL),
+    ("MAKER", "manufacturer", _MAKER),
+    ("SOP", "sop_class", _CLASS_TAG),
+    ("ROWS", "rows", _ROWS),
+    ("COLUMNS", "columns", _COLUMNS),
+)
+
+
+def _unless(declared: Sequence[PixelRule]) -> str:
+    """Return a script that quarantines what no declaration is for, and else gives nothing."""
+    values = _values(declared)
+
+    def level(depth: int, left: Sequence[PixelRule]) -> str:
+        if not left:
+            return "@quarantine()"
+        if depth == len(_LEVELS):
+            return ""
+        kind, attribute, tag = _LEVELS[depth]
+        any_value = [each for each in left if not getattr(each, attribute)]
+        script = level(depth + 1, any_value)
+        for number, value in reversed(list(enumerate(values[kind]))):
+            here = [each for each in left if getattr(each, attribute) == value]
+            if here:
+                inner = level(depth + 1, [*here, *any_value])
+                name = f"PIXELS_{kind}_{number}"
+                script = f"@if({tag},matches,@{name}){{{inner}}}{{{script}}}"
+        return script
+
+    return level(0, declared)
+
+
+def gate(declared: Sequence[PixelRule]) -> str:
+    """Return the script of `TAG`: it quarantines what may carry text and is not declared.
+
+    Conditions stand one behind the other: CTP reads on behind one that gives nothing. What an
+    object says of itself, that it has no text or nothing, counts as much as its device does.
+    """
+    held = _unless(declared)
+    parts = [f"@if({_CLASS_TAG},matches,@PIXELS_CLASS){{{held}}}{{}}"]
+    parts.append(f"@if({_SYNTAX},matches,@PIXELS_SYNTAX){{{held}}}{{}}")
+    # What has no rows is no image: a report may be called "Dose Report". Nor is a dose one.
+    other = [
+        f"@if({_IMAGE_TYPE},matches,@PIXELS_SCREEN){{{held}}}{{}}",
+        f"@if({_SERIES_TAG},matches,@PIXELS_SERIES){{{held}}}{{}}",
+        f"@if({_METHOD},matches,@PIXELS_METHOD){{{held}}}{{}}",
+        f"@if({_CONVERSION},isblank){{}}{{@if({_CLASS_TAG},matches,@PIXELS_RT_IMAGE)"
+        f"{{@if({_CONVERSION},matches,@PIXELS_RENDERED){{}}{{{held}}}}}{{{held}}}}}",
+        *(f"@if({tag},isblank){{}}{{{held}}}" for tag in DEVICES.split()),
+    ]
+    parts.append(
+        f"@if({_ROWS},isblank){{}}{{@if({_CLASS_TAG},matches,@PIXELS_RT_DOSE){{}}"
+        f"{{{''.join(other)}}}}}"
+    )
+    return f"@always()@select(){{{''.join(parts)}@remove()}}{{@remove()}}"
