@@ -59,6 +59,10 @@ HELD = {
     "a text for a number": Case(behind=unknown(0x00280030, b"Doe^Jane")),
     "a comma for a point": Case(behind=unknown(0x00280030, rb"0,5\0,5")),
 }
+# What the script itself refuses, whoever it is of: no release cures it.
+REFUSED = {
+    "burned-in-annotation": Case({"BurnedInAnnotation": "YES"}),
+}
 STRANGERS: dict[str, Callable[[str], str]] = {
     "a backslash": lambda known: known[:2] + "\\" + known[2:],
     "two values": lambda known: known + "\\" + known,
@@ -81,7 +85,7 @@ def found(
     patient = known_patient()
     for name, changed in STRANGERS.items():
         _STRANGER[name] = Case({"PatientID": changed(patient.patient_id)})
-    cases = [*CONTOURS.values(), *_VALUED, *HELD.values(), *_STRANGER.values()]
+    cases = [*CONTOURS.values(), *_VALUED, *HELD.values(), *REFUSED.values(), *_STRANGER.values()]
     send(node, cases, patient.patient_id, tmp_path_factory.mktemp("cases"))
     by_number = outcomes(orthanc, ctp, patient.pseudonym, cases)
     return {case.sop_instance_uid: by_number[n] for n, case in enumerate(cases, 1)}
@@ -113,6 +117,18 @@ def test_values_arrive(number: int, found: dict[str, Dataset | str]) -> None:
 @pytest.mark.parametrize("case", HELD.values(), ids=HELD)
 def test_what_would_be_lost_is_held_back(case: Case, found: dict[str, Dataset | str]) -> None:
     assert found[case.sop_instance_uid] == "incomplete"
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_the_script_refuses_says_which_rule_it_is(
+    reason: str, ctp: Rest, found: dict[str, Dataset | str]
+) -> None:
+    uid = REFUSED[reason].sop_instance_uid
+    assert found[uid] == reason
+    left = ctp.ask("/api/quarantine/release", {})["left"]
+    assert left[reason] >= 1
+    listed = {e["sop_instance_uid"]: e["reason"] for e in ctp.ask("/api/status")["quarantine"]}
+    assert listed[uid] == reason, "a release leaves it where it is"
 
 
 @pytest.mark.parametrize("name", STRANGERS)
