@@ -70,6 +70,10 @@ CAPTURES = {
 }
 SAYS_YES = Case({**_DEVICE, "BurnedInAnnotation": "yes"}, sop_class=SECONDARY_CAPTURE)
 DECLARED = Case(_DEVICE, sop_class=SECONDARY_CAPTURE)
+# What the script itself refuses, whoever it is of: no release cures it.
+REFUSED = {
+    "burned-in-annotation": Case({"BurnedInAnnotation": "YES"}),
+}
 STRANGERS: dict[str, Callable[[str], str]] = {
     "a backslash": lambda known: known[:2] + "\\" + known[2:],
     "two values": lambda known: known + "\\" + known,
@@ -92,7 +96,7 @@ def found(
     patient = known_patient()
     for name, changed in STRANGERS.items():
         _STRANGER[name] = Case({"PatientID": changed(patient.patient_id)})
-    cases = [*CONTOURS.values(), *_VALUED, *HELD.values(), *_STRANGER.values()]
+    cases = [*CONTOURS.values(), *_VALUED, *HELD.values(), *REFUSED.values(), *_STRANGER.values()]
     cases += [*CAPTURES.values(), SAYS_YES, DECLARED]
     send(node, cases, patient.patient_id, tmp_path_factory.mktemp("cases"))
     by_number = outcomes(orthanc, ctp, patient.pseudonym, cases)
@@ -137,6 +141,18 @@ def test_what_may_show_a_name_waits_for_its_device(
 def test_a_declared_device_is_believed_unless_it_says_yes(found: dict[str, Dataset | str]) -> None:
     assert isinstance(found[DECLARED.sop_instance_uid], Dataset)
     assert found[SAYS_YES.sop_instance_uid] == "burned-in-annotation"
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_the_script_refuses_says_which_rule_it_is(
+    reason: str, ctp: Rest, found: dict[str, Dataset | str]
+) -> None:
+    uid = REFUSED[reason].sop_instance_uid
+    assert found[uid] == reason
+    left = ctp.ask("/api/quarantine/release", {})["left"]
+    assert left[reason] >= 1
+    listed = {e["sop_instance_uid"]: e["reason"] for e in ctp.ask("/api/status")["quarantine"]}
+    assert listed[uid] == reason, "a release leaves it where it is"
 
 
 @pytest.mark.parametrize("name", STRANGERS)

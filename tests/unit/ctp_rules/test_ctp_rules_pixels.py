@@ -17,7 +17,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     ScriptOptions,
     anonymizer_script,
 )
-from ctp_rules import reading, script
+from ctp_rules import reading, refusals, script
 from ctp_rules.anonymizer import Anonymizer, QuarantineError
 from ctp_rules_stock import Ctp
 from ctp_rules_way import KEY, TABLE
@@ -26,6 +26,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from test_ctp_rules_refusals import judged
 
 ROOT = "1.2.840.10008.5.1.4.1.1."
 CT, MR, PET, NM, DX, CR = (ROOT + each for each in ("2", "4", "128", "20", "1.1", "1"))
@@ -195,7 +196,11 @@ def test_every_class_with_text_is_known() -> None:
 
 def test_what_may_show_a_name_is_held_back() -> None:
     anonymizer = Anonymizer(script.parse(TEXT))
+    judge = refusals.Judge(anonymizer)
     for name, content in {**HELD, **PASSES}.items():
+        why = judged(judge, content)
+        reasons = (refusals.PIXELS_NOT_DECLARED, refusals.BURNED_IN_ANNOTATION)
+        assert (why.reason if why else "") in (reasons if name in HELD else ("",)), name
         held = 0
         try:
             anonymizer.run(reading.read(content), lambda k, v: TABLE.get(f"{k}/{v}"))

@@ -115,9 +115,9 @@ class Quarantined:
         if state != KNOWN_PATIENT:
             return state
         refuses = profile(self)
-        if refuses is not None:
-            return refuses.reason
-        return INCOMPLETE if self.mark else KNOWN_PATIENT
+        if self.mark and (refuses is None or refuses.reason == INCOMPLETE):
+            return INCOMPLETE
+        return KNOWN_PATIENT if refuses is None else refuses.reason
 
 
 class Quarantines:
