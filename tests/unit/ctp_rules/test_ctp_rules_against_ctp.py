@@ -95,7 +95,7 @@ def test_a_mark_in_every_element_of_the_dictionary(ctp: Ctp, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_files_of_many_makers(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
-    """Those in pydicom's wheel that have a header, each as it is and with a known patient."""
+    """Those in pydicom's wheel with a header, each as it is, and of a known patient and device."""
     objects: dict[str, bytes] = {}
     table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
     for name in sorted(WHEEL.rglob("*.dcm")):
@@ -108,6 +108,8 @@ def test_files_of_many_makers(ctp: Ctp, options: ScriptOptions, tmp_path: Path) 
         objects[name.name] = content
         try:
             dataset.PatientID = "PAT-1"
+            # Many are captures: of a device that is declared.
+            dataset.Manufacturer, dataset.ManufacturerModelName = "AusCAT", "Flood"
             dataset.save_as(tmp_path / "again")
         except (TypeError, ValueError, pydicom.errors.InvalidDicomError):
             continue  # the library cannot write what it read
