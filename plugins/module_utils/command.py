@@ -8,6 +8,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+#: How often a list is asked for anew of which something was removed before it was looked at.
+LOOKS = 3
+
 
 class CommandError(RuntimeError):
     """A program ended with an error; the text holds its name, its exit code and its last words."""
@@ -61,6 +64,8 @@ def docker_objects(kind: str, filters: Sequence[str]) -> list[dict[str, Any]]:
         kind: service, secret, container, network, image …, as the docker command names them.
         filters: such as ``label=com.docker.stack.namespace=auscat``.
 
+    What was removed between the list and the look at it is left out.
+
     Raises:
         CommandError: the engine does not answer.
     """
@@ -68,7 +73,17 @@ def docker_objects(kind: str, filters: Sequence[str]) -> list[dict[str, Any]]:
     for condition in filters:
         arguments += ["--filter", condition]
     names = run(arguments).split()
-    return run_json(["docker", kind, "inspect", *names]) if names else []
+    for _ in range(LOOKS - 1):
+        try:
+            return _inspected(kind, names)
+        except CommandError:
+            names = run(arguments).split()
+    return _inspected(kind, names)
+
+
+def _inspected(kind: str, names: list[str]) -> list[dict[str, Any]]:
+    # The docker command fails for all of them when one is not there.
+    return list(run_json(["docker", kind, "inspect", *names])) if names else []
 
 
 def manages_a_swarm() -> bool:

@@ -6,6 +6,7 @@ What there is, is made by the spool of the stand-in itself.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,23 @@ def test_what_was_counted_and_is_still_there_does_not_come_back(
     assert predecessor.take_over(site.settings()) == 0
     assert not queued(site) and not path.exists()
     assert Counters(site.data / "counters.json").all()["received"] == 1
+
+
+def test_a_full_disk_puts_it_off(
+    tmp_path: Path, spool: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path)
+    leave(spool(site.data), [b"object %d" % number for number in range(6)])
+    settings, before = site.settings(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    try:
+        assert predecessor.take_over(settings) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot be taken over (File too large); the next start does" in caplog.text
+    assert not queued(site)
+    assert predecessor.take_over(settings) == 4
+    assert Counters(site.data / "counters.json").all()["received"] == 6
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"forwarded": "x", "deleted": 0, "last": ""}'])

@@ -19,11 +19,12 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .recovery import requeue
-from .settings import Settings
+from .settings import Pipeline, Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -31,27 +32,20 @@ _ID = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 
 
 def take_over(settings: Settings) -> int:
-    """Queue what is there and return how many objects that were. Raises ``OSError``.
+    """Queue what is there and return how many objects that were.
 
-    Broken off, it goes on at the next start.
+    Broken off, or on a full disk, it goes on at the next start.
     """
-    data = settings.data
-    found = _objects(data)
-    last = _count_anew(data / "counters.json", found)
-    queue = settings.pipelines[0].stage("import").root / "queue"
     taken = 0
-    for path in found:
-        if path.stem == last:
-            path.unlink()  # it was forwarded or deleted, and counted
-        else:
-            requeue(path, queue)
+    try:
+        for _ in _take_over(settings.data, settings.pipelines[0]):
             taken += 1
-    for path in (data / "receiving").glob("*.part"):
-        path.unlink()
-    own = [data / name for name in ("quarantine", "incoming", "receiving")]
-    for directory in (*own[0].glob("*"), *own):
-        with contextlib.suppress(OSError):
-            directory.rmdir()  # what somebody else put there stays
+    except OSError as error:
+        LOG.error(
+            "What the stand-in has left that worked here alone before cannot be taken over (%s);"
+            " the next start does",
+            error.strerror,
+        )
     if taken:
         LOG.warning(
             "The stand-in that worked here alone before has left %d objects, in its queue or in"
@@ -59,6 +53,25 @@ def take_over(settings: Settings) -> int:
             taken,
         )
     return taken
+
+
+def _take_over(data: Path, pipeline: Pipeline) -> Iterator[Path]:
+    """Queue one after the other."""
+    found = _objects(data)
+    last = _count_anew(data / "counters.json", found)
+    queue = pipeline.stage("import").root / "queue"
+    for path in found:
+        if path.stem == last:
+            path.unlink()  # it was forwarded or deleted, and counted
+        else:
+            requeue(path, queue)
+            yield path
+    own = [data / name for name in ("quarantine", "incoming", "receiving")]
+    for path in own[2].glob("*.part"):
+        path.unlink()
+    for directory in (*own[0].glob("*"), *own):
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # what somebody else put there stays
 
 
 def _objects(data: Path) -> list[Path]:
@@ -69,7 +82,10 @@ def _objects(data: Path) -> list[Path]:
 
 
 def _count_anew(path: Path, found: list[Path]) -> str:
-    """Count as the supervisor does, once; return the id that the stand-in counted last."""
+    """Count as the supervisor does, once; return the id that the stand-in counted last.
+
+    Raises ``OSError``: the counts cannot be written, and nothing may be moved.
+    """
     try:
         counts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         last = str(counts.get("last", ""))
