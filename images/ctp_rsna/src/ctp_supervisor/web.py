@@ -9,6 +9,9 @@ Request                               Answer
 ``DELETE /api/quarantine/<id>``       removes one object for good: 200, or 404 when there is none
 ``POST /api/quarantine/delete``       removes those whose ids the body lists, ``{"ids": [...]}``
 ``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
+``POST /api/names``                   which names of structures became which, in studies asked for
+                                      by ``identifier``, ``pseudonym`` or ``study`` as below; the
+                                      old names may name a person
 ``POST /api/study``                   whether studies are complete, and what is missing and why;
                                       the body holds one of ``identifier`` (a Study Instance UID
                                       as its sender has it, or a PatientID), ``pseudonym`` and
@@ -35,7 +38,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -49,6 +52,7 @@ LOG = logging.getLogger(__name__)
 
 QUESTIONS = {"identifier": str, "pseudonym": str, "study": str, "still": bool}
 """What studies may be asked for by."""
+QUESTIONS_OF_NAMES = {name: kind for name, kind in QUESTIONS.items() if name != "still"}
 LARGEST_BODY = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 CLOSED_PAGES = frozenset(
@@ -118,6 +122,10 @@ class Site(Protocol):
         """What is known of studies; see ``Account.ask`` for the question. It stays here."""
         ...  # pragma: no cover
 
+    def names(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Which names of structures became which; see ``Account.names``. It stays here."""
+        ...  # pragma: no cover
+
     def passes_on(self, path: str) -> None:
         """Called before a request for a page of CTP goes to CTP."""
         ...  # pragma: no cover
@@ -182,7 +190,8 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 {
                     "/api/quarantine/release": self._release,
                     "/api/quarantine/delete": self._delete_many,
-                    "/api/study": self._study,
+                    "/api/study": lambda: self._asked(site.study, QUESTIONS),
+                    "/api/names": lambda: self._asked(site.names, QUESTIONS_OF_NAMES),
                 }
             )
 
@@ -302,7 +311,11 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             LOG.warning("%d objects were deleted from quarantine by %s", deleted, USER)
             self._json(HTTPStatus.OK, {"deleted": deleted})
 
-        def _study(self) -> None:
+        def _asked(
+            self,
+            answer: Callable[[dict[str, Any]], dict[str, Any]],
+            questions: Mapping[str, type],
+        ) -> None:
             body = self._body()
             if body is None:
                 return
@@ -311,15 +324,15 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 if isinstance(value, str):
                     value = value.strip()
                     value.encode()  # or half a character is in it
-                if not value or type(value) is not QUESTIONS.get(name):
+                if not value or type(value) is not questions.get(name):
                     raise TypeError
             except (ValueError, AttributeError, TypeError, RecursionError):
-                names = ", ".join(QUESTIONS)
+                names = ", ".join(questions)
                 self._json(
                     HTTPStatus.BAD_REQUEST, {"error": f"The body has to hold one of {names}."}
                 )
                 return
-            self._json(HTTPStatus.OK, site.study({name: value}))
+            self._json(HTTPStatus.OK, answer({name: value}))
 
         def _release(self) -> None:
             try:
