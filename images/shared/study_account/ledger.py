@@ -313,8 +313,7 @@ class Ledger:
                 execute(_LEFT, (uid, series, event.at))
                 touched.add(study)
                 self._name(study, event.pseudonym)
-                if event.names:
-                    self._rename(study, uid, event)
+                self._rename(study, uid, event)
             elif isinstance(event, Deleted):
                 if not execute(_ANY, (event.uid, event.uid + b"\xff" * 8)).fetchone():
                     continue

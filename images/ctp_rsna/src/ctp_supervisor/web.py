@@ -190,8 +190,8 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                 {
                     "/api/quarantine/release": self._release,
                     "/api/quarantine/delete": self._delete_many,
-                    "/api/study": lambda: self._asked(site.study, QUESTIONS),
-                    "/api/names": lambda: self._asked(site.names, QUESTIONS_OF_NAMES),
+                    "/api/study": self._study,
+                    "/api/names": self._names,
                 }
             )
 
@@ -311,28 +311,35 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             LOG.warning("%d objects were deleted from quarantine by %s", deleted, USER)
             self._json(HTTPStatus.OK, {"deleted": deleted})
 
-        def _asked(
-            self,
-            answer: Callable[[dict[str, Any]], dict[str, Any]],
-            questions: Mapping[str, type],
-        ) -> None:
+        def _study(self) -> None:
+            question = self._question(QUESTIONS)
+            if question is not None:
+                self._json(HTTPStatus.OK, site.study(question))
+
+        def _names(self) -> None:
+            question = self._question(QUESTIONS_OF_NAMES)
+            if question is not None:
+                self._json(HTTPStatus.OK, site.names(question))
+
+        def _question(self, known: Mapping[str, type]) -> dict[str, Any] | None:
+            """What is asked; ``None`` where that was refused."""
             body = self._body()
             if body is None:
-                return
+                return None
             try:
                 ((name, value),) = json.loads(body).items()
                 if isinstance(value, str):
                     value = value.strip()
                     value.encode()  # or half a character is in it
-                if not value or type(value) is not questions.get(name):
+                if not value or type(value) is not known.get(name):
                     raise TypeError
             except (ValueError, AttributeError, TypeError, RecursionError):
-                names = ", ".join(questions)
                 self._json(
-                    HTTPStatus.BAD_REQUEST, {"error": f"The body has to hold one of {names}."}
+                    HTTPStatus.BAD_REQUEST,
+                    {"error": f"The body has to hold one of {', '.join(known)}."},
                 )
-                return
-            self._json(HTTPStatus.OK, answer({name: value}))
+                return None
+            return {name: value}
 
         def _release(self) -> None:
             try:
