@@ -1,15 +1,18 @@
-"""Filter for the account of studies; the logic is in module_utils/study_report.py."""
+"""Filters for the account of studies; the logic is in module_utils/study_report.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils.study_report import study_report
+from ansible_collections.auscat.imaging.plugins.module_utils.study_report import (
+    names_report,
+    study_report,
+)
 
 
 class FilterModule:
-    """Whether studies are complete, as text."""
+    """Whether studies are complete, and which names were replaced in them, as text."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
-        return {"study_report": study_report}
+        """Return the filters by name."""
+        return {"study_report": study_report, "names_report": names_report}

@@ -16,7 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_pixels,
+    ctp_roi_names,
+    ctp_script,
+)
 
 #: Ports inside the container. 8104 and 9090 are published; the others are reached over loopback.
 DICOM_PORT = 8104
@@ -42,7 +46,7 @@ ISSUER = re.compile(r"(?!\s)[^|\\\x00-\x1f\x7f-\x9f]{0,64}(?<!\s)")
 PIPELINE_KEYS = {"name", "called_aets", "calling_aets", "parallel", "deidentification", "export"}
 EXPORT_KEYS = {"host", "port", "called_aet", "calling_aet"}
 OPTIONS = {field.name for field in dataclasses.fields(ctp_script.ScriptOptions)}
-SWITCHES = OPTIONS - {"longitudinal", "uid_root"}
+SWITCHES = OPTIONS - {"longitudinal", "roi_names", "site_roi_names", "uid_root"}
 LONGITUDINAL = ("none", "full", "shifted")
 
 # CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
@@ -209,7 +213,9 @@ def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[s
         "anonymizer.script": ctp_script.anonymizer_script(
             options, ctp_pixels.rules(settings["ctp_pixel_rules"])
         ),
-        "filter.script": ctp_script.filter_script(settings["ctp_pseudonym_prefixes"]),
+        "filter.script": ctp_script.filter_script(
+            settings["ctp_pseudonym_prefixes"], ctp_script.method(options)
+        ),
     }
     # A mistake of this program must not reach CTP either.
     found = [
@@ -398,9 +404,26 @@ def _option_problems(options: Any, where: str) -> list[str]:
     for name, value in options.items():
         if name == "longitudinal" and value not in LONGITUDINAL:
             found.append(f"{where}.{name} is {value!r}. Accepted: {', '.join(LONGITUDINAL)}.")
+        elif name == "roi_names" and value not in ctp_script.ROI_NAMES:
+            accepted = ", ".join(ctp_script.ROI_NAMES)
+            found.append(f"{where}.{name} is {value!r}. Accepted: {accepted}.")
+        elif name == "site_roi_names":
+            found += _site_name_problems(value, f"{where}.{name}")
         elif name in SWITCHES and not isinstance(value, bool):
             found.append(f"{where}.{name} is {value!r}. Accepted: true or false.")
     return found
+
+
+def _site_name_problems(names: Any, where: str) -> list[str]:
+    most = ctp_roi_names.MOST_NAMES
+    if not _is_list(names) or len(names) > most:
+        shown = f"has {len(names)} names" if _is_list(names) else f"is {names!r}"
+        return [f"{where} {shown}. Accepted: a list of at most {most} names of structures."]
+    return [
+        f"{where} contains {name!r}. Accepted: {problem}."
+        for name in names
+        if (problem := ctp_roi_names.name_problem(name))
+    ]
 
 
 def _pipeline_problems(pipeline: Any, where: str) -> list[str]:

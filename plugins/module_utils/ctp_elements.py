@@ -793,9 +793,12 @@ ELEMENTS = """
 00081111 SQ ReferencedPerformedProcedureStepSequence
 [sex]
 00100040 CS PatientSex
-[structure]
+[structure 00620004]
 00620005 LO SegmentLabel
+[structure 30060022]
 30060026 LO ROIName
+[structure 30060084 label]
+30060085 SH ROIObservationLabel
 [template]
 0040DB00 CS TemplateIdentifier
 [text]

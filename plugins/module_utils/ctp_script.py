@@ -42,6 +42,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ansible_collections.auscat.imaging.plugins.module_utils import (
     ctp_elements,
     ctp_pixels,
+    ctp_roi_names,
     ctp_terms,
 )
 
@@ -69,7 +70,11 @@ LOOKUP_ID = (
     f"@always()@select(){{@if(this,matches,@PATIENT_ID){{{LOOKUP}}}{{@quarantine()}}}}{{@remove()}}"
 )
 LONGITUDINAL = ("none", "full", "shifted")
+ROI_NAMES = ("standard", "listed", "kept")
 METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
+# With roi_names: kept. No code of PS3.16 CID 7050 stands for names that stay as they came: 113105
+# (Clean Descriptors) would say that somebody had looked at them.
+METHOD_NAMES_KEPT = "AusCAT imaging: PS3.15 Basic Profile, ROI names as they came"
 
 _PATIENT_ID = "00100020"
 _PATIENT_NAME = "00100010"
@@ -77,6 +82,7 @@ _IDENTITY_REMOVED = "00120062"
 _METHOD_TAG = "00120063"
 _METHOD_CODES = "00120064"
 _DATES_MODIFIED = "00280303"
+_SITE_NAMES = "SITE_NAMES"
 _KEEP = "@keep()"
 _REMOVE = "@remove()"
 _QUARANTINE = "@quarantine()"
@@ -100,6 +106,10 @@ class ScriptOptions:
         retain_device_identity: station and machine names, serial numbers, device UIDs, model and
             software versions, dates of calibration.
         clean_descriptors: descriptions and labels stay when every word of them is a listed one.
+        roi_names: which names of structures stay: ``standard`` (`ctp_roi_names`), ``listed`` (those
+            and `site_roi_names`), ``kept`` (all). The others become ``ROI`` and the number of their
+            item.
+        site_roi_names: names of the site's own, whole.
         uid_root: what the new UIDs begin with.
     """
 
@@ -107,6 +117,8 @@ class ScriptOptions:
     retain_patient_characteristics: bool = False
     retain_device_identity: bool = False
     clean_descriptors: bool = False
+    roi_names: str = "standard"
+    site_roi_names: Sequence[str] = ()
     uid_root: str = "2.25"
 
     def __post_init__(self) -> None:
@@ -119,6 +131,11 @@ class ScriptOptions:
             raise ValueError(
                 f"longitudinal is {self.longitudinal!r}; it may be {', '.join(LONGITUDINAL)}."
             )
+        if self.roi_names not in ROI_NAMES:
+            raise ValueError(f"roi_names is {self.roi_names!r}; it may be {', '.join(ROI_NAMES)}.")
+        for name in self.site_roi_names:
+            if problem := ctp_roi_names.name_problem(name):
+                raise ValueError(f"site_roi_names has {name!r}; it may have {problem}.")
         if not _UID_ROOT.fullmatch(self.uid_root) or len(self.uid_root) > _MAX_UID_ROOT:
             raise ValueError(
                 f"uid_root is {self.uid_root!r}; it must be a UID of at most {_MAX_UID_ROOT}"
@@ -270,6 +287,22 @@ def _without(unknown: str, instead: str) -> str:
     return _replace(f'@contents(this,"{escaped}","{instead}")')
 
 
+def _structure(words: Sequence[str], options: ScriptOptions) -> str:
+    """Keep a name that may stay; others are told apart by the number of their item.
+
+    Two of them can come out alike only where items of one sequence have no number, or the same: the
+    supervisor holds such an object back. A label names what the item refers to, and may be missing.
+    """
+    number = words[0]
+    nameless = _REMOVE if "label" in words else "ROI"
+    other = _replace(_if("ITEM_NUMBER", f"ROI @contents({number})", nameless, number))
+    if options.roi_names == "kept":
+        return _if("TEXT", _KEEP, other)
+    if options.roi_names == "listed" and options.site_roi_names:
+        other = _if(_SITE_NAMES, _KEEP, other)
+    return _if("STRUCTURE", _KEEP, other)
+
+
 def _terms_script(element: Element, terms: str, fallback: str, options: ScriptOptions) -> str:
     """Return the script of a coded string."""
     if fallback == "patient" and not options.retain_patient_characteristics:
@@ -296,6 +329,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
     rule, *words = element.rule.split()
     if rule == "cs":
         return _terms_script(element, words[0], words[1], options)
+    if rule == "structure":
+        return _structure(words, options)
     patient = "patient" in words
     if patient and not options.retain_patient_characteristics:
         return ""
@@ -340,7 +375,6 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "removed": f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}",
         "sequence": _required(words, _process(), ""),
         "text": _replace("REMOVED"),
-        "structure": _if("STRUCTURE", _KEEP, _replace("ROI")),
         "maker": _if("MAKER", _KEEP, _required(["EQUIPMENT"], _replace("UNKNOWN"), _EMPTY)),
         "raw": _KEEP,
         # Beside a descriptor alone: what else is of that representation is not numbers.
@@ -348,6 +382,11 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "palette": f"@if(00280004,contains,PALETTE){{{_KEEP}}}{{{_REMOVE}}}",
     }
     return scripts.get(rule) or _else_empty(rule.upper())
+
+
+def method(options: ScriptOptions) -> str:
+    """Return what an object says of itself in (0012,0063)."""
+    return METHOD_NAMES_KEPT if options.roi_names == "kept" else METHOD
 
 
 def method_codes(options: ScriptOptions) -> list[str]:
@@ -380,7 +419,7 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
 
     return [
         (_IDENTITY_REMOVED, "PatientIdentityRemoved", "@always()YES"),
-        (_METHOD_TAG, "DeidentificationMethod", put(METHOD)),
+        (_METHOD_TAG, "DeidentificationMethod", put(method(options))),
         (_METHOD_CODES, "DeidentificationMethodCodeSequence", codes),
         (_DATES_MODIFIED, "LongitudinalTemporalInformationModified", put(state)),
     ]
@@ -424,6 +463,8 @@ def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.Pixe
     used = set(
         re.findall(r"matches,@([A-Za-z0-9_]+)\)", " ".join(text for _, text in entries.values()))
     )
+    if options.site_roi_names:
+        patterns[_SITE_NAMES] = ctp_roi_names.pattern(options.site_roi_names)
     lines = ["<script>"]
     for name in sorted(used):
         lines.append(f"  <p t={quoteattr(name)}>{escape(patterns[name])}</p>")
@@ -434,12 +475,12 @@ def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.Pixe
     return "\n".join([*lines, "</script>", ""])
 
 
-def filter_script(prefixes: Sequence[str]) -> str:
+def filter_script(prefixes: Sequence[str], method: str = METHOD) -> str:
     """Return the script of the ``DicomFilter`` stage behind the anonymizer.
 
-    It lets an object through that says that its identity was removed, by the method of this script,
-    and whose PatientID and PatientName both begin with one of the prefixes: CTP leaves a name in
-    place that it could not overwrite.
+    It lets an object through that says that its identity was removed, by the method of the script
+    before it, and whose PatientID and PatientName both begin with one of the prefixes: CTP leaves a
+    name in place that it could not overwrite.
 
     Raises:
         ValueError: there is no prefix, or one that could match more than itself.
@@ -458,7 +499,7 @@ def filter_script(prefixes: Sequence[str]) -> str:
 
     lines = [
         f'[{_IDENTITY_REMOVED}].equals("YES")',
-        f'[{_METHOD_TAG}].equals("{METHOD}")',
+        f'[{_METHOD_TAG}].equals("{method}")',
         begins(_PATIENT_ID),
         begins(_PATIENT_NAME),
     ]
@@ -470,6 +511,7 @@ _LOOKUPS = (
     ("PatientID|IssuerOfPatientID", "PatientID"),
     ("PatientID", "DateShift"),
 )
+_METHODS = f"(?:{re.escape(METHOD)}|{re.escape(METHOD_NAMES_KEPT)})"
 _ARGUMENT_OF_LOOKUP = re.compile(r"@\s*lookup\s*\(\s*([^,)]*?)\s*,\s*([^,)]*?)\s*(,[^)]*)?\)")
 
 
@@ -522,7 +564,7 @@ def script_problems(text: str) -> list[str]:
             problems.append(f"{tag} is not looked up by PatientID and issuer alone")
     for tag, wanted in (
         (_IDENTITY_REMOVED, r"@always\(\)YES"),
-        (_METHOD_TAG, r"@always\(\).*" + re.escape(METHOD) + r"\}?"),
+        (_METHOD_TAG, rf"@always\(\).*{_METHODS}\}}?"),
         (_METHOD_CODES, r".*reset/113100\b.*"),
         ("00080016", r"(?!@keep\(\)$).+"),
         ("00080018", r".*@hashuid\(.*"),
@@ -583,7 +625,7 @@ def filter_problems(text: str) -> list[str]:
         lines,
         (
             re.escape(f'[{_IDENTITY_REMOVED}].equals("YES")'),
-            re.escape(f'[{_METHOD_TAG}].equals("{METHOD}")'),
+            re.escape(f"[{_METHOD_TAG}].equals(") + f'"{_METHODS}"' + re.escape(")"),
             _begins_pattern(_PATIENT_ID),
             _begins_pattern(_PATIENT_NAME),
         ),

@@ -9,6 +9,8 @@ list of terms repeats possessively, so that a long value costs neither stack nor
 
 from __future__ import annotations
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_roi_names
+
 
 def _words(text: str) -> str:
     return "|".join(text.split())
@@ -290,29 +292,6 @@ CLASSES = {
     """,
 }
 
-# AAPM TG-263 and the common older spellings.
-_ORGANS = (
-    "A_Aorta|Adrenal|Anal_?Canal|Anus|Aorta|Atrium|Bag_Bowel|Bladder|Body|Bolus|Bone|Bone_?Marrow"
-    "|Bowel(?:_(?:Bag|Large|Small|Space))?|Brachial_?Plex(?:us)?|Brain|Brain_?Stem|Breasts?"
-    "|Bronchus|Carina|Carotid|Cauda_?Equina|Cerebellum|Cerebrum|Chest_?wall|(?:Optic)?Chiasm"
-    "|Cochlea|Colon(?:_Sigmoid)?|Cornea|Couch(?:_?(?:Surface|Interior))?|Duodenum|Ears?|O?Esophagus"
-    "|Oesophagus|External|Eyes?|Femoral_?Head|Femur(?:_(?:Head|Neck))?|Fiducial|Gall_?Bladder"
-    "|Genitals|Glnd_(?:Lacrimal|Parotid|Submand|Thyroid)|GreatVes|Heart|Hippocampus|Humerus"
-    "|Hypothalamus|Ileum|Implant|Isocent(?:er|re)|Jejunum|Joint_TM|Kidneys?|LAD|Larynx|Lens|Lips"
-    "|Liver|Lobe_Temporal|Lungs?|Mandible|Marker|Mediastinum|Musc_Constrict|Nasopharynx"
-    "|Optic_?Nerve|OpticNrv|Oral_?Cavity|Cavity_Oral|Orbit|Ovary|Pancreas|Parotids?|PelvicBones"
-    "|Penile_?Bulb|Pericardium|Pharynx|Pituitary|Prostate(?:_?Bed)?|Rectum|Retina|Ribs?|Sacrum"
-    "|Seminal_?Ves(?:icles?)?|Sigmoid|Skin|Skull|Spc_Bowel|Spinal_?(?:Canal|Cord)|Spleen|Sternum"
-    "|Stomach|Submandibular|SubmandGlnd|Testis|Thyroid|Tongue|Trachea|Urethra|Uterus|Vagina"
-    "|Ventricle|VBs?|Vertebrae|Lumbar|Pelvis|Liver-GTV|Lungs-GTV"
-)
-_SIDE = "(?:[_ ](?:L|R|LT|RT|Left|Right|Sup|Inf|Ant|Post|Bilat))?"
-_TARGETS = (
-    "(?:PTV|CTV|GTV|ITV|IGTV|ICTV|HTV|TV)[pnlbvm]{0,2}[0-9]{0,2}"
-    "(?:[_ ](?:[0-9]{2,4}|[0-9]{2}Gy|High|Mid|Int|Low|Boost|Eval|Opt|Breast|Nodes?|Nodal|Primary"
-    "|Prostate|SV|LN|Chestwall))?"
-)
-
 # Words of descriptions and labels. Neither names nor places are among them.
 _DESCRIPTION_WORDS = _words(
     """
@@ -446,8 +425,9 @@ PATTERNS = {
     "TEXT": r"[^\p{Cntrl}]{1,64}",
     "WORDS": rf"(?i)(?=.{{1,64}}$)(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}})"
     rf"(?:[ _/.,+-]{{1,3}}(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}}))*+",
-    "STRUCTURE": rf"(?i)z?_?(?:{_TARGETS}|(?:{_ORGANS}){_SIDE})"
-    rf"(?:[_ ](?:PRV[0-9]{{0,2}}|Eval|Opt|Ring))?",
+    "STRUCTURE": ctp_roi_names.STANDARD,
+    # By which what has no name that may stay is told apart: an integer (IS, US).
+    "ITEM_NUMBER": r"[-+]?[0-9]{1,12}",
     "MAKER": "(?i)(?:Accuray|Agfa|Brainlab|Canon|Elekta|Fujifilm|GE|Hitachi|Hologic|IBA|Mevion|MIM"
     "|Nucletron|Philips|RaySearch|Samsung|Shimadzu|Siemens|Toshiba|Varian|ViewRay|UIH"
     "|United Imaging|CMS, Inc\\.|Canon_MEC|Toshiba_MEC)"

@@ -1,4 +1,4 @@
-"""Whether studies are complete, for people: what CTP's page answered goes in, text comes out."""
+"""What CTP's page says of studies, for people: its answers go in, text comes out."""
 
 from __future__ import annotations
 
@@ -38,6 +38,42 @@ def study_report(answers: Sequence[Mapping[str, Any]], listing: bool = False) ->
         if answer["more"]:
             lines += [f"{answer['more']} more studies, not shown.", ""]
     return "\n".join(lines).rstrip()
+
+
+def names_report(answers: Sequence[Mapping[str, Any]]) -> str:
+    """Return which names of structures were replaced, study by study.
+
+    Args:
+        answers: of `POST /api/names`, in the order of the questions.
+    """
+    lines: list[str] = []
+    for number, answer in enumerate(answers, start=1):
+        of = f"Question {number}: " if len(answers) > 1 else ""
+        if answer.get("problem"):
+            lines += [f"{of}CAUTION: {answer['problem']}.", ""]
+        if "since" not in answer:
+            continue
+        if not answer["studies"]:
+            nothing = NOTHING.format(since=answer["since"], days=answer["kept_days"])
+            lines += [f"{of}{nothing}", ""]
+        for study in answer["studies"]:
+            whose = ", ".join(study["pseudonyms"]) or "a patient whom KeyDB does not know"
+            lines.append(f"{of}study {study['study']} of {whose}")
+            if not study["objects"]:
+                lines.append("no name of a structure was replaced in what has left.")
+            for each in study["objects"]:
+                lines += ["", f"series {each['series']}, object {each['object']}"]
+                rows = [(name["is"], name["number"], _shown(name["was"])) for name in each["names"]]
+                lines += table(["in Orthanc", "number", "as it came"], rows)
+            lines.append("")
+        if answer["more"]:
+            lines += [f"{answer['more']} more studies, not shown.", ""]
+    return "\n".join(lines).rstrip()
+
+
+def _shown(name: str) -> str:
+    """A name as a terminal may get it: whoever sent it may have put anything into it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def _verdict(study: Mapping[str, Any]) -> str:

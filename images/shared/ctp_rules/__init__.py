@@ -12,6 +12,7 @@ Module              What it does
 `anonymizer`        ``Anonymizer(script).run(data set, lookup)``: the new data set, and for each
                     element that came in what became of it
 `comparison`        compares those outcomes with an object that left
+`names`             which name of a structure became which
 `refusals`          says what the script holds an object back for, in one word
 `filter_script`     reads a filter script and asks it
 `elements`          values as CTP sees them: its representations, trimming, character sets

@@ -41,6 +41,7 @@ from .elements import (
     raw_of,
     seen_vr,
 )
+from .names import NUMBER_OF, SEQUENCES, Named
 from .script import ITEMS, TRANSFER_SYNTAX, Reference, Rule
 
 # A file that is mapped has no common type with the others.
@@ -330,12 +331,17 @@ def root(came: Encoded, syntax: str = "") -> _Data:
 
 
 def differences(
-    anonymizer: Anonymizer, came: Encoded, left: Encoded, lookup: Lookup
+    anonymizer: Anonymizer,
+    came: Encoded,
+    left: Encoded,
+    lookup: Lookup,
+    names: list[Named] | None = None,
 ) -> Iterator[Difference]:
     """Yield where an object that left is not what the script makes of the one that came.
 
     Both end in front of Pixel Data. Values are compared without their padding, as in
     `comparison.differences`; where the object left without value representations, those are not.
+    ``names`` gets the names of structures, as far as they were compared.
 
     Raises:
         UnreadableError: one of the two is no data set.
@@ -343,7 +349,7 @@ def differences(
     """
     level = root(came)
     target = _Data(left)
-    for each in _Comparison(anonymizer, lookup).root(level, target):
+    for each in _Comparison(anonymizer, lookup, names).root(level, target):
         if each.path != (CHARACTER_SET,) or not _is_named_again(each, target):
             yield each
 
@@ -363,10 +369,13 @@ Expected = tuple[str, Optional[bytes]]
 
 
 class _Comparison:
-    def __init__(self, anonymizer: Anonymizer, lookup: Lookup) -> None:
+    def __init__(
+        self, anonymizer: Anonymizer, lookup: Lookup, names: list[Named] | None = None
+    ) -> None:
         self._anonymizer = anonymizer
         self._script = anonymizer.script
         self._lookup = lookup
+        self._names = names
 
     def root(self, level: _Data, target: _Data) -> Iterator[Difference]:
         added = dict(self._added(level))
@@ -483,6 +492,8 @@ class _Comparison:
                 return
             item.writes_text = item.has_own_set or level.writes_text
             yield from self._level(item, other, (*path, number), set())
+            if self._names is not None and tag in SEQUENCES:
+                self._names += _named(item, other, (*path, number))
 
     def _method_codes(
         self, rule: Rule, level: _Data, target: _Data, path: Path
@@ -548,6 +559,14 @@ class _Comparison:
             number += 1
         if next(others, None) is not None:
             yield Difference(path, Kind.VALUE, action)
+
+
+def _named(item: _Data, other: _Data, where: Path) -> Iterator[Named]:
+    for tag, number in NUMBER_OF.items():
+        if tag in item.places:
+            name, number_of = Reference((tag,)), Reference((number,))
+            texts = item.text(number_of, None), item.text(name, None), other.text(name, None)
+            yield Named((*where, tag), *texts)
 
 
 def _absent(path: Path, target: _Data) -> Iterator[Difference]:

@@ -1,9 +1,10 @@
 """An account of each study: what was received of it, what left, and what is missing and why.
 
 The programs that receive and send on note what happens to each object; the ledger keeps it, in
-SQLite, in the data directory. Nothing in it names a patient: objects, series and studies stand
-under the UIDs that leave, patients under a hash with the node's own key, and pseudonyms are what
-researchers see anyway.
+SQLite, in the data directory. Objects, series and studies stand in it under the UIDs that leave,
+patients under a hash with the node's own key, and pseudonyms are what researchers see anyway. All
+that can name a patient in it are the names of structures that were replaced, which it keeps for
+the custodian, beside what became of them.
 
 ==========  =======================================================================================
 Module      What it does

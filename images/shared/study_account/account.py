@@ -12,14 +12,16 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ctp_rules.names import Named
+
 from . import uids, verdict
 from .identity import Identity
-from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, StudyRow
+from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, Renamed, StudyRow
 
 LOG = logging.getLogger(__name__)
 
@@ -218,9 +220,11 @@ class Account:
             return
         self._events.append(event)
 
-    def left(self, uid: str, study: str, series: str, pseudonym: str) -> None:
-        """Orthanc stored an object, under these UIDs."""
-        self.put(("left", uid, study, series, pseudonym, time.time()))
+    def left(
+        self, uid: str, study: str, series: str, pseudonym: str, names: Sequence[Named] = ()
+    ) -> None:
+        """Orthanc stored an object, under these UIDs. ``names``: of structures, that changed."""
+        self.put(("left", uid, study, series, pseudonym, time.time(), names))
 
     def deleted(
         self, uid: str, leaving: bool, since: float, study: str = "", series: str = ""
@@ -285,8 +289,9 @@ class Account:
         assert leaving is not None
         first = event[0]
         if first == "left":
-            _, uid, study, series, pseudonym, at = event
-            return Left(uids.digest(uid), study, series, at, pseudonym)
+            _, uid, study, series, pseudonym, at, names = event
+            renamed = [Renamed(uid, each.number, each.came, each.left) for each in names]
+            return Left(uids.digest(uid), study, series, at, pseudonym, tuple(renamed))
         if first == "deleted":
             _, uid, is_leaving, at, since, study, series = event
             if not is_leaving:
@@ -429,24 +434,14 @@ class Account:
             study: the Study Instance UID that Orthanc has.
             still: all that are neither complete nor arriving.
         """
-        if self._ledger is None or self._leaving is None:
+        if self._ledger is None:
             return {"problem": self._problem, "studies": [], "more": 0}
-        leaving = self._leaving
         self.flush()
         rows: dict[str, StudyRow] = {}
         answered: list[bool] = []
 
         def look(ledger: Ledger) -> None:
-            found: list[StudyRow] = []
-            if identifier:
-                found += ledger.of_uid(leaving.of(identifier))
-                found += ledger.of_patient(uids.hashed(self._key, identifier))
-                for name in self._patients_pseudonyms(identifier):
-                    found += ledger.of_name(name)
-            if pseudonym:
-                found += ledger.of_name(pseudonym)
-            if study:
-                found += ledger.of_uid(study)
+            found = self._found(ledger, identifier, pseudonym, study)
             if still:
                 found += ledger.unsettled()
             rows.update({row.uid: row for row in found})
@@ -468,3 +463,54 @@ class Account:
             "studies": [each.shown() for each in shown],
             "more": len(judged) - len(shown),
         }
+
+    def names(self, identifier: str = "", pseudonym: str = "", study: str = "") -> dict[str, Any]:
+        """Which names of structures became which in some studies, as `ask` takes them.
+
+        The old names are as they came and may name a person: this answer is for the custodian.
+        """
+        if self._ledger is None:
+            return {"problem": self._problem, "studies": [], "more": 0}
+        self.flush()
+        found: list[dict[str, Any]] = []
+        answered: list[int] = []
+
+        def look(ledger: Ledger) -> None:
+            rows = {row.uid: row for row in self._found(ledger, identifier, pseudonym, study)}
+            chosen = sorted(rows.values(), key=lambda row: row.first, reverse=True)
+            for row in chosen[:MOST_ANSWERED]:
+                objects: dict[tuple[str, str], list[dict[str, str]]] = {}
+                for series, each in ledger.renamed(row.uid):
+                    told = {"number": each.number, "was": each.came, "is": each.left}
+                    objects.setdefault((series, each.uid), []).append(told)
+                shown = [
+                    {"series": series, "object": uid, "names": names}
+                    for (series, uid), names in objects.items()
+                ]
+                found.append({"study": row.uid, "pseudonyms": sorted(row.names), "objects": shown})
+            answered.append(max(0, len(chosen) - MOST_ANSWERED))
+
+        self._safely(look)
+        if not answered:
+            return {"problem": self.problem() or _NOT_NOW, "studies": [], "more": 0}
+        return {
+            "since": verdict.iso(self._ledger.since),
+            "kept_days": round(self._keep / 86400),
+            "problem": self.problem(),
+            "studies": found,
+            "more": answered[0],
+        }
+
+    def _found(self, ledger: Ledger, identifier: str, pseudonym: str, study: str) -> list[StudyRow]:
+        found: list[StudyRow] = []
+        if identifier:
+            assert self._leaving is not None
+            found += ledger.of_uid(self._leaving.of(identifier))
+            found += ledger.of_patient(uids.hashed(self._key, identifier))
+            for name in self._patients_pseudonyms(identifier):
+                found += ledger.of_name(name)
+        if pseudonym:
+            found += ledger.of_name(pseudonym)
+        if study:
+            found += ledger.of_uid(study)
+        return found

@@ -8,6 +8,8 @@
                 another one before; state, since when, and the reason in quarantine
     names       pseudonyms that a study stands under; more than one is a mistake at the source
     identities  hashes of the identifiers that it came under
+    structures  names of structures that left under another: what they were, which may name a
+                person, and what they are
 
 A write-ahead log and ``synchronous=NORMAL``: a kill loses nothing that was written, a power failure
 may lose the last seconds. What is lost so is learned again when the object leaves or lies in
@@ -64,6 +66,11 @@ PRAGMA user_version = {_VERSION};
 _INDEX_DELETED = (
     f"CREATE INDEX IF NOT EXISTS objects_deleted ON objects(series) WHERE state = {DELETED}"
 )
+_STRUCTURES = """CREATE TABLE IF NOT EXISTS structures (
+    study INTEGER NOT NULL, object BLOB NOT NULL, place INTEGER NOT NULL, series TEXT NOT NULL,
+    uid TEXT NOT NULL, number TEXT NOT NULL, came TEXT NOT NULL, goes TEXT NOT NULL,
+    PRIMARY KEY (object, place)) WITHOUT ROWID"""
+_STRUCTURES_STUDY = "CREATE INDEX IF NOT EXISTS structures_study ON structures(study)"
 _MOST_REMEMBERED = 20_000
 _OVERTAKEN_SECONDS = 60.0
 """What is older was seen before the clock was set back."""
@@ -86,6 +93,16 @@ class Came(NamedTuple):
     """Number of Series Related Instances (0020,1209); 0: not said."""
 
 
+class Renamed(NamedTuple):
+    """A structure that left under another name: of which object, and with which number in it."""
+
+    uid: str
+    """The SOP Instance UID that leaves."""
+    number: str
+    came: str
+    left: str
+
+
 class Left(NamedTuple):
     """Orthanc stored an object."""
 
@@ -94,6 +111,7 @@ class Left(NamedTuple):
     series: str
     at: float
     pseudonym: str = ""
+    names: tuple[Renamed, ...] = ()
 
 
 class Deleted(NamedTuple):
@@ -206,6 +224,8 @@ class Ledger:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
+            # What is forgotten shall not stand in the file any more: it may name a person.
+            db.execute("PRAGMA secure_delete = ON")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 db.executescript("BEGIN; " + _SCHEMA)
@@ -213,7 +233,8 @@ class Ledger:
                 db.execute("COMMIT")
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}")
-            db.execute(_INDEX_DELETED)
+            for statement in (_INDEX_DELETED, _STRUCTURES, _STRUCTURES_STUDY):
+                db.execute(statement)
             (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
             rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
             self._held = {bytes(uid): (held, 0.0) for uid, held in rows}
@@ -292,6 +313,7 @@ class Ledger:
                 execute(_LEFT, (uid, series, event.at))
                 touched.add(study)
                 self._name(study, event.pseudonym)
+                self._rename(study, uid, event)
             elif isinstance(event, Deleted):
                 if not execute(_ANY, (event.uid, event.uid + b"\xff" * 8)).fetchone():
                     continue
@@ -367,6 +389,13 @@ class Ledger:
             self._db.execute(
                 "UPDATE series SET told = max(told, ?) WHERE id = ?", (event.told, series)
             )
+
+    def _rename(self, study: int, uid: bytes, event: Left) -> None:
+        self._db.execute("DELETE FROM structures WHERE object = ?", (uid,))
+        self._db.executemany(
+            "INSERT INTO structures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(study, uid, place, event.series, *each) for place, each in enumerate(event.names)],
+        )
 
     def _name(self, study: int, name: str) -> None:
         if name and self._is_new(study, name):
@@ -482,7 +511,7 @@ class Ledger:
                     "DELETE FROM objects WHERE series IN (SELECT id FROM series WHERE study = ?)",
                     (study,),
                 )
-                for table in ("series", "names", "identities"):
+                for table in ("series", "names", "identities", "structures"):
                     execute(f"DELETE FROM {table} WHERE study = ?", (study,))
                 execute("DELETE FROM studies WHERE id = ?", (study,))
         self._forget_ids()
@@ -543,6 +572,15 @@ class Ledger:
         with self._lock:
             where = "uid <> '' AND id IN (SELECT study FROM identities WHERE patient = ?)"
             return self._studies(where, (patient,))
+
+    def renamed(self, study: str) -> list[tuple[str, Renamed]]:
+        """The structures of the study that leaves under this UID that left under another name, with
+        the series that they are in."""
+        with self._lock:
+            query = "SELECT structures.series, structures.uid, number, came, goes FROM structures"
+            query += " JOIN studies ON studies.id = study WHERE studies.uid = ?"
+            query += " ORDER BY structures.series, structures.uid, place"
+            return [(row[0], Renamed(*row[1:])) for row in self._db.execute(query, (study,))]
 
     def _studies(self, where: str, values: tuple[object, ...]) -> list[StudyRow]:
         """Read all that is to be known of some studies. ``where`` is text of this module."""

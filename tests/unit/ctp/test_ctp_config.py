@@ -199,6 +199,26 @@ def test_the_standin_is_announced_to_the_supervisor() -> None:
             {"ctp_deidentification": {"clean_descriptors": "yes"}},
             "clean_descriptors is 'yes'. Accepted: true or false",
         ),
+        (
+            {"ctp_deidentification": {"roi_names": "all"}},
+            "ctp_deidentification.roi_names is 'all'. Accepted: standard, listed, kept",
+        ),
+        (
+            {"ctp_deidentification": {"site_roi_names": "Darm"}},
+            "ctp_deidentification.site_roi_names is 'Darm'. Accepted: a list of at most 1000 names",
+        ),
+        (
+            {"ctp_deidentification": {"site_roi_names": ["Darm"] * 1001}},
+            "ctp_deidentification.site_roi_names has 1001 names. Accepted: a list",
+        ),
+        (
+            {
+                "ctp_pipelines": [
+                    {"name": "a", "deidentification": {"site_roi_names": ["Doe^Jane"]}}
+                ]
+            },
+            "ctp_pipelines[0].deidentification.site_roi_names contains 'Doe^Jane'. Accepted:",
+        ),
         ({"ctp_issuers": []}, "ctp_issuers is []. Accepted: a list of at least one"),
         ({"ctp_issuers": "HOSP-A"}, "ctp_issuers is 'HOSP-A'"),
         ({"ctp_issuers": ["A|B"]}, "ctp_issuers contains 'A|B'. Accepted: up to 64"),
@@ -217,3 +237,43 @@ def test_problems_name_variable_value_and_accepted(changes: dict[str, Any], word
     assert "Accepted" in text
     with pytest.raises(ctp_config.CtpConfigurationError):
         ctp_config.files(settings(**changes))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " Darm", "Darm ", "a  b", "D" * 65, 12, None, ["Darm"], "Darm\n", "Darm\\Doe"),
+        *("Doe^Jane", "Doe, Jane", "Doe=Jane", "jane@example.org", "Heart:1", "PTV;1", "12 (3)"),
+        *("Heart_12345", "Darm 1.2.65", "PTV_02-01-1950", "1950 01 02 x", "a1b2c3d4e5f6g7"),
+        *("Bolus Dr Mayer", "Frau Doe", "ROI 3", "roi", "ROI_12", "Darm\u200b", "Ko\u0308rper"),
+    ],
+)
+def test_a_name_that_a_site_may_not_list(name: Any) -> None:
+    (problem,) = ctp_config.problems(
+        settings(ctp_deidentification={"roi_names": "listed", "site_roi_names": [name]})
+    )
+    assert f"site_roi_names contains {name!r}. Accepted: " in problem
+
+
+def test_names_that_a_site_may_list_are_in_its_script_alone() -> None:
+    names = ["Dünndarm", "Hot spot", "95% (iso)", "PTV+5", "Rektum", "L. Niere [neu]"]
+    own = {"roi_names": "listed", "site_roi_names": names}
+    pipelines = [
+        {"name": "a", "called_aets": ["A"], "deidentification": own},
+        {"name": "b", "called_aets": ["B"]},
+        {"name": "c", "called_aets": ["C"], "deidentification": {"roi_names": "kept"}},
+    ]
+    files = ctp_config.files(settings(ctp_pipelines=pipelines))
+    assert ["Rektum" in files[f"{each}.anonymizer.script"] for each in "abc"] == [
+        True,
+        False,
+        False,
+    ]
+    kept = "ROI names as they came"
+    for kind in ("anonymizer", "filter"):
+        assert [kept in files[f"{each}.{kind}.script"] for each in "abc"] == [False, False, True]
+    # Docker takes no more in one config.
+    assert max(map(len, files.values())) < 500 * 1024
+    most = {"roi_names": "listed", "site_roi_names": [f"Ä{'x' * 59} {n}" for n in range(1000)]}
+    files = ctp_config.files(settings(ctp_deidentification=most))
+    assert max(len(text.encode()) for text in files.values()) < 500 * 1024

@@ -13,11 +13,21 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom, tg263
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import ScriptOptions
 from ctp_rules import comparison, reading, script
 from ctp_rules.anonymizer import Anonymizer, QuarantineError, Refusal, path_text
-from ctp_rules_objects import kinds, noise
+from ctp_rules_names import (
+    BY_THE_RULES,
+    CLINICAL,
+    CLINICAL_STANDARD,
+    HOSTILE,
+    OLDER,
+    numbered,
+    segmentation,
+    structure_set,
+)
+from ctp_rules_objects import IMPLICIT, kinds, noise
 from ctp_rules_stock import Ctp
 from ctp_rules_way import OPTIONS, script_text
 
@@ -68,11 +78,44 @@ def compare(
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_kinds_from_the_field_and_noise(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
     known = script.parse(script_text(OPTIONS["full"])).rules
-    issuer = (0x00100021, 0x00100024)  # of whom the table knows only "none"
-    tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in issuer]
+    # The table knows only patients without an issuer; and the library decodes Pixel Representation
+    # for itself, so that a text there becomes a number.
+    without = (0x00100021, 0x00100024, 0x00280103)
+    tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in without]
     objects = dict([*kinds(), *noise(tags, 1947, 60)])
     table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
     assert compare(ctp, options, objects, table, tmp_path) > 150
+
+
+def test_names_of_structures(ctp: Ctp, tmp_path: Path) -> None:
+    """CTP itself keeps what has to stay and tells the rest apart, and both readings agree."""
+    site = ["Dünndarm", "Hot spot", "95% (iso)"]
+    stay = [*tg263.primary_names(), *tg263.reverse_names(), *BY_THE_RULES, *OLDER, *site]
+    odd = [(b"", b"Doe"), (b"", b"Heart"), (b"7", b"ROI 3"), (b"+8", b"Doe"), (b"9", b"  Lung_L ")]
+    objects = {
+        "stay": numbered(stay),
+        "stay, implicit": numbered(stay, IMPLICIT),
+        "hostile": numbered(HOSTILE),
+        "hostile segments": segmentation(HOSTILE),
+        "clinical": numbered(CLINICAL),
+        "odd": structure_set(odd, [*odd, (b"1", b""), (b"2", b"Doe")]),
+    }
+    options = ScriptOptions(roi_names="listed", site_roi_names=site)
+    table = {"PatientID/PAT-1|": "ANON-1"}
+    assert compare(ctp, options, objects, table, tmp_path) == len(objects)
+    left = [pydicom.dcmread(tmp_path / f"{number}.left") for number in range(len(objects))]
+
+    def names(number: int) -> list[str]:
+        return [str(each.ROIName).strip() for each in left[number].StructureSetROISequence]
+
+    assert names(0) == names(1) == stay
+    assert [each.ROIObservationLabel for each in left[0].RTROIObservationsSequence] == stay
+    called = [f"ROI {number}" for number in range(1, len(HOSTILE) + 1)]
+    assert names(2) == called
+    assert [each.SegmentLabel for each in left[3].SegmentSequence] == called
+    assert len(set(names(4))) == len(CLINICAL) == 40
+    assert [name for name in names(4) if name in CLINICAL_STANDARD] == CLINICAL_STANDARD
+    assert names(5) == ["ROI", "Heart", "ROI 7", "ROI +8", "Lung_L"]
 
 
 def test_the_phantom(ctp: Ctp, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_each_element_has_an_outcome(syntax: str) -> None:
     assert found["(3006,0020)"].items == 1 and found["(0012,0064)"].items == 3
     left = result.dataset
     assert left.PatientName == left.PatientID == "ANON-1"
-    assert left.StructureSetROISequence[0].ROIName == "ROI"
+    assert left.StructureSetROISequence[0].ROIName == "ROI 1"
     assert "StudyDate" in left and left.StudyDate == "20230109"
     assert source.PatientName == "Doe^Jane"
 
@@ -133,7 +133,7 @@ def test_what_is_kept_back_says_why(
 
 def test_a_data_set_that_was_never_written_is_taken_too() -> None:
     result = rules().run(plan(), table).dataset
-    assert result.PatientID == "ANON-1" and result.StructureSetROISequence[0].ROIName == "ROI"
+    assert result.PatientID == "ANON-1" and result.StructureSetROISequence[0].ROIName == "ROI 1"
 
 
 def test_the_result_can_be_written_and_read() -> None:

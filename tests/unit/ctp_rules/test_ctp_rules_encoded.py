@@ -68,8 +68,9 @@ def written(dataset: Dataset, implicit: bool) -> Encoded:
 
 def objects() -> Iterator[tuple[str, bytes]]:
     known = script.parse(TEXT).rules
-    issuer = (0x00100021, 0x00100024)
-    tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in issuer]
+    # Nor Pixel Representation, which the library decodes for itself: a text there becomes a number.
+    without = (0x00100021, 0x00100024, 0x00280103)
+    tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in without]
     for name, content in [*kinds(), *noise(tags, 7, 40)]:
         if reading.read(content).file_meta.TransferSyntaxUID != BIG:
             yield name, content

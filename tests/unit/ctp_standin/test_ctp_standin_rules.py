@@ -84,7 +84,7 @@ def test_references_resolve_and_contours_stay(rules: Rules) -> None:
         mapped(str(original.slices[0].StudyInstanceUID))
     }
     names = [item.ROIName for item in structures.StructureSetROISequence]
-    assert names == ["Bladder", "PTV_6000", "ROI"]
+    assert names == ["Bladder", "PTV_6000", "ROI 3"]
 
 
 @pytest.mark.parametrize("name", ["***", "Bell", "A", "ROI^AXIAL", "NONE", "1024"])

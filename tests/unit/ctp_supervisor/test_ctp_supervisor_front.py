@@ -99,6 +99,9 @@ class SiteDouble:
         self.changes.append("delete")
         return int("0-1-TQ-1.dcm" in object_ids)
 
+    def names(self, question: dict[str, Any]) -> dict[str, Any]:
+        return {"asked": question}
+
     def passes_on(self, path: str) -> None:
         pass
 
@@ -216,9 +219,21 @@ def test_several_are_deleted_at_once(ask: Client2, body: bytes, status: int) -> 
         b'{"pseudonym": "A\\udfff"}',
     ],
 )
-def test_a_question_that_cannot_be_asked(ask: Client2, body: bytes) -> None:
-    found, answer, _ = ask("POST", "/api/study", sent_body=body, Content_Type="application/json")
+@pytest.mark.parametrize("path", ["/api/study", "/api/names"])
+def test_a_question_that_cannot_be_asked(ask: Client2, body: bytes, path: str) -> None:
+    found, answer, _ = ask("POST", path, sent_body=body, Content_Type="application/json")
     assert (found, "The body has to hold" in json.loads(answer)["error"]) == (400, True)
+
+
+def test_names_are_for_whoever_logs_in_and_asks_for_a_study(ask: Client2) -> None:
+    json_type = {"Content_Type": "application/json"}
+    question = b'{"study": "2.25.1"}'
+    status, answer, _ = ask("POST", "/api/names", sent_body=question, **json_type)
+    assert (status, json.loads(answer)) == (200, {"asked": {"study": "2.25.1"}})
+    assert ask("POST", "/api/names", sent_body=b'{"still": true}', **json_type)[0] == 400
+    assert ask("POST", "/api/names", login=None, sent_body=question, **json_type)[0] == 401
+    assert ask("POST", "/api/names", sent_body=question)[0] == 403
+    assert ask("GET", "/api/names")[0] == 404
 
 
 def test_ctps_own_pages(ask: Client2, pages: CtpPagesDouble) -> None:

@@ -199,6 +199,64 @@ def test_what_is_whole_leaves_and_is_forgotten(node: Node, syntax: Any, piece: i
     assert not node.kept
 
 
+WITH_NAMES = SCRIPT.replace(
+    '  <r en="T" t="privategroups"/>',
+    """  <p t="KNOWN">Heart|Lung_L</p>
+  <p t="NUMBER">[0-9]+</p>
+  <e en="T" t="30060020" n="StructureSetROISequence">@process()</e>
+  <e en="T" t="30060022" n="ROINumber">@keep()</e>
+  <e en="T" t="30060026" n="ROIName">@if(this,matches,@KNOWN){@keep()}
+    {@if(30060022,matches,@NUMBER){ROI @contents(30060022)}{ROI}}</e>
+  <r en="T" t="privategroups"/>""",
+)
+
+
+def structures(*names: tuple[str, str]) -> list[Dataset]:
+    found = []
+    for number, name in names:
+        item = Dataset()
+        if number:
+            item.ROINumber = number
+        item.ROIName = name
+        found.append(item)
+    return found
+
+
+def test_which_name_became_which_is_told(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.open(WITH_NAMES)
+    names = ("1", "Heart"), ("7", "Doe"), ("8", "Doe"), ("", "Roe"), ("9", "Lung_L")
+    came = image(StructureSetROISequence=structures(*names))
+    node.come(came)
+    found = node.leave(node.ctp(came))
+    assert isinstance(found, Record)
+    told = [(each.number, each.came, each.left) for each in found.names]
+    assert told == [("7", "Doe", "ROI 7"), ("8", "Doe", "ROI 8"), ("", "Roe", "ROI")]
+    node.whole.arrivals.gone(found)
+    assert not node.kept
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("3", "Doe"), ("4", "Heart"), ("3", "Roe")],
+        [("", "Doe"), ("1", "Heart"), ("", "Roe")],
+    ],
+)
+def test_two_names_that_became_one_are_held_back(
+    tmp_path: Path, names: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node(tmp_path)
+    node.open(WITH_NAMES)
+    came = image(StructureSetROISequence=structures(*names))
+    node.come(came)
+    found = node.leave(node.ctp(came))
+    assert isinstance(found, Finding) and found.incomplete
+    assert found.why.startswith("(3006,0020) has structures that would leave under one name")
+    assert "Doe" not in found.why + caplog.text
+    assert node.kept
+
+
 def less(dataset: Dataset) -> None:
     del dataset.Modality
 

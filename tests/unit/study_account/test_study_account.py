@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
 )
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
+from ctp_rules.names import Named
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from study_account import account as account_module
@@ -569,6 +570,63 @@ def test_nothing_in_the_file_names_a_patient(node: Node) -> None:
     assert b"TRIAL-1" in written and mapped(STUDY).encode() in written
     assert {stat.S_IMODE(each.stat().st_mode) for each in node.path.parent.iterdir()} == {0o600}
     node.open()
+
+
+def renamed(*names: tuple[str, str, str]) -> list[Named]:
+    return [Named((0x30060020, place, 0x30060026), *each) for place, each in enumerate(names)]
+
+
+def test_the_custodian_sees_which_name_became_which(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.send(1, 2)
+    names = renamed(("3", "Doe's node", "ROI 3"), ("9", "Körper", "ROI 9"))
+    place = mapped("9.9.1"), mapped(STUDY), mapped(SERIES), "TRIAL-1"
+    node.account.left(*place, renamed(("3", "an older name", "ROI 3")))
+    node.account.left(*place, names)
+    node.leave(2)
+    told = [
+        {"number": "3", "was": "Doe's node", "is": "ROI 3"},
+        {"number": "9", "was": "Körper", "is": "ROI 9"},
+    ]
+    expected = {"series": mapped(SERIES), "object": mapped("9.9.1"), "names": told}
+    for question in (
+        *({"identifier": STUDY}, {"identifier": PATIENT}, {"pseudonym": "TRIAL-1"}),
+        {"study": mapped(STUDY)},
+    ):
+        answer = node.account.names(**question)
+        (study,) = answer["studies"]
+        assert study["objects"] == [expected], question
+        assert (study["pseudonyms"], answer["problem"], answer["more"]) == (["TRIAL-1"], "", 0)
+    assert node.account.names(identifier="1.2.4")["studies"] == []
+    shown = str(node.account.ask(identifier=STUDY)) + str(node.account.summary())
+    assert "Doe" not in shown and "Körper" not in shown
+    # A restart keeps them; they go with their study, and out of the file.
+    node.account.stop()
+    node.open()
+    assert node.account.names(study=mapped(STUDY))["studies"][0]["objects"] == [expected]
+    node.later(monkeypatch)
+    node.account.care()
+    node.later(monkeypatch, 91 * 86400)
+    node.account.care()
+    assert node.account.names(study=mapped(STUDY))["studies"] == []
+    node.account.stop()
+    assert stat.S_IMODE(node.path.stat().st_mode) == 0o600
+    assert b"Doe's node" not in node.path.read_bytes()
+
+
+def test_a_ledger_of_before_takes_names(node: Node) -> None:
+    node.send(1)
+    node.account.stop()
+    with sqlite3.connect(node.path) as db:
+        db.execute("DROP TABLE structures")
+    db.close()
+    node.open()
+    place = mapped("9.9.1"), mapped(STUDY), mapped(SERIES), "TRIAL-1"
+    node.account.left(*place, renamed(("3", "Doe", "ROI 3")))
+    (study,) = node.account.names(identifier=STUDY)["studies"]
+    assert [each["is"] for each in study["objects"][0]["names"]] == ["ROI 3"]
+    assert node.account.problem() == ""
 
 
 def test_a_restart_keeps_it_and_a_kill_is_no_end_in_order(

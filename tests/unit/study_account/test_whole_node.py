@@ -25,10 +25,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_config
-from ansible_collections.auscat.imaging.plugins.module_utils.study_report import study_report
+from ansible_collections.auscat.imaging.plugins.module_utils.study_report import (
+    names_report,
+    study_report,
+)
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RTStructureSetStorage,
+    generate_uid,
+)
 from pynetdicom import AE, build_context, evt
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
@@ -61,6 +70,8 @@ class Node:
         self.directory, self.engine = directory, engine
         self.data, self.log = directory / "data", directory / "log"
         self.arrived: set[str] = set()
+        self.names: list[list[str]] = []
+        """ROI names of each structure set that arrived."""
         for name in ("data", "etc", "secrets", "shm"):
             (directory / name).mkdir()
         self.distribution = DISTRIBUTION
@@ -86,13 +97,18 @@ class Node:
         def stored(event: evt.Event) -> int:
             request: Any = event.request
             self.arrived.add(str(request.AffectedSOPInstanceUID))
+            if request.AffectedSOPClassUID == RTStructureSetStorage:
+                rois = event.dataset.StructureSetROISequence
+                self.names.append([str(each.ROIName) for each in rois])
             return 0
 
         syntaxes: list[Any] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
         return AE("ORTHANC").start_server(
             ("127.0.0.1", 0),
             block=False,
-            contexts=[build_context(CTImageStorage, syntaxes)],
+            contexts=[
+                build_context(each, syntaxes) for each in (CTImageStorage, RTStructureSetStorage)
+            ],
             evt_handlers=[(evt.EVT_C_STORE, stored)],
         )
 
@@ -195,6 +211,7 @@ class Node:
     def associate(self) -> Any:
         ae = AE("PACS")
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        ae.add_requested_context(RTStructureSetStorage, ExplicitVRLittleEndian)
         association = ae.associate("127.0.0.1", self.port, ae_title="CTP")
         assert association.is_established
         return association
@@ -238,6 +255,22 @@ def image(study: str, series: str, **more: Any) -> Dataset:
     dataset["PixelData"].VR = "OW"
     for keyword, value in more.items():
         setattr(dataset, keyword, value)
+    return dataset
+
+
+def structure_set(study: str, *names: tuple[str, str]) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, generate_uid()
+    dataset.Modality, dataset.PatientID, dataset.PatientName = "RTSTRUCT", PATIENT, "Doe^Jane"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, generate_uid()
+    dataset.StructureSetROISequence = []
+    for number, name in names:
+        item = Dataset()
+        item.ROINumber, item.ROIName = number, name
+        dataset.StructureSetROISequence.append(item)
     return dataset
 
 
@@ -364,7 +397,35 @@ def test_three_series_one_held_back_one_broken_off_one_complete(node: Node) -> N
     wait_for("it is mixed", lambda: node.ask("/api/status")[1]["mixed_studies"] == 1)
 
 
-def test_a_question_that_cannot_be_is_refused(node: Node) -> None:
+def test_questions_and_names_of_structures(node: Node) -> None:
+    """One start for both, since each takes seconds."""
+    questions_that_cannot_be_are_refused(node)
+    study = generate_uid()
+    own = ("1", "Heart"), ("2", "Doe's node"), ("3", "Körper"), ("4", "PTV_5040"), ("5", "ROI 2")
+    node.send(structure_set(study, *own), structure_set(study, ("7", "Doe"), ("7", "Roe")))
+    wait_for("one is held back", lambda: node.study(identifier=study)["held"])
+    wait_for("the other has left", lambda: node.study(identifier=study)["left"])
+    assert node.names == [["Heart", "ROI 2", "ROI 3", "PTV_5040", "ROI 5"]]
+    assert node.study(identifier=study)["held"] == {"incomplete": 1}
+
+    code, answer = node.ask("/api/names", {"identifier": study})
+    assert code == 200
+    (shown,) = answer["studies"]
+    (told,) = shown["objects"]
+    assert [(each["was"], each["is"]) for each in told["names"]] == [
+        *(("Doe's node", "ROI 2"), ("Körper", "ROI 3"), ("ROI 2", "ROI 5"))
+    ]
+    assert {told["object"]} == node.arrived
+    text = names_report([answer])
+    assert "Doe's node" in text and PSEUDONYM in text and told["object"] in text
+    assert node.ask("/api/names", {"identifier": PATIENT})[1]["studies"] == answer["studies"]
+    for secret in ("Doe", "Roe", "rper", study, PATIENT):
+        assert secret not in node.log.read_text()
+        for path in ("/api/status", "/api/quarantine"):
+            assert secret not in json.dumps(node.ask(path)[1])
+
+
+def questions_that_cannot_be_are_refused(node: Node) -> None:
     bodies: list[Any] = [None, [], "x", {}, {"identifier": ""}, {"identifier": 4711}]
     bodies += [{"still": "yes"}, {"identifier": "a", "study": "b"}, {"patient": "4711"}]
     for body in bodies:

@@ -27,13 +27,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, Union
 
 from ctp_rules import encoded
 from ctp_rules.anonymizer import Anonymizer, QuarantineError
 from ctp_rules.encoded import Encoded
+from ctp_rules.names import Named
 
 from .dicomfile import begin_data_set
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
@@ -288,6 +289,8 @@ class Record:
     """When, in nanoseconds since 1970 (``Order``)."""
     content: str
     """The same for the same content."""
+    names: tuple[Named, ...] = field(default=(), compare=False)
+    """Of its structures, those that leave under another, once that is known."""
 
     @contextmanager
     def opened(self) -> Iterator[Came | None]:

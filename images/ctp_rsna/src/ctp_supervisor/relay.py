@@ -19,6 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from ctp_rules.names import Named
+
 from . import pdu
 from .arrivals import Record
 from .egress import PATIENT_ID, SERIES, STUDY
@@ -80,14 +82,15 @@ class ExportRelay:
         refusals: Refusals,
         suspects: Suspects,
         lanes: Lanes,
-        left: Callable[[str, str, str, str], None] = lambda uid, study, series, pseudonym: None,
+        left: Callable[[str, str, str, str, Sequence[Named]], None] = lambda *of: None,
         whole: Whole | None = None,
     ) -> None:
         """``intact`` says whether CTP's files are those that were verified; nothing passes
         otherwise. ``forwarded`` counts objects that Orthanc acknowledged. ``prefixes``: of
         pseudonyms. ``refusals`` remembers what did not pass the last check, ``suspects`` what
         Orthanc ended at; ``lanes`` is one for all relays to the same Orthanc. ``left`` is told of
-        each object that Orthanc stored, ``whole`` knows what came of it."""
+        each object that Orthanc stored, with the names of structures that changed; ``whole`` knows
+        what came of it."""
         self.pipeline = pipeline
         self._prefixes = tuple(prefixes)
         self._refusals = refusals
@@ -299,9 +302,13 @@ class ExportRelay:
             self._suspects.answered(request.sop_instance_uid, status == 0)
             if status == 0:
                 values = association.outgoing.values
-                place = (values.get(tag, "") for tag in (STUDY, SERIES, PATIENT_ID))
-                self._left(request.sop_instance_uid, *place)
-                association.left = association.outgoing.arrival
+                study, series, pseudonym = (
+                    values.get(tag, "") for tag in (STUDY, SERIES, PATIENT_ID)
+                )
+                arrival = association.outgoing.arrival
+                names = arrival.names if arrival is not None else ()
+                self._left(request.sop_instance_uid, study, series, pseudonym, names)
+                association.left = arrival
 
     def _judge(self, association: _Association, what: OSError | str, abort: bool = False) -> bool:
         """Orthanc's part ended by itself; whether the object under way is held back for it."""

@@ -370,6 +370,10 @@ class Supervisor:
             self._note_quarantine()
         return self.account.ask(**question)
 
+    def names(self, question: dict[str, Any]) -> dict[str, Any]:
+        """See ``web.Site``."""
+        return self.account.names(**question)
+
     def _is_idle(self) -> bool:
         """Whether no object has waited in any queue of CTP for a while; while it is not known:
         no. Between two queues an object is in neither for a moment."""

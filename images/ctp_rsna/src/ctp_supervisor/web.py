@@ -9,6 +9,9 @@ Request                               Answer
 ``DELETE /api/quarantine/<id>``       removes one object for good: 200, or 404 when there is none
 ``POST /api/quarantine/delete``       removes those whose ids the body lists, ``{"ids": [...]}``
 ``POST /api/quarantine/release``      sends round again what can get further: 200 with counts
+``POST /api/names``                   which names of structures became which, in studies asked for
+                                      by ``identifier``, ``pseudonym`` or ``study`` as below; the
+                                      old names may name a person
 ``POST /api/study``                   whether studies are complete, and what is missing and why;
                                       the body holds one of ``identifier`` (a Study Instance UID
                                       as its sender has it, or a PatientID), ``pseudonym`` and
@@ -35,7 +38,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -49,6 +52,7 @@ LOG = logging.getLogger(__name__)
 
 QUESTIONS = {"identifier": str, "pseudonym": str, "study": str, "still": bool}
 """What studies may be asked for by."""
+QUESTIONS_OF_NAMES = {name: kind for name, kind in QUESTIONS.items() if name != "still"}
 LARGEST_BODY = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 CLOSED_PAGES = frozenset(
@@ -118,6 +122,10 @@ class Site(Protocol):
         """What is known of studies; see ``Account.ask`` for the question. It stays here."""
         ...  # pragma: no cover
 
+    def names(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Which names of structures became which; see ``Account.names``. It stays here."""
+        ...  # pragma: no cover
+
     def passes_on(self, path: str) -> None:
         """Called before a request for a page of CTP goes to CTP."""
         ...  # pragma: no cover
@@ -183,6 +191,7 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
                     "/api/quarantine/release": self._release,
                     "/api/quarantine/delete": self._delete_many,
                     "/api/study": self._study,
+                    "/api/names": self._names,
                 }
             )
 
@@ -303,23 +312,34 @@ def _handler(site: Site, password: bytes, ctp_port: int) -> type[BaseHTTPRequest
             self._json(HTTPStatus.OK, {"deleted": deleted})
 
         def _study(self) -> None:
+            question = self._question(QUESTIONS)
+            if question is not None:
+                self._json(HTTPStatus.OK, site.study(question))
+
+        def _names(self) -> None:
+            question = self._question(QUESTIONS_OF_NAMES)
+            if question is not None:
+                self._json(HTTPStatus.OK, site.names(question))
+
+        def _question(self, known: Mapping[str, type]) -> dict[str, Any] | None:
+            """What is asked; ``None`` where that was refused."""
             body = self._body()
             if body is None:
-                return
+                return None
             try:
                 ((name, value),) = json.loads(body).items()
                 if isinstance(value, str):
                     value = value.strip()
                     value.encode()  # or half a character is in it
-                if not value or type(value) is not QUESTIONS.get(name):
+                if not value or type(value) is not known.get(name):
                     raise TypeError
             except (ValueError, AttributeError, TypeError, RecursionError):
-                names = ", ".join(QUESTIONS)
                 self._json(
-                    HTTPStatus.BAD_REQUEST, {"error": f"The body has to hold one of {names}."}
+                    HTTPStatus.BAD_REQUEST,
+                    {"error": f"The body has to hold one of {', '.join(known)}."},
                 )
-                return
-            self._json(HTTPStatus.OK, site.study({name: value}))
+                return None
+            return {name: value}
 
         def _release(self) -> None:
             try:

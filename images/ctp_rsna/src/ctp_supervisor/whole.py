@@ -15,13 +15,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctp_rules import encoded, script
 from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, path_text
 from ctp_rules.comparison import Difference, Kind
 from ctp_rules.encoded import Encoded, UnreadableError
+from ctp_rules.names import Named, merged
 from ctp_rules.script import Script
 
 from .arrivals import Arrivals, Came, Record, Split
@@ -35,6 +36,8 @@ MOST_SHOWN = 5
 _ALL = 1 << 32
 _UNKNOWN = "nothing is known of what came"
 _UNREADABLE = "what came cannot be read"
+_MERGED = "has structures that would leave under one name, and did not come so: their numbers"
+_MERGED += " are missing or the same"
 
 
 @dataclass(frozen=True)
@@ -149,17 +152,20 @@ class Whole:
                     LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
                     failed = error
                     continue
-                if found is None:
-                    return record
+                if isinstance(found, tuple):
+                    return replace(record, names=found)
                 if nearest.why == _UNKNOWN or found.weight < nearest.weight:
                     nearest = found
         if failed is not None:
             raise failed
         return nearest
 
-    def _compare(self, record: Record, came: Came, left: Encoded, pixels: str) -> Finding | None:
+    def _compare(
+        self, record: Record, came: Came, left: Encoded, pixels: str
+    ) -> Finding | tuple[Named, ...]:
+        """Return why it is not this arrival, or else the names of structures that changed."""
         if came.waived:
-            return None
+            return ()
         if not came.readable:
             return Finding(_UNREADABLE, came.uid)
         nearest: Finding | None = None
@@ -167,20 +173,23 @@ class Whole:
             for anonymizer in self._scripts.since(record.came):
                 for lookup in self._tables.since(record.came):
                     found = _judged(anonymizer, came, left, lookup)
-                    if found is None:
+                    if isinstance(found, tuple):
                         if came.pixels is not None and came.pixels != pixels:
                             return Finding("(7FE0,0010): not as it came", came.uid, weight=0)
-                        return None
+                        return found
                     if nearest is None or found.weight < nearest.weight:
                         nearest = found
-        return nearest
+        return nearest or Finding(_UNKNOWN)
 
 
-def _judged(anonymizer: Anonymizer, came: Came, left: Encoded, lookup: Lookup) -> Finding | None:
+def _judged(
+    anonymizer: Anonymizer, came: Came, left: Encoded, lookup: Lookup
+) -> Finding | tuple[Named, ...]:
     shown: list[Difference] = []
+    names: list[Named] = []
     count = 0
     try:
-        for each in encoded.differences(anonymizer, came.header, left, lookup):
+        for each in encoded.differences(anonymizer, came.header, left, lookup, names):
             count += 1
             if len(shown) < MOST_SHOWN:
                 shown.append(each)
@@ -192,7 +201,10 @@ def _judged(anonymizer: Anonymizer, came: Came, left: Encoded, lookup: Lookup) -
             return Finding(_UNREADABLE, came.uid)
         return Finding(f"CTP should have held it back: {error}", came.uid)
     if not count:
-        return None
+        sequence = merged(names)
+        if sequence is not None:
+            return Finding(f"{path_text(sequence)} {_MERGED}", came.uid, weight=1)
+        return tuple(each for each in names if each.changed)
     parts = [f"{path_text(each.path)} {_WORDS[each.kind]}" for each in shown]
     if count > len(shown):
         parts.append(f"{count - len(shown)} more")
