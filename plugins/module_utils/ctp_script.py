@@ -21,7 +21,9 @@ What CTP does that the script has to reckon with (its source, and measured):
 - Blank is also what an element of the wrong representation (SQ) looks like, so that a blank value
   is no reason to keep an element; it is emptied, which an attribute of Type 2 may be.
 - ``@incrementdate`` cannot read a DT with a fraction or an offset, and takes ``-`` for an ISO date.
-  The supervisor puts the day of such a DT beside it, which is moved in its place.
+  The supervisor puts the day of such a DT beside it, which is moved in its place. Inside items it
+  finds the patient's days by ``root:PatientID``.
+- A regular expression of ``@contents`` cannot be a parameter, so that it stands in each element.
 - In an argument ``\`` escapes; a brace inside quotes still counts. Regular expressions therefore
   stand in parameters (``<p t="NAME">``, used as ``@NAME``), where nothing is escaped.
 - Each element listed costs CTP some 10 microseconds for every object that passes, half of it where
@@ -34,12 +36,17 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_elements, ctp_terms
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_elements,
+    ctp_terms,
+    ctp_words,
+)
 
 UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # An element that no edition of the standard defines: its script is the key of the UID hash, and
@@ -48,7 +55,14 @@ UID_KEY_TAG = "0012FFF0"
 # The supervisor puts it into an object of which something would be lost that the script keeps
 # (images/ctp_rsna, ``incoming``), and the days of DT elements that have a fraction or an offset.
 MARK_TAG = "7FDEFFF0"
-DAYS = {"0008002A": "7FDEFFF2", "00189701": "7FDEFFF4"}
+DAYS = {
+    "0008002A": "7FDEFFF2",
+    "00181078": "7FDEFFF6",
+    "00181079": "7FDEFFF8",
+    "00189074": "7FDEFFFA",
+    "00189151": "7FDEFFFC",
+    "00189701": "7FDEFFF4",
+}
 
 # PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID
 # of the first item of (0010,0024), by numbers because CTP's dictionary does not know the name.
@@ -66,6 +80,25 @@ LOOKUP_ID = (
 )
 LONGITUDINAL = ("none", "full", "shifted")
 METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
+# A preset: what is chosen where an option is not given itself.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "strict": {},
+    "radiotherapy": {
+        "longitudinal": "shifted",
+        "retain_patient_characteristics": True,
+        "retain_device_model": True,
+        "clean_descriptors": True,
+    },
+}
+# What (0012,0063) says, at most 64 characters: with a preset as it is, and with options beside it.
+METHODS = {
+    "strict": (METHOD, METHOD),
+    "radiotherapy": (
+        "AusCAT imaging: PS3.15 Basic Profile, preset radiotherapy",
+        "AusCAT imaging: PS3.15 Basic Profile, radiotherapy with changes",
+    ),
+}
+_A_METHOD = "|".join(sorted({re.escape(each) for pair in METHODS.values() for each in pair}))
 
 _PATIENT_ID = "00100020"
 _PATIENT_NAME = "00100010"
@@ -88,15 +121,20 @@ class ScriptOptions:
     """What the operator wants to keep beyond the Basic Profile (PS3.15 E.3).
 
     Attributes:
-        longitudinal: ``none`` (dates and times go), ``full`` (kept), ``shifted`` (dates at the
-            root moved by the days that the lookup table gives as ``DateShift/<PatientID>``; a
-            patient without such a line is quarantined; nested dates go, times stay).
+        longitudinal: ``none`` (dates and times go), ``full`` (kept), ``shifted`` (dates moved by
+            the days that the lookup table gives as ``DateShift/<PatientID>``; a patient without
+            such a line is quarantined; times stay).
         retain_patient_characteristics: sex, age (90 and over become 90), size, weight, ethnic
             group, smoking and pregnancy status.
         retain_device_identity: station and machine names, serial numbers, device UIDs, model and
             software versions, dates of calibration.
-        clean_descriptors: descriptions and labels stay when every word of them is a listed one.
+        clean_descriptors: of descriptions the listed words stay (`ctp_words`), labels and names
+            when every word of them is a listed one.
         uid_root: what the new UIDs begin with.
+        retain_device_model: model and software versions of listed words and forms, without what
+            tells one device from another.
+        preset: on which of `PRESETS` these options rest; it is what the object says.
+        descriptor_words: words that the site lists beside those of `ctp_words`.
     """
 
     longitudinal: str = "none"
@@ -104,6 +142,9 @@ class ScriptOptions:
     retain_device_identity: bool = False
     clean_descriptors: bool = False
     uid_root: str = "2.25"
+    retain_device_model: bool = False
+    preset: str = "strict"
+    descriptor_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what the script cannot be made from.
@@ -120,6 +161,36 @@ class ScriptOptions:
                 f"uid_root is {self.uid_root!r}; it must be a UID of at most {_MAX_UID_ROOT}"
                 " characters."
             )
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset is {self.preset!r}; it may be {', '.join(PRESETS)}.")
+        for word in self.descriptor_words:
+            if ctp_words.word_problem(word):
+                raise ValueError(f"descriptor_words has {word!r}: {ctp_words.word_problem(word)}.")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What differs from the preset, by name; the words of the site are no option."""
+        preset = {**PRESETS["strict"], **PRESETS[self.preset]}
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in ("preset", "descriptor_words", "uid_root")
+            and getattr(self, each.name) != preset.get(each.name, each.default)
+        }
+
+
+def resolved(site: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all options that hold, of a site or of a pipeline with some of its own.
+
+    An option that is given wins over the preset, one of the pipeline over one of the site. A
+    pipeline that names a preset starts from that alone: what the site has set beside its own preset
+    is not taken over, so that ``preset: strict`` means what it says. UIDs keep the site's root.
+    """
+    own = own or {}
+    if "preset" in own:
+        site = {name: value for name, value in site.items() if name == "uid_root"}
+    given = {"preset": "strict", **site, **own}
+    return {**PRESETS[given["preset"]], **given}
 
 
 @dataclass(frozen=True)
@@ -235,16 +306,26 @@ def _date(element: Element, options: ScriptOptions, kind: Sequence[str]) -> str:
         return "" if gone == _REMOVE else gone
     if options.longitudinal == "full" or element.vr == "TM":
         return _else_empty(element.vr)
-    shift = "@incrementdate(this,PatientID,DateShift)"
+    if element.tag in _OF_REPORTS:
+        # In an item it can be the day of a birth, which no option keeps.
+        at_root, inside = _shifted(element, _EMPTY), gone
+        return f"@select(){{{at_root}}}{{{inside}}}"
+    return _shifted(element, dummy if kind == ["dummy"] else _EMPTY)
+
+
+# Date, Time and DateTime of a content item (PS3.3 C.17.3).
+_OF_REPORTS = frozenset({"0040A120", "0040A121"})
+
+
+def _shifted(element: Element, other: str) -> str:
+    """Move a day by the patient's days, at the root and in items; ``other``: what is none."""
+    shift = "@incrementdate(this,root:PatientID,DateShift)"
     if element.vr == "DA":
-        at_root = _else_empty("DA", shift)
-    else:
-        other = _EMPTY
-        if element.tag in DAYS:
-            day = f"@incrementdate({DAYS[element.tag]},PatientID,DateShift)"
-            other = _else_empty("DT_DAY", day + '@contents(this,"^........","")')
-        at_root = _if("DT_PLAIN", shift, other)
-    return f"@select(){{{at_root}}}{{{gone}}}"
+        return _if("DA", shift, other)
+    if element.tag in DAYS:
+        day = f"@incrementdate({DAYS[element.tag]},root:PatientID,DateShift)"
+        other = _if("DT_DAY", day + '@contents(this,"^........","")', other)
+    return _if("DT_PLAIN", shift, other)
 
 
 def _class_script() -> str:
@@ -256,6 +337,12 @@ def _without(unknown: str, instead: str) -> str:
     """Replace the unknown words of a list; the others stay."""
     escaped = unknown.replace("\\", "\\\\")
     return _replace(f'@contents(this,"{escaped}","{instead}")')
+
+
+def _cleaned(options: ScriptOptions) -> str:
+    """Replace each run of unlisted words; not of bytes or numbers (`ctp_words.DESCRIPTION`)."""
+    unlisted = ctp_words.unlisted(options.descriptor_words).replace("\\", "\\\\")
+    return f'@contents(this,"{unlisted}","{ctp_words.INSTEAD}")'
 
 
 def _terms_script(element: Element, terms: str, fallback: str, options: ScriptOptions) -> str:
@@ -294,7 +381,11 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
             return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
             gone = _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
-            return _else_empty_inside(gone) if "inside" in words else gone
+            gone = _else_empty_inside(gone) if "inside" in words else gone
+            form = {"model": "MODEL", "versions": "VERSIONS"}.get((words or [""])[-1])
+            if form and options.retain_device_model:
+                return _if(form, _KEEP, gone or _REMOVE)
+            return gone
         # Stricter than the table: a date of the device can be the date of the study.
         if element.vr in ("DA", "DT", "TM"):
             return _date(element, options, [])
@@ -302,6 +393,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
     if rule == "descriptor":
         otherwise = {"label": _replace("REMOVED"), "empty": _EMPTY}.get(" ".join(words), _REMOVE)
         if options.clean_descriptors:
+            if words == ["cleaned"]:
+                return _if("DESCRIPTION", _cleaned(options), otherwise)
             return _if("WORDS", _KEEP, otherwise)
         return "" if otherwise == _REMOVE else otherwise
     if rule == "sex":
@@ -352,6 +445,11 @@ def method_codes(options: ScriptOptions) -> list[str]:
     return codes
 
 
+def method(options: ScriptOptions) -> str:
+    """Return the text of (0012,0063): the method, and the preset where it is not the strict one."""
+    return METHODS[options.preset][bool(options.changes)]
+
+
 def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
     """Return the elements that say what was done; they are added where an object lacks them."""
     state = {"none": "REMOVED", "full": "UNMODIFIED", "shifted": "MODIFIED"}[options.longitudinal]
@@ -368,7 +466,7 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
 
     return [
         (_IDENTITY_REMOVED, "PatientIdentityRemoved", "@always()YES"),
-        (_METHOD_TAG, "DeidentificationMethod", put(METHOD)),
+        (_METHOD_TAG, "DeidentificationMethod", put(method(options))),
         (_METHOD_CODES, "DeidentificationMethodCodeSequence", codes),
         (_DATES_MODIFIED, "LongitudinalTemporalInformationModified", put(state)),
     ]
@@ -405,9 +503,12 @@ def anonymizer_script(options: ScriptOptions) -> str:
     used = set(
         re.findall(r"matches,@([A-Za-z0-9_]+)\)", " ".join(text for _, text in entries.values()))
     )
+    patterns = ctp_terms.PATTERNS
+    if options.descriptor_words:
+        patterns = {**patterns, "WORDS": ctp_words.listed(options.descriptor_words)}
     lines = ["<script>"]
     for name in sorted(used):
-        lines.append(f"  <p t={quoteattr(name)}>{escape(ctp_terms.PATTERNS[name])}</p>")
+        lines.append(f"  <p t={quoteattr(name)}>{escape(patterns[name])}</p>")
     for tag, (keyword, script) in entries.items():
         lines.append(f'  <e en="T" t="{tag.lower()}" n="{keyword}">{escape(script)}</e>')
     for what in ("privategroups", "unspecifiedelements", "overlays", "curves"):
@@ -415,8 +516,10 @@ def anonymizer_script(options: ScriptOptions) -> str:
     return "\n".join([*lines, "</script>", ""])
 
 
-def filter_script(prefixes: Sequence[str]) -> str:
+def filter_script(prefixes: Sequence[str], wanted: str = METHOD) -> str:
     """Return the script of the ``DicomFilter`` stage behind the anonymizer.
+
+    ``wanted`` is what the anonymizer writes as the `method`.
 
     It lets an object through that says that its identity was removed, by the method of this script,
     and whose PatientID and PatientName both begin with one of the prefixes: CTP leaves a name in
@@ -439,7 +542,7 @@ def filter_script(prefixes: Sequence[str]) -> str:
 
     lines = [
         f'[{_IDENTITY_REMOVED}].equals("YES")',
-        f'[{_METHOD_TAG}].equals("{METHOD}")',
+        f'[{_METHOD_TAG}].equals("{wanted}")',
         begins(_PATIENT_ID),
         begins(_PATIENT_NAME),
     ]
@@ -503,7 +606,7 @@ def script_problems(text: str) -> list[str]:
             problems.append(f"{tag} is not looked up by PatientID and issuer alone")
     for tag, wanted in (
         (_IDENTITY_REMOVED, r"@always\(\)YES"),
-        (_METHOD_TAG, r"@always\(\).*" + re.escape(METHOD) + r"\}?"),
+        (_METHOD_TAG, rf"@always\(\).*(?:{_A_METHOD})\}}?"),
         (_METHOD_CODES, r".*reset/113100\b.*"),
         ("00080016", r"(?!@keep\(\)$).+"),
         ("00080018", r".*@hashuid\(.*"),
@@ -563,7 +666,7 @@ def filter_problems(text: str) -> list[str]:
         lines,
         (
             re.escape(f'[{_IDENTITY_REMOVED}].equals("YES")'),
-            re.escape(f'[{_METHOD_TAG}].equals("{METHOD}")'),
+            re.escape(f"[{_METHOD_TAG}].equals(") + rf'"(?:{_A_METHOD})"\)',
             _begins_pattern(_PATIENT_ID),
             _begins_pattern(_PATIENT_NAME),
         ),

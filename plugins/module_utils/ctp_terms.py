@@ -9,6 +9,8 @@ list of terms repeats possessively, so that a long value costs neither stack nor
 
 from __future__ import annotations
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_words
+
 
 def _words(text: str) -> str:
     return "|".join(text.split())
@@ -313,22 +315,6 @@ _TARGETS = (
     "|Prostate|SV|LN|Chestwall))?"
 )
 
-# Words of descriptions and labels. Neither names nor places are among them.
-_DESCRIPTION_WORDS = _words(
-    """
-    CT MR MRI PET CBCT RT SPECT NM CR DX SC SR T1 T2 T1W T2W FLAIR STIR DWI ADC TSE TRA SAG COR AX
-    AXIAL SAGITTAL CORONAL OBLIQUE LOCALIZER SCOUT TOPOGRAM SURVIEW SPIRAL HELICAL RECON AC NAC
-    CHEST THORAX LUNG LUNGS ABDOMEN PELVIS HEAD NECK BRAIN BREAST PROSTATE LIVER SPINE BODY WHOLE
-    RECTUM BLADDER CERVIX HEART BONE SOFT TISSUE STANDARD CONTRAST WITH WITHOUT POST PRE NATIVE
-    ARTERIAL VENOUS PORTAL PHASE DELAYED GATED FREE BREATHING BREATH HOLD DIBH INSP EXP MIP AVERAGE
-    AVE 4D 3D 2D IMRT VMAT CONFORMAL PLAN PLANNING SIM SIMULATION TREATMENT BOOST DOSE STRUCTURE SET
-    STRUCTURES CONTOURS PTV CTV GTV FINAL ORIGINAL LEFT RIGHT AP PA LAT SUP INF ANT ARC CW CCW FIELD
-    BEAM SETUP KV MV PHOTON ELECTRON PROTON BRACHY HDR LDR THIN THICK MM CM GY FX SERIES STUDY IMAGE
-    IMAGES REGISTERED REGISTRATION SEGMENTATION FUSION OF AND FOR THE PRONE SUPINE FEET FIRST IV
-    ORAL
-    """
-)
-
 # Form of a code by its coding scheme (PS3.16).
 CODE_FORMS = {
     "DCM": ("DCM", "1[0-9]{5}"),
@@ -443,8 +429,10 @@ PATTERNS = {
     "AGE_OVER_89": "[01][0-9]{2}Y",
     "ETHNIC": "[A-Za-z][A-Za-z /-]{0,15}",
     "TEXT": r"[^\p{Cntrl}]{1,64}",
-    "WORDS": rf"(?i)(?=.{{1,64}}$)(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}})"
-    rf"(?:[ _/.,+-]{{1,3}}(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}}))*+",
+    "DESCRIPTION": ctp_words.DESCRIPTION,
+    "WORDS": ctp_words.listed(),
+    "MODEL": ctp_words.MODEL,
+    "VERSIONS": ctp_words.VERSIONS,
     "STRUCTURE": rf"(?i)z?_?(?:{_TARGETS}|(?:{_ORGANS}){_SIDE})"
     rf"(?:[_ ](?:PRV[0-9]{{0,2}}|Eval|Opt|Ring))?",
     "MAKER": "(?i)(?:Accuray|Agfa|Brainlab|Canon|Elekta|Fujifilm|GE|Hitachi|Hologic|IBA|Mevion|MIM"
