@@ -283,7 +283,6 @@ ELEMENTS = """
 30060004 LO StructureSetName
 30060006 ST StructureSetDescription
 30060028 ST ROIDescription
-30060085 SH ROIObservationLabel
 300A0003 LO RTPlanName
 300A0004 ST RTPlanDescription
 300A000E ST PrescriptionDescription

@@ -98,6 +98,8 @@ METHODS = {
         "AusCAT imaging: PS3.15 Basic Profile, radiotherapy with changes",
     ),
 }
+# Beside any preset: what these say is the site's, and they keep nothing by themselves.
+_OF_THE_SITE = frozenset({"descriptor_words", "site_roi_names", "uid_root"})
 _A_METHOD = "|".join(sorted({re.escape(each) for pair in METHODS.values() for each in pair}))
 
 _PATIENT_ID = "00100020"
@@ -174,7 +176,7 @@ class ScriptOptions:
         return {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name not in ("preset", "descriptor_words", "uid_root")
+            if each.name not in {"preset", *_OF_THE_SITE}
             and getattr(self, each.name) != preset.get(each.name, each.default)
         }
 
@@ -188,7 +190,7 @@ def resolved(site: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> d
     """
     own = own or {}
     if "preset" in own:
-        site = {name: value for name, value in site.items() if name == "uid_root"}
+        site = {name: value for name, value in site.items() if name in _OF_THE_SITE}
     given = {"preset": "strict", **site, **own}
     return {**PRESETS[given["preset"]], **given}
 
