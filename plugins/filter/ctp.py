@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils import (
     ctp_config,
     ctp_distribution,
+    ctp_script,
 )
 
 
@@ -96,6 +97,15 @@ def ctp_hold_seconds(value: Any) -> int:
         raise AnsibleFilterError(str(error)) from error
 
 
+def ctp_said(settings: Mapping[str, Any], flavour: str) -> list[dict[str, str]]:
+    """Return what the tables say of the de-identification of each pipeline.
+
+    In the AusCAT image's place, and alone, the stand-in has the rules of the first one.
+    """
+    found = ctp_config.said(settings)
+    return found if flavour == "rsna" else found[:1]
+
+
 class FilterModule:
     """Filters over the variables of the role ctp."""
 
@@ -106,5 +116,7 @@ class FilterModule:
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
             "ctp_hold_seconds": ctp_hold_seconds,
+            "ctp_options": ctp_script.resolved,
             "ctp_rules": ctp_rules,
+            "ctp_said": ctp_said,
         }

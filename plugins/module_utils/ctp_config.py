@@ -20,6 +20,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils import (
     ctp_pixels,
     ctp_roi_names,
     ctp_script,
+    ctp_words,
 )
 
 #: Ports inside the container. 8104 and 9090 are published; the others are reached over loopback.
@@ -46,7 +47,8 @@ ISSUER = re.compile(r"(?!\s)[^|\\\x00-\x1f\x7f-\x9f]{0,64}(?<!\s)")
 PIPELINE_KEYS = {"name", "called_aets", "calling_aets", "parallel", "deidentification", "export"}
 EXPORT_KEYS = {"host", "port", "called_aet", "calling_aet"}
 OPTIONS = {field.name for field in dataclasses.fields(ctp_script.ScriptOptions)}
-SWITCHES = OPTIONS - {"longitudinal", "roi_names", "site_roi_names", "uid_root"}
+OPTIONS -= {"descriptor_words"}
+SWITCHES = OPTIONS - {"longitudinal", "preset", "roi_names", "site_roi_names", "uid_root"}
 LONGITUDINAL = ("none", "full", "shifted")
 
 # CTP logs identifiers in its anonymizer (values that it could not write, keys that it did not find)
@@ -81,6 +83,7 @@ def rule_problems(settings: Mapping[str, Any]) -> list[str]:
     ctp_pixel_rules and ctp_pseudonym_prefixes."""
     found = _option_problems(settings["ctp_deidentification"], "ctp_deidentification")
     found += ctp_pixels.problems(settings["ctp_pixel_rules"])
+    found += _word_problems(settings.get("ctp_descriptor_words", []))
     prefixes = settings["ctp_pseudonym_prefixes"]
     if not _is_list(prefixes) or not prefixes:
         return [
@@ -206,9 +209,7 @@ def rules(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[str, str]:
-    options = ctp_script.ScriptOptions(
-        **{**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
-    )
+    options = _options(settings, pipeline)
     rendered = {
         "anonymizer.script": ctp_script.anonymizer_script(
             options, ctp_pixels.rules(settings["ctp_pixel_rules"])
@@ -320,6 +321,10 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "pseudonym_prefixes": [str(prefix) for prefix in settings["ctp_pseudonym_prefixes"]],
         "issuers": [str(issuer) for issuer in settings["ctp_issuers"]],
         "lookup_table": LOOKUP_TABLE,
+        "deidentification": [
+            f"{each['pipeline']}: {each['preset']}" + (each["changes"] and f", {each['changes']}")
+            for each in said(settings)
+        ],
         "date_shift": any(_shifts_dates(settings, each) for each in settings["ctp_pipelines"]),
         "keydb": {
             "host": "keydb",
@@ -389,8 +394,45 @@ def config_xml(settings: Mapping[str, Any]) -> str:
 
 
 def _shifts_dates(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> bool:
-    merged = {**settings["ctp_deidentification"], **(pipeline.get("deidentification") or {})}
-    return bool(merged.get("longitudinal") == "shifted")
+    return _options(settings, pipeline).longitudinal == "shifted"
+
+
+def _options(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> ctp_script.ScriptOptions:
+    return ctp_script.ScriptOptions(
+        **ctp_script.resolved(settings["ctp_deidentification"], pipeline.get("deidentification")),
+        descriptor_words=tuple(settings.get("ctp_descriptor_words", [])),
+    )
+
+
+def said(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what the tables say of the de-identification: pipeline, preset and options beside it.
+
+    Args:
+        settings: ctp_pipelines, ctp_deidentification and ctp_descriptor_words.
+
+    Returns:
+        Keys pipeline, preset, changes; none where the variables are wrong, which `problems` says.
+    """
+    pipelines = settings["ctp_pipelines"]
+    if rule_problems(settings) or not _is_list(pipelines):
+        return []
+    rows = []
+    for each in pipelines:
+        own = each.get("deidentification") if isinstance(each, Mapping) else None
+        if not isinstance(each, Mapping) or (own and _option_problems(own, "")):
+            return []
+        options = _options(settings, each)
+        beside = [f"{name}: {json.dumps(value)}" for name, value in options.changes.items()]
+        if options.descriptor_words:
+            beside.append(f"{len(options.descriptor_words)} words of the site")
+        rows.append(
+            {
+                "pipeline": str(each.get("name")),
+                "preset": options.preset,
+                "changes": ", ".join(beside).replace('"', ""),
+            }
+        )
+    return rows
 
 
 def _option_problems(options: Any, where: str) -> list[str]:
@@ -409,6 +451,8 @@ def _option_problems(options: Any, where: str) -> list[str]:
             found.append(f"{where}.{name} is {value!r}. Accepted: {accepted}.")
         elif name == "site_roi_names":
             found += _site_name_problems(value, f"{where}.{name}")
+        elif name == "preset" and (not isinstance(value, str) or value not in ctp_script.PRESETS):
+            found.append(f"{where}.{name} is {value!r}. Accepted: {', '.join(ctp_script.PRESETS)}.")
         elif name in SWITCHES and not isinstance(value, bool):
             found.append(f"{where}.{name} is {value!r}. Accepted: true or false.")
     return found
@@ -423,6 +467,19 @@ def _site_name_problems(names: Any, where: str) -> list[str]:
         f"{where} contains {name!r}. Accepted: {problem}."
         for name in names
         if (problem := ctp_roi_names.name_problem(name))
+    ]
+
+
+def _word_problems(words: Any) -> list[str]:
+    if not _is_list(words) or len(words) > ctp_words.MOST_WORDS:
+        return [
+            f"ctp_descriptor_words is {words!r:.80}. Accepted: a list of at most "
+            f"{ctp_words.MOST_WORDS} words that may stand in descriptions, such as [MPRAGE]."
+        ]
+    return [
+        f"ctp_descriptor_words contains {word!r}. Accepted: {problem}. Remove it or write it so."
+        for word in words
+        if (problem := ctp_words.word_problem(word))
     ]
 
 

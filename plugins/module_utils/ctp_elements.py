@@ -276,24 +276,40 @@ ELEMENTS = """
 300E0004 DA ReviewDate
 300E0005 TM ReviewTime
 [descriptor]
+00541101 LO AttenuationCorrectionMethod
+00541103 LO ReconstructionMethod
+00541105 LO ScatterCorrectionMethod
+00620006 ST SegmentDescription
+30060004 LO StructureSetName
+30060006 ST StructureSetDescription
+30060028 ST ROIDescription
+300A0003 LO RTPlanName
+300A0004 ST RTPlanDescription
+300A000E ST PrescriptionDescription
+300A0016 LO DoseReferenceDescription
+300A0072 LO FractionGroupDescription
+300A00C3 ST BeamDescription
+[descriptor cleaned]
 00081030 LO StudyDescription
 0008103E LO SeriesDescription
 00181030 LO ProtocolName
 00189423 LO AcquisitionProtocolName
 00321060 LO RequestedProcedureDescription
 00400254 LO PerformedProcedureStepDescription
-00620006 ST SegmentDescription
-30060004 LO StructureSetName
-30060028 ST ROIDescription
-300A0003 LO RTPlanName
-300A0016 LO DoseReferenceDescription
 [descriptor empty]
 00180010 LO ContrastBolusAgent
 00700081 LO ContentDescription
 [descriptor label]
+30020002 SH RTImageLabel
 30060002 SH StructureSetLabel
 300A0002 SH RTPlanLabel
 300A00C2 LO BeamName
+300A00D4 SH WedgeID
+300A00F5 SH BlockTrayID
+300A0108 SH ApplicatorID
+300A0291 SH SourceApplicatorID
+300A030F SH SnoutID
+300A0318 SH RangeShifterID
 [device]
 00081010 SH StationName
 00181004 LO PlateID
@@ -303,10 +319,11 @@ ELEMENTS = """
 00181200 DA DateOfLastCalibration
 00181201 TM TimeOfLastCalibration
 0018700A SH DetectorID
-[device EQUIPMENT]
+[device EQUIPMENT versions]
 00181020 LO SoftwareVersions
-[device EQUIPMENT inside]
+[device EQUIPMENT inside model]
 00081090 LO ManufacturerModelName
+[device EQUIPMENT inside]
 00181000 LO DeviceSerialNumber
 [device empty]
 30020020 SH RadiationMachineName
@@ -811,13 +828,6 @@ ELEMENTS = """
 0040A160 UT TextValue
 00480106 SH OpticalPathIdentifier
 00620009 LO SegmentAlgorithmName
-30020002 SH RTImageLabel
-300A00D4 SH WedgeID
-300A00F5 SH BlockTrayID
-300A0108 SH ApplicatorID
-300A0291 SH SourceApplicatorID
-300A030F SH SnoutID
-300A0318 SH RangeShifterID
 300A0390 SH ScanSpotTuneID
 [uid]
 00080017 UI AcquisitionUID

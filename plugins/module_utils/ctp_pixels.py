@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TAG = "7FDEFFF6"
+TAG = "7FDEFFFE"
 """An element that no edition of the standard defines. Its script is carried out for every object,
 since it begins with ``@always()``."""
 

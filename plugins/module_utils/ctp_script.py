@@ -21,7 +21,9 @@ What CTP does that the script has to reckon with (its source, and measured):
 - Blank is also what an element of the wrong representation (SQ) looks like, so that a blank value
   is no reason to keep an element; it is emptied, which an attribute of Type 2 may be.
 - ``@incrementdate`` cannot read a DT with a fraction or an offset, and takes ``-`` for an ISO date.
-  The supervisor puts the day of such a DT beside it, which is moved in its place.
+  The supervisor puts the day of such a DT beside it, which is moved in its place. Inside items it
+  finds the patient's days by ``root:PatientID``.
+- A regular expression of ``@contents`` cannot be a parameter, so that it stands in each element.
 - In an argument ``\`` escapes; a brace inside quotes still counts. Regular expressions therefore
   stand in parameters (``<p t="NAME">``, used as ``@NAME``), where nothing is escaped.
 - Each element listed costs CTP some 10 microseconds for every object that passes, half of it where
@@ -34,9 +36,10 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from ansible_collections.auscat.imaging.plugins.module_utils import (
@@ -44,6 +47,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils import (
     ctp_pixels,
     ctp_roi_names,
     ctp_terms,
+    ctp_words,
 )
 
 UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
@@ -53,7 +57,14 @@ UID_KEY_TAG = "0012FFF0"
 # The supervisor puts it into an object of which something would be lost that the script keeps
 # (images/ctp_rsna, ``incoming``), and the days of DT elements that have a fraction or an offset.
 MARK_TAG = "7FDEFFF0"
-DAYS = {"0008002A": "7FDEFFF2", "00189701": "7FDEFFF4"}
+DAYS = {
+    "0008002A": "7FDEFFF2",
+    "00181078": "7FDEFFF6",
+    "00181079": "7FDEFFF8",
+    "00189074": "7FDEFFFA",
+    "00189151": "7FDEFFFC",
+    "00189701": "7FDEFFF4",
+}
 
 # PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID
 # of the first item of (0010,0024), by numbers because CTP's dictionary does not know the name.
@@ -75,6 +86,29 @@ METHOD = "AusCAT imaging: PS3.15 Basic Profile, only listed values kept"
 # With roi_names: kept. No code of PS3.16 CID 7050 stands for names that stay as they came: 113105
 # (Clean Descriptors) would say that somebody had looked at them.
 METHOD_NAMES_KEPT = "AusCAT imaging: PS3.15 Basic Profile, ROI names as they came"
+# A preset: what is chosen where an option is not given itself.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "strict": {},
+    "radiotherapy": {
+        "longitudinal": "shifted",
+        "retain_patient_characteristics": True,
+        "retain_device_model": True,
+        "clean_descriptors": True,
+    },
+}
+# What (0012,0063) says, at most 64 characters: with a preset as it is, and with options beside it.
+METHODS = {
+    "strict": (METHOD, METHOD),
+    "radiotherapy": (
+        "AusCAT imaging: PS3.15 Basic Profile, preset radiotherapy",
+        "AusCAT imaging: PS3.15 Basic Profile, radiotherapy with changes",
+    ),
+}
+# Beside any preset: what these say is the site's, and they keep nothing by themselves.
+_OF_THE_SITE = frozenset({"descriptor_words", "site_roi_names", "uid_root"})
+_A_METHOD = "|".join(
+    sorted({re.escape(each) for pair in METHODS.values() for each in pair} | {METHOD_NAMES_KEPT})
+)
 
 _PATIENT_ID = "00100020"
 _PATIENT_NAME = "00100010"
@@ -98,19 +132,24 @@ class ScriptOptions:
     """What the operator wants to keep beyond the Basic Profile (PS3.15 E.3).
 
     Attributes:
-        longitudinal: ``none`` (dates and times go), ``full`` (kept), ``shifted`` (dates at the
-            root moved by the days that the lookup table gives as ``DateShift/<PatientID>``; a
-            patient without such a line is quarantined; nested dates go, times stay).
+        longitudinal: ``none`` (dates and times go), ``full`` (kept), ``shifted`` (dates moved by
+            the days that the lookup table gives as ``DateShift/<PatientID>``; a patient without
+            such a line is quarantined; times stay).
         retain_patient_characteristics: sex, age (90 and over become 90), size, weight, ethnic
             group, smoking and pregnancy status.
         retain_device_identity: station and machine names, serial numbers, device UIDs, model and
             software versions, dates of calibration.
-        clean_descriptors: descriptions and labels stay when every word of them is a listed one.
+        clean_descriptors: of descriptions the listed words stay (`ctp_words`), labels and names
+            when every word of them is a listed one.
         roi_names: which names of structures stay: ``standard`` (`ctp_roi_names`), ``listed`` (those
             and `site_roi_names`), ``kept`` (all). The others become ``ROI`` and the number of their
             item.
         site_roi_names: names of the site's own, whole.
         uid_root: what the new UIDs begin with.
+        retain_device_model: model and software versions of listed words and forms, without what
+            tells one device from another.
+        preset: on which of `PRESETS` these options rest; it is what the object says.
+        descriptor_words: words that the site lists beside those of `ctp_words`.
     """
 
     longitudinal: str = "none"
@@ -120,6 +159,9 @@ class ScriptOptions:
     roi_names: str = "standard"
     site_roi_names: Sequence[str] = ()
     uid_root: str = "2.25"
+    retain_device_model: bool = False
+    preset: str = "strict"
+    descriptor_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what the script cannot be made from.
@@ -141,6 +183,36 @@ class ScriptOptions:
                 f"uid_root is {self.uid_root!r}; it must be a UID of at most {_MAX_UID_ROOT}"
                 " characters."
             )
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset is {self.preset!r}; it may be {', '.join(PRESETS)}.")
+        for word in self.descriptor_words:
+            if ctp_words.word_problem(word):
+                raise ValueError(f"descriptor_words has {word!r}: {ctp_words.word_problem(word)}.")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What differs from the preset, by name; the words of the site are no option."""
+        preset = {**PRESETS["strict"], **PRESETS[self.preset]}
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in {"preset", *_OF_THE_SITE}
+            and getattr(self, each.name) != preset.get(each.name, each.default)
+        }
+
+
+def resolved(site: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all options that hold, of a site or of a pipeline with some of its own.
+
+    An option that is given wins over the preset, one of the pipeline over one of the site. A
+    pipeline that names a preset starts from that alone: what the site has set beside its own preset
+    is not taken over, so that ``preset: strict`` means what it says. UIDs keep the site's root.
+    """
+    own = own or {}
+    if "preset" in own:
+        site = {name: value for name, value in site.items() if name in _OF_THE_SITE}
+    given = {"preset": "strict", **site, **own}
+    return {**PRESETS[given["preset"]], **given}
 
 
 @dataclass(frozen=True)
@@ -256,16 +328,26 @@ def _date(element: Element, options: ScriptOptions, kind: Sequence[str]) -> str:
         return "" if gone == _REMOVE else gone
     if options.longitudinal == "full" or element.vr == "TM":
         return _else_empty(element.vr)
-    shift = "@incrementdate(this,PatientID,DateShift)"
+    if element.tag in _OF_REPORTS:
+        # In an item it can be the day of a birth, which no option keeps.
+        at_root, inside = _shifted(element, _EMPTY), gone
+        return f"@select(){{{at_root}}}{{{inside}}}"
+    return _shifted(element, dummy if kind == ["dummy"] else _EMPTY)
+
+
+# Date, Time and DateTime of a content item (PS3.3 C.17.3).
+_OF_REPORTS = frozenset({"0040A120", "0040A121"})
+
+
+def _shifted(element: Element, other: str) -> str:
+    """Move a day by the patient's days, at the root and in items; ``other``: what is none."""
+    shift = "@incrementdate(this,root:PatientID,DateShift)"
     if element.vr == "DA":
-        at_root = _else_empty("DA", shift)
-    else:
-        other = _EMPTY
-        if element.tag in DAYS:
-            day = f"@incrementdate({DAYS[element.tag]},PatientID,DateShift)"
-            other = _else_empty("DT_DAY", day + '@contents(this,"^........","")')
-        at_root = _if("DT_PLAIN", shift, other)
-    return f"@select(){{{at_root}}}{{{gone}}}"
+        return _if("DA", shift, other)
+    if element.tag in DAYS:
+        day = f"@incrementdate({DAYS[element.tag]},root:PatientID,DateShift)"
+        other = _if("DT_DAY", day + '@contents(this,"^........","")', other)
+    return _if("DT_PLAIN", shift, other)
 
 
 def _class_script() -> str:
@@ -301,6 +383,12 @@ def _structure(words: Sequence[str], options: ScriptOptions) -> str:
     if options.roi_names == "listed" and options.site_roi_names:
         other = _if(_SITE_NAMES, _KEEP, other)
     return _if("STRUCTURE", _KEEP, other)
+
+
+def _cleaned(options: ScriptOptions) -> str:
+    """Replace each run of unlisted words; not of bytes or numbers (`ctp_words.DESCRIPTION`)."""
+    unlisted = ctp_words.unlisted(options.descriptor_words).replace("\\", "\\\\")
+    return f'@contents(this,"{unlisted}","{ctp_words.INSTEAD}")'
 
 
 def _terms_script(element: Element, terms: str, fallback: str, options: ScriptOptions) -> str:
@@ -341,7 +429,11 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
             return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
             gone = _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
-            return _else_empty_inside(gone) if "inside" in words else gone
+            gone = _else_empty_inside(gone) if "inside" in words else gone
+            form = {"model": "MODEL", "versions": "VERSIONS"}.get((words or [""])[-1])
+            if form and options.retain_device_model:
+                return _if(form, _KEEP, gone or _REMOVE)
+            return gone
         # Stricter than the table: a date of the device can be the date of the study.
         if element.vr in ("DA", "DT", "TM"):
             return _date(element, options, [])
@@ -349,6 +441,8 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
     if rule == "descriptor":
         otherwise = {"label": _replace("REMOVED"), "empty": _EMPTY}.get(" ".join(words), _REMOVE)
         if options.clean_descriptors:
+            if words == ["cleaned"]:
+                return _if("DESCRIPTION", _cleaned(options), otherwise)
             return _if("WORDS", _KEEP, otherwise)
         return "" if otherwise == _REMOVE else otherwise
     if rule == "sex":
@@ -384,11 +478,6 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
     return scripts.get(rule) or _else_empty(rule.upper())
 
 
-def method(options: ScriptOptions) -> str:
-    """Return what an object says of itself in (0012,0063)."""
-    return METHOD_NAMES_KEPT if options.roi_names == "kept" else METHOD
-
-
 def method_codes(options: ScriptOptions) -> list[str]:
     """Return the codes of (0012,0064): Basic Profile, Clean Structured Content, the options."""
     codes = ["113100", "113104"]
@@ -401,6 +490,16 @@ def method_codes(options: ScriptOptions) -> list[str]:
     if options.retain_device_identity:
         codes.append("113109")
     return codes
+
+
+def method(options: ScriptOptions) -> str:
+    """Return the text of (0012,0063): the method, and the preset where it is not the strict one.
+
+    Names that stay as they came are said before all.
+    """
+    if options.roi_names == "kept":
+        return METHOD_NAMES_KEPT
+    return METHODS[options.preset][bool(options.changes)]
 
 
 def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
@@ -465,6 +564,8 @@ def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.Pixe
     )
     if options.site_roi_names:
         patterns[_SITE_NAMES] = ctp_roi_names.pattern(options.site_roi_names)
+    if options.descriptor_words:
+        patterns["WORDS"] = ctp_words.listed(options.descriptor_words)
     lines = ["<script>"]
     for name in sorted(used):
         lines.append(f"  <p t={quoteattr(name)}>{escape(patterns[name])}</p>")
@@ -475,8 +576,10 @@ def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.Pixe
     return "\n".join([*lines, "</script>", ""])
 
 
-def filter_script(prefixes: Sequence[str], method: str = METHOD) -> str:
+def filter_script(prefixes: Sequence[str], wanted: str = METHOD) -> str:
     """Return the script of the ``DicomFilter`` stage behind the anonymizer.
+
+    ``wanted`` is what the anonymizer writes as the `method`.
 
     It lets an object through that says that its identity was removed, by the method of the script
     before it, and whose PatientID and PatientName both begin with one of the prefixes: CTP leaves a
@@ -499,7 +602,7 @@ def filter_script(prefixes: Sequence[str], method: str = METHOD) -> str:
 
     lines = [
         f'[{_IDENTITY_REMOVED}].equals("YES")',
-        f'[{_METHOD_TAG}].equals("{method}")',
+        f'[{_METHOD_TAG}].equals("{wanted}")',
         begins(_PATIENT_ID),
         begins(_PATIENT_NAME),
     ]
@@ -511,7 +614,6 @@ _LOOKUPS = (
     ("PatientID|IssuerOfPatientID", "PatientID"),
     ("PatientID", "DateShift"),
 )
-_METHODS = f"(?:{re.escape(METHOD)}|{re.escape(METHOD_NAMES_KEPT)})"
 _ARGUMENT_OF_LOOKUP = re.compile(r"@\s*lookup\s*\(\s*([^,)]*?)\s*,\s*([^,)]*?)\s*(,[^)]*)?\)")
 
 
@@ -564,7 +666,7 @@ def script_problems(text: str) -> list[str]:
             problems.append(f"{tag} is not looked up by PatientID and issuer alone")
     for tag, wanted in (
         (_IDENTITY_REMOVED, r"@always\(\)YES"),
-        (_METHOD_TAG, rf"@always\(\).*{_METHODS}\}}?"),
+        (_METHOD_TAG, rf"@always\(\).*(?:{_A_METHOD})\}}?"),
         (_METHOD_CODES, r".*reset/113100\b.*"),
         ("00080016", r"(?!@keep\(\)$).+"),
         ("00080018", r".*@hashuid\(.*"),
@@ -625,7 +727,7 @@ def filter_problems(text: str) -> list[str]:
         lines,
         (
             re.escape(f'[{_IDENTITY_REMOVED}].equals("YES")'),
-            re.escape(f"[{_METHOD_TAG}].equals(") + f'"{_METHODS}"' + re.escape(")"),
+            re.escape(f"[{_METHOD_TAG}].equals(") + rf'"(?:{_A_METHOD})"\)',
             _begins_pattern(_PATIENT_ID),
             _begins_pattern(_PATIENT_NAME),
         ),

@@ -9,7 +9,7 @@ list of terms repeats possessively, so that a long value costs neither stack nor
 
 from __future__ import annotations
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_roi_names
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_roi_names, ctp_words
 
 
 def _words(text: str) -> str:
@@ -292,22 +292,6 @@ CLASSES = {
     """,
 }
 
-# Words of descriptions and labels. Neither names nor places are among them.
-_DESCRIPTION_WORDS = _words(
-    """
-    CT MR MRI PET CBCT RT SPECT NM CR DX SC SR T1 T2 T1W T2W FLAIR STIR DWI ADC TSE TRA SAG COR AX
-    AXIAL SAGITTAL CORONAL OBLIQUE LOCALIZER SCOUT TOPOGRAM SURVIEW SPIRAL HELICAL RECON AC NAC
-    CHEST THORAX LUNG LUNGS ABDOMEN PELVIS HEAD NECK BRAIN BREAST PROSTATE LIVER SPINE BODY WHOLE
-    RECTUM BLADDER CERVIX HEART BONE SOFT TISSUE STANDARD CONTRAST WITH WITHOUT POST PRE NATIVE
-    ARTERIAL VENOUS PORTAL PHASE DELAYED GATED FREE BREATHING BREATH HOLD DIBH INSP EXP MIP AVERAGE
-    AVE 4D 3D 2D IMRT VMAT CONFORMAL PLAN PLANNING SIM SIMULATION TREATMENT BOOST DOSE STRUCTURE SET
-    STRUCTURES CONTOURS PTV CTV GTV FINAL ORIGINAL LEFT RIGHT AP PA LAT SUP INF ANT ARC CW CCW FIELD
-    BEAM SETUP KV MV PHOTON ELECTRON PROTON BRACHY HDR LDR THIN THICK MM CM GY FX SERIES STUDY IMAGE
-    IMAGES REGISTERED REGISTRATION SEGMENTATION FUSION OF AND FOR THE PRONE SUPINE FEET FIRST IV
-    ORAL
-    """
-)
-
 # Form of a code by its coding scheme (PS3.16).
 CODE_FORMS = {
     "DCM": ("DCM", "1[0-9]{5}"),
@@ -423,8 +407,10 @@ PATTERNS = {
     "AGE_OVER_89": "[01][0-9]{2}Y",
     "ETHNIC": "[A-Za-z][A-Za-z /-]{0,15}",
     "TEXT": r"[^\p{Cntrl}]{1,64}",
-    "WORDS": rf"(?i)(?=.{{1,64}}$)(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}})"
-    rf"(?:[ _/.,+-]{{1,3}}(?:{_DESCRIPTION_WORDS}|[0-9]{{1,3}}))*+",
+    "DESCRIPTION": ctp_words.DESCRIPTION,
+    "WORDS": ctp_words.listed(),
+    "MODEL": ctp_words.MODEL,
+    "VERSIONS": ctp_words.VERSIONS,
     "STRUCTURE": ctp_roi_names.STANDARD,
     # By which what has no name that may stay is told apart: an integer (IS, US).
     "ITEM_NUMBER": r"[-+]?[0-9]{1,12}",

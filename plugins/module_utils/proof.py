@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ps3_15_e1_1
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ps3_15_e1_1
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     CT,
     SOP_CLASS_NAMES,
@@ -325,7 +325,8 @@ class Retained:
 
     @classmethod
     def by(cls, options: Mapping[str, Any]) -> Retained:
-        """Return what follows from ctp_deidentification."""
+        """Return what follows from ctp_deidentification, a preset in it included."""
+        options = ctp_script.resolved(options)
         columns = {
             ps3_15_e1_1.PATIENT_CHARACTERISTICS: options.get("retain_patient_characteristics"),
             ps3_15_e1_1.DEVICE_IDENTITY: options.get("retain_device_identity"),

@@ -46,6 +46,7 @@ def node_report(
     ports: Iterable[Mapping[str, Any]],
     directories: Iterable[Mapping[str, Any]],
     address: str,
+    deidentification: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """Return the text on one host.
 
@@ -55,6 +56,7 @@ def node_report(
         ports: as `definitions.published_ports` returns them.
         directories: as `definitions.host_directories` returns them.
         address: where a browser or a DICOM sender reaches the host.
+        deidentification: of each pipeline of its CTP, as `ctp_config.said` returns it.
     """
     lines = [f"Services on {host}", ""]
     lines += table(
@@ -75,6 +77,15 @@ def node_report(
             for port in ports
         ],
     )
+    if deidentification:
+        lines += ["", f"De-identification on {host} (docs/ctp.md)", ""]
+        lines += table(
+            ["pipeline", "preset", "options beside it"],
+            [
+                (each["pipeline"], each["preset"], each["changes"] or "none")
+                for each in deidentification
+            ],
+        )
     lines += ["", f"Data on {host}", ""]
     lines += table(
         ["service", "directory", "owner", "mode"],

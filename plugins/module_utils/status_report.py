@@ -144,6 +144,8 @@ def _figure_rows(
         names = ["quarantine_not_empty", "quarantine_growing"]
         found.append(("quarantine", worst(alerts, names), held))
         found += _study_rows(ctp, alerts, studies)
+        if ctp.get("deidentification"):
+            found.append(("de-identification", "ok", "; ".join(ctp["deidentification"])))
         if ctp.get("keydb_age_seconds") is not None:
             text = f"{count(ctp['keydb_patients'])} patients, read "
             text += f"{rules.words(ctp['keydb_age_seconds'])} ago"

@@ -828,7 +828,8 @@ def _incrementdate(
     text = level.text(call.element, element)
     if len(text) < 8:
         return "@empty()"
-    key = level.text(Reference((int(by, 16),)), None).strip(JAVA_BLANK)
+    by_whom = Reference((int(by[-8:], 16),), by.startswith("root:"))
+    key = level.text(by_whom, None).strip(JAVA_BLANK)
     found = lookup(kind, key)
     try:
         days = int((found or "").strip(JAVA_BLANK))

@@ -41,7 +41,7 @@ UNKNOWN_PATIENT = "unknown-patient"
 
 MARK = 0x7FDEFFF0
 """The supervisor's mark of what would not be whole."""
-PIXELS = 0x7FDEFFF6
+PIXELS = 0x7FDEFFFE
 """The script's rule of what may show a name in its pixels, at an element that there is not."""
 
 _PATIENT_ID = 0x00100020

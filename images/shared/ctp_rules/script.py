@@ -442,7 +442,7 @@ class _Reader:
             raise ScriptError("@incrementdate has to look up one element")
         self._reads.add(LOOKUP)
         kind = self._parameter(arguments[2]).strip(JAVA_BLANK)
-        by = f"{key.tags[0]:08X}"
+        by = f"{'root:' if key.from_root else ''}{key.tags[0]:08X}"
         return Call("incrementdate", self._element(arguments[0]), (by, kind))
 
     def _process(self, arguments: list[str], clauses: tuple[Text, ...]) -> Call:

@@ -54,6 +54,8 @@ HELD_BACK = re.compile(
     r"(?:Orthanc|CTP) [a-z0-9 ]{1,60}, \d{1,3} times; \d{1,7} MiB(?: or more)?"
     r"(?:, SOP class [0-9.]{1,64})?\Z"
 )
+#: Preset and options of a pipeline (`ctp_config.said`).
+DEIDENTIFICATION = re.compile(r"[a-z][a-z0-9_]{0,30}: [a-z]{1,20}(?:, [a-z0-9_: .]{1,60}){0,12}\Z")
 #: A pseudonym, and nothing with the blanks and signs of a name.
 PSEUDONYM = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}\Z")
 STUDY_FIGURES = (
@@ -351,6 +353,11 @@ def ctp_figures(told: Mapping[str, Any]) -> dict[str, Any]:
             each
             for each in told.get("held_back") or []
             if isinstance(each, str) and HELD_BACK.match(each)
+        ],
+        "deidentification": [
+            each
+            for each in told.get("deidentification") or []
+            if isinstance(each, str) and DEIDENTIFICATION.match(each)
         ],
         "studies": _account(told.get("studies")),
         "reception_open": told["reception"] == "open" if "reception" in told else None,

@@ -158,6 +158,35 @@ def test_all_files_are_rendered_and_none_holds_a_secret_or_an_identifier_in_the_
     assert "\nlog4j.logger.org.dcm4cheri.util = ERROR\n" in found["log4j.properties"]
 
 
+def test_the_preset_of_each_pipeline_is_told() -> None:
+    given = settings(
+        ctp_deidentification={"preset": "radiotherapy", "retain_device_model": False},
+        ctp_descriptor_words=["ACCRONYM", "trial2"],
+        ctp_pipelines=[
+            {"name": "orthanc", "called_aets": ["A"]},
+            {"name": "b", "called_aets": ["B"], "deidentification": {"preset": "strict"}},
+        ],
+    )
+    assert ctp_config.said(given) == [
+        {
+            "pipeline": "orthanc",
+            "preset": "radiotherapy",
+            "changes": "retain_device_model: false, 2 words of the site",
+        },
+        {"pipeline": "b", "preset": "strict", "changes": "2 words of the site"},
+    ]
+    assert ctp_config.supervisor(given)["deidentification"][1] == "b: strict, 2 words of the site"
+    assert ctp_config.supervisor(given)["date_shift"] is True
+    files = ctp_config.files(given)
+    for pipeline, words in (("orthanc", "radiotherapy with changes"), ("b", "only listed values")):
+        assert words in files[f"{pipeline}.anonymizer.script"]
+        assert words in files[f"{pipeline}.filter.script"]
+    # Words of the site stand in the script of descriptions and of labels alone.
+    assert files["orthanc.anonymizer.script"].count("CCRONYM") == 7
+    assert "CCRONYM" not in files["b.anonymizer.script"]
+    assert ctp_config.said(settings(ctp_deidentification={"preset": "some"})) == []
+
+
 def test_the_standin_is_announced_to_the_supervisor() -> None:
     assert ctp_config.supervisor(settings(ctp_distribution="standin"))["engine"] == "standin"
 
@@ -219,6 +248,34 @@ def test_the_standin_is_announced_to_the_supervisor() -> None:
             },
             "ctp_pipelines[0].deidentification.site_roi_names contains 'Doe^Jane'. Accepted:",
         ),
+        (
+            {"ctp_deidentification": {"preset": "research"}},
+            "ctp_deidentification.preset is 'research'. Accepted: strict, radiotherapy",
+        ),
+        (
+            {"ctp_deidentification": {"preset": ["strict"]}},
+            "ctp_deidentification.preset is ['strict']. Accepted: strict, radiotherapy",
+        ),
+        (
+            {"ctp_pipelines": [{"name": "a", "deidentification": {"preset": True}}]},
+            "ctp_pipelines[0].deidentification.preset is True",
+        ),
+        (
+            {"ctp_deidentification": {"retain_device_model": 1}},
+            "retain_device_model is 1. Accepted: true or false",
+        ),
+        (
+            {"ctp_deidentification": {"descriptor_words": ["A"]}},
+            "the unknown option 'descriptor_words'",
+        ),
+        ({"ctp_descriptor_words": "MPRAGE"}, "ctp_descriptor_words is 'MPRAGE'. Accepted: a list"),
+        ({"ctp_descriptor_words": ["AB"] * 501}, "Accepted: a list of at most 500 words"),
+        ({"ctp_descriptor_words": [1950]}, "ctp_descriptor_words contains 1950. Accepted: 2 to 32"),
+        ({"ctp_descriptor_words": ["1950"]}, "contains '1950'. Accepted: 2 to 32 letters"),
+        ({"ctp_descriptor_words": ["A1950"]}, "contains 'A1950'. Accepted: at most two digits"),
+        ({"ctp_descriptor_words": ["CT CHEST"]}, "contains 'CT CHEST'. Accepted: 2 to 32"),
+        ({"ctp_descriptor_words": ["(A|B)*"]}, "contains '(A|B)*'. Accepted: 2 to 32 letters"),
+        ({"ctp_descriptor_words": ["Keep"]}, "contains 'Keep'. Accepted: none of the words keep"),
         ({"ctp_issuers": []}, "ctp_issuers is []. Accepted: a list of at least one"),
         ({"ctp_issuers": "HOSP-A"}, "ctp_issuers is 'HOSP-A'"),
         ({"ctp_issuers": ["A|B"]}, "ctp_issuers contains 'A|B'. Accepted: up to 64"),

@@ -43,6 +43,7 @@ ALL_OPTIONS = [
         uid_root="1.2.826.0.1.3680043.10",
     ),
 ]
+RADIOTHERAPY = ScriptOptions(**ctp_script.resolved({"preset": "radiotherapy"}))
 
 
 def tag_of(keyword: str) -> str:
@@ -53,7 +54,7 @@ def script_of(keyword: str, options: ScriptOptions = STRICT) -> str:
     return script_entries(options).get(tag_of(keyword), ("", ""))[1]
 
 
-@pytest.mark.parametrize("options", ALL_OPTIONS)
+@pytest.mark.parametrize("options", [*ALL_OPTIONS, RADIOTHERAPY])
 def test_a_script_made_here_is_fit(options: ScriptOptions) -> None:
     text = anonymizer_script(options)
     assert script_problems(text) == []
@@ -97,7 +98,7 @@ def test_what_images_dose_and_plan_need_is_kept(keyword: str) -> None:
         ("StationName", "retain_device_identity", True),
         ("DeviceUID", "retain_device_identity", True),
         ("TreatmentMachineName", "retain_device_identity", True),
-        ("StudyDescription", "clean_descriptors", True),
+        ("RTPlanName", "clean_descriptors", True),
         ("RTPlanLabel", "clean_descriptors", True),
     ],
 )
@@ -107,13 +108,13 @@ def test_an_option_keeps_what_is_lost_without_it(keyword: str, option: str, valu
     assert "@keep()" in script_of(keyword, options)
 
 
-def test_dates_are_shifted_at_the_root_and_gone_below() -> None:
+def test_dates_are_shifted_at_the_root_and_in_items() -> None:
     options = ScriptOptions(longitudinal="shifted")
-    shift = "@incrementdate(this,PatientID,DateShift)"
+    shift = "@incrementdate(this,root:PatientID,DateShift)"
     dated = f"@if(this,matches,@DA){{{shift}}}{{@empty()}}"
-    assert script_of("StudyDate", options) == f"@select(){{{dated}}}{{@empty()}}"
-    assert script_of("PerformedProcedureStepStartDate", options) == (
-        f"@select(){{{dated}}}{{@remove()}}"
+    assert script_of("StudyDate", options) == dated
+    assert script_of("TreatmentControlPointDate", options) == (
+        f"@if(this,matches,@DA){{{shift}}}{{@if(this,matches,@DA){{19000101}}{{@empty()}}}}"
     )
     assert "@incrementdate" not in anonymizer_script(ScriptOptions(longitudinal="full"))
     # A patient without a shift is quarantined: CTP itself would empty the dates.
@@ -121,14 +122,25 @@ def test_dates_are_shifted_at_the_root_and_gone_below() -> None:
     assert "@select(){@lookup(PatientID,DateShift)/reset/113100" in codes
 
 
+def test_a_day_in_a_report_is_none_with_shifted_dates() -> None:
+    """It can be that of a birth."""
+    script = script_of("Date", ScriptOptions(longitudinal="shifted"))
+    assert script.endswith("{@if(this,matches,@DA){19000101}{@empty()}}")
+    assert script.startswith("@select(){")
+
+
 def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> None:
     """CTP would take its offset for the dashes of an ISO date, or empty it."""
-    script = script_of("AcquisitionDateTime", ScriptOptions(longitudinal="shifted"))
-    day = "@incrementdate(7FDEFFF2,PatientID,DateShift)"
-    assert (
-        f'{{@if(this,matches,@DT_DAY){{{day}@contents(this,"^........","")}}{{@empty()}}}}'
-        in script
-    )
+    for keyword, beside in (
+        ("AcquisitionDateTime", "7FDEFFF2"),
+        ("RadiopharmaceuticalStartDateTime", "7FDEFFF6"),
+    ):
+        script = script_of(keyword, ScriptOptions(longitudinal="shifted"))
+        day = f"@incrementdate({beside},root:PatientID,DateShift)"
+        assert (
+            f'{{@if(this,matches,@DT_DAY){{{day}@contents(this,"^........","")}}{{@empty()}}}}'
+            in script
+        )
 
 
 @pytest.mark.parametrize(
@@ -260,6 +272,73 @@ def test_the_method_is_recorded_with_the_options() -> None:
         assert f"{{{word}}}" in script
 
 
+@pytest.mark.parametrize(
+    ("site", "own", "expected"),
+    [
+        ({}, None, {"preset": "strict"}),
+        (
+            {"preset": "radiotherapy", "longitudinal": "full"},
+            {"clean_descriptors": False},
+            {
+                "preset": "radiotherapy",
+                "longitudinal": "full",
+                "retain_patient_characteristics": True,
+                "retain_device_model": True,
+                "clean_descriptors": False,
+            },
+        ),
+        # What the site set beside its own preset is not taken over, but the root of its UIDs.
+        (
+            {"longitudinal": "full", "retain_device_identity": True, "uid_root": "1.2.3"},
+            {"preset": "strict"},
+            {"preset": "strict", "uid_root": "1.2.3"},
+        ),
+        (
+            {"longitudinal": "full"},
+            {"preset": "radiotherapy", "clean_descriptors": False},
+            {
+                "preset": "radiotherapy",
+                "longitudinal": "shifted",
+                "retain_patient_characteristics": True,
+                "retain_device_model": True,
+                "clean_descriptors": False,
+            },
+        ),
+    ],
+)
+def test_an_option_wins_over_the_preset(
+    site: dict[str, Any], own: dict[str, Any] | None, expected: dict[str, Any]
+) -> None:
+    found = ctp_script.resolved(site, own)
+    assert {name: value for name, value in found.items() if name in expected} == expected
+    assert set(found) - set(expected) <= {"roi_names"}
+
+
+def test_an_object_says_which_preset_it_went_through() -> None:
+    written = [each for pair in ctp_script.METHODS.values() for each in pair]
+    assert all(len(each) <= 64 for each in written)
+    changed = ScriptOptions(**ctp_script.resolved({"preset": "radiotherapy"}), uid_root="2.25.1")
+    assert ctp_script.method(changed) == METHOD.replace(
+        "only listed values kept", "preset radiotherapy"
+    )
+    changed = ScriptOptions(
+        **ctp_script.resolved({"preset": "radiotherapy", "longitudinal": "full"})
+    )
+    assert ctp_script.method(changed).endswith("radiotherapy with changes")
+    assert changed.changes == {"longitudinal": "full"}
+    text = filter_script(["ANON-"], ctp_script.method(changed))
+    assert 'equals("AusCAT imaging: PS3.15 Basic Profile, radiotherapy with changes")' in text
+    assert filter_problems(text) == []
+    assert filter_problems(text.replace("with changes", "with all"))
+
+
+def test_a_model_stays_without_what_tells_one_device_from_another() -> None:
+    for keyword in ("ManufacturerModelName", "SoftwareVersions"):
+        assert "{@keep()}" in script_of(keyword, RADIOTHERAPY)
+    for keyword in ("DeviceSerialNumber", "StationName", "TreatmentMachineName", "DetectorID"):
+        assert script_of(keyword, RADIOTHERAPY) == script_of(keyword)
+
+
 def test_every_element_of_the_table_that_is_kept_is_kept_by_its_option() -> None:
     """The Basic Profile alone keeps nothing that the table removes, empties or replaces."""
     columns = {
@@ -341,7 +420,21 @@ def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
             ["PTV_High", "Lung_L", "body", "SpinalCord_PRV05"],
             ["", "Meier", "GTV Meier"],
         ),
-        ("WORDS", ["CT Chest 3 mm", "thorax"], ["", "CT Meier", "Meier"]),
+        (
+            "WORDS",
+            ["CT Chest 3 mm", "thorax", "LAO 30", "Arc 1 CW", "Beam 12", "6X", "PTV_60"],
+            ["", "CT Meier", "Meier", "12-34", "Arc 12/34", "Beam 123", "CT 1.9999"],
+        ),
+        (
+            "MODEL",
+            ["TrueBeam", "Biograph64_mCT", "Discovery CT750 HD", "Brilliance Big Bore"],
+            ["", "Doe", "SN 123456", "TrueBeam 12345", "TrueBeam Doe", "12.05.1965"],
+        ),
+        (
+            "VERSIONS",
+            ["syngo CT VA20A", r"5.6.7\5.6.7.2", "07MW18.4", "VA40A_SP2", "R5.4.0.3"],
+            ["", "Doe", "1234567", r"5.6\Doe", "12.05.1965", "1965-05-12", "1.1965-05-12"],
+        ),
         ("CODE_SCT", ["103339001"], ["", "12345", "Q1739264850"]),
         ("CODE_UCUM", ["mm", "Gy", "cm2", "mmol/L", "[hnsf'U]"], ["", "MEIER", "Q1"]),
         (

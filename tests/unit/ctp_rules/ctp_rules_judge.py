@@ -87,7 +87,7 @@ DEMANDED = (
     Demand(
         ("300A0216",),
         "Missing attribute for Type 2 Required - Module=<RTBrachySessionRecord>",
-        ("strict", "shifted", "full"),
+        ("strict", "radiotherapy", "full"),
         "",
         "SourceManufacturer is Type 2 of a brachytherapy record; Table E.1-1 has X for it, and no"
         " option. An empty one stays",
@@ -95,7 +95,7 @@ DEMANDED = (
     Demand(
         ("00081150", "00081155"),
         "Missing attribute for Type 1 Required - Module=<SOPInstanceReferenceMacro>",
-        ("strict", "shifted", "full"),
+        ("strict", "radiotherapy", "full"),
         "Value invalid for this VR [UI]",
         "a reference that is no UID (0) cannot be mapped to another, and may be anything: it goes,"
         " and is missing where it was invalid",

@@ -21,7 +21,7 @@ from pydicom.uid import UID
 
 _GONE = frozenset({Action.REMOVED, Action.EMPTIED, Action.REPLACED, Action.LOST})
 # What says that the object is de-identified; the supervisor's days of a DT.
-_OURS = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, 0x7FDEFFF2, 0x7FDEFFF4})
+_OURS = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, *range(0x7FDEFFF2, 0x7FDEFFFE)})
 #: What `Passed.held` means, by how it begins.
 HELD = {
     "(0008,0016)": "a class of which nothing can be cleaned",

@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,
+    resolved,
 )
 from ctp_rules import reading, script
 from ctp_rules.anonymizer import Anonymizer, Outcome, QuarantineError, flat, shown
@@ -41,7 +42,7 @@ EVERYTHING = {
 }
 OPTIONS = {
     "strict": ScriptOptions(),
-    "shifted": ScriptOptions(longitudinal="shifted", **EVERYTHING),
+    "radiotherapy": ScriptOptions(**resolved({"preset": "radiotherapy"})),
     "full": ScriptOptions(longitudinal="full", **EVERYTHING),
 }
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"

@@ -138,7 +138,11 @@ def test_both_say_the_same(anonymizer: Anonymizer) -> None:
             if came.implicit:
                 head = struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + IMPLICIT.encode() + b"\0"
             again = reading.read(BytesIO(bytes(128) + b"DICM" + head + leaving.data))
-            one = outermost(comparison.differences(expected, again, pixels=False))
+            try:
+                one = outermost(comparison.differences(expected, again, pixels=False))
+            except QuarantineError:
+                assert left is source  # with what the script removes, unread
+                continue
             other = outermost(encoded.differences(anonymizer, came, leaving, lookup))
             named = {each for each in one if each.path == (0x00080005,)}
             # CTP names its default where there is none: only the one for encoded objects knows.

@@ -62,6 +62,7 @@ class Site:
             "issuers": [""],
             "lookup_table": str(self.data / "lookup.properties"),
             "date_shift": False,
+            "deidentification": ["orthanc: strict"],
             "keydb": {"host": "keydb", "port": 5432, "database": "key_db", "query": ""},
             "pipelines": [self._pipeline(index) for index in range(pipelines)],
         }

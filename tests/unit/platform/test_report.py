@@ -31,7 +31,9 @@ def test_the_node_report_names_every_port_and_who_may_reach_it() -> None:
             }
         ],
         "2001:db8::7",
+        [{"pipeline": "orthanc", "preset": "radiotherapy", "changes": "longitudinal: full"}],
     )
+    assert "orthanc   radiotherapy  longitudinal: full" in lines
     assert "this machine, 192.0.2.0/24" in lines
     assert "this machine only" in lines
     assert "http://[2001:db8::7]:8042" in lines

@@ -36,6 +36,7 @@ TOLD: dict[str, Any] = {
             },
         ],
     },
+    "deidentification": ["a: radiotherapy, longitudinal: full", "a: DOE^JANE", 4711],
     "reception": "DOE^JANE",
     "keydb": {"state": "away (4711)", "patients": 7, "age_seconds": 12.5},
     "pipelines": [
@@ -59,6 +60,7 @@ def test_figures_of_the_supervisor() -> None:
         "quarantined": 2,
         "quarantine": {"unknown-patient": 1, "other": 1},
         "held_back": [HELD],
+        "deidentification": ["a: radiotherapy, longitudinal: full"],
         "studies": {
             **{"studies": 5, "complete": 2, "arriving": 1, "incomplete": 1, "unknown": 1},
             **{"waiting": 0, "deleted": 1},

@@ -44,10 +44,17 @@ Bytes = Union[bytes, bytearray, memoryview]
 MARK = 0x7FDEFFF0
 """An element that no edition of the standard defines, in front of the pixel data. The script has
 one rule for it: quarantine."""
-DAYS = {0x0008002A: 0x7FDEFFF2, 0x00189701: 0x7FDEFFF4}
+DAYS = {
+    0x0008002A: 0x7FDEFFF2,
+    0x00181078: 0x7FDEFFF6,
+    0x00181079: 0x7FDEFFF8,
+    0x00189074: 0x7FDEFFFA,
+    0x00189151: 0x7FDEFFFC,
+    0x00189701: 0x7FDEFFF4,
+}
 """Where the day of a DT stands for the script that has a fraction or an offset: CTP cannot move
-it there."""
-PIXELS = 0x7FDEFFF6
+it there. It is put at the end of the item that the DT is in."""
+PIXELS = 0x7FDEFFFE
 """The script's rule of what may carry text in its pixels."""
 _OURS = frozenset({MARK, *DAYS.values(), PIXELS})
 """A sender may not write these itself."""
@@ -164,7 +171,7 @@ class _BrokenError(Exception):
 class _Level:
     """A data set, the items of a sequence, or the fragments of encapsulated pixel data."""
 
-    __slots__ = ("end", "implicit", "kind", "limit", "mute", "undecided", "watched")
+    __slots__ = ("days", "end", "implicit", "kind", "limit", "mute", "undecided", "watched")
 
     def __init__(self, kind: int, end: int, limit: int, implicit: bool, mute: bool) -> None:
         self.kind = kind
@@ -179,6 +186,8 @@ class _Level:
         """The script keeps something of what is in it."""
         self.undecided = False
         """Came as bytes: implicit by the standard, explicit by some who do not know it."""
+        self.days: dict[int, bytes] | None = None
+        """Those of `DAYS` that it needs."""
 
 
 class Rewriter:
@@ -207,7 +216,6 @@ class Rewriter:
         """The beginning of an element that could not be rewritten yet."""
         self._out: list[Bytes] = []
         self._signed = False
-        self._days: dict[int, bytes] = {}
         self._pixels = False
         self._padding = False
         """Only NULs may follow."""
@@ -394,6 +402,8 @@ class Rewriter:
             self._out += pieces
 
     def _close(self) -> None:
+        if self._levels[-1].days:
+            self._put_days()
         self._put(_CLOSE_ITEM if self._levels[-1].kind == _DATASET else _CLOSE_SEQUENCE)
         self._levels.pop()
 
@@ -547,10 +557,9 @@ class Rewriter:
             form = self._rules.forms.get(tag)
             if form is not None and value.strip(b" ") and not form.fullmatch(value.rstrip(b" ")):
                 self._note(WRONG_VALUE, tag, wanted)
-            if tag in DAYS and len(self._levels) == 1:
-                day = _DAY.fullmatch(value)
-                if day:
-                    self._days[DAYS[tag]] = day[1]
+            if tag in DAYS and (day := _DAY.fullmatch(value)):
+                level = self._levels[-1]
+                level.days = {**(level.days or {}), DAYS[tag]: day[1]}
             length = len(value)
         if not self._to_implicit and wanted not in _LONG and length > _LONGEST_SHORT:
             self._note(TOO_LONG, tag, wanted)
@@ -586,11 +595,14 @@ class Rewriter:
         if self.problem:
             text = self.problem.encode() + b" " * (len(self.problem) % 2)
             self._out += [self._header(MARK, b"LO", len(text)), text]
-        if not self._to_implicit:
-            # There CTP would see bytes. Without a day the script removes the moment.
-            for tag, day in sorted(self._days.items()):
-                self._out += [self._header(tag, b"DA", len(day)), day]
+        self._put_days()
         self.cut = len(self._out)
+
+    def _put_days(self) -> None:
+        if self._to_implicit:
+            return  # There CTP would see bytes. Without a day the script empties the moment.
+        for tag, day in sorted((self._levels[-1].days or {}).items()):
+            self._put(self._header(tag, b"DA", len(day)), day)
 
 
 def _tidy(value: bytes, vr: bytes) -> bytes:

@@ -108,6 +108,8 @@ class Settings:
     date_shift: bool
     keydb: KeyDB
     pipelines: tuple[Pipeline, ...]
+    deidentification: tuple[str, ...] = ()
+    """Preset and options of each pipeline, for the status."""
 
     @property
     def data(self) -> Path:
@@ -182,6 +184,7 @@ def load(environment: Mapping[str, str]) -> Settings:
             keydb.text("query", empty=True).rstrip("; \n"),
         ),
         pipelines=tuple(_pipeline(part) for part in read.parts("pipelines")),
+        deidentification=tuple(read.texts("deidentification")),
     )
     if settings.engine not in ENGINES:
         raise SettingsError(f"{path}: engine is {settings.engine!r}. Accepted: ctp or standin.")

@@ -338,6 +338,7 @@ class Supervisor:
             "quarantine": quarantine,
             "held_back": [each.why() for each in self.suspects.all_held()]
             + [each["held_back"] for each in quarantine if each["reason"] == ENDED_CTP],
+            "deidentification": list(self.settings.deidentification),
             "reception": closed or "open",
             "frozen": bool(self.engine and self.engine.frozen),
             "free_mib": self.space.free // MIB,
