@@ -151,7 +151,7 @@ def handed_over(content: bytes, rules: Rules) -> bytes:
         goes = IMPLICIT
     if goes not in (IMPLICIT, EXPLICIT) and goes not in ENCAPSULATED:
         return content
-    rewriter = Rewriter(came == IMPLICIT, goes == IMPLICIT, rules)
+    rewriter = Rewriter(came == IMPLICIT, goes == IMPLICIT, rules, syntax=goes)
     pieces = [bytes(each) for each in [*rewriter.feed(data), *rewriter.finish()]]
     return as_file(b"".join(pieces), sop_class, instance, goes)
 

@@ -147,7 +147,7 @@ def dicom(
     if done:
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = METHOD
-    dataset.BitsAllocated = 16
+    dataset.Rows, dataset.Columns, dataset.BitsAllocated = 1, pixels // 2, 16
     dataset.PixelData = bytes(pixels)
     dataset["PixelData"].VR = "OW"
     path.parent.mkdir(parents=True, exist_ok=True)

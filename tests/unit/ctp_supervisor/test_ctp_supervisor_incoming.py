@@ -291,6 +291,19 @@ def test_what_is_wrong_in_a_sequence_that_goes_anyway_holds_nothing_back(tag: in
     assert rewriter.problem == "wrong-value (0028,0030) DS"
 
 
+@pytest.mark.parametrize("tag", [0x00081140, 0x00880200], ids=["kept", "removed"])
+@pytest.mark.parametrize("pixels", [NATIVE, COMPRESSED], ids=["native", "compressed"])
+def test_an_image_within_a_sequence_is_left_out(tag: int, pixels: bytes) -> None:
+    """The script would keep it wherever it keeps the sequence, since it keeps pixel data."""
+    sent = element(tag, "SQ", item(SPACED + pixels)) + NATIVE
+    out, rewriter = rewritten(sent)
+    (inner,) = read(out)[tag].value
+    assert list(inner.keys()) == [SPACING]
+    assert rewriter.cleared == ({"pixel data within sequences"} if tag == 0x00081140 else set())
+    if pixels is NATIVE:
+        assert NATIVE[8:] not in out[: -len(NATIVE)]
+
+
 def test_compressed_pixels_that_came_as_bytes_are_pixels() -> None:
     sent = COMPRESSED.replace(b"OB", b"UN", 1)
     assert rewritten(SPACED + sent)[0] == SPACED + COMPRESSED

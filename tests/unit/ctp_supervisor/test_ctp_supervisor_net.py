@@ -34,7 +34,6 @@ from ctp_supervisor.tables import Tables
 from ctp_supervisor.whole import Finding
 from ctp_supervisor_site import Site
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 CONTEXT = 1
@@ -165,13 +164,16 @@ def image(uid: str = "1.2.3", syntax: Any = ExplicitVRLittleEndian, **values: An
     item = Dataset()
     item.ReferencedSOPInstanceUID = "1.2.3.9"
     dataset.ReferencedImageSequence = [item]
-    dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.BitsStored = 2, 2, 16, 16
-    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.Rows, dataset.Columns, dataset.BitsAllocated, dataset.BitsStored = 100, 150, 16, 16
+    dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 15, 0, 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
-    pixels = os.urandom(30_000)
-    dataset.PixelData = encapsulate([pixels]) if syntax == RLELossless else pixels
-    dataset["PixelData"].VR = "OB" if syntax == RLELossless else "OW"
+    dataset.PixelData = os.urandom(30_000)
+    dataset["PixelData"].VR = "OW"
+    if syntax == RLELossless:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     return dataset
 
 
@@ -403,6 +405,31 @@ def test_what_a_power_cut_left_of_a_record_is_read_off_ctp_s_file(node: Node) ->
     less(left)
     assert isinstance(node.leave(left), Finding)
     assert len(node.kept) == 2
+
+
+def test_what_cannot_be_told_from_the_image_is_held_back(node: Node) -> None:
+    came = image()
+    del came.Rows
+    node.come(came)
+    assert node.leave(node.ctp(came)) == Finding(
+        "(7FE0,0010): what is beside the image cannot be told: it does not say how large its"
+        " image is",
+        "1.2.3",
+        incomplete=False,
+    )
+
+
+def test_what_stands_beside_the_image_in_ctp_s_file_is_held_back(node: Node) -> None:
+    """It was received before anything was cleared here."""
+    came = image()
+    came.PixelData += b"DOE^JANE"
+    path = node.settings.pipelines[0].stage("import").root / "queue/0/a.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file(came))
+    node.open()
+    found = node.leave(node.ctp(came))
+    assert isinstance(found, Finding) and not found.incomplete
+    assert found.why.endswith("cannot be told: bytes behind frames")
 
 
 def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:

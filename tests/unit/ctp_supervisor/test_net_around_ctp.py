@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, phantom
 from ctp_supervisor_node import DECLARED, DISTRIBUTION, EXPLICIT, IMPLICIT, Node
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     CTImageStorage,
     RTStructureSetStorage,
@@ -38,6 +39,9 @@ STOCK = [
 ]
 engines = pytest.mark.parametrize("engine", [pytest.param("ctp", marks=STOCK), "standin"])
 DEVICE = {"Manufacturer": "AusCAT", "ManufacturerModelName": "Tests"}
+NO_IMAGE = {"JPEG2000-embedded-sequence-delimiter.dcm"}
+"""In whose compressed image somebody wrote over the number of rows."""
+NAME = b"DOE^JANE"
 COORDINATE = 0.71803
 """Which no time in a log can be taken for."""
 
@@ -63,6 +67,7 @@ def header(sop_class: str, **values: Any) -> Dataset:
 
 def image(**values: Any) -> Dataset:
     dataset = header(CTImageStorage, Modality="CT", BitsAllocated=16, **values)
+    dataset.Rows = dataset.Columns = 160
     dataset.PixelData = bytes(range(256)) * 200
     dataset["PixelData"].VR = "OW"
     return dataset
@@ -102,7 +107,7 @@ def real_files(directory: Path) -> Iterator[bytes]:
         try:
             dataset = pydicom.dcmread(path)
             syntax = dataset.file_meta.TransferSyntaxUID
-            if "SOPClassUID" not in dataset:
+            if "SOPClassUID" not in dataset or path.name in NO_IMAGE:
                 continue
             if dataset.original_encoding[0] != syntax.is_implicit_VR or syntax.is_deflated:
                 continue  # it is not what it says, or the gate cannot read it: it is held back
@@ -127,13 +132,49 @@ def test_nothing_that_is_whole_is_held_back(engine: str, tmp_path: Path) -> None
         nothing_is_held_back(node, tmp_path)
 
 
+def beside_the_image() -> list[Dataset]:
+    """Images that say a name beside what a viewer shows."""
+    behind = image(SOPInstanceUID="1.2.3.1")
+    behind.PixelData += NAME
+    bits = image(SOPInstanceUID="1.2.3.2", BitsStored=8, HighBit=7, PixelRepresentation=0)
+    hidden = bytes(byte for letter in NAME for byte in (7, letter))
+    bits.PixelData = hidden + bytes(51_200 - len(hidden))
+    bits.Rows = bits.Columns = 160
+    comment = b"\xff\xfe" + (len(NAME) + 2).to_bytes(2, "big") + NAME
+    jpeg = pydicom.dcmread(WHEEL / "SC_rgb_jpeg_dcmtk.dcm")
+    j2k = pydicom.dcmread(WHEEL / "JPEG2000.dcm")
+    for number, (each, before, more) in enumerate(
+        (
+            (jpeg, b"\xff\xdb", comment),
+            (j2k, b"\xff\x52", comment.replace(b"\xff\xfe", b"\xff\x64")),
+        )
+    ):
+        frame = next(generate_frames(each.PixelData, number_of_frames=1))
+        each.PixelData = encapsulate([frame.replace(before, more + before, 1)])
+        each.PatientID, each.SOPInstanceUID = "PAT-1", f"1.2.3.{3 + number}"
+        each.file_meta.MediaStorageSOPInstanceUID = each.SOPInstanceUID
+        each.Manufacturer, each.ManufacturerModelName = "AusCAT", "Tests"
+        each.pop("IssuerOfPatientID", None)
+    return [behind, bits, jpeg, j2k]
+
+
 def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
     taken = sum(node.send(each) == 0 for each in real_files(directory_of_files))
     assert taken > 40
+    vague = image(NumberOfFrames=2)
+    vague.PixelData *= 3
+    for each in [*beside_the_image(), vague]:
+        assert node.send(content(each)) == 0
     held = node.settled()
-    found = [each for each in held if each["stage"] in ("filter", "export")]
-    assert not found, node.log.read_text()[-5000:]
+    found = [each["why"] for each in held if each["stage"] in ("filter", "export")]
+    told = "(7FE0,0010): what is beside the image cannot be told: more frames than it says"
+    assert found == [told], node.log.read_text()[-5000:]
+    assert [each["reason"] for each in held if each["why"] == told] == ["residual-identifier"]
     assert len(node.arrived) > 40
+    for each in beside_the_image():
+        assert NAME in each.PixelData or NAME in each.PixelData[1::2]
+        found = node.arrived[leaves_as(node, each)]
+        assert NAME not in found and NAME not in found[::2] and NAME not in found[1::2]
     directory = node.site.data / "arrivals/orthanc-1/objects"
     # Also of one that CTP could not read the beginning is kept, while it lies there.
     node.wait(lambda: len(list(directory.iterdir())) <= len(held) + 1, "what has left is forgotten")

@@ -38,6 +38,7 @@ from ctp_rules.names import Named
 
 from .dicomfile import begin_data_set
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
+from .incoming import hidden as hidden_in
 from .order import Order
 
 LOG = logging.getLogger(__name__)
@@ -271,9 +272,9 @@ class Arrival:
         if cut == len(pieces):
             self._split.cut(at)
 
-    def keep(self) -> None:
-        """Before CTP is given the last byte. Raises ``OSError``."""
-        self._arrivals.keep(self._split, self._is_readable)
+    def keep(self, hidden: str = "") -> None:
+        """Before CTP is given the last byte. ``hidden``: as ``Came`` has it. Raises ``OSError``."""
+        self._arrivals.keep(self._split, self._is_readable, hidden=hidden)
 
     def drop(self) -> None:
         """CTP is not given the rest of it, or has been given it."""
@@ -328,6 +329,8 @@ class Came:
     """``None``: it was not looked at."""
     implicit: bool = False
     readable: bool = True
+    hidden: str = ""
+    """Why nobody can tell what stands beside its image (``beside``); empty: nothing does."""
     waived: bool = False
     """It was anonymized before anything was kept here."""
 
@@ -385,7 +388,7 @@ class Arrivals:
         """An object comes. Implicit, or explicit, little endian."""
         return Arrival(self, implicit)
 
-    def keep(self, split: _Kept, readable: bool, pixels: bool = True) -> None:
+    def keep(self, split: _Kept, readable: bool, pixels: bool = True, hidden: str = "") -> None:
         """Keep what came of an object. Raises ``OSError``.
 
         Nothing is kept of one without a SOP Instance UID that can be read: it cannot leave.
@@ -397,6 +400,8 @@ class Arrivals:
         more["implicit"] = split.implicit
         if not readable:
             more["readable"] = False
+        if hidden:
+            more["hidden"] = hidden
         self._save(_key(leaves), split, more)
 
     def take_up(self, path: Path) -> bool:
@@ -407,7 +412,8 @@ class Arrivals:
         split = _Kept(False, self.directory)
         try:
             with path.open("rb") as file:
-                split.implicit = begin(file)
+                syntax = begin(file)
+                split.implicit = syntax == IMPLICIT
                 start = file.tell()
                 if not path.stat().st_size > start:
                     return False
@@ -419,7 +425,8 @@ class Arrivals:
                     except encoded.UnreadableError:
                         at = -1
                     split.feed(data[: at if at >= 0 else _HEAD_BYTES])
-            self.keep(split, at >= 0, pixels=False)
+                    beside = hidden_in(data, split.implicit, syntax) if at >= 0 else ""
+            self.keep(split, at >= 0, pixels=False, hidden=beside)
         except (ValueError, EOFError, struct.error):
             return False  # nothing that could leave
         finally:
@@ -502,7 +509,7 @@ class Arrivals:
         """Under which UID an object came or leaves, and under which it leaves if it only came."""
         try:
             with path.open("rb") as file:
-                implicit = begin(file)
+                implicit = begin(file) == IMPLICIT
                 return self._uids(Encoded(file.read(_HEAD_BYTES), implicit))
         except (OSError, ValueError, EOFError, struct.error):
             return "", ""
@@ -532,15 +539,15 @@ def view(file: IO[bytes], start: int, end: int | None = None) -> Iterator[memory
         yield seen
 
 
-def begin(file: IO[bytes]) -> bool:
-    """Go to where the data set of a DICOM file begins; whether it is implicit.
+def begin(file: IO[bytes]) -> str:
+    """Go to where the data set of a DICOM file begins; return its transfer syntax.
 
     Raises ``ValueError``, ``EOFError``, ``struct.error`` for what cannot leave.
     """
     syntax = begin_data_set(file)  # type: ignore[arg-type]
     if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
         raise ValueError("another transfer syntax")
-    return syntax == IMPLICIT
+    return syntax
 
 
 def _is_whole(record: Record) -> bool:

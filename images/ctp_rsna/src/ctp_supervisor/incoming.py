@@ -15,6 +15,8 @@ object is then none that can be read.
 What cannot be mended so gets a mark, on which the script has CTP put it in quarantine: nothing that
 the script would keep is lost because it could not be read. The mark says which element it was.
 
+What stands beside the image in pixel data is overwritten on the way (``beside``).
+
 Fragments are rewritten as they come. Sequences and items become ones of undefined length, so that
 none has to be known to its end; only texts and lists of numbers are held, each alone.
 """
@@ -32,7 +34,7 @@ from xml.etree import ElementTree
 
 from pydicom._dicom_dict import DicomDictionary
 
-from . import pdu
+from . import beside, pdu
 from .broken_off import BrokenOff
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
 
@@ -194,11 +196,17 @@ class Rewriter:
     """Rewrites one data set that arrives in fragments of any size."""
 
     def __init__(
-        self, implicit: bool, to_implicit: bool, rules: Rules, is_held: bool = False
+        self,
+        implicit: bool,
+        to_implicit: bool,
+        rules: Rules,
+        is_held: bool = False,
+        syntax: str = "",
     ) -> None:
         """``implicit``: how it comes; ``to_implicit``: how it goes. Little endian, both.
 
-        ``is_held``: what is not ``readable`` is held back, whatever CTP makes of it.
+        ``is_held``: what is not ``readable`` is held back, whatever CTP makes of it. ``syntax``:
+        the transfer syntax, which says how pixel data of no length are compressed.
         """
         self._to_implicit = to_implicit
         self._is_held = is_held
@@ -223,6 +231,17 @@ class Rewriter:
         self._last = self._over = False
         """Nothing is passed on any more."""
         self._marked = False
+        self._syntax = syntax
+        self._image: dict[int, bytes] = {}
+        """Of the elements that describe the image (``beside.WANTED``)."""
+        self._overlays: dict[int, bool] = {}
+        """Groups of overlays; whether one has data of its own."""
+        self._native: beside.Native | None = None
+        """What the value goes through that is being copied."""
+        self._fragments: beside.Encapsulated | None = None
+        self._has_table = False
+        self._has_inner = False
+        self._found: list[beside.Native | beside.Encapsulated] = []
         self.problem = ""
         """What the mark says; empty: nothing is lost."""
         self.cut: int | None = None
@@ -233,6 +252,17 @@ class Rewriter:
         """Whether it is a data set so far."""
         return not self._broken
 
+    @property
+    def hidden(self) -> str:
+        """Why nobody can tell what stands beside the image; empty: nothing does any more."""
+        return next((each.problem for each in self._found if each.problem), "")
+
+    @property
+    def cleared(self) -> set[str]:
+        """What stood beside the image."""
+        found = set().union(*(each.cleared for each in self._found))
+        return found | ({beside.INNER} if self._has_inner else set())
+
     def feed(self, fragment: Bytes, last: bool = False) -> list[Bytes]:
         """What is to be passed on now. ``last``: nothing follows."""
         self._out, self.cut = [], None
@@ -242,7 +272,7 @@ class Rewriter:
         copy, size = self._copy, len(fragment)
         if copy:
             if not self._silent:
-                self._put(memoryview(fragment)[:copy] if copy < size else fragment)
+                self._put_value(memoryview(fragment)[:copy] if copy < size else fragment)
             self._offset += min(copy, size)
             self._copy = max(copy - size, 0)
             if copy >= size:
@@ -319,8 +349,8 @@ class Rewriter:
                 after = self._item(level, tag, position + 8, length)
             else:
                 after = self._element(level, tag, position, length)
-                if after == _MORE:
-                    break
+            if after == _MORE:
+                break
             if after > size:
                 if self._last and len(levels) == 1 and tag not in _KNOWN:
                     self._leave_out(count)
@@ -386,6 +416,8 @@ class Rewriter:
                         break
                 elif length % _STEPS.get(vr, 1):
                     break
+                if word & 0xFFFF == 0x0028 and tag in beside.WANTED and len(self._levels) == 1:
+                    self._image[tag] = data[value_at:after].tobytes()
             elif vr == b"SQ" or (not implicit and vr not in _VRS):
                 break
             if not same:
@@ -401,7 +433,22 @@ class Rewriter:
         if not self._levels[-1].mute:
             self._out += pieces
 
+    def _put_value(self, piece: Bytes) -> None:
+        """A piece of a value that is passed on without being looked at, or of pixel data."""
+        if self._levels[-1].kind == _FRAGMENTS:
+            if self._fragments is not None:
+                piece = self._fragments.feed(piece)
+        elif self._native is not None:
+            piece = self._native.feed(piece)
+        self._put(piece)
+
+    def _look(self) -> beside.Image | None:
+        return beside.image(self._image, False in self._overlays.values())
+
     def _close(self) -> None:
+        if self._levels[-1].kind == _FRAGMENTS and self._fragments is not None:
+            self._fragments.finish()
+            self._fragments = None
         if self._levels[-1].days:
             self._put_days()
         self._put(_CLOSE_ITEM if self._levels[-1].kind == _DATASET else _CLOSE_SEQUENCE)
@@ -426,9 +473,7 @@ class Rewriter:
             inner = self._open(_DATASET, start, length, level.implicit, False)
             inner.undecided = level.undecided
         elif tag == _ITEM and level.kind == _FRAGMENTS and length != _UNDEFINED:
-            self._silent = False
-            self._put(self._data[start - 8 : start + length])
-            return start + length
+            return self._fragment(start, length)
         elif (
             tag == (_ITEM_END if level.kind == _DATASET else _SEQUENCE_END)
             and len(self._levels) > 1
@@ -439,6 +484,32 @@ class Rewriter:
         else:
             raise _BrokenError
         return start
+
+    def _fragment(self, start: int, length: int) -> int:
+        """One fragment of pixel data, the first of which is the basic offset table."""
+        data, fragments = self._data, self._fragments
+        self._silent = False
+        if fragments is None:
+            self._put(data[start - 8 : start + length])
+            return start + length
+        if not self._has_table:
+            value = None
+            if length <= _MOST_HELD:
+                if len(data) < start + length:
+                    return _MORE
+                value = bytes(data[start : start + length])
+            self._has_table = self._silent = True
+            table = fragments.table(value)
+            self._put(struct.pack("<HHI", 0xFFFE, 0xE000, len(table)), table)
+            return start + length
+        least = min(length, fragments.LEAST)
+        if len(data) < start + least:
+            return _MORE
+        self._silent = not fragments.begin(length, bytes(data[start : start + least]))
+        if not self._silent:
+            self._put(data[start - 8 : start])
+            self._put_value(data[start : start + length])
+        return start + length
 
     def _element(self, level: _Level, tag: int, position: int, length: int) -> int:
         """One element. Return where the next thing begins, ``_MORE`` if that cannot be said yet."""
@@ -474,14 +545,24 @@ class Rewriter:
             raise _BrokenError
         behind = top and (self._pixels or tag > _PIXEL_DATA)
         drop = behind or not tag & 0xFFFF or tag in _OURS or (top and tag in _OFFSETS)
+        if not top and group == _PIXEL_DATA >> 16 and not level.mute:
+            # An image within a sequence is an icon, and what the script keeps has none: it would
+            # stay in another sequence, whatever it is.
+            drop = True
+            self._has_inner = self._has_inner or level.watched
         pixels = tag == _PIXEL_DATA
         if pixels and top:
             self._pixels = True
         if undefined and pixels:
             if self._to_implicit or level.implicit:
                 raise _BrokenError
-            self._put(self._header(tag, vr if vr in known else b"OB", _UNDEFINED))
-            self._open(_FRAGMENTS, start, length, False, False)
+            if not drop:
+                self._put(self._header(tag, vr if vr in known else b"OB", _UNDEFINED))
+            self._open(_FRAGMENTS, start, length, False, drop)
+            if top and not self._levels[-1].mute:
+                self._fragments = beside.Encapsulated(self._look(), self._syntax)
+                self._found.append(self._fragments)
+                self._has_table = False
             return start
         if self._is_sequence(level, tag, vr, known, undefined):
             if known and b"SQ" not in known:
@@ -514,7 +595,11 @@ class Rewriter:
 
     def _value(self, tag: int, vr: bytes, known: tuple[bytes, ...], start: int, length: int) -> int:
         """An element with a value of known length."""
-        after = start + length
+        after, top = start + length, len(self._levels) == 1
+        self._native = None
+        if top and tag & 0xFF010000 == 0x60000000:
+            group = tag >> 16
+            self._overlays[group] = self._overlays.get(group, False) or tag & 0xFFFF == 0x3000
         if not known:
             self._put(self._header(tag, vr or b"UN", length), self._data[start:after])
             return after
@@ -523,6 +608,7 @@ class Rewriter:
         held = (
             wanted in _PADDED
             or tag == _PIXEL_REPRESENTATION
+            or (top and tag in beside.WANTED)
             or (not right and {vr, wanted} <= _NUMERIC)
         )
         value: Bytes = self._data[start:after]
@@ -564,7 +650,14 @@ class Rewriter:
         if not self._to_implicit and wanted not in _LONG and length > _LONGEST_SHORT:
             self._note(TOO_LONG, tag, wanted)
             wanted = b"UN"
-        self._put(self._header(tag, wanted, length), value)
+        if top and tag in (beside.FLOAT, beside.DOUBLE, beside.PIXELS):
+            self._native = beside.Native(tag, self._look(), length)
+            self._found.append(self._native)
+            length = self._native.length
+        elif top and tag in beside.WANTED:
+            self._image[tag] = bytes(value)
+        self._put(self._header(tag, wanted, length))
+        self._put_value(value)
         return after
 
     def _wanted(self, known: tuple[bytes, ...]) -> bytes:
@@ -669,6 +762,15 @@ def _converted(value: bytes, vr: bytes, wanted: bytes) -> bytes | None:
         return text + b" " * (len(text) % 2)
     except (ValueError, OverflowError, struct.error):
         return None
+
+
+def hidden(data: memoryview, implicit: bool, syntax: str) -> str:
+    """What stands beside the image of a data set that nobody has rewritten; empty: nothing."""
+    rewriter = Rewriter(implicit, implicit, NO_RULES, syntax=syntax)
+    for start in range(0, len(data), _MOST_HELD):
+        rewriter.feed(data[start : start + _MOST_HELD])
+    rewriter.finish()
+    return rewriter.hidden or ", ".join(sorted(rewriter.cleared))
 
 
 class Incoming:
@@ -787,7 +889,8 @@ class Incoming:
                     self._keep(more)
                     pieces = [*pieces, *more]
                     if self._arrival is not None:
-                        self._arrival.keep()
+                        self._arrival.keep(self._rewriter.hidden)
+                    beside.tell(self._rewriter.cleared)
             if last:
                 self._rewriter = None
                 self._drop()
@@ -831,7 +934,7 @@ class Incoming:
         if self._arrivals is not None:
             self._arrival = self._arrivals.begin(goes == IMPLICIT)
         is_held = self._arrival is not None
-        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules, is_held)
+        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules, is_held, goes)
 
     def _packed(self, pieces: list[Bytes], last: bool) -> Iterator[Bytes]:
         """P-DATA-TF PDUs (PS3.8 9.3.5) of these bytes, no longer than CTP takes."""

@@ -20,8 +20,7 @@ from ctp_rules.refusals import UNREADABLE, Judge, Refused
 from ctp_rules.script import Script
 
 from . import arrivals
-from .dicomfile import begin_data_set
-from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
+from .egress import IMPLICIT
 
 LOG = logging.getLogger(__name__)
 
@@ -42,9 +41,7 @@ class Profile:
         """
         try:
             with path.open("rb") as file:
-                syntax = begin_data_set(file)
-                if syntax not in (IMPLICIT, EXPLICIT) and syntax not in ENCAPSULATED:
-                    return None
+                syntax = arrivals.begin(file)
                 start = file.tell()
                 if not path.stat().st_size > start:
                     return None

@@ -168,6 +168,9 @@ class Whole:
             return ()
         if not came.readable:
             return Finding(_UNREADABLE, came.uid)
+        if came.hidden:
+            why = f"(7FE0,0010): what is beside the image cannot be told: {came.hidden}"
+            return Finding(why, came.uid, incomplete=False, weight=0)
         nearest: Finding | None = None
         with self._lock:
             for anonymizer in self._scripts.since(record.came):
