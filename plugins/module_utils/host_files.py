@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ansible_collections.auscat.imaging.plugins.module_utils.backup_run import write_file
 from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
 
 UNITS = Path("/etc/systemd/system")
@@ -29,13 +30,20 @@ def different(wished: Mapping[Path, tuple[str, int]]) -> list[Path]:
 
 
 def write(path: Path, text: str, mode: int) -> None:
-    """Write a file with this mode, whole or not at all. Its directory must be there.
+    """Write a file with this mode, whole or not at all; for root alone its directory, if missing.
 
     Raises:
-        OSError: the directory is not there, or the disk is full.
+        OSError: the disk is full, or the file system read-only.
     """
-    write_file(path, text)
-    path.chmod(mode)
+    # Not with backup_run's own: each module that imports that has it compiled on the host.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(mode)
+    Path(name).replace(path)
 
 
 def asleep(timers: Iterable[str]) -> list[str]:

@@ -11,8 +11,16 @@ description:
   - Takes everything in one task. Without a I(package) it takes the timer and the I(leftovers) away;
     the program and the samples stay.
 options:
+  directories:
+    description: What is made first, parents before children, each with its path and mode; root's.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      mode: {description: Octal mode as text., type: str, required: true}
   directory:
-    description: Directory of the package, which must be there. Python files of other names go.
+    description: Directory of the package, one of them. Python files of other names go.
     type: path
     required: true
   package:
@@ -49,6 +57,8 @@ author: The AusCAT imaging node project
 EXAMPLES = r"""
 - name: Install the program that takes the samples, and its timer
   auscat.imaging.status_install:
+    directories:
+      - {path: /usr/local/lib/auscat/node_status, mode: "0755"}
     directory: /usr/local/lib/auscat/node_status
     package: {__init__.py: ""}
     settings_path: /etc/auscat/status.json
@@ -64,7 +74,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import host_files
+from ansible_collections.auscat.imaging.plugins.module_utils import directories, host_files
 from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
 from ansible_collections.auscat.imaging.plugins.module_utils.host_files import UNITS
 
@@ -78,6 +88,15 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "mode": {"type": "str", "required": True},
+                },
+            },
             "directory": {"type": "path", "required": True},
             "package": {"type": "dict", "default": {}},
             "settings_path": {"type": "path", "required": True},
@@ -105,6 +124,12 @@ def main() -> None:
         if (UNITS / timer).is_file():
             paths = {UNITS / timer, *(Path(each) for each in given["leftovers"])}
             superfluous = sorted(path for path in paths if path.is_file())
+    try:
+        new_directories = directories.differences(
+            {**each, "owner": 0, "group": 0} for each in given["directories"]
+        )
+    except ValueError as error:
+        module.fail_json(msg=str(error))
     different = host_files.different(wished)
     has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
     try:
@@ -116,6 +141,7 @@ def main() -> None:
                 # One that takes a sample just now would write the metrics again.
                 if (UNITS / service).is_file():
                     run(["systemctl", "stop", service])
+            directories.make(new_directories)
             for path in superfluous:
                 path.unlink()
             for path in different:
@@ -126,13 +152,15 @@ def main() -> None:
                 run(["systemctl", "enable", timer])
                 # Restarted, since a timer keeps its old times otherwise.
                 run(["systemctl", "restart", timer])
-    except (CommandError, OSError) as error:
+    except (CommandError, OSError, ValueError) as error:
         module.fail_json(msg=f"What watches this machine could not be installed: {error}")
     module.exit_json(
-        changed=bool(different or superfluous or asleep),
+        changed=bool(new_directories or different or superfluous or asleep),
         diff={
-            "before": "".join(f"{path}\n" for path in superfluous),
-            "after": "".join(f"{path}\n" for path in different)
+            "before": "".join(f"{each['path']} {present}\n" for each, present, _ in new_directories)
+            + "".join(f"{path}\n" for path in superfluous),
+            "after": "".join(f"{each['path']} {target}\n" for each, _, target in new_directories)
+            + "".join(f"{path}\n" for path in different)
             + (f"{timer} started\n" if asleep else ""),
         },
     )
