@@ -76,8 +76,9 @@ def wait_for(what: str, condition: Callable[[], Value], seconds: float = 60) -> 
             raise AssertionError(
                 f"Waited {seconds:g} s until {what}; the last attempt gave: {last}"
             )
-        # Who asks as often as it can keeps what it waits for from the processor.
-        time.sleep(min(2, max(0.3, 2 * (time.monotonic() - asked))))
+        # Who asks as often as it can keeps what it waits for from the processor: a sixth of a
+        # core for asking, at most.
+        time.sleep(min(2, max(0.5, 5 * (time.monotonic() - asked))))
 
 
 @dataclass
