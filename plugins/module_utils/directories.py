@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,3 +42,23 @@ def differences(wished: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, 
         if present != target:
             found.append((directory, present, target))
     return found
+
+
+def make(different: Iterable[tuple[Mapping[str, Any], str, str]]) -> None:
+    """Make or change the directories that `differences` returned.
+
+    Raises:
+        ValueError: the host refuses one; the text is for the operator.
+    """
+    for directory, _, _ in different:
+        path = Path(directory["path"])
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chown(path, directory["owner"], directory["group"])
+            path.chmod(int(directory["mode"], 8))
+        except OSError as error:
+            raise ValueError(
+                f"{path} cannot be made or changed: {error.strerror}. Accepted: a path "
+                "that root can write to. Is a volume that belongs here missing (findmnt), or "
+                "is the file system read-only?"
+            ) from error

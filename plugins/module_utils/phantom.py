@@ -26,6 +26,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
+    UID_ROOT,
+    check_token,
+    patient_identifier,
+    pseudonym_of,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
+
 try:
     import pydicom
     from pydicom.datadict import keyword_for_tag
@@ -36,15 +44,6 @@ try:
 except ImportError as error:
     PYDICOM_ERROR = str(error)
 
-# What patient identifiers and pseudonyms of proofs begin with; before a pseudonym stands what CTP
-# asks of every pseudonym, if anything.
-PATIENT_PREFIX = "PROOF-"
-PSEUDONYM_PREFIX = "PROOF-ANON-"
-
-# Root of all UIDs of proofs, below the root for UIDs made from UUIDs (PS3.5 Annex B.2): no
-# registered organisation can own one of them.
-UID_ROOT = "2.25.50907731"
-
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
@@ -53,10 +52,6 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SOP_CLASS_NAMES = {CT: "CT", RTSTRUCT: "RTSTRUCT", RTPLAN: "RTPLAN", RTDOSE: "RTDOSE"}
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
-_TOKEN = re.compile(r"1[0-9]{9}")
-_SITE_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,32}")
-_PATIENT = re.compile(rf"{PATIENT_PREFIX}{_TOKEN.pattern}-(?:UN)?KNOWN")
-_PSEUDONYM = re.compile(rf"{_SITE_PREFIX.pattern}{PSEUDONYM_PREFIX}[0-9A-F]{{12}}")
 
 ROWS = COLUMNS = 64
 PIXEL_SPACING_MM = 4.0
@@ -208,7 +203,7 @@ class Study:
 
     Attributes:
         token: ten digits, the first one 1.
-        patient_id: (0010,0020) as sent; begins with `PATIENT_PREFIX`.
+        patient_id: (0010,0020) as sent; begins with `proof_names.PATIENT_PREFIX`.
         pseudonym: what the known patient is called behind CTP; `is_proof_pseudonym` knows it, and
             it tells nothing of the token.
         datasets: CT slices from feet to head, then RTSTRUCT, RTPLAN and RTDOSE, each with file
@@ -275,54 +270,6 @@ class _Moment:
     birth: str
     study: str
     time: str
-
-
-def check_token(token: str) -> str:
-    """Return the token.
-
-    Raises:
-        ValueError: it is not ten digits of which the first is 1 (so that it fits an IS, which ends
-            at 2147483647, PS3.5 6.2).
-    """
-    if not _TOKEN.fullmatch(token):
-        raise ValueError(f"token is {token!r}; it must be ten digits of which the first is 1.")
-    return token
-
-
-def patient_identifier(token: str, known: bool) -> str:
-    """Return the PatientID of the patient that KeyDB knows, or of the one that it does not know."""
-    return f"{PATIENT_PREFIX}{check_token(token)}-{'KNOWN' if known else 'UNKNOWN'}"
-
-
-def pseudonym_of(token: str, prefix: str = "") -> str:
-    """Return the known patient's pseudonym, from which the token cannot be read.
-
-    Args:
-        token: as for `make_study`.
-        prefix: what a pseudonym must begin with for CTP to let it out, up to 32 characters.
-
-    Raises:
-        ValueError: the token or the prefix is out of range.
-    """
-    if not _SITE_PREFIX.fullmatch(prefix):
-        raise ValueError(
-            f"pseudonym_prefix is {prefix!r}; it may be up to 32 letters, digits, '.', '_' and '-'."
-        )
-    digest = hashlib.sha256(check_token(token).encode()).hexdigest()
-    return f"{prefix}{PSEUDONYM_PREFIX}{digest[:12].upper()}"
-
-
-def is_proof_patient(patient_id: str) -> bool:
-    """Say whether this is what `patient_identifier` returns for a token."""
-    return _PATIENT.fullmatch(patient_id) is not None
-
-
-def is_proof_pseudonym(pseudonym: str) -> bool:
-    """Say whether this is what `pseudonym_of` returns for a token and a prefix.
-
-    No pseudonym that KeyDB makes is one, whatever its prefix: it ends with 16 characters.
-    """
-    return _PSEUDONYM.fullmatch(pseudonym) is not None
 
 
 def _moment_of(token: str) -> _Moment:
@@ -844,6 +791,23 @@ def make_study(
         time=moment.time,
         captures=captures,
     )
+
+
+def build_studies(
+    report: Report, token: str, ct_instances: int, pseudonym_prefix: str
+) -> list[Study]:
+    """Return the known and the unknown patient's study; a row says so where that fails."""
+    try:
+        return [make_study(token, known, ct_instances, pseudonym_prefix) for known in (True, False)]
+    except (RuntimeError, ValueError) as error:
+        report.add(
+            "The proof can build its study",
+            [str(error)],
+            "",
+            "Install the packages of verify_packages (site.yml does), and see the variable"
+            " verify_ct_instances.",
+        )
+        return []
 
 
 def write_object(dataset: Dataset, path: Path) -> None:

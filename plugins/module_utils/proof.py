@@ -6,10 +6,9 @@ Pure functions over datasets, bytes and text; `proof_clients` holds what talks t
 from __future__ import annotations
 
 import io
-import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ps3_15_e1_1
@@ -21,17 +20,15 @@ from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     Study,
     describe_tag,
     find_marks,
-    make_study,
     walk,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
 
 try:
     from pydicom import dcmread
     from pydicom.dataset import Dataset
 except ImportError:  # phantom.make_study says so before anything here is needed.
     pass
-
-POLL_SECONDS = 0.3
 
 # Elements that must arrive with the value that was sent: without them images, structures, dose and
 # plan no longer fit each other.
@@ -45,94 +42,6 @@ _KEPT = """
     RescaleSlope Rows SliceThickness
 """
 KEPT_ELEMENTS = frozenset(_KEPT.split())
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row of the proof.
-
-    Attributes:
-        check: what must hold, as a statement.
-        where: the host that looked.
-        passed: whether it held.
-        detail: what was seen, in plain words; never a password.
-        remedy: what to do where it failed, else empty.
-    """
-
-    check: str
-    where: str
-    passed: bool
-    detail: str
-    remedy: str = ""
-
-
-class Report:
-    """Collects the rows of one host."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.checks: list[Check] = []
-
-    def add(self, check: str, problems: Sequence[str], seen: str, remedy: str) -> bool:
-        """Add a row that passes when there is no problem, and return whether it passed."""
-        passed = not problems
-        detail = seen if passed else summarize(problems)
-        self.checks.append(Check(check, self.where, passed, detail, "" if passed else remedy))
-        return passed
-
-    def attempt(
-        self, check: str, remedy: str, look: Callable[[], tuple[Sequence[str], str]]
-    ) -> bool:
-        """Add a row from a function that returns problems and what it saw.
-
-        What keeps it from looking (no answer, a strange answer) is a problem too, so that the proof
-        goes on, cleans up, and shows all rows together.
-        """
-        try:
-            problems, seen = look()
-        except LookupError as error:
-            problems, seen = [f"an answer lacks {error}"], ""
-        except (RuntimeError, OSError, ValueError) as error:
-            problems, seen = [str(error)], ""
-            remedy = getattr(error, "remedy", "") or remedy
-        return self.add(check, problems, seen, remedy)
-
-    def build(self, token: str, ct_instances: int, pseudonym_prefix: str) -> list[Study]:
-        """Return the known and the unknown patient's study; a row says so where that fails."""
-        try:
-            return [
-                make_study(token, known, ct_instances, pseudonym_prefix) for known in (True, False)
-            ]
-        except (RuntimeError, ValueError) as error:
-            self.add(
-                "The proof can build its study",
-                [str(error)],
-                "",
-                "Install the packages of verify_packages (site.yml does), and see the variable"
-                " verify_ct_instances.",
-            )
-            return []
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows as plain data."""
-        return [asdict(check) for check in self.checks]
-
-
-def summarize(problems: Sequence[str], limit: int = 6) -> str:
-    """Join the first problems into one sentence and count the others."""
-    shown = "; ".join(problems[:limit])
-    more = len(problems) - limit
-    return f"{shown}; and {more} more" if more > 0 else shown
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask until the condition holds or the time is over; return whether it held."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.command import (
     run,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.keydb import qualified
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
     PATIENT_PREFIX,
     PSEUDONYM_PREFIX,
     UID_ROOT,
@@ -404,7 +404,7 @@ def container_of(service: str) -> dict[str, Any]:
 
 
 # A pair of a proof is told by both its sides: the pseudonym ends with the hash of the very token
-# that stands in the identifier (`phantom.pseudonym_of`), whatever prefix it was given.
+# that stands in the identifier (`proof_names.pseudonym_of`), whatever prefix it was given.
 _HASH_OF_TOKEN = (
     f"encode(sha256(convert_to(substr(patient_id, {len(PATIENT_PREFIX) + 1}, 10), 'UTF8')), 'hex')"
 )

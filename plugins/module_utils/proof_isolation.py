@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
-    PATIENT_PREFIX,
     PYDICOM_ERROR,
-    UID_ROOT,
-    is_proof_patient,
     make_study,
     write_study,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
+    PATIENT_PREFIX,
+    UID_ROOT,
+    is_proof_patient,
 )
 
 with contextlib.suppress(ImportError):  # `read_phantoms` says so.
@@ -118,7 +120,7 @@ def isolation_verdict(checks: Iterable[Mapping[str, Any]], log: str = "") -> str
     """Return what the outcome means, in plain words.
 
     Args:
-        checks: rows of the test, as `proof.Report` gives them.
+        checks: rows of the test, as `proof_report.Report` gives them.
         log: the last tasks and log lines of Orthanc, shown where Orthanc is at fault.
     """
     rows = list(checks)

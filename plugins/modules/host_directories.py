@@ -42,12 +42,13 @@ changed_paths:
   returned: success
 """
 
-import os
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.directories import differences
+from ansible_collections.auscat.imaging.plugins.module_utils.directories import (
+    differences,
+    make,
+)
 
 
 def main() -> None:
@@ -71,29 +72,17 @@ def main() -> None:
     wished: list[dict[str, Any]] = module.params["directories"]
     try:
         different = differences(wished)
+        if not module.check_mode:
+            make(different)
     except ValueError as error:
         module.fail_json(msg=str(error))
-    before, after, changed_paths = "", "", []
-    for directory, present, target in different:
-        path = Path(directory["path"])
-        changed_paths.append(str(path))
-        before += f"{path} {present}\n"
-        after += f"{path} {target}\n"
-        if not module.check_mode:
-            try:
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.chown(path, directory["owner"], directory["group"])
-                path.chmod(int(directory["mode"], 8))
-            except OSError as error:
-                module.fail_json(
-                    msg=f"{path} cannot be made or changed: {error.strerror}. Accepted: a path "
-                    "that root can write to. Is a volume that belongs here missing (findmnt), or "
-                    "is the file system read-only?"
-                )
     module.exit_json(
-        changed=bool(changed_paths),
-        changed_paths=changed_paths,
-        diff={"before": before, "after": after},
+        changed=bool(different),
+        changed_paths=[directory["path"] for directory, _, _ in different],
+        diff={
+            "before": "".join(f"{each['path']} {present}\n" for each, present, _ in different),
+            "after": "".join(f"{each['path']} {target}\n" for each, _, target in different),
+        },
     )
 
 

@@ -45,8 +45,9 @@ options:
     required: true
   since:
     description: >-
-      Last entry in Orthanc's log of changes before the studies were sent, as returned with
-      V(before); what came in later is searched for the proof's images. -1 searches nothing.
+      Last entry in Orthanc's log of changes before the studies were sent, as
+      M(auscat.imaging.proof_login) returns it; what came in later is searched for the proof's
+      images. -1 searches nothing.
     type: int
     default: -1
   timeout:
@@ -54,11 +55,9 @@ options:
     type: int
     default: 120
   state:
-    description: >-
-      V(before) tries logins and notes where the log of changes ends; V(present) checks what
-      arrived; V(absent) cleans up.
+    description: V(present) checks what arrived; V(absent) cleans up.
     type: str
-    choices: [before, present, absent]
+    choices: [present, absent]
     default: present
   where:
     description: Name of this host in the report.
@@ -85,75 +84,38 @@ checks:
   type: list
   elements: dict
   returned: success
-since:
-  description: Last entry in Orthanc's log of changes, -1 when Orthanc did not tell.
-  type: int
-  returned: with state V(before)
 """
 
 import json
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
-    PATIENT_PREFIX,
-    PSEUDONYM_PREFIX,
     Study,
-    is_proof_patient,
-    is_proof_pseudonym,
+    build_studies,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     Arrived,
-    Report,
     Retained,
     is_stray,
     judge_study,
     read_arrived,
-    wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
-    ClientError,
-    Orthanc,
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import Orthanc
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
+    PATIENT_PREFIX,
+    PSEUDONYM_PREFIX,
+    is_proof_patient,
+    is_proof_pseudonym,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
+    Report,
+    wait_for,
 )
 
 # A busy node receives other studies while the proof runs. Files larger than any of the proof's, and
 # more of them than this, are not searched.
 SEARCHED_BYTES = 4 * 1024 * 1024
 SEARCHED_INSTANCES = 2000
-
-
-def look_before(orthanc: Orthanc, report: Report, timeout: int) -> int:
-    """Add the rows about Orthanc's logins; return where its log of changes ends, or -1."""
-    last = -1
-
-    def answers() -> bool:
-        try:
-            orthanc.send("GET", "/system", password=None)
-        except ClientError:
-            return False
-        return True
-
-    def refuses() -> tuple[list[str], str]:
-        wait_for(answers, timeout)
-        return orthanc.login_problems("/system"), "a wrong password and no password get status 401"
-
-    def accepts() -> tuple[list[str], str]:
-        nonlocal last
-        version = orthanc.version()
-        last = orthanc.last_change()
-        return [], f"{orthanc.url}/system answers: Orthanc {version}"
-
-    report.attempt(
-        "Orthanc refuses wrong logins",
-        "Set AuthenticationEnabled in orthanc.json to true; look at Orthanc's log if it does not"
-        " answer.",
-        refuses,
-    )
-    report.attempt(
-        "Orthanc accepts the right login",
-        "Compare orthanc_registered_users with the secret orthanc.json that runs; run site.yml.",
-        accepts,
-    )
-    return last
 
 
 def instances_of(orthanc: Orthanc, patient: str) -> list[str]:
@@ -339,11 +301,7 @@ def main() -> None:
             "password": {"type": "str", "required": True, "no_log": True},
             "since": {"type": "int", "default": -1},
             "timeout": {"type": "int", "default": 120},
-            "state": {
-                "type": "str",
-                "choices": ["before", "present", "absent"],
-                "default": "present",
-            },
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "where": {"type": "str", "required": True},
         },
         supports_check_mode=True,
@@ -351,17 +309,14 @@ def main() -> None:
     parameters = module.params
     report = Report(parameters["where"])
     if module.check_mode:
-        module.exit_json(changed=False, checks=[], since=-1)
+        module.exit_json(changed=False, checks=[])
     orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
     since, timeout = parameters["since"], parameters["timeout"]
-    if parameters["state"] == "before":
-        since = look_before(orthanc, report, timeout)
-        module.exit_json(changed=False, checks=report.rows(), since=since)
     absent = parameters["state"] == "absent"
     # Whatever keeps the study from being built was said when it was to be sent.
     builder = Report("") if absent else report
-    studies = builder.build(
-        parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
+    studies = build_studies(
+        builder, parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
     )
     if absent:
         report.attempt(
@@ -373,7 +328,7 @@ def main() -> None:
     elif studies:
         retained = Retained.by(parameters["deidentification"])
         look_after(orthanc, report, studies, since, timeout, retained)
-    module.exit_json(changed=False, checks=report.rows(), since=since)
+    module.exit_json(changed=False, checks=report.rows())
 
 
 if __name__ == "__main__":

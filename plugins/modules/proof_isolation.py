@@ -113,8 +113,6 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import UID_ROOT
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report, wait_for
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     Orthanc,
     container_of,
@@ -129,6 +127,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation imp
     Phantom,
     made_phantoms,
     read_phantoms,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import UID_ROOT
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
+    Report,
+    wait_for,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import diagnosis
 

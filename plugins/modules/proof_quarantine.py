@@ -80,16 +80,9 @@ checks:
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
-    UID_ROOT,
-    Study,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
-    Report,
-    wait_for,
-)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     CTP_FLAVOURS,
     AuscatCtp,
@@ -100,7 +93,15 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
     open_ctp,
     summarize_reasons,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import UID_ROOT
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
+    Report,
+    wait_for,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import PIXELS_NOT_DECLARED
+
+if TYPE_CHECKING:
+    from ansible_collections.auscat.imaging.plugins.module_utils.phantom import Study
 
 
 def wait_for_table(ctp: Ctp, report: Report, timeout: int) -> None:
@@ -256,8 +257,14 @@ def main() -> None:
             lambda: clean(ctp),
         )
     else:
-        studies = report.build(
-            parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
+        # Imported here: the other states need no pydicom, whose import costs most of their time.
+        from ansible_collections.auscat.imaging.plugins.module_utils.phantom import build_studies
+
+        studies = build_studies(
+            report,
+            parameters["token"],
+            parameters["ct_instances"],
+            parameters["pseudonym_prefix"],
         )
         if studies:
             check(ctp, report, studies, timeout)

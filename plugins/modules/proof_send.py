@@ -101,13 +101,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     write_object,
     write_study,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     container_of,
     echo_from,
     own_address,
     send_files,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
 
 
 def main() -> None:

@@ -12,8 +12,16 @@ description:
     the program and the samples stay.
   - What was broken off is finished by the next run. Where a file cannot be written, none is.
 options:
+  directories:
+    description: What is made first, parents before children, each with its path and mode; root's.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      mode: {description: Octal mode as text., type: str, required: true}
   directory:
-    description: Directory of the package, which must be there. Python files of other names go.
+    description: Directory of the package, one of them. Python files of other names go.
     type: path
     required: true
   package:
@@ -50,6 +58,8 @@ author: The AusCAT imaging node project
 EXAMPLES = r"""
 - name: Install the program that takes the samples, and its timer
   auscat.imaging.status_install:
+    directories:
+      - {path: /usr/local/lib/auscat/node_status, mode: "0755"}
     directory: /usr/local/lib/auscat/node_status
     package: {__init__.py: ""}
     settings_path: /etc/auscat/status.json
@@ -65,7 +75,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import host_files
+from ansible_collections.auscat.imaging.plugins.module_utils import directories, host_files
 from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
 from ansible_collections.auscat.imaging.plugins.module_utils.host_files import UNITS
 
@@ -79,6 +89,15 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "mode": {"type": "str", "required": True},
+                },
+            },
             "directory": {"type": "path", "required": True},
             "package": {"type": "dict", "default": {}},
             "settings_path": {"type": "path", "required": True},
@@ -112,6 +131,12 @@ def main() -> None:
     elif (UNITS / timer).is_file():
         leftovers = {Path(each) for each in given["leftovers"]} - {UNITS / timer}
         superfluous = [*sorted(path for path in leftovers if path.is_file()), UNITS / timer]
+    try:
+        new_directories = directories.differences(
+            {**each, "owner": 0, "group": 0} for each in given["directories"]
+        )
+    except ValueError as error:
+        module.fail_json(msg=str(error))
     different = host_files.different(wished)
     has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
     try:
@@ -125,6 +150,7 @@ def main() -> None:
                 # One that takes a sample just now would write the metrics again.
                 if (UNITS / service).is_file():
                     run(["systemctl", "stop", service])
+            directories.make(new_directories)
             host_files.write({path: wished[path] for path in different})
             for path in superfluous:
                 path.unlink(missing_ok=True)
@@ -134,13 +160,15 @@ def main() -> None:
                 run(["systemctl", "enable", timer])
                 # Restarted, since a timer keeps its old times otherwise.
                 run(["systemctl", "restart", timer])
-    except (CommandError, OSError) as error:
+    except (CommandError, OSError, ValueError) as error:
         module.fail_json(msg=f"What watches this machine could not be installed: {error}")
     module.exit_json(
-        changed=bool(different or superfluous or asleep),
+        changed=bool(new_directories or different or superfluous or asleep),
         diff={
-            "before": "".join(f"{path}\n" for path in superfluous),
-            "after": "".join(f"{path}\n" for path in different)
+            "before": "".join(f"{each['path']} {present}\n" for each, present, _ in new_directories)
+            + "".join(f"{path}\n" for path in superfluous),
+            "after": "".join(f"{each['path']} {target}\n" for each, _, target in new_directories)
+            + "".join(f"{path}\n" for path in different)
             + (f"{timer} started\n" if asleep else ""),
         },
     )

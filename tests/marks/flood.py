@@ -46,7 +46,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 
 import conftest  # noqa: E402,F401  makes the checkout importable as the collection
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom  # noqa: E402
+from ansible_collections.auscat.imaging.plugins.module_utils import (  # noqa: E402
+    phantom,
+    proof_names,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (  # noqa: E402
     KEPT_ELEMENTS,
 )
@@ -127,7 +130,7 @@ class Marks:
         number = len(self.places)
         self.places.append(f"{vr} {place}")
         if vr == "UI":
-            return _padded(f"{phantom.UID_ROOT}{self.token}3{number:07d}".encode(), b"\0")
+            return _padded(f"{proof_names.UID_ROOT}{self.token}3{number:07d}".encode(), b"\0")
         if vr in ("DS", "IS") and not self.text_in_numbers:
             digits = f"{self.token}.{number % 100000:05d}" if vr == "DS" else self.token
             return _padded(digits.encode(), b" ")
@@ -320,12 +323,12 @@ def _structure(dataset: Dataset, token: str, names: set[str]) -> Dataset:
             continue
         text = str(element.value)
         if element.VR == "UI":
-            if text in names or not text.startswith(phantom.UID_ROOT):
+            if text in names or not text.startswith(proof_names.UID_ROOT):
                 kept.add(element)
         elif (
             element.tag == PIXEL_DATA
             or token not in text
-            or text.startswith(phantom.PATIENT_PREFIX)
+            or text.startswith(proof_names.PATIENT_PREFIX)
         ):
             kept.add(element)
     return kept
@@ -350,9 +353,9 @@ def _others(study: phantom.Study) -> list[Dataset]:
     for number, (sop_class, modality) in enumerate(((SR, "SR"), (SECONDARY_CAPTURE, "OT"))):
         dataset = Dataset()
         dataset.SOPClassUID = sop_class
-        dataset.SOPInstanceUID = f"{phantom.UID_ROOT}{study.token}4{number}1"
+        dataset.SOPInstanceUID = f"{proof_names.UID_ROOT}{study.token}4{number}1"
         dataset.StudyInstanceUID = image.StudyInstanceUID
-        dataset.SeriesInstanceUID = f"{phantom.UID_ROOT}{study.token}4{number}2"
+        dataset.SeriesInstanceUID = f"{proof_names.UID_ROOT}{study.token}4{number}2"
         dataset.PatientID = study.patient_id
         dataset.Modality = modality
         dataset.SeriesNumber = str(90 + number)
@@ -634,7 +637,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command == "write":
         arguments.directory.mkdir(parents=True, exist_ok=True)
-        write(arguments.directory, phantom.check_token(arguments.token), arguments.text_in_numbers)
+        write(
+            arguments.directory, proof_names.check_token(arguments.token), arguments.text_in_numbers
+        )
         return 0
     return 1 if check(arguments.directory, arguments.arrived) else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,38 @@ def test_each_is_a_machine_of_its_own(first: Node, second: Node, untouched: Node
     engines = [node.output("docker", "info", "--format={{.ID}}") for node in (first, second)]
     assert len(set(engines)) == 2
     assert [node.output("hostname") for node in (first, second)] == ["first", "second"]
+
+
+def test_a_program_of_the_tests_runs_as_one_that_docker_starts(first: Node) -> None:
+    """With the same user, directory, environment, namespaces, input, output and exit code."""
+    ours = str(REPOSITORY / "molecule/shared/bin/docker")
+    theirs = shutil.which("docker", path=os.environ["PATH"].replace(str(Path(ours).parent), ""))
+    assert shutil.which("docker") == ours != theirs
+    look = r"""
+    id; pwd; umask; printf '%s|' "$@"; cat; env | grep -v ^PWD= | sort
+    for name in ipc mnt net pid uts; do readlink /proc/self/ns/$name; done; ulimit -n
+    head -c 3 /proc/self/comm; echo wrong >&2; exit 7
+    """
+    words = ("bash", "-c", look, "look", "two words", "*", "$HOME", "")
+    for options in (("-i",), ("-u", "root", "-i"), ("--interactive",), (), ("--user=nobody",)):
+        found = [
+            subprocess.run(
+                [program, "exec", *options, first.container, *words],
+                input="typed",
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for program in (ours, str(theirs))
+        ]
+        assert [each.returncode for each in found] == [7, 7]
+        assert found[0].stdout == found[1].stdout
+        assert found[0].stderr == found[1].stderr == "wrong\n"
+    gone = [
+        subprocess.run([each, "exec", "no-such-host", "true"], capture_output=True, check=False)
+        for each in (ours, str(theirs))
+    ]
+    assert gone[0].returncode == gone[1].returncode != 0
 
 
 def test_their_engines_share_nothing(first: Node, second: Node, images: list[str]) -> None:

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_names
 from shared.ctp_node import Patient, status
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, arrived
@@ -39,7 +39,7 @@ def test_no_secret_and_no_patient_is_in_the_bundle(
 ) -> None:
     known = phantom.make_study(TOKEN, True, pseudonym_prefix="ANON-")
     unknown = phantom.make_study(TOKEN, False)
-    identifier = phantom.patient_identifier(TOKEN, True)
+    identifier = proof_names.patient_identifier(TOKEN, True)
     assert callable(load)
     load(Patient(identifier, known.pseudonym))
     for study, name in ((known, "known"), (unknown, "unknown")):

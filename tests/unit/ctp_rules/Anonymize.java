@@ -14,7 +14,7 @@ import org.rsna.ctp.stdstages.anonymizer.dicom.DICOMAnonymizer;
  * Runs the anonymizer class of stock CTP, and nothing around it, so that tests can compare.
  *
  * Each line of the input has, with tabs between them: script, lookup table, object, result. For
- * each, one line is written: OK, QUARANTINE or SKIP.
+ * each, one line is written: RESULT and OK, QUARANTINE, SKIP or ERROR with a class.
  */
 public class Anonymize {
     public static void main(String[] arguments) throws Exception {
@@ -30,11 +30,15 @@ public class Anonymize {
                 status = DICOMAnonymizer.anonymize(
                     new File(names[2]), new File(names[3]), script, lookup, null, false, false);
             } catch (Throwable error) {
-                System.out.println("ERROR " + error.getClass().getName());
+                say("ERROR " + error.getClass().getName());
                 continue;
             }
-            System.out.println(
-                status.isOK() ? "OK" : status.isSKIP() ? "SKIP" : "QUARANTINE");
+            say(status.isOK() ? "OK" : status.isSKIP() ? "SKIP" : "QUARANTINE");
         }
+    }
+
+    private static void say(String result) {
+        System.out.println("RESULT " + result);
+        System.out.flush();
     }
 }

@@ -75,16 +75,22 @@ def compare(
     return both
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_kinds_from_the_field_and_noise(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def field_and_noise() -> dict[str, bytes]:
     known = script.parse(script_text(OPTIONS["full"])).rules
     # The table knows only patients without an issuer; and the library decodes Pixel Representation
     # for itself, so that a text there becomes a number.
     without = (0x00100021, 0x00100024, 0x00280103)
     tags = [tag for tag in known if 0x00080000 < tag < 0x7FDE0000 and tag not in without]
-    objects = dict([*kinds(), *noise(tags, 1947, 60)])
+    return dict([*kinds(), *noise(tags, 1947, 60)])
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_kinds_from_the_field_and_noise(
+    ctp: Ctp, field_and_noise: dict[str, bytes], options: ScriptOptions, tmp_path: Path
+) -> None:
     table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
-    assert compare(ctp, options, objects, table, tmp_path) > 150
+    assert compare(ctp, options, field_and_noise, table, tmp_path) > 150
 
 
 def test_names_of_structures(ctp: Ctp, tmp_path: Path) -> None:
@@ -136,11 +142,11 @@ def test_a_mark_in_every_element_of_the_dictionary(ctp: Ctp, tmp_path: Path) -> 
     assert compare(ctp, OPTIONS["strict"], objects, table, tmp_path) == len(objects) > 10
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_files_of_many_makers(ctp: Ctp, options: ScriptOptions, tmp_path: Path) -> None:
-    """Those in pydicom's wheel with a header, each as it is, and of a known patient and device."""
+@pytest.fixture(scope="module")
+def of_many_makers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Those in pydicom's wheel that have a header, each as it is and with a known patient."""
+    again = tmp_path_factory.mktemp("makers") / "again"
     objects: dict[str, bytes] = {}
-    table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
     for name in sorted(WHEEL.rglob("*.dcm")):
         content = name.read_bytes()
         if content[128:132] != b"DICM":
@@ -153,8 +159,16 @@ def test_files_of_many_makers(ctp: Ctp, options: ScriptOptions, tmp_path: Path) 
             dataset.PatientID = "PAT-1"
             # Many are captures: of a device that is declared.
             dataset.Manufacturer, dataset.ManufacturerModelName = "AusCAT", "Flood"
-            dataset.save_as(tmp_path / "again")
+            dataset.save_as(again)
         except (TypeError, ValueError, pydicom.errors.InvalidDicomError):
             continue  # the library cannot write what it read
-        objects[f"{name.name} of PAT-1"] = (tmp_path / "again").read_bytes()
-    assert compare(ctp, options, objects, table, tmp_path) > 60
+        objects[f"{name.name} of PAT-1"] = again.read_bytes()
+    return objects
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_files_of_many_makers(
+    ctp: Ctp, of_many_makers: dict[str, bytes], options: ScriptOptions, tmp_path: Path
+) -> None:
+    table = {"PatientID/PAT-1|": "ANON-1", "DateShift/PAT-1": "-17"}
+    assert compare(ctp, options, of_many_makers, table, tmp_path) > 60

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof, proof_report
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
@@ -97,7 +97,7 @@ def clean(delivered: list[Dataset]) -> list[Dataset]:
 
 
 @pytest.fixture
-def judge(known: phantom.Study, tmp_path: Path) -> Callable[..., dict[str, proof.Check]]:
+def judge(known: phantom.Study, tmp_path: Path) -> Callable[..., dict[str, proof_report.Check]]:
     """Write datasets as files, read and judge them, and return the rows by name."""
 
     def run(datasets: list[Dataset], records: dict[str, str] | None = None) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def judge(known: phantom.Study, tmp_path: Path) -> Callable[..., dict[str, proof
             files[str(number)] = path.read_bytes()
         arrived, unreadable = proof.read_arrived(files)
         assert unreadable == []
-        report = proof.Report("cat01")
+        report = proof_report.Report("cat01")
         proof.judge_study(known, arrived, records or {}, report)
         return {check.check: check for check in report.checks}
 

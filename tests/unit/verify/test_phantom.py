@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_names
 from ansible_collections.auscat.imaging.plugins.module_utils.key_list import new_pseudonym
 
 TOKEN = "1234567890"
@@ -52,7 +52,7 @@ def test_a_pseudonym_under_the_prefix_of_a_site(known: phantom.Study, prefix: st
     study = phantom.make_study(TOKEN, known=True, ct_instances=4, pseudonym_prefix=prefix)
     assert study.pseudonym == prefix + known.pseudonym
     assert len(study.pseudonym) <= 64
-    assert phantom.is_proof_pseudonym(study.pseudonym)
+    assert proof_names.is_proof_pseudonym(study.pseudonym)
     # Nothing that is sent depends on it.
     assert study.sop_instance_uids[:4] == known.sop_instance_uids[:4]
     assert study.patient_id == known.patient_id
@@ -66,7 +66,7 @@ def test_a_prefix_that_no_pseudonym_can_have(prefix: str) -> None:
 
 def test_pseudonyms_that_are_made_are_none_of_a_proof() -> None:
     for prefix in ("PROOF-ANON-", "PROOF-", "ANON-"):
-        assert not any(phantom.is_proof_pseudonym(new_pseudonym(prefix)) for _ in range(200))
+        assert not any(proof_names.is_proof_pseudonym(new_pseudonym(prefix)) for _ in range(200))
 
 
 @pytest.mark.parametrize("index", range(8))

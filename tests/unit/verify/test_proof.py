@@ -6,7 +6,12 @@ import re
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof, proof_clients
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    phantom,
+    proof,
+    proof_clients,
+    proof_report,
+)
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
@@ -20,7 +25,7 @@ PIXELS = "Its pixel data are as sent"
 GEOMETRY = "Its geometry is as sent"
 REFERENCES = "References between its objects resolve"
 
-Judge = Callable[..., dict[str, proof.Check]]
+Judge = Callable[..., dict[str, proof_report.Check]]
 Study = list[Dataset]
 
 CT_1, CT_3, STRUCTURES, PLAN, DOSE = 0, 2, 5, 6, 7
@@ -301,7 +306,7 @@ def unknown_image(unknown: phantom.Study) -> bytes:
 
 
 def test_report_keeps_going_when_a_look_fails() -> None:
-    report = proof.Report("kv01")
+    report = proof_report.Report("kv01")
 
     def fails() -> tuple[list[str], str]:
         raise RuntimeError("no answer")
@@ -327,9 +332,9 @@ def test_report_keeps_going_when_a_look_fails() -> None:
 
 
 def test_a_wait_ends_with_its_deadline() -> None:
-    assert proof.wait_for(lambda: True, 0)
-    assert not proof.wait_for(lambda: False, 0)
+    assert proof_report.wait_for(lambda: True, 0)
+    assert not proof_report.wait_for(lambda: False, 0)
 
 
 def test_long_lists_are_cut() -> None:
-    assert proof.summarize(["a", "b", "c"], limit=2) == "a; b; and 1 more"
+    assert proof_report.summarize(["a", "b", "c"], limit=2) == "a; b; and 1 more"

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_clients
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import Report
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    phantom,
+    proof_clients,
+    proof_names,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     REMOVE_PROOFS,
     AuscatCtp,
@@ -28,6 +31,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
     StatusPageCtp,
     open_ctp,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
 from ansible_collections.auscat.imaging.plugins.modules import proof_arrival, proof_quarantine
 
 TOKEN = "1234567890"
@@ -41,7 +45,11 @@ PAGES = {
         "queued": 0,
         "quarantined": 2,
         "quarantine": [
-            {"id": "a-1", "sop_instance_uid": phantom.UID_ROOT + "1", "reason": "unknown-patient"},
+            {
+                "id": "a-1",
+                "sop_instance_uid": proof_names.UID_ROOT + "1",
+                "reason": "unknown-patient",
+            },
             {"id": "b-2", "sop_instance_uid": "1.2.3", "reason": "unreadable"},
             {"id": "c-3", "sop_instance_uid": None, "reason": "unreadable"},
         ],
@@ -144,7 +152,10 @@ def test_only_objects_of_proofs_leave_the_quarantine(server: Server, orthanc: Or
     ("entry", "words"),
     [
         (Quarantined("x", "1.2.3", "unknown-patient"), "not of a proof"),
-        (Quarantined("../orthanc", phantom.UID_ROOT + "1", "unknown-patient"), "odd identifier"),
+        (
+            Quarantined("../orthanc", proof_names.UID_ROOT + "1", "unknown-patient"),
+            "odd identifier",
+        ),
     ],
 )
 def test_what_may_not_be_removed(
@@ -273,7 +284,9 @@ def test_keydb_takes_the_patient_of_a_proof_under_any_prefix() -> None:
     keydb._table = '"patient"'
     keydb._run = lambda sql: said.append(sql) or []  # type: ignore[func-returns-value]
     for prefix in ("", "ANON-"):
-        keydb.add(phantom.patient_identifier(TOKEN, True), phantom.pseudonym_of(TOKEN, prefix))
+        keydb.add(
+            proof_names.patient_identifier(TOKEN, True), proof_names.pseudonym_of(TOKEN, prefix)
+        )
     keydb.remove_all()
     assert [sql.split()[0] for sql in said] == ["INSERT", "INSERT", "DELETE"]
     assert said[2] == REMOVE_PROOFS.format(table='"patient"')
@@ -341,7 +354,7 @@ def test_only_patients_of_proofs_are_deleted(known: phantom.Study, unknown: phan
     patients = {
         "p1": "PROOF-1234567890-UNKNOWN",  # a gateway that lets everything through
         "p2": known.pseudonym,
-        "p3": phantom.pseudonym_of("1987654321", "TRIAL-7."),  # of an earlier proof
+        "p3": proof_names.pseudonym_of("1987654321", "TRIAL-7."),  # of an earlier proof
         "q1": "ANON-PROOF-1",
         "q2": "",
         # Made by KeyDB where the prefix is an odd one.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_names
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation import (
     ANSWERS,
     FOUND,
@@ -60,7 +60,7 @@ FOREIGN = [
     (put("PatientName", "Miller^Anna"), "its PatientName does not belong"),
     (put("StudyInstanceUID", "1.2.840.1"), "its StudyInstanceUID does not begin with"),
     (put("SeriesInstanceUID", "1.2.840.1"), "its SeriesInstanceUID does not begin with"),
-    (put("SOPInstanceUID", f"{phantom.UID_ROOT}1999999999"), "its SOPInstanceUID does not"),
+    (put("SOPInstanceUID", f"{proof_names.UID_ROOT}1999999999"), "its SOPInstanceUID does not"),
     (lambda dataset: dataset.pop("PatientID"), "cannot be read as a DICOM file of a patient"),
 ]
 

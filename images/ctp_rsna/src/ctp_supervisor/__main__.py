@@ -16,6 +16,11 @@ from .settings import SettingsError, load
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
+    # Each imported here: the health checks run every few seconds and need little of it.
+    if arguments == ["gate", "healthcheck"]:
+        from .gate_settings import healthcheck
+
+        return healthcheck(os.environ)
     if arguments[:1] == ["gate"]:
         from .standalone import main as gate
 
@@ -33,7 +38,6 @@ def main(arguments: list[str]) -> int:
         healthy, text = check(settings)
         print(text)
         return 0 if healthy else 1
-    # Imported here: the health check runs every few seconds and needs little of this.
     from .supervisor import run
 
     return run(settings)

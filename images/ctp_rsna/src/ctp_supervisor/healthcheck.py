@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 
 from . import pdu
-from .gate import HEALTHCHECK_AET
 from .settings import Settings
 
 SECONDS = 5.0
@@ -31,7 +30,7 @@ def check(settings: Settings) -> tuple[bool, str]:
         return True, text
     ports = [settings.dicom_port] + [each.import_port for each in settings.pipelines]
     for port in ports:
-        problem = pdu.echo("127.0.0.1", port, "CTP", HEALTHCHECK_AET, SECONDS)
+        problem = pdu.echo("127.0.0.1", port, "CTP", pdu.HEALTHCHECK_AET, SECONDS)
         if problem:
             return False, f"Port {port} {problem}."
     return True, text

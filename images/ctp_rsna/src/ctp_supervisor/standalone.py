@@ -8,9 +8,6 @@ lets them wait while CTP is restarted (``holding``). In front of a CTP of which 
 known, it also holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what
 it has taken goes on being worked on below the floor, so the floor has to leave room for that.
 
-It reads ``gate.json`` in ``CTP_CONFIGURATION_DIRECTORY`` (default ``/etc/ctp``):
-
-==============================  =================================================================
 Key                             Meaning
 ==============================  =================================================================
 ``dicom_port``                  port that it listens on, 1-65535
@@ -28,88 +25,29 @@ Key                             Meaning
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
 ==============================  =================================================================
+=======
+Its settings are read by ``gate_settings``.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-from . import pdu, threads
-from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard, free_bytes
-from .gate import HEALTHCHECK_AET, Pipeline
+from . import threads
+from .disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard
+from .gate import Pipeline
+from .gate_settings import GateSettings, load
 from .holding import HoldingGate
-from .settings import MIB, SettingsError, _Reader
+from .settings import MIB, SettingsError
 
 LOG = logging.getLogger(__name__)
 
-HEALTH_SECONDS = 8.0
-WAITING = "A-ASSOCIATE-RJ 2/3/2"
-"""How the gate tells the health check that CTP is away, and waited for."""
 _CLOSED = {LOW: "the disk is almost full", CRITICAL: "the disk is full"}
-
-
-@dataclass(frozen=True)
-class GateSettings:
-    """``gate.json``."""
-
-    bind: str
-    dicom_port: int
-    ctp_host: str
-    ctp_port: int
-    pipelines: tuple[Pipeline, ...]
-    data: Path
-    spool: Path
-    hold_seconds: int
-    minimum_free_mib: int
-    largest_object_mib: int
-    sync_before_acknowledge: bool
-    stop_seconds: int
-
-
-def load(environment: Mapping[str, str]) -> GateSettings:
-    """Read ``gate.json``. Raises ``SettingsError`` naming the file and the key."""
-    path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "gate.json"
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path} cannot be read ({type(error).__name__}). It is rendered by the role ctp."
-        ) from error
-    except ValueError as error:
-        raise SettingsError(f"{path} is not JSON: {error}.") from error
-    read = _Reader(given, str(path))
-    ctp_port = read.number("ctp_port", 1, 65535)
-    return GateSettings(
-        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
-        dicom_port=read.number("dicom_port", 1, 65535),
-        ctp_host=read.text("ctp_host"),
-        ctp_port=ctp_port,
-        pipelines=tuple(
-            Pipeline(
-                ctp_port,
-                frozenset(each.texts("called_aets")),
-                frozenset(each.texts("calling_aets")),
-                each.number("parallel", 1, 64),
-            )
-            for each in read.parts("pipelines")
-        ),
-        data=Path(read.text("data")),
-        spool=Path(read.text("spool")),
-        hold_seconds=read.number("hold_seconds", 0, 3600),
-        minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
-        largest_object_mib=read.number("largest_object_mib", 1, 1048576),
-        sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
-        stop_seconds=read.number("stop_seconds", 1, 86400),
-    )
 
 
 class StandaloneGate:
@@ -125,7 +63,10 @@ class StandaloneGate:
             pass  # or this says now that it cannot be written
         self._gate = HoldingGate(
             (settings.bind, settings.dicom_port),
-            settings.pipelines,
+            tuple(
+                Pipeline(settings.ctp_port, each.called_aets, each.calling_aets, each.parallel)
+                for each in settings.pipelines
+            ),
             closed=lambda: _CLOSED.get(self._space.level, ""),
             before_answer=self._before_answer,
             received=lambda _number: None,
@@ -177,26 +118,6 @@ class StandaloneGate:
         return ""
 
 
-def check(settings: GateSettings) -> str:
-    """What is wrong, in one sentence; empty when all is well.
-
-    Closed for want of space is well, and so is to wait for CTP: a restart of this cures neither,
-    and would end what waits.
-    """
-    problem = pdu.echo(
-        "127.0.0.1", settings.dicom_port, "GATE", HEALTHCHECK_AET, seconds=HEALTH_SECONDS
-    )
-    if not problem or WAITING in problem:
-        return ""
-    try:
-        closed = free_bytes(settings.data) < settings.minimum_free_mib * MIB
-    except OSError:
-        closed = True
-    if closed and "refuses the association" in problem:
-        return ""
-    return f"Port {settings.dicom_port} {problem}."
-
-
 def main(arguments: list[str]) -> int:
     """Return the exit status: 0 well, 1 not healthy or a part of it failed, 2 cannot run with these
     settings."""
@@ -205,10 +126,6 @@ def main(arguments: list[str]) -> int:
     )
     try:
         settings = load(os.environ)
-        if arguments == ["healthcheck"]:
-            problem = check(settings)
-            print(problem or "ok")
-            return 1 if problem else 0
         if arguments:
             raise SettingsError(f"Unknown argument {arguments[0]}: give none, or healthcheck.")
         gate = StandaloneGate(settings)
