@@ -38,3 +38,4 @@ screenshots: environment ## Take the pictures of the documents again (needs root
 docs: environment ## Write the generated documentation again (needs dciodvfy)
 	$(ACTIVATE) python tools/variables_table.py
 	$(ACTIVATE) python tools/objects_table.py
+	$(ACTIVATE) python tools/score_table.py

@@ -298,9 +298,9 @@ class Encoder:
         return b"".join(parts)
 
 
-def _phantom(token: str) -> phantom.Study:
+def _phantom(token: str, slices: int) -> phantom.Study:
     """Return the phantom's study without its own marks' files: only its structure is used."""
-    return phantom.make_study(token, True, SLICES)
+    return phantom.make_study(token, True, slices)
 
 
 # Elements by which an object is what it is; the phantom has marks in most others.
@@ -395,9 +395,13 @@ def _others(study: phantom.Study) -> list[Dataset]:
     return found
 
 
-def write(directory: Path, token: str, text_in_numbers: bool) -> None:
-    """Write the study, and what is needed to judge what becomes of it."""
-    study = _phantom(token)
+def write(directory: Path, token: str, text_in_numbers: bool, slices: int = SLICES) -> None:
+    """Write the study, and what is needed to judge what becomes of it.
+
+    With fewer slices than `SLICES`, without the sequences of the dictionary that the objects do not
+    have by themselves: they are spread over those.
+    """
+    study = _phantom(token, slices)
     own = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
     names = {str(dataset[keyword].value) for dataset in study.datasets for keyword in own}
     structures = [_structure(dataset, token, names) for dataset in study.datasets]
@@ -412,7 +416,8 @@ def write(directory: Path, token: str, text_in_numbers: bool) -> None:
         sop_class = str(structure.SOPClassUID)
         marks = Marks(f"{token[:8]}{index + 10:02d}", text_in_numbers)
         encoder = Encoder(marks, implicit=sop_class == phantom.RTDOSE)
-        sequences = SEQUENCES[index::SLICES] if sop_class == phantom.CT else []
+        spread = sop_class == phantom.CT and slices == SLICES
+        sequences = SEQUENCES[index::SLICES] if spread else []
         body = encoder.dataset(structure, "", "", sequences)
         before, after = _split(body, encoder.implicit)
         if PIXEL_DATA in structure:

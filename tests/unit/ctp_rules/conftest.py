@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-_IMAGES = Path(__file__).resolve().parents[3] / "images"
-sys.path[:0] = [str(_IMAGES / "shared"), str(_IMAGES / "ctp_rsna/src")]
+_REPOSITORY = Path(__file__).resolve().parents[3]
+_IMAGES = _REPOSITORY / "images"
+sys.path[:0] = [
+    str(_IMAGES / "shared"),
+    str(_IMAGES / "ctp_rsna/src"),
+    str(_REPOSITORY / "tests/marks"),
+]
 
 from ctp_rules_stock import Ctp, distribution  # noqa: E402
 

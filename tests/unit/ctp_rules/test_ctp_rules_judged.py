@@ -7,6 +7,8 @@ from pathlib import Path
 import ctp_rules_clean
 import pytest
 from ctp_rules_judge import DEMANDED, AbortError, Demand, faults, introduced
+from ctp_rules_score_page import PAGE, SUMMARY_PAGE, with_summary
+from ctp_rules_score_page import page as score_page
 from ctp_rules_stock import Ctp
 from ctp_rules_table import SOURCES, Journey, journeys, page
 from ctp_rules_way import (
@@ -66,6 +68,13 @@ def test_what_the_profile_demands_is_still_needed(demand: Demand) -> None:
 def test_the_page_tells_what_was_found() -> None:
     written = (Path(__file__).resolve().parents[3] / "docs/ctp-objects.md").read_text()
     assert written == page(), "run tools/objects_table.py and look at what has changed"
+
+
+def test_the_score_is_what_was_found() -> None:
+    """Here, where the objects that it shares have been de-identified."""
+    assert PAGE.read_text() == score_page(), "run tools/score_table.py and look at what has changed"
+    summary = SUMMARY_PAGE.read_text()
+    assert summary == with_summary(summary), "run tools/score_table.py"
 
 
 def test_the_judge_finds_what_is_missing() -> None:
