@@ -122,6 +122,18 @@ def example() -> Callable[[str], str]:
     return look_up
 
 
+@pytest.fixture(scope="session")
+def pydicer() -> list[str]:
+    """PyDicer's own Python, made as the documentation says."""
+    made = subprocess.run(
+        [REPOSITORY / "tools" / "pydicer_environment.sh"],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    return [f"{made.stdout.strip()}/bin/python", "-"]
+
+
 def run(
     command: list[str], text: str, told: Mapping[str, str], directory: Path
 ) -> subprocess.CompletedProcess[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import PATIENTS, Cohort, attempt, run
 from shared import nifti
-from shared.machines import REPOSITORY
 from shared.treatment import (
     COLUMNS,
     CT_ORIGIN,
@@ -24,20 +22,8 @@ STRUCTURES = ("Body", "Lung_R", "Lung_L", "Heart", "SpinalCord", "PTV")
 
 
 @pytest.fixture(scope="session")
-def python() -> list[str]:
-    """PyDicer's own Python, made as the documentation says."""
-    made = subprocess.run(
-        [REPOSITORY / "tools" / "pydicer_environment.sh"],
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        check=True,
-    )
-    return [f"{made.stdout.strip()}/bin/python", "-"]
-
-
-@pytest.fixture(scope="session")
 def converted(
-    python: list[str],
+    pydicer: list[str],
     cohort: Cohort,
     told: dict[str, str],
     example: Callable[[str], str],
@@ -46,7 +32,7 @@ def converted(
     """What the documentation's example makes of all patients."""
     directory = tmp_path_factory.mktemp("researcher")
     told = {**told, "PATIENT": " ".join(cohort.pseudonyms)}
-    outcome = run(python, example("pydicer_input.py"), told, directory)
+    outcome = run(pydicer, example("pydicer_input.py"), told, directory)
     assert not (directory / "pydicer" / "quarantine").exists(), outcome.stdout
     return directory / "pydicer"
 
@@ -154,13 +140,13 @@ def test_nothing_of_it_names_the_patient(converted: Path, cohort: Cohort) -> Non
 
 
 def test_wrong_password_is_refused(
-    python: list[str],
+    pydicer: list[str],
     told: dict[str, str],
     example: Callable[[str], str],
     tmp_path: Path,
 ) -> None:
     told = {**told, "ORTHANC_PASSWORD": "wrong"}
-    refused = attempt(python, example("pydicer_input.py"), told, tmp_path)
+    refused = attempt(pydicer, example("pydicer_input.py"), told, tmp_path)
     assert refused.returncode == 1
     assert "401" in refused.stderr
     assert not list(tmp_path.rglob("*.dcm"))
