@@ -413,8 +413,10 @@ def said(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     Returns:
         Keys pipeline, preset, changes; none where the variables are wrong, which `problems` says.
     """
-    pipelines = settings["ctp_pipelines"]
-    if rule_problems(settings) or not _is_list(pipelines):
+    pipelines, site = settings["ctp_pipelines"], settings["ctp_deidentification"]
+    if _option_problems(site, "") or _word_problems(settings.get("ctp_descriptor_words", [])):
+        return []
+    if not _is_list(pipelines):
         return []
     rows = []
     for each in pipelines:
