@@ -277,30 +277,31 @@ class Scored:
 @cache
 def scored(source: str, options: str) -> dict[str, Scored]:
     """Return what became of each object of a source."""
+    with warnings.catch_warnings():
+        # Marks are no dates, no UIDs and no character sets.
+        warnings.simplefilter("ignore")
+        return _scored(source, options)
+
+
+def _scored(source: str, options: str) -> dict[str, Scored]:
     crosswalk = Crosswalk(PSEUDONYM.encode(), SHIFT)
     inputs, left = SOURCES[source](), through(source, options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = {name: opened(each.content) for name, each in inputs.items()}
-        for name, each in before.items():
-            if left[name].content:
-                after = read(left[name].content)
-                roots = {
-                    (tag,): Value("UI", str(after[tag].value).encode())
-                    for tag in ROOTS
-                    if tag in after
-                }
-                crosswalk.learn(each.elements, roots)
-        return {
-            name: Scored(
-                kind(str(before[name].dataset[SOP_CLASS].value)),
-                left[name].held,
-                tuple(
-                    score(one.content, left[name].content, columns(options), one.known, crosswalk)
-                ),
-            )
-            for name, one in inputs.items()
-        }
+    before = {name: opened(each.content) for name, each in inputs.items()}
+    for name, each in before.items():
+        if left[name].content:
+            after = read(left[name].content)
+            roots = {
+                (tag,): Value("UI", str(after[tag].value).encode()) for tag in ROOTS if tag in after
+            }
+            crosswalk.learn(each.elements, roots)
+    return {
+        name: Scored(
+            kind(str(before[name].dataset[SOP_CLASS].value)),
+            left[name].held,
+            tuple(score(one.content, left[name].content, columns(options), one.known, crosswalk)),
+        )
+        for name, one in inputs.items()
+    }
 
 
 def everything(options: str) -> Iterator[tuple[str, Scored]]:
@@ -310,12 +311,12 @@ def everything(options: str) -> Iterator[tuple[str, Scored]]:
             yield source, each
 
 
-def share(verdicts: list[Verdict]) -> str:
+def share(verdicts: Counter[Verdict]) -> str:
     """Return the part that is right, in percent, never rounded up; ``-`` of nothing."""
-    if not verdicts:
+    of = verdicts.total()
+    if not of:
         return "-"
-    wrong = sum(not each.counts for each in verdicts)
-    right = (len(verdicts) - wrong) * 10000 // len(verdicts)
+    right = (of - verdicts[Verdict.WRONG]) * 10000 // of
     return f"{right // 100}.{right % 100:02d} %"
 
 
@@ -334,25 +335,29 @@ class _Counted(NamedTuple):
     verdict: Verdict
 
 
+@cache
 def summary() -> str:
     """Return the table by action: share and number, with each set of options."""
     lines = _head("action", *(f"{each}, right | of" for each in OPTIONS)).replace(
         f"|{'---|' * (1 + len(OPTIONS))}", f"|{'---|' * (1 + 2 * len(OPTIONS))}"
     )
     found = {
-        options: [
+        options: Counter(
             _Counted(asked.action, source, bool(each.held), verdict)
             for source, each in everything(options)
             for asked, verdict in each.verdicts
-        ]
+        )
         for options in OPTIONS
     }
 
     def row(name: str, chosen: Callable[[_Counted], bool]) -> str:
         cells: list[object] = []
         for options in OPTIONS:
-            verdicts = [each.verdict for each in found[options] if chosen(each)]
-            cells += [share(verdicts), len(verdicts)]
+            counted: Counter[Verdict] = Counter()
+            for each, number in found[options].items():
+                if chosen(each):
+                    counted[each.verdict] += number
+            cells += [share(counted), counted.total()]
         return _row(name, *cells)
 
     lines += "".join(
@@ -365,7 +370,10 @@ def summary() -> str:
         row(f"of *{name}*", lambda each, name=name: each.source == name)  # type: ignore[misc]
         for name in SOURCES
     )
-    lost = [sum(each.verdict is Verdict.LOST for each in found[options]) for options in OPTIONS]
+    lost = [
+        sum(number for each, number in found[options].items() if each.verdict is Verdict.LOST)
+        for options in OPTIONS
+    ]
     return lines + _row("lost", *(cell for each in lost for cell in ("", each)))
 
 
@@ -380,7 +388,7 @@ def _objects() -> str:
         rows.items(), key=lambda row: (list(SOURCES).index(row[0][0]), row[0][1])
     ):
         shares = [
-            share([verdict for each in sets[options] for _, verdict in each.verdicts])
+            share(Counter(verdict for each in sets[options] for _, verdict in each.verdicts))
             for options in OPTIONS
         ]
         held = sum(bool(each.held) for each in sets[last])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from ctp_rules_score import (
     score,
     shifted,
 )
+from ctp_rules_score_page import BEGIN, END, share, with_summary
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
@@ -317,3 +319,15 @@ def test_what_is_asked_says_why() -> None:
     assert found == Asked(
         (0x00080020,), Action.DATE_SHIFTED, f"C, {table.MODIFIED_DATES}", b"20240301"
     )
+
+
+def test_a_share_is_never_rounded_up_to_all() -> None:
+    assert share(Counter({Verdict.RIGHT: 999_999, Verdict.WRONG: 1})) == "99.99 %"
+    assert share(Counter({Verdict.RIGHT: 2, Verdict.LOST: 1})) == "100.00 %"
+    assert share(Counter()) == "-"
+
+
+def test_a_page_without_a_place_for_the_score_is_refused() -> None:
+    for text in ("no place", BEGIN, END):
+        with pytest.raises(AssertionError, match="has no place for the score"):
+            with_summary(text)
