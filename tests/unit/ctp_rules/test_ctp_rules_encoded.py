@@ -20,7 +20,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     anonymizer_script,
 )
 from ctp_rules import comparison, encoded, reading, script
-from ctp_rules.anonymizer import PIXEL_DATA, Anonymizer, Outcome, QuarantineError
+from ctp_rules.anonymizer import (
+    PIXEL_DATA,
+    Anonymizer,
+    Outcome,
+    QuarantineError,
+    Refusal,
+)
 from ctp_rules.comparison import Difference, Kind
 from ctp_rules.encoded import Encoded
 from ctp_rules_objects import BIG, EXPLICIT, IMPLICIT, PATIENT, Element, Writer, kinds, noise
@@ -118,14 +124,19 @@ def spoiled(left: Dataset, chance: random.Random) -> Dataset:
 
 def test_both_say_the_same(anonymizer: Anonymizer) -> None:
     chance = random.Random(12)
-    compared = found = 0
+    compared = found = unread = 0
     for name, content in objects():
         source = reading.read(content)
         came = body(content)
         try:
             result = anonymizer.run(source, lookup)
             expected: tuple[Outcome, ...] = result.outcomes
-        except QuarantineError:
+        except QuarantineError as error:
+            if error.refusal is Refusal.UNREADABLE:
+                # The library reads Pixel Representation when it is given a sequence, and fails at a
+                # wrong one; the comparison of encoded objects has no need of it.
+                unread += 1
+                continue
             with pytest.raises(QuarantineError):
                 list(encoded.differences(anonymizer, came, came, lookup))
             continue
@@ -149,6 +160,7 @@ def test_both_say_the_same(anonymizer: Anonymizer) -> None:
             assert one - named == other - named, name
             compared += 1
             found += bool(one)
+    assert unread < 5
     assert compared > 300
     assert found > 150
 
