@@ -101,7 +101,8 @@ this one all.
 {inputs}
 Most actions are of the flooded study, so that the others are better looked at by themselves. Not
 scored are file meta information and the preamble, which the gate writes anew, and marks in numbers
-that the table does not name.
+that the table does not name. The objects went as at a site that has looked at its devices: those
+that show a name are not [declared](quarantine.md#which-devices-wait), the others are.
 
 ## Sets of options
 
@@ -244,7 +245,10 @@ class Left(NamedTuple):
 
 
 def through(source: str, options: str) -> dict[str, Left]:
-    """Let all objects of a source through; those that the judge had come from there."""
+    """Let all objects of a source through; those that the judge had come from there.
+
+    As at a site that has looked at its devices: those are declared that show no name.
+    """
     if source in ("clean", "real"):
         found = journeys(source, options)
         return {name: Left(each.passed.left, each.passed.held) for name, each in found.items()}
@@ -254,8 +258,10 @@ def through(source: str, options: str) -> dict[str, Left]:
         one = read(next(iter(inputs.values())).content)
         table[f"PatientID/{one.PatientID}|{one.IssuerOfPatientID}"] = PSEUDONYM
         table[f"DateShift/{one.PatientID}"] = str(SHIFT)
-    way = Way(OPTIONS[options], table)
-    passed = {name: way.through(each.content) for name, each in inputs.items()}
+    ways = {every: Way(OPTIONS[options], table, every_device=every) for every in (True, False)}
+    passed = {
+        name: ways[each.known.shows is None].through(each.content) for name, each in inputs.items()
+    }
     return {name: Left(each.left, each.held) for name, each in passed.items()}
 
 

@@ -188,10 +188,15 @@ class Passed:
 
 
 class Way:
-    """Gate, rules and the look at what leaves, with one set of options, every device declared."""
+    """Gate, rules and the look at what leaves, with one set of options.
 
-    def __init__(self, options: ScriptOptions, table: Mapping[str, str] = TABLE) -> None:
-        text = script_text(options, every_device=True)
+    ``every_device``: each is declared, or only that of the capture of tests/marks/flood.py.
+    """
+
+    def __init__(
+        self, options: ScriptOptions, table: Mapping[str, str] = TABLE, every_device: bool = True
+    ) -> None:
+        text = script_text(options, every_device)
         self._table = table
         self._anonymizer = Anonymizer(script.parse(text))
         self.rules = rules(text.encode())

@@ -64,10 +64,9 @@ def test_the_main_thread_names_nobody_either(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     threads.watch(lambda: None)
-    try:
+    with pytest.raises(ValueError) as caught:
         fail()
-    except ValueError as error:
-        sys.excepthook(type(error), error, error.__traceback__)
+    sys.excepthook(caught.type, caught.value, caught.tb)
     assert "This program ended by a fault of its own: ValueError in" in caplog.text
     assert SECRET not in caplog.text + "".join(capsys.readouterr())
 
