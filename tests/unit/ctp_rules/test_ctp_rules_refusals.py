@@ -171,7 +171,7 @@ def test_kinds_from_the_field_and_noise(text: str) -> None:
 
 @pytest.mark.stock_ctp
 def test_ctp_holds_back_the_same(ctp: Ctp, tmp_path: Path) -> None:
-    text = script_text(OPTIONS["shifted"])
+    text = script_text(OPTIONS["radiotherapy"])
     judge = Judge(Anonymizer(script.parse(text)))
     objects = each_path(text)
     left = ctp.run(text, TABLE, objects.values(), tmp_path)
