@@ -41,9 +41,9 @@ class Named(NamedTuple):
 
 def merged(names: Iterable[Named]) -> Path | None:
     """Return the sequence in which two names have become one that were not, if there is one."""
-    before: dict[tuple[Path, str], str] = {}
+    before: dict[tuple[Path, int, str], str] = {}
     for each in names:
-        sequence = each.path[:-2]
-        if before.setdefault((sequence, each.left), each.came) != each.came:
+        sequence, element = each.path[:-2], each.path[-1]
+        if before.setdefault((sequence, element, each.left), each.came) != each.came:
             return sequence
     return None

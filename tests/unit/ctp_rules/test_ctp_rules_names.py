@@ -156,6 +156,14 @@ def test_what_cannot_be_told_apart_is_seen(sent: list[tuple[bytes, bytes]]) -> N
     assert names.merged(pairs(sent, found)) == (0x30060020,)
 
 
+def test_a_name_and_a_label_of_one_item_are_not_told_apart() -> None:
+    both = [
+        names.Named((0x30060020, 0, 0x30060026), "1", "Doe", "ROI 1"),
+        names.Named((0x30060020, 0, 0x00620005), "1", "Roe", "ROI 1"),
+    ]
+    assert names.merged(both) is None
+
+
 def test_a_label_without_a_number_goes() -> None:
     labels = [(b"", b"Doe"), (b"1", b"Doe"), (b"", b"Heart"), (b"2", b"")]
     dataset = left(structure_set([(b"1", b"Doe")], labels))
