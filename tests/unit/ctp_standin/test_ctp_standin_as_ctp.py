@@ -108,13 +108,19 @@ def test_a_study_passes_and_an_unknown_patient_stays(
     wait_until("one was released", counted(process, forwarded=4, quarantined=3))
     assert process.request("GET", "/quarantines/queueAll?p=0&s=1")[0] == 200
     wait_until("all were released", counted(process, forwarded=7, quarantined=0, received=8))
+    # What was cut short is put there by who recovers for CTP.
+    cut = ctp.quarantine("import") / "TQ-00000000000000000001.dcm"
+    cut.write_bytes(b"x")
+    one = f"/quarantines/deleteFile?p=0&s=0&filename={cut.name}"
+    assert process.request("GET", one)[0] == 200
+    assert counted(process, deleted=2)() and not cut.exists()
 
     assert process.terminate() == 0
     log = process.log.read_text()
     for secret in ("PROOF-", "Doe", "1.2.826", PASSWORD, KEY):
         assert secret not in log
     process.start()  # counters outlive the process
-    assert counted(process, received=8, forwarded=7, deleted=1)()
+    assert counted(process, received=9, forwarded=7, deleted=2)()
 
 
 def test_two_pipelines_are_one_node(tmp_path: Path, receiver: ReceivingScpDouble) -> None:

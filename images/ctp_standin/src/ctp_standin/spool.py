@@ -349,6 +349,18 @@ class Spool:
         with self._changed:
             return [self._quarantined[key] for key in sorted(self._quarantined)]
 
+    def adopt_quarantined(self, directory: Path) -> None:
+        """Count as quarantined what others have put into a quarantine, as CTP does.
+
+        Who recovers for CTP puts there what was cut short.
+        """
+        with self._changed:
+            own = {found.path for found in self._quarantined.values()}
+            for path in sorted(directory.glob("*.dcm")):
+                if path not in own and not _NAME.fullmatch(path.name):
+                    object_id = _new_id()
+                    self._quarantined[object_id] = _quarantined(path, object_id, directory.name)
+
     def delete_quarantined(self, object_id: str) -> QuarantinedObject | None:
         """Remove one object from quarantine for good; ``None`` when there is none of that id."""
         with self._changed:

@@ -322,6 +322,7 @@ def _handler(site: StatusPage) -> type[BaseHTTPRequestHandler]:
             shown, directory = stage
             wanted = query.get("filename", "")
             done = 0
+            shown.spool.adopt_quarantined(directory)
             for found in shown.spool.quarantined():
                 if found.path.parent == directory and (
                     command == "queueAll" or found.path.name == wanted
