@@ -95,6 +95,15 @@ _TERMS = """
     XY_MOD Y YBR_FULL YBR_FULL_422 YBR_ICT YBR_PARTIAL_420 YBR_RCT YES Z_EC Z_MOD
 """
 
+# (0010,2160) has no terms of its own. These are the categories of the censuses of Australia, the
+# United Kingdom and the United States; none of a place that is a surname but beside its other word.
+_ETHNIC = (
+    "Aboriginal|African|Alaskan?|American|Arab|Asian|Australian|Black|British|Caribbean|Caucasian"
+    "|Chinese|Declined|European|Hawaiian|Hispanic|Indian|Indigenous|Islander|Japanese|Korean"
+    "|Latin[aox]|Maori|Middle Eastern|Mixed|Multiple|Native|Non|(?:East|South) Asian|Not"
+    "|North African|Oceanian|Other|Pacific|Polynesian|Refused|Torres Strait|Unknown|White"
+)
+
 # Enumerated values and defined terms of PS3.3, edition 2020b, as the Python package dicom-standard
 # 0.1.0 carries it, with terms of later editions: ISO_15444_15, ISO_18181_1, LABELMAP. Those of the
 # sections C.8.16.2 (volumetric properties to acquisition contrast), of retired attributes, and
@@ -405,7 +414,7 @@ PATTERNS = {
     "CLASS_REFUSED": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:104|9)\.[0-9.]+",
     "AGE": "0[0-8][0-9]Y|[0-9]{3}[DWM]",
     "AGE_OVER_89": "[01][0-9]{2}Y",
-    "ETHNIC": "[A-Za-z][A-Za-z /-]{0,15}",
+    "ETHNIC": f"(?i)(?:{_ETHNIC})(?:(?: (?:or|and) | ?[/-] ?| )(?:{_ETHNIC}))*+ *",
     "TEXT": r"[^\p{Cntrl}]{1,64}",
     "DESCRIPTION": ctp_words.DESCRIPTION,
     "WORDS": ctp_words.listed(),

@@ -259,8 +259,8 @@ _NUMBERS = (
     rf"(?<![0-9][{_BETWEEN}])(?<![0-9][{_BETWEEN}][{_BETWEEN}])[0-9]{_ALONE}",
 )
 # A description is text: bytes and numbers of another representation, as CTP shows them, have no
-# letter behind F, and no three letters in a row. It has at most as many digits as these forms need, and as LO holds (PS3.5
-# 6.2).
+# letter behind F, and no three letters in a row. It has at most as many digits as these forms
+# need, and as LO holds (PS3.5 6.2).
 DESCRIPTION_LENGTH = r"(?=[^\\]{1,64}$)(?!(?:[^0-9]*+[0-9]){13})"
 DESCRIPTION = DESCRIPTION_LENGTH + r"(?=[^G-Zg-z]*+[G-Zg-z]|[^\\]*?[A-Fa-f]{3})[^\\]++"
 INSTEAD = "* "

@@ -242,6 +242,20 @@ def test_what_left_stock_ctp(ctp: Ctp, interpreted: dict[str, Dataset], tmp_path
         judge(left)
 
 
+def test_an_ethnic_group_is_one_and_no_name() -> None:
+    way = Way(PRESET)
+
+    def left(text: str) -> str:
+        group = Element(0x00102160, "SH", text.encode())
+        passed = way.through(Writer().file([*base(b"ISO_IR 192"), group]))
+        return str(pydicom.dcmread(BytesIO(passed.left)).EthnicGroup)
+
+    stay = ["Caucasian", "BLACK/AFRICAN", "Not Hispanic", "White or Asian", "Middle Eastern", ""]
+    assert [left(each) for each in stay] == stay
+    gone = ["Doe Jane", "Doe", "Torres", "White Doe", "Asian-Doe", "Black ", "Asian or"]
+    assert [left(each) for each in gone] == [""] * 5 + ["Black", ""]
+
+
 def test_descriptions_of_real_files_stay() -> None:
     """In the files that the packages bring: those that left with each word, and those with some."""
     way = Way(PRESET)
