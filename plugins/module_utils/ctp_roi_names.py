@@ -119,9 +119,10 @@ def name_problem(name: object) -> str:
         return "a text, in quotes where it could be taken for a number"
     if len(name) > LONGEST_NAME or name != name.strip():
         return f"1 to {LONGEST_NAME} characters, without blanks at the ends"
-    if any(not (each.isalnum() or each in _SIGNS) for each in name) or "  " in name:
+    foreign = any(each.isdigit() and not each.isascii() for each in name)
+    if foreign or any(not (each.isalnum() or each in _SIGNS) for each in name) or "  " in name:
         return (
-            "letters, digits, single blanks and " + " ".join(sorted(_SIGNS - {" "})) + "; "
+            "letters, digits (0 to 9), single blanks and " + " ".join(sorted(_SIGNS - {" "})) + "; "
             "'^', ',' and '=' stand between the parts of a person's name"
         )
     if not any(each.isalpha() for each in name):
