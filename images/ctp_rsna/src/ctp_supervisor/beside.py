@@ -142,7 +142,11 @@ class Native:
         if more < 0:
             return  # cut short: nothing hides there
         frame = -(-samples * bits // 8)
-        if more >= frame and more % frame <= 1 and more > 1:
+        whole_bytes = self.length - frame * values.frames in (0, 1)
+        if whole_bytes and samples * bits % 8 and more > size % 2:
+            # Some writers do so with single bits, and the last frames would be cut off.
+            self.problem = "frames that begin at whole bytes, or bytes behind them"
+        elif more >= frame and more % frame <= 1 and more > 1:
             self.problem = "more frames than it says"
         elif not self.problem:
             self.length = self._left = size + size % 2 if more else size
@@ -189,6 +193,14 @@ class Native:
         self._rest = data[len(data) - over :] if over and self._left else b""
         end = data[len(data) - over :] if over and not self._left else b""
         whole = data[: len(data) - over] if over else data
+        low = self._image.high - self._image.stored + 1
+        if low:
+            # Readers disagree: many take no notice of HighBit, and the image would be here.
+            mask = (1 << low) - 1
+            if any(sample & mask for sample in array(_SIZES[self._image.allocated], whole)):
+                self.problem = f"bits below the {self._image.stored} that are stored"
+                self._image = None
+                return data
         found = without_unused(self._image, whole)
         if found is not whole and found != whole:
             self.cleared.add(BITS)
