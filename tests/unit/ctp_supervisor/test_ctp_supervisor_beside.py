@@ -544,6 +544,12 @@ def held_back() -> Iterator[tuple[str, bytes, str]]:
     yield "a long table", with_frames(jpeg, [table]), "more in it than its table"
     unknown = code.replace(b"\xff\x52", b"\xff\x6f\0\x14" + NAME + b"\xff\x52", 1)
     yield "unknown segment", with_frames(j2k, [unknown]), "FF6F of JPEG 2000"
+    for marker in (b"\xff\x52", b"\xff\x5c"):
+        end = code.index(marker) + 2
+        end += int.from_bytes(code[end : end + 2], "big")
+        length = struct.pack(">H", end - code.index(marker) - 2 + len(NAME))
+        table = code[: code.index(marker) + 2] + length + code[code.index(marker) + 4 : end]
+        yield f"a long {marker.hex()}", with_frames(j2k, [table + NAME + code[end:]]), "more in it"
     j2k.BitsStored, j2k.HighBit = 10, 9
     j2k.add_new(0x60000102, "US", 15)
     yield "an overlay in it", with_frames(j2k, [code]), "an overlay in unused bits"
