@@ -256,6 +256,29 @@ def test_an_ethnic_group_is_one_and_no_name() -> None:
     assert [left(each) for each in gone] == [""] * 5 + ["Black", ""]
 
 
+def test_a_radiopharmaceutical_is_one_and_no_initials_with_an_age() -> None:
+    way = Way(PRESET)
+
+    def left(tag: int, keyword: str, text: str) -> str:
+        passed = way.through(Writer().file([*base(), Element(tag, "LO", text.encode())]))
+        return str(pydicom.dcmread(BytesIO(passed.left))[keyword].value)
+
+    stay = [
+        "FDG",
+        "FDG -- fluorodeoxyglucose",
+        "F-18",
+        "99mTc",
+        "FDG F18",
+        "PSMA-1007",
+        "FDG [18F]",
+    ]
+    assert [left(0x00180031, "Radiopharmaceutical", each) for each in stay] == stay
+    gone = ["JD65", "65DO", "DOE65", "FDG JD65", "FDG [65JD]", "FDG Doe", "065YE"]
+    assert {left(0x00180031, "Radiopharmaceutical", each) for each in gone} == {""}
+    assert left(0x00180085, "ImagedNucleus", "1H") == "1H"
+    assert left(0x00180085, "ImagedNucleus", "065Y") == ""
+
+
 def test_descriptions_of_real_files_stay() -> None:
     """In the files that the packages bring: those that left with each word, and those with some."""
     way = Way(PRESET)
