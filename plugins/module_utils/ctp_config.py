@@ -36,6 +36,8 @@ DATA = "/ctp_temp"
 LOOKUP_TABLE = f"{DATA}/lookup.properties"
 STAGES = ("import", "anonymizer", "filter", "export")
 
+#: Bytes of a config of Docker Swarm.
+MOST_BYTES = 500 * 1024
 MOST_PARALLEL = 8
 MOST_HOLD_SECONDS = 3600
 #: What Java and the supervisor take besides the heap, with room to spare (measured: 250 at most).
@@ -157,6 +159,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
         for name in sorted(set(names))
         if names.count(name) > 1
     ]
+    found += _unused_name_problems(settings["ctp_deidentification"], pipelines)
     return found + _routing_problems(pipelines)
 
 
@@ -201,8 +204,9 @@ def rules(settings: Mapping[str, Any]) -> dict[str, str]:
     pipelines = settings["ctp_pipelines"]
     first = pipelines[0] if _is_list(pipelines) and pipelines else {}
     own = first.get("deidentification") if isinstance(first, Mapping) else None
-    if own:
+    if own is not None:
         found += _option_problems(own, "ctp_pipelines[0].deidentification")
+    found += _unused_name_problems(settings["ctp_deidentification"], [first])
     if found:
         raise CtpConfigurationError("\n".join(found))
     return _scripts(settings, {"deidentification": own})
@@ -226,6 +230,18 @@ def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[s
         ),
         *map("filter.script: {}".format, ctp_script.filter_problems(rendered["filter.script"])),
     ]
+    size = len(rendered["anonymizer.script"].encode())
+    if size > MOST_BYTES:
+        counts = (
+            ("ctp_pixel_rules", settings["ctp_pixel_rules"]),
+            ("site_roi_names", options.site_roi_names),
+            ("ctp_descriptor_words", options.descriptor_words),
+        )
+        entries_of = ", ".join(f"{name} has {len(entries)} entries" for name, entries in counts)
+        found.append(
+            f"{entries_of}: the anonymizer script would have {size} bytes. Accepted: {MOST_BYTES}, "
+            "which is what a config of Docker Swarm holds. Shorten the longest of them."
+        )
     if found:
         raise CtpConfigurationError("\n".join(found))
     return rendered
@@ -421,7 +437,7 @@ def said(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = []
     for each in pipelines:
         own = each.get("deidentification") if isinstance(each, Mapping) else None
-        if not isinstance(each, Mapping) or (own and _option_problems(own, "")):
+        if not isinstance(each, Mapping) or (own is not None and _option_problems(own, "")):
             return []
         options = _options(settings, each)
         beside = [f"{name}: {json.dumps(value)}" for name, value in options.changes.items()]
@@ -455,6 +471,12 @@ def _option_problems(options: Any, where: str) -> list[str]:
             found += _site_name_problems(value, f"{where}.{name}")
         elif name == "preset" and (not isinstance(value, str) or value not in ctp_script.PRESETS):
             found.append(f"{where}.{name} is {value!r}. Accepted: {', '.join(ctp_script.PRESETS)}.")
+        elif name == "uid_root" and not ctp_script.is_uid_root(value):
+            found.append(
+                f"{where}.uid_root is {value!r}. Accepted: a UID of at most "
+                f"{ctp_script.MAX_UID_ROOT} characters, in quotes, such as '2.25'. Leave it out "
+                "for 2.25."
+            )
         elif name in SWITCHES and not isinstance(value, bool):
             found.append(f"{where}.{name} is {value!r}. Accepted: true or false.")
     return found
@@ -466,9 +488,31 @@ def _site_name_problems(names: Any, where: str) -> list[str]:
         shown = f"has {len(names)} names" if _is_list(names) else f"is {names!r}"
         return [f"{where} {shown}. Accepted: a list of at most {most} names of structures."]
     return [
-        f"{where} contains {name!r}. Accepted: {problem}."
+        f"{where} contains {name!r}. Accepted: {problem}. Remove it or write it so."
         for name in names
         if (problem := ctp_roi_names.name_problem(name))
+    ]
+
+
+def _unused_name_problems(site: Any, pipelines: Sequence[Any]) -> list[str]:
+    """Names that are listed, where `roi_names` lets none of them stay."""
+    own: list[Any]
+    own = [each.get("deidentification") if isinstance(each, Mapping) else [] for each in pipelines]
+    if any(_option_problems({} if each is None else each, "") for each in (site, *own)):
+        return []  # said already
+    used = [ctp_script.resolved(site, each).get("roi_names", "standard") for each in own]
+    given = {
+        f"ctp_pipelines[{index}].deidentification": [roi_names]
+        for index, (each, roi_names) in enumerate(zip(own, used))
+        if each and each.get("site_roi_names")
+    }
+    if site.get("site_roi_names"):
+        given["ctp_deidentification"] = used
+    return [
+        f"{where}.site_roi_names has names, and roi_names is standard, with which none of them "
+        "stays. Accepted: roi_names: listed beside them. Set it, or remove site_roi_names."
+        for where, roi_names in given.items()
+        if set(roi_names) == {"standard"}
     ]
 
 
@@ -514,7 +558,9 @@ def _pipeline_problems(pipeline: Any, where: str) -> list[str]:
             for title in titles
             if not is_ae_title(title)
         ]
-    found += _option_problems(pipeline.get("deidentification") or {}, f"{where}.deidentification")
+    own = pipeline.get("deidentification")
+    if own is not None:
+        found += _option_problems(own, f"{where}.deidentification")
     export = pipeline.get("export") or {}
     if not isinstance(export, Mapping) or set(export) - EXPORT_KEYS:
         found.append(

@@ -66,14 +66,22 @@ CLASSES = """
 82.1 CornealTopographyMapStorage
 """
 
-# Words of a value of Image Type, in any place of it.
+# Words of a value of Image Type, in any place of it. Portal images have a dose, and what was taken
+# for screening is no screen.
 _SCREENS = (
-    r"SCREEN|SAVE|SNAP.?SHOT|CAPTURE|DOSE|REPORT|PROT(?:OCOL)? *(?:\\|$)|VOLREN|VXTL"
-    r"|3D.?(?:RENDER|VIEW)"
+    r"SCREEN(?!ING)|SAVE|SNAP.?SHOT|CAPTURE|REPORT|SUMMARY|ANNOTAT|MONTAGE|PATIENT.?INFO"
+    r"|(?<!LOW.)(?<!ACQUIRED.)(?<!PREDICTED.)(?<!CALCULATED.)DOSE|(?<![A-Z])(?:FILM|PRINT)"
+    r"|PROT(?:OCOL)? *(?:\\|$)|VOLREN|VXTL|3D.?(?:RENDER|VIEW)"
 )
+# A SnapShot with one of these words is a way to scan the heart, or a sequence.
 _SERIES = (
-    r"SCREEN.?(?:SAVE|SHOT|CAPTURE|IMAGE)|SAVED? (?:SCREEN|IMAGE|STATE)|SNAP.?SHOT|DOSE.?REPORT"
-    r"|PATIENT.?PROTOCOL|SECONDARY.?CAPTURE|ELECTRONIC.?FILM"
+    r"SCREEN.?(?:SAVE|SHOT|CAPTURE|IMAGE)|SAVED? (?:SCREEN|IMAGE|STATE)|SECONDARY.?CAPTURE"
+    r"|SNAP.?SHOT(?!.?(?:PULSE|SEGMENT|BURST|CINE|FREEZE|ASSIST|FLASH))|ELECTRONIC.?FILM"
+    r"|HARD.?COPY|PRINTED.?IMAGE|DOSE.?(?:REPORT|INFO|SUMMARY|SHEET|PAGE|RECORD)"
+    r"|DOSIS.?(?:PROTOKOLL|BERICHT)|RAPPORT.?DE.?DOSE|PATIENT(?:EN)?.?PROTO[CK]OL"
+    r"|PROTOCOLE.?PATIENT|(?:EXAM|EXPOSURE|RESULTS?|CAD|STROKE|SCORE|PERFUSION).?(?:REPORT|SUMMARY)"
+    r"|EXAM.?PROTOCOL|EVIDENCE.?DOCUMENT|SCANNED.?(?:DOCUMENT|IMAGE)|REQUISITION|REQUEST.?FORM"
+    r"|WORK.?SHEET|PAPER.?WORK"
 )
 _VIDEO_METHODS = "ISO_13818_2|ISO_14496_10|ISO_23008_2"
 _VIDEO_SYNTAXES = r"1\.2\.840\.10008\.1\.2\.(?:4\.10[0-8](?:\.1)?|7\.[1-3])"
@@ -187,7 +195,7 @@ def _class_uid(value: Any) -> str:
     """Return the UID of a class that is given by UID or keyword; empty for what is none."""
     by_keyword = {keyword: uid for uid, keyword in classes().items()}
     text = str(value)
-    if re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[0-9][0-9.]{0,20}", text):
+    if re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(?:\.[1-9][0-9]{0,3}){1,5}", text):
         return text
     return by_keyword.get(text, "")
 

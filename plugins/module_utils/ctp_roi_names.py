@@ -49,13 +49,17 @@ _CUSTOM_WORD = (
 )
 _CLASSIFIER = "(?:par|sb|vas|ab|[pnlbvm]{1,2})"
 _TYPE = "(?:E-)?(?:PTV!?|[GCHI]TV|I[GC]TV|TV)"
-# Bare, a number of four digits could be a year.
-_NUMBER = "(?:[1-9][0-9]{2}|(?!19[0-9]{2}|20(?:0[1-9]|[1-3][0-9]))[1-9][0-9]{3})"
+# Bare, a number of four digits could be a year, or a day and a month in either order.
+_DAY_AND_MONTH = "(?:[12][0-9]|3[01])(?:0[1-9]|1[0-2])|1[0-2](?:0[1-9]|[12][0-9]|3[01])"
+_NUMBER = (
+    f"(?:(?!19[0-9]{{2}}|20(?:0[1-9]|[1-3][0-9])|{_DAY_AND_MONTH})[1-9][0-9]{{3}}|[1-9][0-9]{{2}})"
+)
 _DOSE = (
     "(?:[1-9][0-9]{2,3}(?:cGy(?:x[0-9]{1,2})?|x[0-9]{1,2})"
     r"|[1-9][0-9]?(?:[.p][0-9]{1,2})?Gy(?:x[0-9]{1,2})?"
-    # Bare, two short numbers with a point could be a day and a month.
-    rf"|(?:3[2-9]|[4-9][0-9])[.p][0-9]{{1,2}}|{_NUMBER})"
+    # Bare, two short numbers with a point could be a day and a month, or a year and a month; 40.05
+    # is what breasts are given in 15 fractions.
+    rf"|40[.p]05|(?:3[2-9]|[4-9][0-9])[.p](?!0[1-9]|1[0-2])[0-9]{{1,2}}|{_NUMBER})"
 )
 
 
@@ -115,9 +119,10 @@ def name_problem(name: object) -> str:
         return "a text, in quotes where it could be taken for a number"
     if len(name) > LONGEST_NAME or name != name.strip():
         return f"1 to {LONGEST_NAME} characters, without blanks at the ends"
-    if any(not (each.isalnum() or each in _SIGNS) for each in name) or "  " in name:
+    foreign = any(each.isdigit() and not each.isascii() for each in name)
+    if foreign or any(not (each.isalnum() or each in _SIGNS) for each in name) or "  " in name:
         return (
-            "letters, digits, single blanks and " + " ".join(sorted(_SIGNS - {" "})) + "; "
+            "letters, digits (0 to 9), single blanks and " + " ".join(sorted(_SIGNS - {" "})) + "; "
             "'^', ',' and '=' stand between the parts of a person's name"
         )
     if not any(each.isalpha() for each in name):

@@ -124,7 +124,14 @@ _EMPTY = "@empty()"
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _UID_ROOT = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 # A decimal MD5 has at most 39 digits, CTP may put a 9 before it, and a UID has 64 characters.
-_MAX_UID_ROOT = 64 - 1 - 40
+MAX_UID_ROOT = 64 - 1 - 40
+
+
+def is_uid_root(value: object) -> bool:
+    """Tell whether new UIDs can begin with it: a UID that leaves room for what is behind it."""
+    return (
+        isinstance(value, str) and len(value) <= MAX_UID_ROOT and bool(_UID_ROOT.fullmatch(value))
+    )
 
 
 @dataclass(frozen=True)
@@ -178,9 +185,9 @@ class ScriptOptions:
         for name in self.site_roi_names:
             if problem := ctp_roi_names.name_problem(name):
                 raise ValueError(f"site_roi_names has {name!r}; it may have {problem}.")
-        if not _UID_ROOT.fullmatch(self.uid_root) or len(self.uid_root) > _MAX_UID_ROOT:
+        if not is_uid_root(self.uid_root):
             raise ValueError(
-                f"uid_root is {self.uid_root!r}; it must be a UID of at most {_MAX_UID_ROOT}"
+                f"uid_root is {self.uid_root!r}; it must be a UID of at most {MAX_UID_ROOT}"
                 " characters."
             )
         if self.preset not in PRESETS:

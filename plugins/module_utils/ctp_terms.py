@@ -95,6 +95,21 @@ _TERMS = """
     XY_MOD Y YBR_FULL YBR_FULL_422 YBR_ICT YBR_PARTIAL_420 YBR_RCT YES Z_EC Z_MOD
 """
 
+# (0010,2160) has no terms of its own. These are the categories of the censuses of Australia, the
+# United Kingdom and the United States; none of a place that is a surname but beside its other word.
+_ETHNIC = (
+    "Aboriginal|African|Alaskan?|American|Arab|Asian|Australian|Black|British|Caribbean|Caucasian"
+    "|Chinese|Declined|European|Hawaiian|Hispanic|Indian|Indigenous|Islander|Japanese|Korean"
+    "|Latin[aox]|Maori|Middle Eastern|Mixed|Multiple|Native|Non|(?:East|South) Asian|Not"
+    "|North African|Oceanian|Other|Pacific|Polynesian|Refused|Torres Strait|Unknown|White"
+)
+
+# The elements of which nuclides are given to patients or irradiate them (PS3.16 CID 18, 4020, 10).
+_RADIOACTIVE = _words(
+    "Ac As At Au Bi Br C Co Cr Cs Cu Er F Fe Ga Ge Ho I In Ir K Kr Lu Mn N Na O P Pb Pd Ra Rb Re Rh"
+    " Ru Sc Se Sm Sn Sr Tb Tc Ti Tl Xe Y Yb Zn Zr"
+)
+
 # Enumerated values and defined terms of PS3.3, edition 2020b, as the Python package dicom-standard
 # 0.1.0 carries it, with terms of later editions: ISO_15444_15, ISO_18181_1, LABELMAP. Those of the
 # sections C.8.16.2 (volumetric properties to acquisition contrast), of retired attributes, and
@@ -405,7 +420,7 @@ PATTERNS = {
     "CLASS_REFUSED": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:104|9)\.[0-9.]+",
     "AGE": "0[0-8][0-9]Y|[0-9]{3}[DWM]",
     "AGE_OVER_89": "[01][0-9]{2}Y",
-    "ETHNIC": "[A-Za-z][A-Za-z /-]{0,15}",
+    "ETHNIC": f"(?i)(?:{_ETHNIC})(?:(?: (?:or|and) | ?[/-] ?| )(?:{_ETHNIC}))*+ *",
     "TEXT": r"[^\p{Cntrl}]{1,64}",
     "DESCRIPTION": ctp_words.DESCRIPTION,
     "WORDS": ctp_words.listed(),
@@ -425,13 +440,15 @@ PATTERNS = {
     "FILTER": _words(
         "NONE STRIP WEDGE BUTTERFLY MULTIPLE FLAT SHAPED BOWTIE BODY HEAD LARGE SMALL MEDIUM 0 1 2"
     ),
-    "NUCLEUS": "[0-9]{1,3}[A-Z][a-z]?",
+    "NUCLEUS": "(?i)(?:[123]H|3HE|[67]LI|13C|1[45]N|17O|19F|23NA|31P|35CL|39K|1(?:29|31)XE)",
     "RESCALE": _words("HU HU_MOD US OD MGML Z_EFF ED EDW PCT SUV US_0"),
     "TEMPLATE": "[0-9]{1,6}",
     "SETTING": r"IN|OUT|[0-9]{1,3}(?:\.[0-9]{1,3})?",
-    "RADIONUCLIDE": "(?i)[A-Z][a-z]?-?[0-9]{2,3}m?|[0-9]{2,3}m?-?[A-Z][a-z]?"
-    "|(?:FDG|Fluorodeoxyglucose|PSMA|DOTATATE|DOTATOC|FET|FLT|Choline|FMISO|NaF|Solution)"
-    "(?: ?\\[?[0-9]{2}[A-Z][a-z]?\\]?)?",
+    "RADIONUCLIDE": f"(?i)(?:{_RADIOACTIVE})-?[0-9]{{2,3}}m?|[0-9]{{2,3}}m?-?(?:{_RADIOACTIVE})"
+    "|FDG -- fluorodeoxyglucose|Fluorodeoxyglucose F\\^18\\^"
+    "|(?:FDG|Fluorodeoxyglucose|PSMA(?:-?(?:11|617|1007))?|DCFPyL|DOTATATE|DOTATOC|DOTANOC|FET|FLT"
+    "|FDOPA|FES|Choline|Fluciclovine|FMISO|NaF|MDP|HDP|MAA|MIBG|Sestamibi|Tetrofosmin|Solution)"
+    f"(?: ?\\[?[0-9]{{2}}(?:{_RADIOACTIVE})\\]?| ?(?:{_RADIOACTIVE})-?[0-9]{{2,3}})?",
     "SCHEME": "|".join(scheme for scheme, _ in CODE_FORMS.values()),
     **{
         f"CLASS_{name}": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:"

@@ -249,6 +249,31 @@ def test_the_standin_is_announced_to_the_supervisor() -> None:
             "ctp_pipelines[0].deidentification.site_roi_names contains 'Doe^Jane'. Accepted:",
         ),
         (
+            {"ctp_deidentification": {"site_roi_names": ["Darm"]}},
+            "ctp_deidentification.site_roi_names has names, and roi_names is standard",
+        ),
+        (
+            {
+                "ctp_deidentification": {"roi_names": "listed"},
+                "ctp_pipelines": [
+                    {"name": "a", "deidentification": {"preset": "strict", "site_roi_names": ["D"]}}
+                ],
+            },
+            "ctp_pipelines[0].deidentification.site_roi_names has names, and roi_names is standard",
+        ),
+        (
+            {"ctp_deidentification": {"uid_root": "abc"}},
+            "ctp_deidentification.uid_root is 'abc'. Accepted: a UID of at most 23 characters",
+        ),
+        (
+            {"ctp_pipelines": [{"name": "a", "deidentification": {"uid_root": 2.25}}]},
+            "ctp_pipelines[0].deidentification.uid_root is 2.25. Accepted: a UID",
+        ),
+        (
+            {"ctp_pipelines": [{"name": "a", "deidentification": []}]},
+            "ctp_pipelines[0].deidentification is []. Accepted: a mapping of",
+        ),
+        (
             {"ctp_deidentification": {"preset": "research"}},
             "ctp_deidentification.preset is 'research'. Accepted: strict, radiotherapy",
         ),
@@ -303,6 +328,7 @@ def test_problems_name_variable_value_and_accepted(changes: dict[str, Any], word
         *("Doe^Jane", "Doe, Jane", "Doe=Jane", "jane@example.org", "Heart:1", "PTV;1", "12 (3)"),
         *("Heart_12345", "Darm 1.2.65", "PTV_02-01-1950", "1950 01 02 x", "a1b2c3d4e5f6g7"),
         *("Bolus Dr Mayer", "Frau Doe", "ROI 3", "roi", "ROI_12", "Darm\u200b", "Ko\u0308rper"),
+        *("PTV \uff10\uff12.\uff10\uff11", "Darm\u0661"),
     ],
 )
 def test_a_name_that_a_site_may_not_list(name: Any) -> None:
@@ -332,5 +358,18 @@ def test_names_that_a_site_may_list_are_in_its_script_alone() -> None:
     # Docker takes no more in one config.
     assert max(map(len, files.values())) < 500 * 1024
     most = {"roi_names": "listed", "site_roi_names": [f"Ä{'x' * 59} {n}" for n in range(1000)]}
-    files = ctp_config.files(settings(ctp_deidentification=most))
+    files = ctp_config.files(settings(ctp_deidentification={**most, "preset": "radiotherapy"}))
     assert max(len(text.encode()) for text in files.values()) < 500 * 1024
+    # Each for itself is accepted; together they are more than that.
+    rule = {"manufacturer": "M" * 62, "action": "clean", "rows": 600, "columns": 800}
+    rules = [{**rule, "model": f"{'m' * 60}{number}"} for number in range(100)]
+    much = settings(
+        ctp_deidentification={**most, "preset": "radiotherapy"},
+        ctp_pixel_rules=rules,
+        ctp_descriptor_words=[f"{'w' * 30}{chr(97 + n % 26)}" for n in range(500)],
+    )
+    with pytest.raises(
+        ctp_config.CtpConfigurationError, match=r"ctp_pixel_rules has 100 entries.*"
+    ) as raised:
+        ctp_config.files(much)
+    assert "Accepted: 512000" in str(raised.value)

@@ -32,7 +32,8 @@ CLINICAL = [*CLINICAL_STANDARD, *CLINICAL_OWN]
 # Names by TG-263's rules, beside those that it lists.
 BY_THE_RULES = _words("""
     PTVp PTV1 GTVp2 CTVsb GTVpar GTVvas IGTVp ICTVn2 GTVp1_CT1PT1 PTV_MR2_Prostate CTV_A_Aorta
-    PTV_High PTV_Mid01 PTV_5040 PTV_50.4Gy PTV_50p4Gy PTV_Liver_2000x3 PTV_Liver_20Gyx3 PTV-03
+    PTV_High PTV_Mid01 PTV_5040 PTV_4005 PTV_40.05 PTV_1203cGy PTV_50.4Gy PTV_50p4Gy
+    PTV_Liver_2000x3 PTV_Liver_20Gyx3 PTV-03
     CTVp2-05 PTV!_5040 PTV_Boost CTV_Preop Brain~ Lung~_L Lungs^Ex PTV^Eval2 zPTVopt z_Rectum zRing
     _PTV OpticNrv_PRV05_L OpticChiasm_PRV3 PRV03_Brainstem Bolus_05mm Liver-PTV E-PTV_5040
     EXTERNAL BRACHY_CHANNEL L_Kidney
@@ -50,6 +51,7 @@ HOSTILE = [
     *("Heart_12345678", "PTV_12345678", "12345678", "Heart_1234", "PTV_12345", "PTV125040"),
     *("Heart_MRN123", "Kidney_K123456", "PTV_JD65", "PTV1_5040123", "Heart^1234", "A1234567"),
     *("19500102", "PTV_19500102", "Heart_1950-01-02", "PTV 02.01.1950", "PTV_12-03-65", "PTV_1950"),
+    *("PTV_1203", "PTV_3112-24", "PTV_1231", "PTV1105", "PTV_65.02", "PTV_65p12", "PTV_Liver_1203"),
     *("Lung_12_03", "PTV_2024", "PTV_0412", "PTV_12.03", "Heart 12 03 65", "02JAN1950"),
     *("PTV_555-1234", "jane@example.org", "+49 30 1234567", "ROI", "ROI 3", "ROI 2", "roi"),
     *("Heart\nDoe", "Heart\tDoe", "Heart\\Doe", "Heart;Doe", "Heart, Doe", "Heart=Doe"),

@@ -122,11 +122,24 @@ HELD: dict[str, bytes] = {
             (CT, "CT_SOM5 PROT"),
             (NM, "CSA REPORT"),
             (DX, "SAVED STATE"),
+            (CT, "EXAM SUMMARY"),
+            (CT, "BATCH FILM"),
+            (MR, "MONTAGE"),
         )
     },
     **{
         f"series {text}": made(CT, SeriesDescription=text)
-        for text in ("Dose Report", "Patient Protocol", "Screen Save", "3D screenshots")
+        for text in (
+            *("Dose Report", "Patient Protocol", "Screen Save", "3D screenshots", "Dose Info"),
+            *(
+                "DOSE_SUMMARY",
+                "Patientenprotokoll",
+                "Dosisbericht",
+                "Exam Summary",
+                "Stroke Report",
+            ),
+            *("Scanned Documents", "Evidence Documents", "SnapShot", "Hardcopy"),
+        )
     },
     **{
         f"conversion {word} of {sop_class}": made(sop_class, ConversionType=word)
@@ -172,6 +185,19 @@ PASSES: dict[str, bytes] = {
     "no face": made(CT, RecognizableVisualFeatures="NO"),
     "a localizer": made(CT, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
     "a reformation": made(CT, ImageType=["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"]),
+    **{
+        f"portal image of {what} dose": made(
+            RT_IMAGE, ImageType=["ORIGINAL", "PRIMARY", "PORTAL", f"{what}_DOSE"]
+        )
+        for what in ("ACQUIRED", "PREDICTED", "CALCULATED")
+    },
+    "low dose": made(CT, ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "LOW DOSE"]),
+    "screening": made(DX, ImageType=["ORIGINAL", "PRIMARY", "SCREENING"]),
+    "a fingerprint": made(MR, ImageType=["DERIVED", "PRIMARY", "FINGERPRINT"]),
+    **{
+        f"series {text}": made(CT, SeriesDescription=text)
+        for text in ("SnapShot Pulse 75%", "0.625mm SnapShot Segment", "Low Dose CT", "RT Dose")
+    },
     "protons": made(MR, ImageType=["ORIGINAL", "PRIMARY", "PROTON"]),
     "a radiograph made of a CT": made(RT_IMAGE, ConversionType="WSD"),
     "a portal image": made(RT_IMAGE, ConversionType="DI"),
@@ -245,6 +271,7 @@ def test_an_icon_never_leaves() -> None:
         ([{**RULES[0], "rows": 0}], r"\.rows is 0\. Accepted: a whole number"),
         ([{**RULES[0], "columns": "512"}], r"\.columns is '512'"),
         ([{**RULES[0], "sop_class": "Ultrasound"}], r"\.sop_class is 'Ultrasound'\. Accepted"),
+        ([{**RULES[0], "sop_class": f"{SC}."}], r"\.sop_class is '.*7\.'\. Accepted"),
         ([{**RULES[0], "maker": "x"}], r"has the unknown key 'maker'\. Accepted"),
         (RULES[:1] * 101, r"has 101 entries\. Accepted: 100 at most"),
     ],

@@ -47,12 +47,32 @@ IDENTIFYING = [
     *("CT 1 2 3 4 5 6", "CT 12.05.1965", "CT 2.12", "CT 5x12x65", "HEAD 65 M", "CHEST 12 34 56"),
     *("CT 1.2.3.4.5.6", "CT 12,345", "T1 12345", "CT A123456", "CT0012345", "MR 0412 345 678"),
     *("CT @keep()", "@remove() CT", "CT {12}", "CT CHEST\n12-34", "MR DOE^JANE", "PHASE 12/34"),
+    *("CT 65.01.02", "CT 02JAN65", "CT JAN1965", "CT 12_05_1965", "CT 0412.345.678", "CT SN1234"),
+    *("CT 5.65", "CT 12#05#65", "CT 5Gy/02/65", "CT 02-12#"),
     *("CT 2 MAR 65", "CT 2 OCT 1965", "CT 02-JAN-1965", "CT 2/1/65", "CT 02.01.65", "CT 02,01,65"),
 ]
 #: Parts of them that must not be left.
 TRACES = [
     *("12-34", "02/01", "123", "345", "555", "0012", "1950", "DOE", "34", "65", "2.12", "0412"),
-    *("678", "1.2.3", "5x12", "MAR", "OCT", "2/1", "02.01", "02,01"),
+    *("678", "1.2.3", "5x12", "MAR", "OCT", "2/1", "02.01", "02,01", "JAN", "12_05", "SN1"),
+]
+# Usual ones of CT, MR, PET and radiotherapy, with letters that could be hexadecimal digits alone,
+# and units behind a blank.
+USUAL = [
+    *("ADC", "ABD", "T Spine", "C-Spine", "Monoenergetic Plus 65 keV", "60 deg", "AX T1 +C", "H&N"),
+    *("Thorax 1.5 Br40", "Abdomen 2.0 Bf37 3", "18F-FDG PET", "Ga-68 PSMA", "2CH", "50Gy 25#"),
+    *("Prostate 60Gy/20", "DTI_64dir", "mDIXON", "Lung 1.0 Bl57"),
+]
+MODELS = [
+    *(
+        "TrueBeam STx",
+        "Sensation 64",
+        "GEMINI TF TOF 16",
+        "Discovery MI DR",
+        "Avanto_fit",
+        "TrioTim",
+    ),
+    *("Biograph128_Vision 600", "LightSpeed RT16", "Signa HDxt", "uCT 760", "Philips CT Big Bore"),
 ]
 HOSTILE = [
     *("1 " * 32, "1." * 32, "A" * 64, "CT " * 21, "CTCTCT" * 10, "1x" * 32, "W/" * 32, "%" * 64),
@@ -102,6 +122,7 @@ OBJECTS: dict[str, bytes] = {
     "first": scan("20240301"),
     "second": scan("20240715"),
     **{f"listed {text}": with_text(text) for text in LISTED},
+    **{f"usual {text}": with_text(text) for text in [*USUAL, *MODELS]},
     **{f"identifying {text}": with_text(text) for text in IDENTIFYING},
     **{f"hostile {number}": with_text(text) for number, text in enumerate(HOSTILE)},
 }
@@ -165,9 +186,12 @@ def judge_descriptions(left: Mapping[str, Dataset]) -> None:
     partly = [text for text in LISTED if len(texts(left[f"listed {text}"])[0].strip("* ")) > 1]
     assert (len(LISTED), len(stay), len(partly)) == (124, 106, 123)
     for text in IDENTIFYING:
-        model = text == "CT 2.12"  # as a version it is one
+        model = text in ("CT 2.12", "CT 5.65")  # as a version it is one
         for found in texts(left[f"identifying {text}"])[:: 4 if model else 1]:
             assert not [trace for trace in TRACES if trace in found], (text, found)
+    assert [each for each in USUAL if left[f"usual {each}"].SeriesDescription != each] == []
+    lost = [each for each in MODELS if left[f"usual {each}"].ManufacturerModelName != each]
+    assert lost == []
     # What was left out can be seen.
     assert left["identifying CT CHEST DOE"].SeriesDescription == "CT CHEST *"
     assert left["identifying CT CHEST 12-34-56"].BeamSequence[0].BeamName == "REMOVED"
@@ -216,6 +240,43 @@ def test_what_left_stock_ctp(ctp: Ctp, interpreted: dict[str, Dataset], tmp_path
             assert texts(left[name]) == texts(interpreted[name]), name
     for judge in JUDGES:
         judge(left)
+
+
+def test_an_ethnic_group_is_one_and_no_name() -> None:
+    way = Way(PRESET)
+
+    def left(text: str) -> str:
+        group = Element(0x00102160, "SH", text.encode())
+        passed = way.through(Writer().file([*base(b"ISO_IR 192"), group]))
+        return str(pydicom.dcmread(BytesIO(passed.left)).EthnicGroup)
+
+    stay = ["Caucasian", "BLACK/AFRICAN", "Not Hispanic", "White or Asian", "Middle Eastern", ""]
+    assert [left(each) for each in stay] == stay
+    gone = ["Doe Jane", "Doe", "Torres", "White Doe", "Asian-Doe", "Black ", "Asian or"]
+    assert [left(each) for each in gone] == [""] * 5 + ["Black", ""]
+
+
+def test_a_radiopharmaceutical_is_one_and_no_initials_with_an_age() -> None:
+    way = Way(PRESET)
+
+    def left(tag: int, keyword: str, text: str) -> str:
+        passed = way.through(Writer().file([*base(), Element(tag, "LO", text.encode())]))
+        return str(pydicom.dcmread(BytesIO(passed.left))[keyword].value)
+
+    stay = [
+        "FDG",
+        "FDG -- fluorodeoxyglucose",
+        "F-18",
+        "99mTc",
+        "FDG F18",
+        "PSMA-1007",
+        "FDG [18F]",
+    ]
+    assert [left(0x00180031, "Radiopharmaceutical", each) for each in stay] == stay
+    gone = ["JD65", "65DO", "DOE65", "FDG JD65", "FDG [65JD]", "FDG Doe", "065YE"]
+    assert {left(0x00180031, "Radiopharmaceutical", each) for each in gone} == {""}
+    assert left(0x00180085, "ImagedNucleus", "1H") == "1H"
+    assert left(0x00180085, "ImagedNucleus", "065Y") == ""
 
 
 def test_descriptions_of_real_files_stay() -> None:

@@ -476,6 +476,7 @@ def test_bytes_behind_the_last_frame_go(syntax: UID, tmp_path: Path) -> None:
         (image(whole[:15] + NAME[:7], syntax, **eight, Rows=3, Columns=5), whole[:15] + b"\0"),
         (image(whole + NAME, syntax, **colour), whole),
         (image(b"\xff\xff\xff\xff", syntax, **bits), b"\xff\xff\x03\0"),
+        (image(b"\xff\xff\3\0", syntax, **bits, Columns=3, NumberOfFrames=2), b"\xff\xff\3\0"),
     ):
         left, problem, cleared = rewritten(file_of(sent))
         assert problem == ""
@@ -519,6 +520,11 @@ def held_back() -> Iterator[tuple[str, bytes, str]]:
         ),
         "too many for 4 x 6 of YBR_FULL_422",
     )
+    low = struct.pack("<24H", *range(100, 124))
+    yield "low bits", file_of(image(low, HighBit=15)), "bits below the 12 that are stored"
+    bits: dict[str, Any] = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "Rows": 3}
+    bits |= {"Columns": 3, "NumberOfFrames": 16}
+    yield "whole bytes", file_of(image(b"\xff\1" * 16, **bits)), "begin at whole bytes"
     yield "no such bits", file_of(image(whole, HighBit=3)), "12 bits stored below bit 3 of 16"
     yield "video", file_of(image([b"\0\0\1\xb3"], "1.2.840.10008.1.2.4.100")), "not looked into"
     yield "no JPEG", file_of(image([NAME], JPEGBaseline8Bit)), "no JPEG"
@@ -538,6 +544,12 @@ def held_back() -> Iterator[tuple[str, bytes, str]]:
     yield "a long table", with_frames(jpeg, [table]), "more in it than its table"
     unknown = code.replace(b"\xff\x52", b"\xff\x6f\0\x14" + NAME + b"\xff\x52", 1)
     yield "unknown segment", with_frames(j2k, [unknown]), "FF6F of JPEG 2000"
+    for marker in (b"\xff\x52", b"\xff\x5c"):
+        end = code.index(marker) + 2
+        end += int.from_bytes(code[end : end + 2], "big")
+        length = struct.pack(">H", end - code.index(marker) - 2 + len(NAME))
+        table = code[: code.index(marker) + 2] + length + code[code.index(marker) + 4 : end]
+        yield f"a long {marker.hex()}", with_frames(j2k, [table + NAME + code[end:]]), "more in it"
     j2k.BitsStored, j2k.HighBit = 10, 9
     j2k.add_new(0x60000102, "US", 15)
     yield "an overlay in it", with_frames(j2k, [code]), "an overlay in unused bits"

@@ -142,7 +142,11 @@ class Native:
         if more < 0:
             return  # cut short: nothing hides there
         frame = -(-samples * bits // 8)
-        if more >= frame and more % frame <= 1 and more > 1:
+        whole_bytes = self.length - frame * values.frames in (0, 1)
+        if whole_bytes and samples * bits % 8 and more > size % 2:
+            # Some writers do so with single bits, and the last frames would be cut off.
+            self.problem = "frames that begin at whole bytes, or bytes behind them"
+        elif more >= frame and more % frame <= 1 and more > 1:
             self.problem = "more frames than it says"
         elif not self.problem:
             self.length = self._left = size + size % 2 if more else size
@@ -189,6 +193,14 @@ class Native:
         self._rest = data[len(data) - over :] if over and self._left else b""
         end = data[len(data) - over :] if over and not self._left else b""
         whole = data[: len(data) - over] if over else data
+        low = self._image.high - self._image.stored + 1
+        if low:
+            # Readers disagree: many take no notice of HighBit, and the image would be here.
+            mask = (1 << low) - 1
+            if any(sample & mask for sample in array(_SIZES[self._image.allocated], whole)):
+                self.problem = f"bits below the {self._image.stored} that are stored"
+                self._image = None
+                return data
         found = without_unused(self._image, whole)
         if found is not whole and found != whole:
             self.cleared.add(BITS)
@@ -496,8 +508,10 @@ class _JpegLs(_Jpeg):
 _SOC, _SIZ, _SOT, _SOD, _EOC, _COM = b"\xff\x4f", 0x51, 0x90, 0x93, 0xD9, 0x64
 _TLM, _PLT = 0x55, 0x58
 _MOST_TILES = 0xFFFF
-# CAP, COD, COC, CPF, QCD, QCC, RGN, POC, PPM, PPT, CRG.
-_J2K_KEPT = frozenset({0x50, 0x52, 0x53, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x61, 0x63})
+_CAP, _COD, _COC, _CPF, _QCD, _QCC = 0x50, 0x52, 0x53, 0x59, 0x5C, 0x5D
+_RGN, _POC, _CRG = 0x5E, 0x5F, 0x63
+_J2K_TABLES = frozenset({_CAP, _COD, _COC, _CPF, _QCD, _QCC, _RGN, _POC, _CRG})
+_J2K_KEPT = frozenset({0x60, 0x61})  # PPM, PPT: packets
 _BOX = b"\0\0\0\x0cjP  "
 _BRANDS = frozenset({b"jp2 ", b"jpx ", b"jph ", b"jpxb"})
 _BOXES_KEPT = {b"jP  ": 4, b"ihdr": 14, b"bpcc": None, b"pclr": None, b"cmap": None, b"cdef": None}
@@ -508,6 +522,9 @@ class _Jpeg2000(_Frame):
 
     starts = (_SOC + b"\xff\x51", _BOX)
     _end_in_tile = re.compile(rb"\xff\xd9")
+    _components = 1
+    _levels = 0
+    """Most levels of decomposition so far; none are known yet where it is 0."""
 
     def _read(self) -> Steps:
         head = yield from self._take(2)
@@ -575,6 +592,14 @@ class _Jpeg2000(_Frame):
                     raise _BeyondError("more tiles than there may be")
             elif code == _PLT and size >= 1:
                 packets += sum(_packet_lengths((yield from self._take(size))[1:]))
+            elif code in _J2K_TABLES:
+                content = yield from self._take(size)
+                try:
+                    right = self._is_right(code, content)
+                except IndexError:
+                    right = False
+                if not right:
+                    raise _BeyondError("a segment with more in it than its table")
             elif code in _J2K_KEPT:
                 yield from self._skip(size)
             else:
@@ -585,8 +610,30 @@ class _Jpeg2000(_Frame):
             raise _BeyondError("a segment with more in it than its table")
         width, height, left, top = struct.unpack_from(">4I", content, 2)
         components = int.from_bytes(content[34:36], "big")
+        self._components = components
         precision = max(1 + (content[36 + 3 * each] & 0x7F) for each in range(components))
         self._check(height - top, width - left, components, precision)
+
+    def _is_right(self, code: int, content: bytes) -> bool:
+        """Whether a segment has the length that it says (T.800 A.5, A.6, A.9; T.814 A)."""
+        size, index = len(content), 1 if self._components < 257 else 2
+        if code in (_COD, _COC):
+            at = 5 if code == _COD else index + 1
+            style, levels = content[0 if code == _COD else index], content[at]
+            self._levels = max(self._levels, levels)
+            return size == at + 5 + (levels + 1 if style & 1 else 0)
+        if code in (_QCD, _QCC):
+            at = 0 if code == _QCD else index
+            style, left = content[at] & 31, size - at - 1
+            most = 3 * (self._levels or 32) + 1
+            return left == 2 if style == 1 else left <= most * (1 if style == 0 else 2)
+        if code == _CAP:
+            return size == 4 + 2 * bin(int.from_bytes(content[:4], "big")).count("1")
+        if code == _RGN:
+            return size == index + 2
+        if code == _CRG:
+            return size == 4 * self._components
+        return size % (5 + 2 * index) == 0 if code == _POC else size <= 8
 
     def _to_end(self) -> Steps:
         """The last tile has no length."""
