@@ -150,7 +150,10 @@ class Stream:
         ae.dimse_timeout = ae.network_timeout = self.patience
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = ae.associate(self.node.address, self.port, ae_title=self.called)
-        return association if association.is_established else None
+        if not association.is_established:
+            return None
+        _keep_answers(association)
+        return association
 
     def _store(self, association: Any, image: Dataset) -> bool:
         try:
@@ -162,6 +165,23 @@ class Stream:
         with self._lock:
             self.acknowledged.add(int(image.InstanceNumber))
         return True
+
+
+def _keep_answers(association: Any) -> None:
+    """Give back an answer that pynetdicom's own thread took from who waits for it.
+
+    The thread says that it is paused just before it looks (``Association._run_reactor``, 3.0), and
+    on a busy machine looks when the answer is there. It would drop it, and the sender time out.
+    """
+    serve = association._serve_request
+
+    def keep(message: Any, context: int) -> None:
+        if message.is_valid_response:
+            association.dimse.msg_queue.put((context, message))
+        else:
+            serve(message, context)
+
+    association._serve_request = keep
 
 
 @dataclass(frozen=True)
