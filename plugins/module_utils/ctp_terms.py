@@ -427,8 +427,9 @@ PATTERNS = {
     "MODEL": ctp_words.MODEL,
     "VERSIONS": ctp_words.VERSIONS,
     "STRUCTURE": ctp_roi_names.STANDARD,
-    # By which what has no name that may stay is told apart: an integer (IS, US).
-    "ITEM_NUMBER": r"[-+]?[0-9]{1,12}",
+    # By which what has no name that may stay is told apart: an integer (IS, US), and none that can
+    # be an identifier or a day.
+    "ITEM_NUMBER": r"[-+]?[0-9]{1,5}",
     "MAKER": "(?i)(?:Accuray|Agfa|Brainlab|Canon|Elekta|Fujifilm|GE|Hitachi|Hologic|IBA|Mevion|MIM"
     "|Nucletron|Philips|RaySearch|Samsung|Shimadzu|Siemens|Toshiba|Varian|ViewRay|UIH"
     "|United Imaging|CMS, Inc\\.|Canon_MEC|Toshiba_MEC)"
