@@ -8,24 +8,6 @@ lets them wait while CTP is restarted (``holding``). In front of a CTP of which 
 known, it also holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what
 it has taken goes on being worked on below the floor, so the floor has to leave room for that.
 
-Key                             Meaning
-==============================  =================================================================
-``dicom_port``                  port that it listens on, 1-65535
-``ctp_host``, ``ctp_port``      where CTP listens for DICOM
-``pipelines``                   each with ``called_aets`` and ``calling_aets``, the AE titles
-                                that may be used (empty: any), and ``parallel``, how many
-                                pipelines of CTP share what comes in
-``data``                        directory on the file system that CTP writes to; read-only is enough
-``spool``                       directory for the object under way of each sender; nothing in it
-                                has a name, and nothing outlives the association
-``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
-``minimum_free_mib``            below it, associations are rejected and open ones aborted
-``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576;
-                                so is one for which too little is free above the floor
-``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
-``stop_seconds``                open associations may take as long to end
-==============================  =================================================================
-=======
 Its settings are read by ``gate_settings``.
 """
 
