@@ -636,11 +636,12 @@ _NOTHING_HELD = (
     " WHERE objects.held <> '')"
 )
 _INSERT = "INSERT INTO objects (uid, series, state, at) VALUES (?1, ?2, {state}, ?3)"
-# It may have left before its sender was told; and what came again waits, whatever became of it
-# before.
+# It may have left, or lie in quarantine, before its sender was told; and what came again waits,
+# whatever became of it before.
+_DONE = f"((state = {LEFT} AND at >= ?3) OR (state = {HELD} AND at + 1 >= ?3))"
 _CAME = f"""{_INSERT.format(state=WAITING)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
-    state = CASE WHEN state = {LEFT} AND at >= ?3 THEN state ELSE {WAITING} END,
-    at = CASE WHEN state = {LEFT} AND at >= ?3 THEN at ELSE ?3 END"""
+    state = CASE WHEN {_DONE} THEN state ELSE {WAITING} END,
+    at = CASE WHEN {_DONE} THEN at ELSE ?3 END"""
 _LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     state = {LEFT}, at = ?3"""
 # Of what was acknowledged once, a later try that breaks off takes nothing away.

@@ -367,6 +367,26 @@ def test_removed_from_quarantine_is_said_and_is_nobodys_task(
         node.account._shown = None
 
 
+def test_seen_in_quarantine_before_its_sender_was_told(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = node.account.sender()
+    sender.came(1, node.of(1))
+    node.hold("burned-in-annotation", 1)
+    sender.answered(1, 0)
+    sender.ended(None, released=True)
+    node.look()
+    assert node.counts() == {"received": 1, "held": {"burned-in-annotation": 1}}
+    del node.in_quarantine[1]
+    since = time.time() + 5
+    monkeypatch.setattr(time, "time", lambda: since)
+    node.account.deleted("9.9.1", leaving=False, since=since)
+    node.look()
+    node.idle = True
+    node.later(monkeypatch)
+    assert node.counts() == {"received": 1, "deleted": 1}
+
+
 def test_what_lies_in_quarantine_is_not_called_removed(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
