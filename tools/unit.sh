@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The unit tests on all cores. Needs the environment (source .venv/bin/activate) and the tools that
+# The unit tests, two beside each other on each core, since many wait for a program that they have
+# started. Needs the environment (source .venv/bin/activate) and the tools that
 # ansible-playbook tests/machine.yml installs.
 # A module's tests stay together, as they share what its fixtures have made.
 #   --stock-ctp   those that run stock CTP instead, which need CTP_DISTRIBUTION and a JDK
@@ -10,4 +11,4 @@ if [ "${1:-}" = --stock-ctp ]; then
     which=stock_ctp
     shift
 fi
-exec pytest -q --numprocesses=logical --dist=loadscope -m "$which" tests/unit "$@"
+exec pytest -q --numprocesses=$((2 * $(nproc))) --dist=loadscope -m "$which" tests/unit "$@"
