@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -93,24 +94,60 @@ def test_regions_are_blank_and_the_rest_is_as_it_came(name: str, implicit: bool)
     task = blanking.task(Encoded(header, implicit), [DECLARED])
     assert task is not None
     assert not task.problem
-    frames, size, samples = (
-        int(dataset.get("NumberOfFrames", 1)),
-        dataset.BitsAllocated // 8,
-        len(black),
-    )
-    came = random.Random(7).randbytes(frames * 5 * 7 * samples * size)
+    came, wanted = pixels(dataset, REGIONS, black, random.Random(7))
+    for step in (1, 2, 3, 13, 50, 100_000):
+        assert blanked(header, came, task, implicit, step) == (wanted, ""), step
+
+
+def pixels(
+    dataset: Dataset, regions: Sequence[Region], black: tuple[int, ...], chance: random.Random
+) -> tuple[bytes, bytes]:
+    """What comes, and what has to leave of it."""
+    frames, size, samples = dataset.get("NumberOfFrames", 1), dataset.BitsAllocated // 8, len(black)
+    rows, columns = dataset.Rows, dataset.Columns
+    came = chance.randbytes(frames * rows * columns * samples * size)
     wanted = bytearray(came)
-    for frame, y, x, sample in itertools.product(*map(range, (frames, 5, 7, samples))):
-        number = (frame * 35 + y * 7 + x) * samples + sample
+    for frame, y, x, sample in itertools.product(*map(range, (frames, rows, columns, samples))):
+        number = ((frame * rows + y) * columns + x) * samples + sample
         if dataset.get("PlanarConfiguration"):
-            number = (frame * samples + sample) * 35 + y * 7 + x
-        if y < 2 or (1 <= y < 5 and 3 <= x < 5) or (x, y) == (6, 4):
+            number = ((frame * samples + sample) * rows + y) * columns + x
+        if any(
+            each.left <= x < each.left + each.width and each.top <= y < each.top + each.height
+            for each in regions
+        ):
             value = black[sample].to_bytes(size, "little")
             wanted[number * size : (number + 1) * size] = value
     pad = b"\0" * (len(came) % 2)
-    for step in (1, 2, 3, 13, 50, 100_000):
-        found = blanked(header, came + pad, task, implicit, step)
-        assert found == (wanted + pad, ""), step
+    return came + pad, bytes(wanted) + pad
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_regions_of_an_image_of_any_size(seed: int) -> None:
+    """Over each other, over all of it, and in images of one row or column; of two declarations."""
+    chance = random.Random(seed)
+    for _ in range(100):
+        rows, columns = chance.randint(1, 9), chance.randint(1, 9)
+        regions = []
+        for _ in range(chance.randint(1, 20)):
+            left, top = chance.randrange(columns), chance.randrange(rows)
+            width, height = chance.randint(1, columns - left), chance.randint(1, rows - top)
+            regions.append(Region(left, top, width, height))
+        if chance.random() < 0.2:
+            regions.append(Region(0, 0, columns, rows))
+        values, black = chance.choice(list(CASES.values()))
+        dataset, implicit = made(**values, Rows=rows, Columns=columns), chance.random() < 0.5
+        declared = [
+            Declared("", "ACME", "Echo 3", rows, columns, tuple(part))
+            for part in (regions[::2], regions[1::2])
+            if part
+        ]
+        header = encoded(dataset, implicit)
+        task = blanking.task(Encoded(header, implicit), declared)
+        assert task is not None
+        came, wanted = pixels(dataset, regions, black, chance)
+        step = chance.choice((1, 2, 7, 20, 64, 100_000))
+        found = blanked(header, came, task, implicit, step)
+        assert found == (wanted, ""), (values, regions, implicit, step)
 
 
 @pytest.mark.parametrize(

@@ -271,9 +271,9 @@ class Proof:
     def _rows(self) -> None:
         wanted = self._task
         stride = wanted.columns * wanted.step
-        all_rows = wanted.frames * len(wanted.fills) * wanted.rows
+        missing = wanted.frames * len(wanted.fills) * wanted.rows - self._row
         at = 0
-        for number, inside in self._numbered(min(len(self._before) // stride, all_rows)):
+        for number, inside in self._numbered(min(len(self._before) // stride, missing)):
             before, after = self._before[at : at + stride], self._after[at : at + stride]
             at += stride
             if not inside:
