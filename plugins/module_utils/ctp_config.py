@@ -209,14 +209,17 @@ def rules(settings: Mapping[str, Any]) -> dict[str, str]:
     found += _unused_name_problems(settings["ctp_deidentification"], [first])
     if found:
         raise CtpConfigurationError("\n".join(found))
-    return _scripts(settings, {"deidentification": own})
+    # Nothing behind the stand-in alone blanks anything.
+    return _scripts(settings, {"deidentification": own}, can_blank=False)
 
 
-def _scripts(settings: Mapping[str, Any], pipeline: Mapping[str, Any]) -> dict[str, str]:
+def _scripts(
+    settings: Mapping[str, Any], pipeline: Mapping[str, Any], can_blank: bool = True
+) -> dict[str, str]:
     options = _options(settings, pipeline)
     rendered = {
         "anonymizer.script": ctp_script.anonymizer_script(
-            options, ctp_pixels.rules(settings["ctp_pixel_rules"])
+            options, ctp_pixels.rules(settings["ctp_pixel_rules"]), can_blank
         ),
         "filter.script": ctp_script.filter_script(
             settings["ctp_pseudonym_prefixes"], ctp_script.method(options)
@@ -342,6 +345,7 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
             for each in said(settings)
         ],
         "date_shift": any(_shifts_dates(settings, each) for each in settings["ctp_pipelines"]),
+        "pixel_regions": ctp_pixels.regions(settings["ctp_pixel_rules"]),
         "keydb": {
             "host": "keydb",
             "port": 5432,

@@ -1,16 +1,20 @@
-r"""What may carry text in its pixels, and which devices a site has declared to be without.
+r"""What may carry text in its pixels, and what a site has declared of its devices: that they are
+without, or in which regions of their images it stands.
 
 The data below says by which SOP Class, Image Type, conversion or syntax an object is of a kind
 that can show a name: captures, screens, ultrasound, photographs, video, scanned film. `gate` makes
 of it, and of the variable ctp_pixel_rules, the one rule of CTP's script that holds such an object
 back unless its device is declared. The supervisor and the stand-in carry out that very rule; there
-is no second list.
+is no second list. Regions are blanked by the supervisor when an object leaves
+(images/ctp_rsna, ctp_supervisor.blanking); the script says in the object that it is blanked, and
+holds back what cannot be.
 
 Sources: SOP Classes and transfer syntaxes of PS3.6 2025b (A), by pydicom 3.0.2; Conversion Type of
 PS3.3 C.8.6.1 and, of RT images, C.8.8.2; the attributes of the device that made a capture of
 C.8.6.1; Lossy Image Compression Method of C.7.6.1.1.5.1; Burned In Annotation and Recognizable
-Visual Features of C.7.6.1. Words in Image Type and Series Description are no terms of the standard:
-scanners write them for saved screens and for dose reports and protocols as images.
+Visual Features of C.7.6.1; Photometric Interpretation of C.7.6.3.1.2. Words in Image Type and
+Series Description are no terms of the standard: scanners write them for saved screens and for dose
+reports and protocols as images.
 
 Pure functions; nothing but the standard library.
 """
@@ -25,6 +29,10 @@ from typing import Any
 TAG = "7FDEFFFE"
 """An element that no edition of the standard defines. Its script is carried out for every object,
 since it begins with ``@always()``."""
+BLANK_TAG = "7FDEFFEE"
+"""Another one: its script holds back what is declared to be blanked and cannot be."""
+CODE = "113101"
+"""Clean Pixel Data Option (PS3.16 CID 7050), of what is blanked."""
 
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _RT_IMAGE, _RT_DOSE = "481.1", "481.2"
@@ -92,18 +100,24 @@ DEVICES = "00181010 00181012 00181016 00181018 00181019"
 _CLASS_TAG, _IMAGE_TYPE, _CONVERSION, _SERIES_TAG = "00080016", "00080008", "00080064", "0008103E"
 _MAKER, _MODEL, _ROWS, _COLUMNS = "00080070", "00081090", "00280010", "00280011"
 _METHOD, _SYNTAX = "00282114", "00020010"
+_PHOTOMETRIC, _ALLOCATED = "00280004", "00280100"
 
-KEYS = ("sop_class", "manufacturer", "model", "rows", "columns", "action")
-ACTIONS = ("clean",)
+KEYS = ("sop_class", "manufacturer", "model", "rows", "columns", "action", "regions")
+CLEAN, BLANK = "clean", "blank"
+ACTIONS = (CLEAN, BLANK)
+SIDES = ("x", "y", "width", "height")
 _TEXT = re.compile(r"(?! )[!-\[\]-~ ]{1,64}(?<! )")
 _MOST_PIXELS = 65535
-_MOST_RULES = 100
-"""Each makes the script longer, of which a Swarm config holds 500 kB."""
+_MOST_RULES, _MOST_BLANK = 100, 40
+"""Each makes the script longer, those with action blank the most; a Swarm config holds 500 kB."""
+_MOST_REGIONS = 20
 
 
 @dataclass(frozen=True)
 class PixelRule:
     """A device whose pixels a site declares to show nothing of a patient; empty: any.
+
+    Outside of ``regions``, that is, where there are any.
 
     Attributes:
         manufacturer: (0008,0070), as the device writes it.
@@ -111,6 +125,7 @@ class PixelRule:
         sop_class: SOP Class UID.
         rows: (0028,0010).
         columns: (0028,0011).
+        regions: to be blanked: left, top, width and height in pixels, from the top left corner.
     """
 
     manufacturer: str
@@ -118,6 +133,7 @@ class PixelRule:
     sop_class: str = ""
     rows: str = ""
     columns: str = ""
+    regions: tuple[tuple[int, int, int, int], ...] = ()
 
 
 def classes() -> dict[str, str]:
@@ -140,6 +156,12 @@ def problems(given: Any) -> list[str]:
             f"{name} has {len(given)} entries. Accepted: {_MOST_RULES} at most. Leave out rows and"
             " columns where a device is without text in any size."
         )
+    blank = sum(isinstance(rule, Mapping) and rule.get("action") == BLANK for rule in given)
+    if blank > _MOST_BLANK:
+        found.append(
+            f"{name} has {blank} entries with action blank. Accepted: {_MOST_BLANK} at most. Leave"
+            " devices or sizes undeclared that send little, and their objects stay in quarantine."
+        )
     for index, rule in enumerate(given):
         found += _rule_problems(rule, f"{name}[{index}]")
     return found
@@ -148,16 +170,11 @@ def problems(given: Any) -> list[str]:
 def _rule_problems(rule: Any, where: str) -> list[str]:
     if not isinstance(rule, Mapping):
         return [f"{where} is {rule!r}. Accepted: a mapping of {', '.join(KEYS)}."]
-    found = []
-    for key in rule:
-        if key == "regions":
-            found.append(
-                f"{where} has regions. Accepted: a device that shows no text (action: clean). This"
-                " version blanks no regions: leave the device undeclared, and its objects stay in"
-                " quarantine."
-            )
-        elif key not in KEYS:
-            found.append(f"{where} has the unknown key {key!r}. Accepted: {', '.join(KEYS)}.")
+    found = [
+        f"{where} has the unknown key {key!r}. Accepted: {', '.join(KEYS)}."
+        for key in rule
+        if key not in KEYS
+    ]
     for key in ("manufacturer", "model"):
         if not rule.get(key):
             found.append(
@@ -173,20 +190,80 @@ def _rule_problems(rule: Any, where: str) -> list[str]:
     if rule.get("action") not in ACTIONS:
         found.append(
             f"{where}.action is {rule.get('action')!r}. Accepted: clean, for a device whose images"
-            " show nothing of a patient. This version blanks no regions."
+            " show nothing of a patient, or blank, for one that shows it in regions alone."
         )
+    sizes = {}
     for key in ("rows", "columns"):
         value = rule.get(key)
-        if key in rule and (type(value) is not int or not 1 <= value <= _MOST_PIXELS):
+        if key not in rule:
+            continue
+        if type(value) is int and 1 <= value <= _MOST_PIXELS:
+            sizes[key] = value
+        else:
             found.append(
                 f"{where}.{key} is {value!r}. Accepted: a whole number from 1 to {_MOST_PIXELS},"
-                " or no such key for any."
+                " or no such key for any, with action clean."
             )
     if "sop_class" in rule and not _class_uid(rule["sop_class"]):
         found.append(
             f"{where}.sop_class is {rule['sop_class']!r}. Accepted: the UID of a storage SOP"
             " Class, or the keyword of one that can show text, such as UltrasoundImageStorage; or"
             " no such key for any."
+        )
+    if rule.get("action") == BLANK:
+        found += _region_problems(rule, sizes, where)
+    elif "regions" in rule:
+        found.append(
+            f"{where} has regions. Accepted: regions with action blank. Write action: blank, or"
+            " leave them out where its images show nothing of a patient anywhere."
+        )
+    return found
+
+
+def _region_problems(rule: Mapping[str, Any], sizes: Mapping[str, int], where: str) -> list[str]:
+    found = [
+        f"{where} has no {key}. Accepted, with action blank: rows and columns of the images, since"
+        " regions mean pixels of one size (playbooks/quarantine.yml shows it)."
+        for key in ("rows", "columns")
+        if key not in rule
+    ]
+    regions = rule.get("regions")
+    is_list = isinstance(regions, Sequence) and not isinstance(regions, (str, bytes))
+    if not is_list or not regions or len(regions) > _MOST_REGIONS:
+        shown = f"{len(regions)} entries" if is_list and regions else repr(regions)
+        return [
+            *found,
+            f"{where}.regions is {shown}. Accepted, with action blank: a list of 1 to"
+            f" {_MOST_REGIONS} regions, such as [{{x: 0, y: 0, width: 800, height: 60}}]; a device"
+            " without text has action clean.",
+        ]
+    for index, region in enumerate(regions):
+        inside = f"{where}.regions[{index}]"
+        if not isinstance(region, Mapping) or set(region) != set(SIDES):
+            found.append(
+                f"{inside} is {region!r}. Accepted: a mapping of {', '.join(SIDES)}, in pixels from"
+                " the top left corner of the image."
+            )
+            continue
+        for start, extent, key in (("x", "width", "columns"), ("y", "height", "rows")):
+            found += _side_problems(region, start, extent, key, sizes.get(key), inside)
+    return found
+
+
+def _side_problems(
+    region: Mapping[str, Any], start: str, extent: str, key: str, size: int | None, where: str
+) -> list[str]:
+    most = (size or _MOST_PIXELS) - 1
+    found = [
+        f"{where}.{name} is {region[name]!r}. Accepted: a whole number from {least} to {highest}."
+        for name, least, highest in ((start, 0, most), (extent, 1, most + 1))
+        if type(region[name]) is not int or not least <= region[name] <= highest
+    ]
+    if not found and size is not None and region[start] + region[extent] > size:
+        found.append(
+            f"{where} ends at {start} {region[start] + region[extent]}, and the image has {size}"
+            f" {key}. Accepted: {start} and {extent} of together {size} at most. Make {extent}"
+            f" smaller, or correct {key}."
         )
     return found
 
@@ -209,9 +286,33 @@ def rules(given: Sequence[Mapping[str, Any]]) -> tuple[PixelRule, ...]:
             sop_class=_class_uid(each["sop_class"]) if "sop_class" in each else "",
             rows=str(each.get("rows", "")),
             columns=str(each.get("columns", "")),
+            regions=tuple(
+                tuple(int(region[side]) for side in SIDES)  # type: ignore[misc]
+                for region in each.get("regions", ())
+            ),
         )
         for each in given
     )
+
+
+def regions(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the supervisor is told of ctp_pixel_rules: what to blank, and of which device.
+
+    Keys: sop_class (UID; empty: any), manufacturer, model, rows, columns, and regions (each with
+    x, y, width and height).
+    """
+    return [
+        {
+            "sop_class": each.sop_class,
+            "manufacturer": each.manufacturer,
+            "model": each.model,
+            "rows": int(each.rows),
+            "columns": int(each.columns),
+            "regions": [dict(zip(SIDES, region)) for region in each.regions],
+        }
+        for each in rules(given)
+        if each.regions
+    ]
 
 
 def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
@@ -228,6 +329,12 @@ def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
         "PIXELS_SERIES": f"(?is).*(?:{_SERIES}).*",
         "PIXELS_METHOD": f"(?is).*(?:{_VIDEO_METHODS}).*",
         "PIXELS_SYNTAX": f"{_VIDEO_SYNTAXES} *",
+        # All but the two that are not compressed, and little endian.
+        "PIXELS_ENCODED": r"1\.2\.840\.10008\.1\.2\.(?:1\.|[2-9]).*",
+        "PIXELS_COLOURS": "(?:MONOCHROME[12]|RGB|PALETTE COLOR) *",
+        "PIXELS_YBR": "YBR_FULL *",
+        "PIXELS_BITS": "8|16|32",
+        "PIXELS_BYTE": "8",
     }
     for kind, values in _values(declared).items():
         for number, value in enumerate(values):
@@ -259,15 +366,18 @@ _LEVELS = (
 )
 
 
-def _unless(declared: Sequence[PixelRule]) -> str:
-    """Return a script that quarantines what no declaration is for, and else gives nothing."""
-    values = _values(declared)
+def _tree(declared: Sequence[PixelRule], yes: str, no: str, all_rules: Sequence[PixelRule]) -> str:
+    """Return a script that is ``yes`` for what one of the declarations is for, else ``no``.
+
+    ``all_rules``: those that `patterns` was given, by which it numbers their values.
+    """
+    values = _values(all_rules)
 
     def level(depth: int, left: Sequence[PixelRule]) -> str:
         if not left:
-            return "@quarantine()"
+            return no
         if depth == len(_LEVELS):
-            return ""
+            return yes
         kind, attribute, tag = _LEVELS[depth]
         any_value = [each for each in left if not getattr(each, attribute)]
         script = level(depth + 1, any_value)
@@ -282,13 +392,34 @@ def _unless(declared: Sequence[PixelRule]) -> str:
     return level(0, declared)
 
 
+def blanked(declared: Sequence[PixelRule], yes: str, no: str) -> str:
+    """Return a script that is ``yes`` for what is declared to be blanked, else ``no``."""
+    return _tree([each for each in declared if each.regions], yes, no, declared)
+
+
+def blank_gate(declared: Sequence[PixelRule], can_blank: bool) -> str:
+    """Return the script of `BLANK_TAG`: it quarantines what is to be blanked and cannot be.
+
+    ``can_blank``: not, where nothing behind CTP blanks anything.
+    """
+    yes = "@quarantine()"
+    if can_blank:
+        colours = (
+            f"@if({_PHOTOMETRIC},matches,@PIXELS_COLOURS){{@if({_ALLOCATED},matches,@PIXELS_BITS)"
+            f"{{}}{{@quarantine()}}}}{{@if({_PHOTOMETRIC},matches,@PIXELS_YBR)"
+            f"{{@if({_ALLOCATED},matches,@PIXELS_BYTE){{}}{{@quarantine()}}}}{{@quarantine()}}}}"
+        )
+        yes = f"@if({_SYNTAX},matches,@PIXELS_ENCODED){{@quarantine()}}{{{colours}}}"
+    return f"@always()@select(){{{blanked(declared, yes, '')}@remove()}}{{@remove()}}"
+
+
 def gate(declared: Sequence[PixelRule]) -> str:
     """Return the script of `TAG`: it quarantines what may carry text and is not declared.
 
     Conditions stand one behind the other: CTP reads on behind one that gives nothing. What an
     object says of itself, that it has no text or nothing, counts as much as its device does.
     """
-    held = _unless(declared)
+    held = _tree(declared, "", "@quarantine()", declared)
     parts = [f"@if({_CLASS_TAG},matches,@PIXELS_CLASS){{{held}}}{{}}"]
     parts.append(f"@if({_SYNTAX},matches,@PIXELS_SYNTAX){{{held}}}{{}}")
     # What has no rows is no image: a report may be called "Dose Report". Nor is a dose one.

@@ -115,6 +115,7 @@ _PATIENT_NAME = "00100010"
 _IDENTITY_REMOVED = "00120062"
 _METHOD_TAG = "00120063"
 _METHOD_CODES = "00120064"
+_BURNED_IN = "00280301"
 _DATES_MODIFIED = "00280303"
 _SITE_NAMES = "SITE_NAMES"
 _KEEP = "@keep()"
@@ -362,12 +363,18 @@ def _class_script() -> str:
     return f"@select(){{{at_root}}}{{{_if('CLASS', _KEEP, _REMOVE)}}}"
 
 
-def _burned_script() -> str:
-    """Only NO, in any spelling, and nothing at all say that there is nothing; in items, not YES."""
+def _burned_script(declared: Sequence[ctp_pixels.PixelRule] = ()) -> str:
+    """Only NO, in any spelling, and nothing at all say that there is nothing; in items, not YES.
+
+    ``declared``: what is blanked says NO, whatever it said.
+    """
     said = _if("PIXELS_NO", _if("NO", _KEEP, "NO"), _QUARANTINE)
     at_root = f"@if(this,isblank){{{_EMPTY}}}{{{said}}}"
     inside = f"@if(this,contains,YES){{{_QUARANTINE}}}{{{_else_empty('YESNO')}}}"
-    return f"@select(){{{at_root}}}{{{inside}}}"
+    if not declared:
+        return f"@select(){{{at_root}}}{{{inside}}}"
+    at_root = ctp_pixels.blanked(declared, "NO", f"@if(this,exists){{{at_root}}}{{{_REMOVE}}}")
+    return f"@always()@select(){{{at_root}}}{{{inside}}}"
 
 
 def _without(unknown: str, instead: str) -> str:
@@ -509,10 +516,13 @@ def method(options: ScriptOptions) -> str:
     return METHODS[options.preset][bool(options.changes)]
 
 
-def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
+def _marking(
+    options: ScriptOptions, declared: Sequence[ctp_pixels.PixelRule] = ()
+) -> list[tuple[str, str, str]]:
     """Return the elements that say what was done; they are added where an object lacks them."""
     state = {"none": "REMOVED", "full": "UNMODIFIED", "shifted": "MODIFIED"}[options.longitudinal]
     codes = "/".join(["reset", *method_codes(options)])
+    codes += ctp_pixels.blanked(declared, f"/{ctp_pixels.CODE}", "")
     if options.longitudinal == "shifted":
         # CTP would empty the dates of a patient who has no shift. Looked up here, the patient is
         # quarantined; what is found becomes a code, which "reset" takes away again. The first
@@ -532,11 +542,14 @@ def _marking(options: ScriptOptions) -> list[tuple[str, str, str]]:
 
 
 def script_entries(
-    options: ScriptOptions, declared: Sequence[ctp_pixels.PixelRule] = ()
+    options: ScriptOptions,
+    declared: Sequence[ctp_pixels.PixelRule] = (),
+    can_blank: bool = True,
 ) -> dict[str, tuple[str, str]]:
     """Return what the script says of each element: keyword and script by tag.
 
-    ``declared``: the devices whose pixels show nothing of a patient.
+    ``declared``: the devices whose pixels show nothing of a patient, or in regions alone.
+    ``can_blank``: something behind CTP blanks these; else it holds such objects back.
     """
     entries = {
         _PATIENT_ID: ("PatientID", LOOKUP_ID),
@@ -545,10 +558,15 @@ def script_entries(
         MARK_TAG: ("Incomplete", _QUARANTINE),
         ctp_pixels.TAG: ("PixelsNotDeclared", ctp_pixels.gate(declared)),
     }
-    for tag, keyword, script in _marking(options):
+    if any(each.regions for each in declared):
+        held = ctp_pixels.blank_gate(declared, can_blank)
+        entries[ctp_pixels.BLANK_TAG] = ("PixelsNotBlanked", held)
+    for tag, keyword, script in _marking(options, declared):
         entries[tag] = (keyword, script)
     for element in elements():
         script = _element_script(element, options)
+        if element.tag == _BURNED_IN and ctp_pixels.BLANK_TAG in entries:
+            script = _burned_script(declared)
         if script or element.tag[:4] in ("0002", "0028", "7FE0"):
             entries[element.tag] = (element.keyword, script or _REMOVE)
     for element in sequences():
@@ -558,13 +576,17 @@ def script_entries(
     return dict(sorted(entries.items()))
 
 
-def anonymizer_script(options: ScriptOptions, declared: Sequence[ctp_pixels.PixelRule] = ()) -> str:
+def anonymizer_script(
+    options: ScriptOptions,
+    declared: Sequence[ctp_pixels.PixelRule] = (),
+    can_blank: bool = True,
+) -> str:
     """Return the script of a ``DicomAnonymizer`` stage, with `UID_KEY_PLACEHOLDER` in it.
 
     Whoever installs it replaces the placeholder by a secret (hexadecimal digits), which makes the
     hash of UIDs a keyed one.
     """
-    entries = script_entries(options, declared)
+    entries = script_entries(options, declared, can_blank)
     patterns = {**ctp_terms.PATTERNS, **ctp_pixels.patterns(declared)}
     used = set(
         re.findall(r"matches,@([A-Za-z0-9_]+)\)", " ".join(text for _, text in entries.values()))

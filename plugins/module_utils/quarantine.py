@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_layouts, ctp_pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.report import table
 
 UNKNOWN_PATIENT = "unknown-patient"
@@ -23,6 +23,11 @@ KNOWN_PATIENT = "known-patient"
 ENDED_CTP = "ended-ctp"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 PIXELS_NOT_DECLARED = "pixels-not-declared"
+BURNED_IN_ANNOTATION = "burned-in-annotation"
+WAITING = (PIXELS_NOT_DECLARED, BURNED_IN_ANNOTATION)
+"""What a declaration of the device can cure."""
+_SAYS_TEXT = "(0028,0301)"
+"""Found in an object that says that its pixels show text, and not that they show a face."""
 NOT_TOLD = "not-told"
 
 DAY_SECONDS = 86400.0
@@ -45,10 +50,12 @@ NEXT_STEPS = {
     "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
     " purge",
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
-    PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules what shows"
-    " nothing of a patient, site.yml, release_quarantine.yml (docs/quarantine.md)",
-    "burned-in-annotation": "no release cures it, since nothing removes what stands in the pixels:"
-    " have the source leave it out; then purge",
+    PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules that it"
+    " shows nothing of a patient, or where, site.yml, release_quarantine.yml (docs/quarantine.md)",
+    "pixels-not-blanked": "have the device or PACS send it uncompressed, in colours that can be"
+    " blanked (docs/ctp.md, Pixels); then purge",
+    BURNED_IN_ANNOTATION: "no release cures it unless its device is declared with regions to"
+    " blank (docs/quarantine.md): have the source leave it out; then purge",
     "sop-class-not-accepted": "no release cures it, since nothing here can de-identify its SOP"
     " class: have the source leave it out; then purge",
     "refused-by-profile": "no release cures it: CTP's script refuses the element that is named;"
@@ -162,13 +169,16 @@ def devices(held: Iterable[Held]) -> list[dict[str, Any]]:
     """Return one row for each device that waits to be declared, most objects first.
 
     Returns:
-        Rows with sop_class (keyword, or UID), manufacturer, model, rows, columns, objects and
-        rule: what to add to ctp_pixel_rules, or empty where nothing can declare it.
+        Rows with sop_class (keyword, or UID), manufacturer, model, rows, columns, objects, and what
+        to add to ctp_pixel_rules: rule, or empty where nothing can declare it clean, and layout,
+        with regions to blank, where a public list knows some. says: YES where that is all that the
+        objects are held back for, so that they leave blanked alone.
     """
-    groups: dict[Device, int] = {}
+    groups: dict[tuple[Device, str], int] = {}
     for each in held:
-        if each.reason == PIXELS_NOT_DECLARED and each.device is not None:
-            groups[each.device] = groups.get(each.device, 0) + 1
+        says = "YES" if (each.reason, each.why) == (BURNED_IN_ANNOTATION, _SAYS_TEXT) else ""
+        if each.device is not None and (says or each.reason == PIXELS_NOT_DECLARED):
+            groups[each.device, says] = groups.get((each.device, says), 0) + 1
     return [
         {
             "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
@@ -177,13 +187,22 @@ def devices(held: Iterable[Held]) -> list[dict[str, Any]]:
             "rows": device.rows,
             "columns": device.columns,
             "objects": count,
-            "rule": _rule(device),
+            "says": says,
+            "rule": "" if says else _rule(device),
+            "layout": _layout(device),
         }
-        for device, count in sorted(groups.items(), key=lambda pair: (-pair[1], pair[0]))
+        for (device, says), count in sorted(groups.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
 
 
-def _rule(device: Device) -> str:
+def _layout(device: Device) -> str:
+    """Return the declaration with the regions that are known; empty without any."""
+    values = (device.sop_class, device.manufacturer, device.model, device.rows, device.columns)
+    regions = ctp_layouts.regions(*values)
+    return _rule(device, {"action": "blank", "regions": regions}) if regions else ""
+
+
+def _rule(device: Device, action: Mapping[str, Any] | None = None) -> str:
     """Return the declaration as YAML, one line of a list; empty where it would be refused."""
     rule: dict[str, Any] = {
         "sop_class": ctp_pixels.classes().get(device.sop_class, device.sop_class),
@@ -191,7 +210,7 @@ def _rule(device: Device) -> str:
         "model": device.model,
         "rows": device.rows,
         "columns": device.columns,
-        "action": "clean",
+        **(action or {"action": "clean"}),
     }
     if NOT_PRINTABLE in rule.values() or ctp_pixels.problems([rule]):
         return ""
@@ -200,7 +219,7 @@ def _rule(device: Device) -> str:
 
 
 def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    header = ["waits for a declaration", "manufacturer", "model", "size", "objects"]
+    header = ["waits for a declaration", "manufacturer", "model", "size", "objects", "says"]
     cells = [
         [
             row["sop_class"] or "?",
@@ -208,6 +227,7 @@ def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
             row["model"] or "(none)",
             f"{row['columns']} x {row['rows']}",
             row["objects"],
+            row["says"] or "",
         ]
         for row in found
     ]
@@ -216,7 +236,15 @@ def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     if rules:
         lines += ["", "where an object of it shows nothing of a patient, add to ctp_pixel_rules:"]
         lines += rules
-    if len(rules) < len(found):
+    layouts = [row["layout"] for row in found if row["layout"]]
+    if layouts:
+        lines += ["where a public list knows that it shows it, look whether these are all regions:"]
+        lines += layouts
+    lines += [
+        "where it shows it in the same places of every image, or says YES itself: action blank,"
+        " with regions (docs/quarantine.md)"
+    ]
+    if any(not row["rule"] and not row["says"] for row in found):
         lines += [
             "without a manufacturer, a model or a size that can be printed, nothing declares it:"
             " have the source keep it out, then purge"

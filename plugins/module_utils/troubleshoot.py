@@ -627,7 +627,14 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         "pixels-not-declared": (
             "they may show a name in their pixels, and their device is not declared",
             "See which devices wait (playbooks/quarantine.yml), look at one object of each, and"
-            " declare in ctp_pixel_rules what shows nothing of a patient (docs/quarantine.md).",
+            " declare in ctp_pixel_rules what shows nothing of a patient, or where"
+            " (docs/quarantine.md).",
+        ),
+        "pixels-not-blanked": (
+            "regions of them are to be blanked, and they are compressed or in colours in which"
+            " nothing can be",
+            "Have the device or the PACS send them uncompressed, and purge these"
+            " (docs/quarantine.md).",
         ),
         "ended-ctp": (
             "CTP ended at each of them three times",

@@ -90,7 +90,7 @@ rows:
 devices:
   description: >-
     One row for each device that waits to be declared in ctp_pixel_rules (sop_class, manufacturer,
-    model, rows, columns, objects, rule), none of it of a patient.
+    model, rows, columns, objects, says, rule, layout), none of it of a patient.
   type: list
   elements: dict
   returned: success
@@ -139,7 +139,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     NOT_TOLD,
-    PIXELS_NOT_DECLARED,
+    WAITING,
     Device,
     Held,
     chosen,
@@ -237,7 +237,7 @@ def listed(module: AnsibleModule, http: Http) -> list[Held]:
     for entry in entries:
         path = root / str(entry["file"])
         of_file = whose(path)
-        if entry["reason"] != PIXELS_NOT_DECLARED:
+        if entry["reason"] not in WAITING:
             of_file["device"] = None
         held.append(
             Held(

@@ -312,16 +312,17 @@ def pixels_at(encoded: Encoded) -> int:
     return _Data(encoded, last=FIRST_OF_PIXELS - 1).after
 
 
-def root(came: Encoded, syntax: str = "") -> _Data:
+def root(came: Encoded, syntax: str = "", last: int = _UNDEFINED) -> _Data:
     """Return a data set as CTP sees it: one that names no character set has CTP's.
 
-    ``syntax`` is its transfer syntax, where a script may ask for it.
+    ``syntax`` is its transfer syntax, where a script may ask for it. Nothing behind the element
+    ``last`` is read.
 
     Raises:
         UnreadableError: it is none.
         QuarantineError: its character set cannot be read.
     """
-    level = _Data(came)
+    level = _Data(came, last=last)
     if not level.has_own_set:
         raw = DEFAULT_CHARACTER_SET.encode()
         level.put(_Element(CHARACTER_SET, "CS", raw, True, _NOT_DECODED))

@@ -32,6 +32,7 @@ from .script import ITEMS, Call, Rule, Text
 SOP_CLASS_NOT_ACCEPTED = "sop-class-not-accepted"
 BURNED_IN_ANNOTATION = "burned-in-annotation"
 PIXELS_NOT_DECLARED = "pixels-not-declared"
+PIXELS_NOT_BLANKED = "pixels-not-blanked"
 REFUSED_BY_PROFILE = "refused-by-profile"
 INCOMPLETE = "incomplete"
 UNREADABLE = "unreadable"
@@ -43,6 +44,8 @@ MARK = 0x7FDEFFF0
 """The supervisor's mark of what would not be whole."""
 PIXELS = 0x7FDEFFFE
 """The script's rule of what may show a name in its pixels, at an element that there is not."""
+BLANKED = 0x7FDEFFEE
+"""The script's rule of what is declared to be blanked and cannot be, likewise."""
 
 _PATIENT_ID = 0x00100020
 _WHOSE = frozenset({0x00100010, _PATIENT_ID})
@@ -53,14 +56,15 @@ _NAMED = {
     0x00280301: BURNED_IN_ANNOTATION,
     0x00280302: BURNED_IN_ANNOTATION,
     PIXELS: PIXELS_NOT_DECLARED,
+    BLANKED: PIXELS_NOT_BLANKED,
     MARK: INCOMPLETE,
 }
 """What is said of an element, whatever its rule is."""
-_UNNAMED = _WHOSE | {PIXELS}
+_UNNAMED = _WHOSE | {PIXELS, BLANKED}
 _ORDER = (
     *(MISSING_PATIENT_ID, UNKNOWN_PATIENT, AMBIGUOUS_PATIENT_ID),
     *(SOP_CLASS_NOT_ACCEPTED, BURNED_IN_ANNOTATION, REFUSED_BY_PROFILE, UNREADABLE, INCOMPLETE),
-    PIXELS_NOT_DECLARED,
+    *(PIXELS_NOT_DECLARED, PIXELS_NOT_BLANKED),
 )
 """An object has one reason: whose it is first, then what can be cured the least."""
 _MOST_READ = 8 * 1024 * 1024

@@ -31,6 +31,8 @@ _REMEDIES = {
     "other-issuer": "See which issuer is right (docs/ctp.md), then release the quarantine.",
     "pixels-not-declared": "Look at its pixels and declare the device (ctp_pixel_rules,"
     " docs/quarantine.md), then release the quarantine.",
+    "pixels-not-blanked": "Have the device send them uncompressed (docs/quarantine.md), then purge"
+    " those that wait.",
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
     "burned-in-annotation": _NEVER,
     "sop-class-not-accepted": _NEVER,

@@ -42,6 +42,7 @@ REASONS = (
     "other-issuer",
     "known-patient",
     "pixels-not-declared",
+    "pixels-not-blanked",
     "burned-in-annotation",
     "sop-class-not-accepted",
     "refused-by-profile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -11,7 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, key_list
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_layouts,
+    ctp_pixels,
+    key_list,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
 from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     DAY_SECONDS,
@@ -81,11 +86,46 @@ def test_devices_that_wait_are_counted_with_the_rule_to_paste() -> None:
     assert [row["objects"] for row in found] == [2, 1]
     text = quarantine_report("kv", summary(waiting(ECHO, ECHO)), "", found)
     row = next(line for line in text.splitlines() if line.startswith("UltrasoundImageStorage"))
-    assert row.split()[1] == "ACME" and row.endswith("800 x 600  2")
+    assert row.split()[1] == "ACME" and row.rstrip().endswith("800 x 600  2")
     (pasted,) = yaml.safe_load(found[0]["rule"])
     assert ctp_pixels.problems([pasted]) == []
     assert pasted["model"] == ECHO.model and (pasted["rows"], pasted["columns"]) == (600, 800)
     assert found[0]["rule"] in text.splitlines()
+
+
+def test_known_regions_are_proposed_and_what_says_yes_is_blanked_or_nothing() -> None:
+    known = Device(ECHO.sop_class, "Philips Medical Systems", "iU22", 600, 800)
+    says_yes, face = (
+        [dataclasses.replace(each, reason="burned-in-annotation", why=why)]
+        for each, why in zip(waiting(ECHO, ECHO), ("(0028,0301)", "(0028,0302)"))
+    )
+    found = devices([*waiting(known), *says_yes, *face])
+    assert [row["objects"] for row in found] == [1, 1]
+    rows = {row["manufacturer"]: row for row in found}
+    (pasted,) = yaml.safe_load(rows["Philips Medical Systems"]["layout"])
+    assert ctp_pixels.problems([pasted]) == []
+    assert pasted["regions"] == [{"x": 0, "y": 0, "width": 800, "height": 60}]
+    assert (rows["ACME"]["says"], rows["ACME"]["rule"], rows["ACME"]["layout"]) == ("YES", "", "")
+    text = quarantine_report("kv", summary(says_yes), "", found)
+    assert rows["Philips Medical Systems"]["layout"] in text.splitlines()
+    assert "says YES itself: action blank" in text and "nothing declares it" not in text
+
+
+def test_every_known_layout_can_be_declared() -> None:
+    for line in ctp_layouts.LAYOUTS.strip().splitlines():
+        maker, model, size, *places = line.split()
+        columns, rows = map(int, size.split("x"))
+        device = Device(ECHO.sop_class, maker.title(), model.replace("_", " "), rows, columns)
+        (row,) = devices(waiting(device))
+        (pasted,) = yaml.safe_load(row["layout"])
+        assert ctp_pixels.problems([pasted]) == []
+        assert len(pasted["regions"]) == len(places)
+        for other in (
+            dataclasses.replace(device, rows=rows - 1),
+            dataclasses.replace(device, manufacturer="Other"),
+            dataclasses.replace(device, sop_class="1.2.840.10008.5.1.4.1.1.7"),
+        ):
+            assert devices(waiting(other))[0]["layout"] == ""
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,32 @@ def test_problems_name_variable_value_and_accepted(changes: dict[str, Any], word
         ctp_config.files(settings(**changes))
 
 
+def test_regions_are_told_to_the_supervisor_and_blanked_nowhere_else() -> None:
+    rule = {
+        "manufacturer": "ACME",
+        "model": "Echo 3",
+        "sop_class": "UltrasoundImageStorage",
+        "rows": 600,
+        "columns": 800,
+        "action": "blank",
+        "regions": [{"x": 0, "y": 1, "width": 800, "height": 60}],
+    }
+    given = settings(ctp_pixel_rules=[rule, {**rule, "action": "clean", "regions": None}])
+    del given["ctp_pixel_rules"][1]["regions"]
+    files = ctp_config.files(given)
+    told = json.loads(files["supervisor.json"])["pixel_regions"]
+    expected = {**rule, "sop_class": "1.2.840.10008.5.1.4.1.1.6.1"}
+    del expected["action"]
+    assert told == [expected]
+    script, alone = files["orthanc.anonymizer.script"], ctp_config.rules(given)
+    for text, holds_all in ((script, False), (alone["anonymizer.script"], True)):
+        assert "113101" in text
+        assert ("PIXELS_ENCODED" not in text) == holds_all
+    plain = ctp_config.files(settings(ctp_pixel_rules=[{**given["ctp_pixel_rules"][1]}]))
+    assert "113101" not in plain["orthanc.anonymizer.script"]
+    assert json.loads(plain["supervisor.json"])["pixel_regions"] == []
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -44,7 +44,22 @@ RULES: list[dict[str, Any]] = [
     },
     {"manufacturer": "Other", "model": "Grab.1", "rows": 9, "action": "clean"},
 ]
+REGION = {"x": 0, "y": 0, "width": 9, "height": 2}
+BLANK: list[dict[str, Any]] = [
+    {
+        "manufacturer": "ACME (Test)",
+        "model": "Banner",
+        "rows": 8,
+        "columns": 9,
+        "action": "blank",
+        "regions": [REGION],
+    }
+]
+BLANKING = [*RULES, *BLANK]
 TEXT = anonymizer_script(ScriptOptions(), ctp_pixels.rules(RULES)).replace("@@UID_KEY@@", KEY)
+BLANKED_TEXT = anonymizer_script(ScriptOptions(), ctp_pixels.rules(BLANKING)).replace(
+    "@@UID_KEY@@", KEY
+)
 _NAMES = re.compile(
     r"Secondary Capture|Ultrasound|\bUS\b|Photoacoustic|VL |Video|Microscop|Endoscop|Photograph"
     r"|Ophthalmic (?:Tomography|Optical|Thickness)|Corneal"
@@ -85,6 +100,11 @@ def made(sop_class: str, syntax: str = ExplicitVRLittleEndian, **values: Any) ->
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def blank(**sides: Any) -> dict[str, Any]:
+    """Return a declaration with another region."""
+    return {**BLANK[0], "regions": [{**REGION, **sides}]}
 
 
 def carriers() -> list[str]:
@@ -212,6 +232,85 @@ PASSES: dict[str, bytes] = {
 }
 
 
+BANNER: dict[str, Any] = {
+    "Manufacturer": "ACME (Test)",
+    "ManufacturerModelName": "Banner",
+    "Columns": 9,
+}
+COLOURS: dict[str, Any] = {
+    "PhotometricInterpretation": "RGB",
+    "SamplesPerPixel": 3,
+    "PlanarConfiguration": 0,
+}
+BLANKED: dict[str, bytes] = {
+    "of a kind with text": made(US, **BANNER),
+    "that says YES": made(US, BurnedInAnnotation="YES", **BANNER),
+    "of any kind": made(CT, BurnedInAnnotation="NO", **BANNER),
+    "a screen in colours": made(SC, **COLOURS, **BANNER),
+    "of 16 bits": made(US, BitsAllocated=16, **BANNER),
+}
+NOT_BLANKED: dict[str, bytes] = {
+    "JPEG baseline": made(US, "1.2.840.10008.1.2.4.50", **BANNER),
+    "RLE": made(CT, "1.2.840.10008.1.2.5", **BANNER),
+    "half of the colours": made(
+        US, **{**COLOURS, "PhotometricInterpretation": "YBR_FULL_422"}, **BANNER
+    ),
+    "colours of 16 bits": made(
+        US, **{**COLOURS, "PhotometricInterpretation": "YBR_FULL"}, BitsAllocated=16, **BANNER
+    ),
+    "no colours told": made(US, PhotometricInterpretation=None, **BANNER),
+    "single bits": made(US, BitsAllocated=1, **BANNER),
+}
+
+
+def said(content: bytes) -> tuple[str, bool]:
+    """What an object says of its pixels: (0028,0301), and whether it has the code."""
+    dataset = reading.read(content)
+    codes = [each.CodeValue for each in dataset.DeidentificationMethodCodeSequence]
+    assert codes[0] == "113100"
+    return str(dataset.get("BurnedInAnnotation")), "113101" in codes
+
+
+def test_what_is_blanked_says_so_and_what_cannot_be_is_held_back() -> None:
+    anonymizer = Anonymizer(script.parse(BLANKED_TEXT))
+    judge = refusals.Judge(anonymizer)
+
+    def left(content: bytes) -> tuple[str, bool]:
+        found = anonymizer.run(reading.read(content), lambda k, v: TABLE.get(f"{k}/{v}")).dataset
+        codes = [each.CodeValue for each in found.DeidentificationMethodCodeSequence]
+        return str(found.get("BurnedInAnnotation")), "113101" in codes
+
+    for name, content in BLANKED.items():
+        assert judged(judge, content) is None, name
+        assert left(content) == ("NO", True), name
+    for name, content in NOT_BLANKED.items():
+        why = judged(judge, content)
+        assert why is not None and why.reason == refusals.PIXELS_NOT_BLANKED, name
+    for name, content in {**HELD, **PASSES}.items():
+        assert (judged(judge, content) is None) == (name in PASSES), name
+        if name in PASSES:
+            assert not left(content)[1], name
+    # The stand-in in the AusCAT image's place has nothing behind it that would blank.
+    alone = anonymizer_script(ScriptOptions(), ctp_pixels.rules(BLANKING), can_blank=False)
+    judge = refusals.Judge(Anonymizer(script.parse(alone.replace("@@UID_KEY@@", KEY))))
+    for name, content in {**BLANKED, **NOT_BLANKED}.items():
+        why = judged(judge, content)
+        assert why is not None and why.reason == refusals.PIXELS_NOT_BLANKED, name
+
+
+@pytest.mark.stock_ctp
+def test_stock_ctp_says_the_same_of_what_is_blanked(ctp: Ctp, tmp_path: Path) -> None:
+    passes = {name: PASSES[name] for name in ("a declared device that says NO", "a localizer")}
+    objects = {**BLANKED, **NOT_BLANKED, **passes}
+    files = dict(zip(objects, ctp.run(BLANKED_TEXT, TABLE, objects.values(), tmp_path)))
+    left = {name: said(file.read_bytes()) for name, file in files.items() if file is not None}
+    assert left == {
+        **dict.fromkeys(BLANKED, ("NO", True)),
+        "a declared device that says NO": ("NO", False),
+        "a localizer": ("None", False),
+    }
+
+
 def test_every_class_with_text_is_known() -> None:
     assert set(ctp_pixels.classes()) >= set(carriers())
     assert len(carriers()) > 25
@@ -266,13 +365,30 @@ def test_an_icon_never_leaves() -> None:
         ([{**RULES[0], "model": 3}], r"\[0\]\.model is 3\. Accepted: .*quote a number"),
         ([{**RULES[0], "model": "a\\b"}], r"\.model is .*without a backslash"),
         ([{**RULES[0], "model": " a"}], r"\.model is ' a'"),
-        ([{**RULES[0], "action": "blank"}], r"\.action is 'blank'\. Accepted: clean"),
-        ([{**RULES[0], "regions": []}], r"\[0\] has regions\. .*blanks no regions"),
+        ([{**RULES[0], "action": "blur"}], r"\.action is 'blur'\. Accepted: clean.* blank"),
+        ([{**RULES[0], "regions": []}], r"\[0\] has regions\. Accepted: .*action blank"),
+        ([{**BLANK[0], "regions": []}], r"\.regions is \[\]\. Accepted.* 1 to 20 regions"),
+        ([{**BLANK[0], "regions": [REGION] * 21}], r"\.regions is 21 entries\. Accepted"),
+        ([{**BLANK[0], "regions": REGION}], r"\.regions is \{.*\}\. Accepted.* 1 to 20 regions"),
+        (
+            [{**BLANK[0], "regions": [[0, 0, 8, 2]]}],
+            r"\[0\]\.regions\[0\] is .*Accepted: a mapping",
+        ),
+        ([blank(x=-1)], r"\.regions\[0\]\.x is -1\. Accepted: a whole number from 0 to 8"),
+        ([blank(width=0)], r"\.regions\[0\]\.width is 0\. Accepted: a whole number from 1 to 9"),
+        ([blank(height="2")], r"\.regions\[0\]\.height is '2'\. Accepted"),
+        ([blank(x=1, width=9)], r"\.regions\[0\] ends at x 10, and the image has 9 columns\. Acc"),
+        ([blank(y=7, height=2)], r"\.regions\[0\] ends at y 9, and the image has 8 rows\. Acc"),
+        (
+            [{key: value for key, value in BLANK[0].items() if key != "rows"}],
+            r"\[0\] has no rows\. Accepted, with action blank: rows and columns",
+        ),
         ([{**RULES[0], "rows": 0}], r"\.rows is 0\. Accepted: a whole number"),
         ([{**RULES[0], "columns": "512"}], r"\.columns is '512'"),
         ([{**RULES[0], "sop_class": "Ultrasound"}], r"\.sop_class is 'Ultrasound'\. Accepted"),
         ([{**RULES[0], "sop_class": f"{SC}."}], r"\.sop_class is '.*7\.'\. Accepted"),
         ([{**RULES[0], "maker": "x"}], r"has the unknown key 'maker'\. Accepted"),
+        (BLANK * 41, r"has 41 entries with action blank\. Accepted: 40 at most"),
         (RULES[:1] * 101, r"has 101 entries\. Accepted: 100 at most"),
     ],
 )
@@ -281,5 +397,22 @@ def test_a_declaration_that_is_none_is_refused(rule: Any, said: str) -> None:
     assert len(found) == 1 and re.search(rf"ctp_pixel_rules.*{said}", found[0]), found
 
 
+def test_as_many_as_are_accepted_fit_into_a_swarm_config() -> None:
+    longest = [
+        {**blank(), "manufacturer": f"Maker {number % 9}", "model": f"Model {number}" + "x" * 20}
+        for number in range(100)
+    ]
+    for number, rule in enumerate(longest):
+        rule |= {"rows": 600 + number, "columns": 800 + number}
+        if number >= 40:
+            rule["action"] = "clean"
+            del rule["regions"]
+    assert ctp_pixels.problems(longest) == []
+    text = anonymizer_script(
+        ScriptOptions(preset="radiotherapy", longitudinal="shifted"), ctp_pixels.rules(longest)
+    )
+    assert len(text) < 500_000
+
+
 def test_the_declarations_of_this_test_are_accepted() -> None:
-    assert ctp_pixels.problems(RULES) == [] == ctp_pixels.problems([])
+    assert ctp_pixels.problems(BLANKING) == [] == ctp_pixels.problems([])

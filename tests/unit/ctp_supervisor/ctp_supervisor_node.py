@@ -29,8 +29,23 @@ from pydicom.uid import UID
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
 
-# The device that the node believes.
-DECLARED = ctp_pixels.rules([{"manufacturer": "AusCAT", "model": "Tests", "action": "clean"}])
+# The device that the node believes, and one that shows a name in two places.
+BANNER = ((0, 0, 160, 20), (100, 30, 10, 5))
+RULES: list[dict[str, Any]] = [
+    {"manufacturer": "AusCAT", "model": "Tests", "action": "clean"},
+    *(
+        {
+            "manufacturer": "AusCAT",
+            "model": "Banner",
+            "rows": size,
+            "columns": size,
+            "action": "blank",
+            "regions": [dict(zip(("x", "y", "width", "height"), each)) for each in regions],
+        }
+        for size, regions in ((160, BANNER), (100, ((0, 0, 100, 10),)))
+    ),
+]
+DECLARED = ctp_pixels.rules(RULES)
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 DISTRIBUTION = Path(os.environ.get("CTP_DISTRIBUTION") or "/nonexistent") / "CTP"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -82,11 +97,11 @@ class Node:
         pipeline = site.supervisor["pipelines"][0]
         pipeline["import_port"] = free_port()
         pipeline["export"] = {"listen_port": free_port(), "host": "127.0.0.1", "port": store}
-        site.files["orthanc.anonymizer.script"] = ctp_script.anonymizer_script(options, DECLARED)
         site.files["orthanc.filter.script"] = ctp_script.filter_script(["ANON-", "B-"])
         config = site._config().replace('port="9080"', f'port="{ctp_web}"')
         site.files["config.xml"] = config.replace('8301"/>', '8301" interval="500"/>')
-        site.settings()
+        self._options = options
+        self.declare(RULES)
         (site.data / "lookup.properties").write_text(
             "".join(f"{key}={value}\n" for key, value in table.items())
         )
@@ -117,6 +132,19 @@ class Node:
         self._server = self._ae.start_server(
             ("127.0.0.1", self._store_port), block=False, evt_handlers=handlers
         )
+
+    def declare(self, rules: list[dict[str, Any]]) -> None:
+        """Render these as ctp_pixel_rules, for the next start."""
+        script = ctp_script.anonymizer_script(self._options, ctp_pixels.rules(rules))
+        self.site.files["orthanc.anonymizer.script"] = script
+        self.site.supervisor["pixel_regions"] = ctp_pixels.regions(rules)
+        self.site.settings()
+
+    def release(self) -> dict[str, Any]:
+        """Release the quarantine; return the counts."""
+        found = self._ask("/api/quarantine/release", b"")
+        assert isinstance(found, dict)
+        return found
 
     def close_store(self) -> None:
         """Orthanc is away from now on."""
@@ -179,16 +207,18 @@ class Node:
         return found if isinstance(found, list) else found["quarantine"]
 
     def _get(self, path: str) -> Any:
-        password = (self.site.secrets / "ctp_admin_pass").read_text().strip()
-        login = base64.b64encode(f"admin:{password}".encode()).decode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.web}{path}", headers={"Authorization": f"Basic {login}"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            return self._ask(path)
         except OSError:
             return {}
+
+    def _ask(self, path: str, data: bytes | None = None) -> Any:
+        password = (self.site.secrets / "ctp_admin_pass").read_text().strip()
+        login = base64.b64encode(f"admin:{password}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.web}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
 
     def settled(self, seconds: float = 240) -> list[dict[str, Any]]:
         """Wait until nothing is under way; return what lies in quarantine."""

@@ -63,6 +63,7 @@ class Site:
             "lookup_table": str(self.data / "lookup.properties"),
             "date_shift": False,
             "deidentification": ["orthanc: strict"],
+            "pixel_regions": [],
             "keydb": {"host": "keydb", "port": 5432, "database": "key_db", "query": ""},
             "pipelines": [self._pipeline(index) for index in range(pipelines)],
         }

@@ -30,6 +30,7 @@ from ctp_supervisor.outgoing import Outgoing
 from ctp_supervisor.process import Client
 from ctp_supervisor.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER, Quarantines
 from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.settings import SettingsError
 from ctp_supervisor.tables import Tables
 from ctp_supervisor.whole import Finding
 from ctp_supervisor_site import Site
@@ -102,11 +103,14 @@ class Node:
         return run.dataset
 
     def leave(self, left: Dataset, piece: int = 5000) -> Record | Finding:
-        """Send an object out; return what is found."""
+        """Send an object out; return what is found. ``sent``: what of it may go on."""
+        self.sent = b""
         outgoing = Outgoing(["ANON-"], self.whole)
         outgoing._syntaxes = {CONTEXT: str(left.file_meta.TransferSyntaxUID)}
         for sent in pdus(body(left), piece, str(left.SOPInstanceUID)):
-            outgoing.may_leave(sent)
+            if outgoing.may_leave(sent):
+                assert len(outgoing.leaving) == len(sent)
+                self.sent += outgoing.leaving[12:]
         if outgoing.refused is None:
             assert outgoing.arrival is not None
             assert outgoing.passed == left.SOPInstanceUID
@@ -417,6 +421,102 @@ def test_what_cannot_be_told_from_the_image_is_held_back(node: Node) -> None:
         "1.2.3",
         incomplete=False,
     )
+
+
+DEVICE = {"Manufacturer": "ACME", "ManufacturerModelName": "Echo 3"}
+REGIONS = {
+    "sop_class": "",
+    "manufacturer": "ACME",
+    "model": "Echo 3",
+    "rows": 100,
+    "columns": 150,
+    "regions": [{"x": 0, "y": 0, "width": 150, "height": 10}],
+}
+CLAIMS = SCRIPT.replace(
+    "  <r", '  <e en="T" t="00120064" n="Codes">@always()reset/113100/113101</e>\n  <r', 1
+)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:2])
+@pytest.mark.parametrize("piece", [1000, 29_999, 40_000])
+def test_what_is_declared_leaves_blank(node: Node, syntax: Any, piece: int) -> None:
+    node.site.supervisor["pixel_regions"] = [REGIONS]
+    node.settings = node.site.settings()
+    node.open(CLAIMS)
+    came = image(syntax=syntax, **DEVICE)
+    node.come(came)
+    left = node.ctp(came)
+    assert isinstance(node.leave(left, piece), Record)
+    # A row has 300 bytes.
+    assert node.sent.endswith(bytes(3000) + came.PixelData[3000:])
+    assert came.PixelData[:8] not in node.sent
+    # What CTP changed is found, also where nothing of it would leave.
+    for at in (0, 29_999):
+        spoiled = bytearray(came.PixelData)
+        spoiled[at] ^= 1
+        left.PixelData = bytes(spoiled)
+        found = node.leave(left, piece)
+        assert found == Finding("(7FE0,0010): not as it came", "1.2.3")
+
+
+NOT_BLANKED = "(7FE0,0010): not blanked: "
+
+
+@pytest.mark.parametrize(
+    ("script", "declared", "syntax", "why"),
+    [
+        (SCRIPT, [REGIONS], ExplicitVRLittleEndian, "it is declared to be blanked, and was"),
+        (CLAIMS, [], ExplicitVRLittleEndian, "it says that it is blanked, and nothing"),
+        (
+            CLAIMS,
+            [{**REGIONS, "model": "Echo 4"}],
+            ExplicitVRLittleEndian,
+            "it says that it is blanked, and nothing",
+        ),
+        (CLAIMS, [REGIONS], RLELossless, "its pixel data are compressed"),
+    ],
+)
+def test_what_is_not_blanked_and_should_be_is_held_back(
+    node: Node, script: str, declared: list[Any], syntax: Any, why: str
+) -> None:
+    node.site.supervisor["pixel_regions"] = declared
+    node.settings = node.site.settings()
+    node.open(script)
+    came = image(syntax=syntax, **DEVICE)
+    node.come(came)
+    found = node.leave(node.ctp(came))
+    assert isinstance(found, Finding)
+    assert found.why.startswith(NOT_BLANKED + why)
+    assert (found.uid, found.incomplete) == ("1.2.3", False)
+
+
+def test_two_devices_under_one_uid_are_held_back(node: Node) -> None:
+    """Nobody can tell which of them leaves before all of it has."""
+    node.site.supervisor["pixel_regions"] = [REGIONS]
+    node.settings = node.site.settings()
+    node.open(CLAIMS)
+    first, second = image(**DEVICE), image()
+    second.PixelData = first.PixelData
+    node.come(first)
+    node.come(second)
+    found = node.leave(node.ctp(second))
+    assert isinstance(found, Finding)
+    assert found.why.startswith(NOT_BLANKED + "what came under its UID is declared")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 0}, "rows has to be a whole number"),
+        ({"regions": [{"x": 150, "y": 0, "width": 1, "height": 1}]}, "x has to be"),
+        ({"regions": [{"x": 149, "y": 0, "width": 2, "height": 1}]}, "width has to be"),
+        ({"model": ""}, "model has to be a text"),
+    ],
+)
+def test_regions_that_are_none_are_refused(node: Node, change: dict[str, Any], said: str) -> None:
+    node.site.supervisor["pixel_regions"] = [{**REGIONS, **change}]
+    with pytest.raises(SettingsError, match=said):
+        node.site.settings()
 
 
 def test_what_stands_beside_the_image_in_ctp_s_file_is_held_back(node: Node) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, phantom
-from ctp_supervisor_node import DECLARED, DISTRIBUTION, EXPLICIT, IMPLICIT, Node
+from ctp_supervisor_node import BANNER, DECLARED, DISTRIBUTION, EXPLICIT, IMPLICIT, RULES, Node
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.filereader import read_dataset
 from pydicom.uid import (
     CTImageStorage,
     RTStructureSetStorage,
@@ -39,6 +41,7 @@ STOCK = [
 ]
 engines = pytest.mark.parametrize("engine", [pytest.param("ctp", marks=STOCK), "standin"])
 DEVICE = {"Manufacturer": "AusCAT", "ManufacturerModelName": "Tests"}
+BANNER_DEVICE = {"Manufacturer": "AusCAT", "ManufacturerModelName": "Banner"}
 NO_IMAGE = {"JPEG2000-embedded-sequence-delimiter.dcm"}
 """In whose compressed image somebody wrote over the number of rows."""
 NAME = b"DOE^JANE"
@@ -158,18 +161,93 @@ def beside_the_image() -> list[Dataset]:
     return [behind, bits, jpeg, j2k]
 
 
+def with_a_banner() -> list[tuple[Dataset, bytes]]:
+    """Images that show a name in regions that are declared, and their pixels without it."""
+    found = []
+    for number, (kind, samples, by_plane, frames, said, syntax) in enumerate(
+        (
+            ("MONOCHROME2", 1, None, 1, "YES", EXPLICIT),
+            ("RGB", 3, 0, 2, None, EXPLICIT),
+            ("YBR_FULL", 3, 1, 1, "NO", IMPLICIT),
+        )
+    ):
+        each = image(
+            SOPClassUID=UltrasoundImageStorage,
+            SOPInstanceUID=f"1.2.4.{number}",
+            PhotometricInterpretation=kind,
+            SamplesPerPixel=samples,
+            NumberOfFrames=frames,
+            PixelRepresentation=0,
+            **BANNER_DEVICE,
+        )
+        each.BitsAllocated = each.BitsStored = 16 if samples == 1 else 8
+        each.HighBit = each.BitsStored - 1
+        each.file_meta.TransferSyntaxUID = syntax
+        if by_plane is not None:
+            each.PlanarConfiguration = by_plane
+        if said:
+            each.BurnedInAnnotation = said
+        size = each.BitsAllocated // 8
+        came = bytearray(b"\x55" * (160 * 160 * samples * size * frames))
+        clean = bytearray(came)
+        for frame, (left, top, width, height), row, sample in itertools.product(
+            range(frames), BANNER, range(160), range(samples)
+        ):
+            if not top <= row < top + height:
+                continue
+            for x in range(left, left + width):
+                at = ((frame * 160 + row) * 160 + x) * samples + sample
+                if by_plane:
+                    at = ((frame * samples + sample) * 160 + row) * 160 + x
+                black = 128 if kind == "YBR_FULL" and sample else 0
+                came[at * size : (at + 1) * size] = bytes([NAME[x % len(NAME)]]) * size
+                clean[at * size : (at + 1) * size] = black.to_bytes(size, "little")
+        each.PixelData = bytes(came)
+        each["PixelData"].VR = "OW"
+        found.append((each, bytes(clean)))
+    return found
+
+
+def arrived(node: Node, dataset: Dataset) -> Dataset:
+    """What left of an object."""
+    uid = leaves_as(node, dataset)
+    return read_dataset(
+        io.BytesIO(node.arrived[uid]), node.syntax_of[uid] == IMPLICIT, is_little_endian=True
+    )
+
+
+def compressed() -> Dataset:
+    """One that is to be blanked, and is compressed."""
+    each = pydicom.dcmread(WHEEL / "SC_rgb_jpeg_dcmtk.dcm")
+    each.PatientID, each.SOPInstanceUID = "PAT-1", "1.2.4.9"
+    each.file_meta.MediaStorageSOPInstanceUID = each.SOPInstanceUID
+    each.pop("IssuerOfPatientID", None)
+    each.Manufacturer, each.ManufacturerModelName = BANNER_DEVICE.values()
+    return each
+
+
 def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
     taken = sum(node.send(each) == 0 for each in real_files(directory_of_files))
     assert taken > 40
     vague = image(NumberOfFrames=2)
     vague.PixelData *= 3
-    for each in [*beside_the_image(), vague]:
+    banners = with_a_banner()
+    for each in [*beside_the_image(), vague, compressed(), *(each for each, _ in banners)]:
         assert node.send(content(each)) == 0
     held = node.settled()
     found = [each["why"] for each in held if each["stage"] in ("filter", "export")]
     told = "(7FE0,0010): what is beside the image cannot be told: more frames than it says"
     assert found == [told], node.log.read_text()[-5000:]
     assert [each["reason"] for each in held if each["why"] == told] == ["residual-identifier"]
+    reasons = [each["reason"] for each in held]
+    assert reasons.count("pixels-not-blanked") == 1
+    for each, clean in banners:
+        assert any(NAME in each.PixelData[::step] for step in (1, 2, 3))
+        left = arrived(node, each)
+        assert left.PixelData == clean, each.PhotometricInterpretation
+        assert left.BurnedInAnnotation == "NO"
+        assert "113101" in [code.CodeValue for code in left.DeidentificationMethodCodeSequence]
+    assert sum(b"113101" in each for each in node.arrived.values()) == len(banners)
     assert len(node.arrived) > 40
     for each in beside_the_image():
         assert NAME in each.PixelData or NAME in each.PixelData[1::2]
@@ -212,15 +290,27 @@ def test_what_another_script_takes_away_is_held_back(engine: str, tmp_path: Path
 
 @engines
 def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) -> None:
+    """And what waits for a declaration leaves blank when it has one, and was released."""
+    waiting, clean = with_a_banner()[1]
+    waiting.ManufacturerModelName = "Not known yet"
     with Node(tmp_path, TABLE, OPTIONS, engine) as node:
+        assert node.send(content(waiting)) == 0
+        assert [each["reason"] for each in node.settled()] == ["pixels-not-declared"]
         node.close_store()
         sent = [image(), structures(), image()]
         for each in sent[:2]:
             assert node.send(content(each)) == 0
         node.kill()
+        node.declare([*RULES, {**RULES[1], "model": waiting.ManufacturerModelName}])
         node.start()
         assert node.send(content(sent[2])) == 0
         node.open_store()
+        assert [(each["reason"], each["releasable"]) for each in node.quarantine()] == [
+            ("known-patient", True)
+        ]
+        assert node.release()["released"] == 1
+        sent.append(waiting)
         node.wait(lambda: len(node.arrived) == len(sent) or node.quarantine(), "all arrive")
         assert node.quarantine() == []
         assert set(node.arrived) == {leaves_as(node, each) for each in sent}
+        assert arrived(node, waiting).PixelData == clean

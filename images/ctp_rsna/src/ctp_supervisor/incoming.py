@@ -58,7 +58,9 @@ DAYS = {
 it there. It is put at the end of the item that the DT is in."""
 PIXELS = 0x7FDEFFFE
 """The script's rule of what may carry text in its pixels."""
-_OURS = frozenset({MARK, *DAYS.values(), PIXELS})
+BLANKED = 0x7FDEFFEE
+"""The script's rule of what is declared to be blanked and cannot be."""
+_OURS = frozenset({MARK, *DAYS.values(), PIXELS, BLANKED})
 """A sender may not write these itself."""
 WRONG_VR, WRONG_VALUE, TOO_LONG = "wrong-vr", "wrong-value", "too-long"
 MARKED = re.compile(

@@ -59,7 +59,7 @@ class Net:
                     " What CTP makes of an object could not be checked."
                 ) from error
             arrivals = Arrivals(directory / "objects", scripts.current, tables.order)
-            self.wholes.append(Whole(arrivals, scripts, tables))
+            self.wholes.append(Whole(arrivals, scripts, tables, settings.pixel_regions))
 
     def by_port(self) -> dict[int, Arrivals]:
         """What the gate keeps objects in, by the port of CTP that they go to."""

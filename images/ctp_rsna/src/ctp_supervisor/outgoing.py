@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import pdu
-from .arrivals import Record
+from .arrivals import Bytes, Record
 from .egress import Checker, Violation
 from .whole import Departure, Finding, Whole
 
@@ -87,6 +87,8 @@ class Outgoing:
         """What it says of itself (``egress.Checker``)."""
         self.arrival: Record | None = None
         """What is kept of it."""
+        self.leaving: bytes | bytearray = b""
+        """The latest PDU as it may be forwarded."""
 
     def accepted(self, answer: bytes) -> None:
         """Learn the transfer syntaxes from the A-ASSOCIATE-AC. Raises ``ProtocolError``."""
@@ -105,6 +107,7 @@ class Outgoing:
         When not: ``refused`` says why, ``complete`` when to answer; the rest of the data set is
         still to be shown here. Raises ``ProtocolError``, or ``OSError`` of the data directory.
         """
+        self.leaving = found
         if found[0] != pdu.P_DATA:
             return self.refused is None
         view = memoryview(found)
@@ -122,7 +125,11 @@ class Outgoing:
             if header & 1:
                 self._take_command(context, bytes(fragment), bool(header & 2))
             else:
-                self._take_data(context, fragment, bool(header & 2))
+                changed = self._take_data(context, fragment, bool(header & 2))
+                if changed is not fragment:
+                    if not isinstance(self.leaving, bytearray):
+                        self.leaving = bytearray(found)
+                    self.leaving[position + 6 : end] = changed
             position = end
         return self.refused is None
 
@@ -156,7 +163,9 @@ class Outgoing:
         except Violation as violation:
             self._refuse(violation)
 
-    def _take_data(self, context: int, fragment: memoryview, last: bool) -> None:
+    def _take_data(self, context: int, fragment: memoryview, last: bool) -> Bytes:
+        """Return what is to leave in its place, of the same length."""
+        leaves: Bytes = fragment
         request = self._request
         if request is None or request.context != context:
             raise pdu.ProtocolError("a data set without its command")
@@ -166,7 +175,7 @@ class Outgoing:
             try:
                 self._checker.feed(fragment)
                 if self._departure is not None:
-                    self._departure.feed(fragment, self._checker.pixels_at)
+                    leaves = self._departure.feed(fragment, self._checker.pixels_at)
                 if last:
                     self._checker.finish()
                     if self._is_whole(request):
@@ -178,6 +187,7 @@ class Outgoing:
             self._end_check()
             self._request = None
             self.complete = self.refused is not None
+        return leaves
 
     def _is_whole(self, request: Request) -> bool:
         if self._departure is None:

@@ -240,7 +240,7 @@ class ExportRelay:
                     association.over = True
                     return
                 try:
-                    orthanc.sendall(found)
+                    orthanc.sendall(outgoing.leaving)
                 except OSError as error:
                     if not self._judge(association, error):
                         raise

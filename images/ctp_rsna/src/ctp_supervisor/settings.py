@@ -80,6 +80,28 @@ class KeyDB:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A rectangle of pixels, counted from the top left corner of each frame."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is to be blanked in the images of a device. An empty SOP Class: in any."""
+
+    sop_class: str
+    manufacturer: str
+    model: str
+    rows: int
+    columns: int
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that the program works with."""
 
@@ -110,6 +132,8 @@ class Settings:
     pipelines: tuple[Pipeline, ...]
     deidentification: tuple[str, ...] = ()
     """Preset and options of each pipeline, for the status."""
+    pixel_regions: tuple[Declared, ...] = ()
+    """What is to be blanked in images that leave."""
 
     @property
     def data(self) -> Path:
@@ -185,6 +209,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         ),
         pipelines=tuple(_pipeline(part) for part in read.parts("pipelines")),
         deidentification=tuple(read.texts("deidentification")),
+        pixel_regions=tuple(_declared(part) for part in read.parts("pixel_regions")),
     )
     if settings.engine not in ENGINES:
         raise SettingsError(f"{path}: engine is {settings.engine!r}. Accepted: ctp or standin.")
@@ -269,6 +294,24 @@ class _Reader:
         if not isinstance(value, list):
             raise SettingsError(f"{self._where}: {key} has to be a list.")
         return [_Reader(each, f"{self._where}: {key}[{n}]") for n, each in enumerate(value)]
+
+
+def _declared(read: _Reader) -> Declared:
+    rows, columns = read.number("rows", 1, 65535), read.number("columns", 1, 65535)
+    return Declared(
+        read.text("sop_class", empty=True),
+        read.text("manufacturer"),
+        read.text("model"),
+        rows,
+        columns,
+        tuple(_region(each, rows, columns) for each in read.parts("regions")),
+    )
+
+
+def _region(read: _Reader, rows: int, columns: int) -> Region:
+    left, top = read.number("x", 0, columns - 1), read.number("y", 0, rows - 1)
+    width, height = read.number("width", 1, columns - left), read.number("height", 1, rows - top)
+    return Region(left, top, width, height)
 
 
 def _pipeline(read: _Reader) -> Pipeline:

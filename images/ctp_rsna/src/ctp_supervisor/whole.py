@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,9 +25,11 @@ from ctp_rules.encoded import Encoded, UnreadableError
 from ctp_rules.names import Named, merged
 from ctp_rules.script import Script
 
-from .arrivals import Arrivals, Came, Record, Split
+from . import blanking
+from .arrivals import Arrivals, Bytes, Came, Record, Split
 from .egress import IMPLICIT
 from .order import Order
+from .settings import Declared
 from .tables import Tables
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ _UNKNOWN = "nothing is known of what came"
 _UNREADABLE = "what came cannot be read"
 _MERGED = "has structures that would leave under one name, and did not come so: their numbers"
 _MERGED += " are missing or the same"
+_DIFFERENT = "what came under its UID is declared to be blanked in different ways"
+_NOT_CLAIMED = "it is declared to be blanked, and was anonymized before it was"
+_NOT_DECLARED = "it says that it is blanked, and nothing of it is declared to be"
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,16 @@ class Scripts:
 class Whole:
     """Judges what leaves one pipeline."""
 
-    def __init__(self, arrivals: Arrivals, scripts: Scripts, tables: Tables) -> None:
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        scripts: Scripts,
+        tables: Tables,
+        declared: Sequence[Declared] = (),
+    ) -> None:
+        """``declared``: what is to be blanked."""
         self.arrivals = arrivals
+        self._declared = tuple(declared)
         self._scripts = scripts
         self._tables = tables
         self._lock = threading.Lock()
@@ -123,14 +136,27 @@ class Whole:
 
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
-        return Departure(self, transfer_syntax == IMPLICIT, uid)
+        return Departure(self, transfer_syntax == IMPLICIT, uid, self._task(uid))
+
+    def _task(self, uid: str) -> blanking.Task | None:
+        """What is to be blanked in an object that leaves under this UID. Raises ``OSError``."""
+        if not self._declared:
+            return None
+        found = set()
+        for record in self.arrivals.of(uid):
+            with record.opened() as came:
+                if came is not None and came.readable and not came.waived:
+                    found.add(blanking.task(came.header, self._declared))
+        if len(found) > 1:
+            return blanking.Task((), problem=_DIFFERENT)
+        return found.pop() if found else None
 
     def forget(self) -> None:
         """Forget what no object needs any more that waits. Raises ``OSError``."""
         self._scripts.forget(self.arrivals.oldest())
 
-    def judge(self, uid: str, split: Split) -> Record | Finding:
-        """Return which arrival it is, or why it must not leave.
+    def judge(self, uid: str, split: Split, blanker: blanking.Blanker | None) -> Record | Finding:
+        """Return which arrival it is, or why it must not leave. ``blanker``: of its regions.
 
         Raises ``OSError``, also where what came cannot be read now and may be what was to be
         compared: that says nothing of the object, which is to be sent again.
@@ -139,6 +165,7 @@ class Whole:
         failed: OSError | None = None
         seen: set[str] = set()
         with split.header() as left:
+            unfit = _not_blanked(left, blanker)
             for record in self.arrivals.of(uid):
                 if record.content in seen:
                     continue
@@ -148,6 +175,8 @@ class Whole:
                             continue
                         seen.add(record.content)
                         found = self._compare(record, came, left, split.pixels())
+                        if isinstance(found, tuple) and unfit:
+                            found = Finding(unfit, came.uid, incomplete=False, weight=0)
                 except OSError as error:
                     LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
                     failed = error
@@ -183,6 +212,16 @@ class Whole:
                     if nearest is None or found.weight < nearest.weight:
                         nearest = found
         return nearest or Finding(_UNKNOWN)
+
+
+def _not_blanked(left: Encoded, blanker: blanking.Blanker | None) -> str:
+    """Why what should be blanked is not; empty: it is, and says so, or nothing should be."""
+    is_claimed = blanking.claims(left)
+    if blanker is None:
+        why = _NOT_DECLARED if is_claimed else ""
+    else:
+        why = blanker.finish() or ("" if is_claimed else _NOT_CLAIMED)
+    return why and f"(7FE0,0010): not blanked: {why}"
 
 
 def _judged(
@@ -227,18 +266,23 @@ _WORDS = {
 class Departure:
     """One object on its way out."""
 
-    def __init__(self, whole: Whole, implicit: bool, uid: str) -> None:
+    def __init__(
+        self, whole: Whole, implicit: bool, uid: str, task: blanking.Task | None = None
+    ) -> None:
         self._whole = whole
+        self._blanker = None if task is None else blanking.Blanker(task, implicit)
         self._uid = uid
         self._split = Split(implicit, whole.arrivals.directory)
 
-    def feed(self, fragment: memoryview, pixels_at: int | None) -> None:
-        """Take the next piece; ``pixels_at`` as soon as it is known. Raises ``OSError``."""
+    def feed(self, fragment: memoryview, pixels_at: int | None) -> Bytes:
+        """Take the next piece; ``pixels_at`` as soon as it is known. Return what is to leave, which
+        has the same length. Raises ``OSError``."""
         self._split.take(fragment, pixels_at)
+        return fragment if self._blanker is None else self._blanker.feed(fragment, pixels_at)
 
     def judge(self) -> Record | Finding:
         """All of it is here. Raises ``OSError``."""
-        return self._whole.judge(self._uid, self._split)
+        return self._whole.judge(self._uid, self._split, self._blanker)
 
     def close(self) -> None:
         """Forget it."""

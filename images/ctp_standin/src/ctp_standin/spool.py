@@ -56,6 +56,7 @@ class Reason(str, Enum):
     SOP_CLASS_NOT_ACCEPTED = "sop-class-not-accepted"
     REFUSED_BY_PROFILE = "refused-by-profile"
     PIXELS_NOT_DECLARED = "pixels-not-declared"
+    PIXELS_NOT_BLANKED = "pixels-not-blanked"
     DEIDENTIFICATION_FAILED = "deidentification-failed"
     RESIDUAL_IDENTIFIER = "residual-identifier"
     REFUSED_BY_ORTHANC = "refused-by-orthanc"
