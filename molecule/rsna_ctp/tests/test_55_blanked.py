@@ -14,6 +14,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
+    generate_uid,
 )
 from shared.banner import COLUMNS, GREY, HALF, NAME, PLANES, RGB, ROWS, SIGNED, case, pixels
 from shared.cases import Case, outcomes, send
@@ -34,12 +35,26 @@ def compressed() -> Case:
     return Case(values, behind, UltrasoundImageStorage, RLELossless)
 
 
+def beside() -> list[Dataset]:
+    """Items that show the name once more."""
+    found = []
+    for keyword in ("PixelData", "FloatPixelData"):
+        item = Dataset()
+        item.ReferencedSOPClassUID = UltrasoundImageStorage
+        item.ReferencedSOPInstanceUID = generate_uid()
+        setattr(item, keyword, NAME)
+        item[keyword].VR = "OB" if keyword == "PixelData" else "OF"
+        found.append(item)
+    return found
+
+
 BLANKED: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
     "grey, says nothing": (GREY, 1, {}),
     "colours, says YES": (RGB, 1, {"BurnedInAnnotation": "YES"}),
     "planes, says NO": (PLANES, 1, {"BurnedInAnnotation": "NO"}),
     "signed": (SIGNED, 1, {}),
     "two frames": (RGB, 2, {"NumberOfFrames": 2}),
+    "shown beside the image": (GREY, 1, {"ReferencedImageSequence": beside()}),
 }
 
 
@@ -99,6 +114,7 @@ def test_regions_are_blank_and_the_rest_is_what_was_sent(
     sent, right = pixels(encoding, frames)
     assert any(NAME in sent[::step] for step in (1, 2, 3))
     assert left.PixelData == right
+    assert [each.tag for each in left.iterall() if each.tag.group == 0x7FE0] == [0x7FE00010]
     assert left.BurnedInAnnotation == "NO"
     assert "113101" in codes(left)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from shared.banner import GREY, NAME, case, pixels
 from shared.cases import Case, outcomes, send
 from shared.ctp_node import Patient
-from shared.machines import Node, Scenario
+from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest
 
 
@@ -40,6 +41,15 @@ def test_shifted_dates_and_patient_characteristics(
     tmp_path: Path,
     put_back: None,
 ) -> None:
+    """And what waits for the declaration of its device leaves blank once there is one."""
+    waiting, (shown, blank) = known_patient(), pixels(GREY)
+    banner = [case(shown, GREY, ManufacturerModelName="Another")]
+    send(node, banner, waiting.patient_id, tmp_path)
+    assert outcomes(orthanc, ctp, waiting.pseudonym, banner) == {1: "pixels-not-declared"}
+    declared = [*node.variables["ctp_pixel_rules"]]
+    (rule,) = (each for each in declared if each["action"] == "blank")
+    declared.append({**rule, "model": "Another"})
+
     before = {name: tasks[0]["Id"] for name in node.services() if (tasks := node.tasks(name))}
     options = {
         "longitudinal": "shifted",
@@ -47,7 +57,8 @@ def test_shifted_dates_and_patient_characteristics(
         "retain_device_identity": True,
         "clean_descriptors": True,
     }
-    outcome = scenario.play("site.yml", "--diff", extra={"ctp_deidentification": options})
+    changes = {"ctp_deidentification": options, "ctp_pixel_rules": declared}
+    outcome = scenario.play("site.yml", "--diff", extra=changes)
     assert outcome.returncode == 0, outcome.errors
     after = {name: tasks[0]["Id"] for name in node.services() if (tasks := node.tasks(name))}
     assert {name for name in after if after[name] != before[name]} == {"auscat_ctp"}
@@ -66,3 +77,15 @@ def test_shifted_dates_and_patient_characteristics(
         assert len(day) == 8 and day != "20240301"
         right = "" if (keyword, value) in NO_DAY else day + MOMENTS[keyword, value]
         assert str(arrived[keyword].value) == right, value
+
+    assert outcomes(orthanc, ctp, waiting.pseudonym, banner) == {1: "known-patient"}
+    assert ctp.ask("/api/quarantine/release", {})["released"] >= 1
+
+    def blanked() -> Dataset:
+        left = outcomes(orthanc, ctp, waiting.pseudonym, banner)[1]
+        assert isinstance(left, Dataset), left
+        return left
+
+    left = wait_for("it leaves", blanked, 120)
+    assert NAME in shown and left.PixelData == blank
+    assert left.BurnedInAnnotation == "NO"

@@ -290,27 +290,52 @@ def test_what_another_script_takes_away_is_held_back(engine: str, tmp_path: Path
 
 @engines
 def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) -> None:
-    """And what waits for a declaration leaves blank when it has one, and was released."""
+    """And what waits for a declaration leaves blank when it has one, and was released.
+
+    What waits for Orthanc meanwhile, anonymized before, is held back: nobody wrote into it that it
+    is blanked. The stand-in anonymizes it afterwards.
+    """
     waiting, clean = with_a_banner()[1]
     waiting.ManufacturerModelName = "Not known yet"
+    shown, blank = with_a_banner()[2]
+    shown.ManufacturerModelName = DEVICE["ManufacturerModelName"]
     with Node(tmp_path, TABLE, OPTIONS, engine) as node:
         assert node.send(content(waiting)) == 0
         assert [each["reason"] for each in node.settled()] == ["pixels-not-declared"]
         node.close_store()
-        sent = [image(), structures(), image()]
-        for each in sent[:2]:
+        sent = [shown, image(), structures(), image()]
+        assert node.send(content(shown)) == 0
+        if engine == "ctp":
+            exports = node.site.data / "roots/orthanc-1/export"
+            node.wait(lambda: list(exports.rglob("QF-*")), "it is anonymized")
+        for each in sent[1:3]:
             assert node.send(content(each)) == 0
         node.kill()
-        node.declare([*RULES, {**RULES[1], "model": waiting.ManufacturerModelName}])
+        node.declare(
+            [*RULES, *({**RULES[1], "model": model} for model in ("Not known yet", "Tests"))]
+        )
         node.start()
-        assert node.send(content(sent[2])) == 0
+        assert node.send(content(sent[3])) == 0
         node.open_store()
-        assert [(each["reason"], each["releasable"]) for each in node.quarantine()] == [
-            ("known-patient", True)
-        ]
+        (held,) = (each for each in node.quarantine() if each["stage"] == "anonymizer")
+        assert (held["reason"], held["releasable"]) == ("known-patient", True)
         assert node.release()["released"] == 1
         sent.append(waiting)
-        node.wait(lambda: len(node.arrived) == len(sent) or node.quarantine(), "all arrive")
-        assert node.quarantine() == []
+        node.wait(lambda: len(node.arrived) + len(node.quarantine()) == len(sent), "all arrive")
+        if engine == "ctp":
+            (held,) = node.quarantine()
+            assert (held["reason"], held["stage"], held["releasable"]) == (
+                "residual-identifier",
+                "export",
+                False,
+            )
+            assert held["why"] == (
+                "(7FE0,0010): not blanked: it is declared to be blanked, and was anonymized before"
+                " it was"
+            )
+            sent.remove(shown)
+        else:
+            assert node.quarantine() == []
+            assert arrived(node, shown).PixelData == blank
         assert set(node.arrived) == {leaves_as(node, each) for each in sent}
         assert arrived(node, waiting).PixelData == clean
