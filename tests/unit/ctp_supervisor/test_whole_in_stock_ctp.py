@@ -281,6 +281,18 @@ def test_what_would_be_lost_is_held_back(ctp: Ctp) -> None:
     assert ctp.through(header(), unknown(0x00280030, b"Doe^Jane")) == "anonymizer"
 
 
+def test_a_palette_arrives_as_long_as_it_says(ctp: Ctp) -> None:
+    coloured = header(PhotometricInterpretation="PALETTE COLOR")
+    coloured.add_new("RedPaletteColorLookupTableDescriptor", "US", [4, 0, 16])
+    table = unknown(0x00281201, b"\1\0\2\0\3\0\4\0")
+    arrived = ctp.through(coloured, table)
+    assert isinstance(arrived, Dataset)
+    assert arrived.RedPaletteColorLookupTableData == b"\1\0\2\0\3\0\4\0"
+    coloured.SOPInstanceUID = generate_uid()
+    longer = unknown(0x00281201, b"\1\0\2\0\3\0\4\0" + b"DOE^JANE " * 40)
+    assert ctp.through(coloured, longer) == "anonymizer"
+
+
 @pytest.mark.parametrize(
     "behind",
     [
