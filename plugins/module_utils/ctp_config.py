@@ -530,6 +530,7 @@ def _unused_name_problems(site: Any, pipelines: Sequence[Any]) -> list[str]:
 
 def _unused_word_problems(words: Any, site: Any, pipelines: Sequence[Any]) -> list[str]:
     """Words that are listed, where no pipeline cleans descriptions."""
+    own: list[Any]
     own = [each.get("deidentification") if isinstance(each, Mapping) else [] for each in pipelines]
     if not words or any(_option_problems(each or {}, "") for each in (site, *own)):
         return []
