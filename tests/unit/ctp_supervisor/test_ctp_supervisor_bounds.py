@@ -60,7 +60,7 @@ def test_no_name_leaves_in_what_is_no_text(implicit: bool, inside: bool) -> None
             # As bytes, where the representation can only be short.
             data = element(tag, vr if vr in ("OB", "OW") or size else "UN", text)
             more = COLOURED
-        data = data if tag > 0x00280004 and inside else more + data
+        data = more + data
         if inside:
             sequence = element(0x52009229, "SQ", item(data))
             data = bare(0x52009229, item(data)) if implicit else sequence
@@ -110,6 +110,7 @@ def table(tags: tuple[int, int], entries: int, bits: int, data: bytes, **more: A
         (COLOURED + element(RED[1], "OW", RAMP), "(0028,1201) OW"),
         # The script removes it.
         (element(RED[1], "OW", RAMP), ""),
+        (COLOURED + element(0x00283010, "SQ", item(element(RED[1], "OW", RAMP))), ""),
         # Out of its place.
         (COLOURED + element(RED[1], "OW", RAMP) + descriptor(RED[0], 90, 8), ""),
         (COLOURED + element(RED[1], "OW", RAMP) + descriptor(RED[0], 80, 8), "(0028,1201) OW"),

@@ -37,7 +37,7 @@ def _most() -> dict[int, int]:
 MOST: Mapping[int, int] = _most()
 """Bytes at most, of binary numbers and tags of which there may be so many."""
 
-_FRAMES, _POINTER = 0x00280008, 0x00280009
+_PHOTOMETRIC, _POINTER = 0x00280004, 0x00280009
 _PALETTES = {0x00281201: 0x00281101, 0x00281202: 0x00281102, 0x00281203: 0x00281103}
 _LUT_DESCRIPTOR, _LUT = 0x00283002, 0x00283006
 _NUMERIC = 0x0040A30A
@@ -61,11 +61,12 @@ class Values:
         """``value`` is empty where it is too long to be held; ``size``: its bytes."""
         self._values[tag], self._sizes[tag] = value, size
 
-    def beyond(self, frames: int, is_coloured: bool) -> list[int]:
+    def beyond(self, frames: int) -> list[int]:
         """Return what has more in it than there may be, or other things.
 
-        ``frames``: (0028,0008) of the object. ``is_coloured``: palettes are not removed.
+        ``frames``: (0028,0008) of the object.
         """
+        is_coloured = b"PALETTE" in self._values.get(_PHOTOMETRIC, b"")  # else they are removed
         return [
             tag
             for tag, size in self._sizes.items()
@@ -172,4 +173,5 @@ BOUNDED: Mapping[int, Callable[[Values, int, int], bool]] = {
 
 WATCHED = frozenset(
     {*BOUNDED, *_PALETTES.values(), _LUT_DESCRIPTOR, _NUMERIC, _GRID_DIMENSIONS, _SPOTS}
+    | {_PHOTOMETRIC}
 )

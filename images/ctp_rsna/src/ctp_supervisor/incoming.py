@@ -99,7 +99,7 @@ _LONGEST_DECIMAL = 16
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _CHARACTER_SET, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00080005, 0x00280103, 0x7FE00010
-_FRAMES, _PHOTOMETRIC = 0x00280008, 0x00280004
+_FRAMES = 0x00280008
 _FIRST_OF_PIXELS = 0x7FE00000
 # Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
@@ -702,8 +702,7 @@ class Rewriter:
         if values is None:
             return
         frames = self._image.get(_FRAMES, b"").strip(b" \0")
-        is_coloured = len(self._levels) > 1 or b"PALETTE" in self._image.get(_PHOTOMETRIC, b"")
-        for tag in values.beyond(int(frames) if frames.isdigit() else 1, is_coloured):
+        for tag in values.beyond(int(frames) if frames.isdigit() else 1):
             self._note(WRONG_VALUE, tag, self._wanted(_KNOWN[tag]))
 
     def _put_mark(self) -> None:
