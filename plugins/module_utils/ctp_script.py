@@ -55,15 +55,18 @@ UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # should an object have it all the same, it is removed.
 UID_KEY_TAG = "0012FFF0"
 # The supervisor puts it into an object of which something would be lost that the script keeps
-# (images/ctp_rsna, ``incoming``), and the days of DT elements that have a fraction or an offset.
+# (images/ctp_rsna, ``incoming``).
 MARK_TAG = "7FDEFFF0"
+# Where it puts the days of DT elements that have a fraction or an offset: dates of the dictionary,
+# since CTP reads what it does not know as bytes where there is no representation. They are retired
+# (PS3.6), and this script removes them.
 DAYS = {
-    "0008002A": "7FDEFFF2",
-    "00181078": "7FDEFFF6",
-    "00181079": "7FDEFFF8",
-    "00189074": "7FDEFFFA",
-    "00189151": "7FDEFFFC",
-    "00189701": "7FDEFFF4",
+    "0008002A": "00320032",
+    "00181078": "00320034",
+    "00181079": "00321000",
+    "00189074": "00321010",
+    "00189151": "00321040",
+    "00189701": "00321050",
 }
 
 # PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID

@@ -132,8 +132,8 @@ def test_a_day_in_a_report_is_none_with_shifted_dates() -> None:
 def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> None:
     """CTP would take its offset for the dashes of an ISO date, or empty it."""
     for keyword, beside in (
-        ("AcquisitionDateTime", "7FDEFFF2"),
-        ("RadiopharmaceuticalStartDateTime", "7FDEFFF6"),
+        ("AcquisitionDateTime", "00320032"),
+        ("RadiopharmaceuticalStartDateTime", "00320034"),
     ):
         script = script_of(keyword, ScriptOptions(longitudinal="shifted"))
         day = f"@incrementdate({beside},root:PatientID,DateShift)"

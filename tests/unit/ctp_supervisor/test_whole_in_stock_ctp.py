@@ -261,6 +261,27 @@ def test_a_value_arrives_as_it_came_or_shifted(
     assert (list(found) if isinstance(wanted, list) else found) == wanted
 
 
+@pytest.mark.parametrize("sop_class", CLASSES)
+def test_a_moment_with_a_fraction_is_shifted_in_its_own_form(ctp: Ctp, sop_class: str) -> None:
+    """Explicit, and implicit as CTP gets radiotherapy; at the root and in an item."""
+    injection = Dataset()
+    injection.RadiopharmaceuticalStartDateTime = "20240301091500.25"
+    injection.RadiopharmaceuticalStopDateTime = "20240301091510+1000"
+    sent = header(
+        sop_class,
+        AcquisitionDateTime="20240301101112.123456-0330",
+        StudyReadDate="20240301",
+        RadiopharmaceuticalInformationSequence=[injection],
+    )
+    arrived = ctp.through(sent)
+    assert isinstance(arrived, Dataset)
+    assert arrived.AcquisitionDateTime == "20231122101112.123456-0330"
+    (found,) = arrived.RadiopharmaceuticalInformationSequence
+    assert found.RadiopharmaceuticalStartDateTime == "20231122091500.25"
+    assert found.RadiopharmaceuticalStopDateTime == "20231122091510+1000"
+    assert not any(each.tag.group == 0x0032 for each in arrived.iterall())
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -47,15 +47,16 @@ MARK = 0x7FDEFFF0
 """An element that no edition of the standard defines, in front of the pixel data. The script has
 one rule for it: quarantine."""
 DAYS = {
-    0x0008002A: 0x7FDEFFF2,
-    0x00181078: 0x7FDEFFF6,
-    0x00181079: 0x7FDEFFF8,
-    0x00189074: 0x7FDEFFFA,
-    0x00189151: 0x7FDEFFFC,
-    0x00189701: 0x7FDEFFF4,
+    0x0008002A: 0x00320032,
+    0x00181078: 0x00320034,
+    0x00181079: 0x00321000,
+    0x00189074: 0x00321010,
+    0x00189151: 0x00321040,
+    0x00189701: 0x00321050,
 }
 """Where the day of a DT stands for the script that has a fraction or an offset: CTP cannot move
-it there. It is put at the end of the item that the DT is in."""
+it there. It is put at the end of the item that the DT is in, into a retired date that the script
+removes, and that CTP takes for a date where there is no representation."""
 PIXELS = 0x7FDEFFFE
 """The script's rule of what may carry text in its pixels."""
 BLANKED = 0x7FDEFFEE
@@ -127,7 +128,7 @@ _SIMPLE = {
     tag: vrs
     for tag, vrs in _KNOWN.items()
     if b"SQ" not in vrs
-    and tag not in (*DAYS, _CHARACTER_SET, _PIXEL_REPRESENTATION, *bounds.WATCHED)
+    and tag not in (*DAYS, *DAYS.values(), _CHARACTER_SET, _PIXEL_REPRESENTATION, *bounds.WATCHED)
 }
 """What ``Rewriter._run`` looks at."""
 
@@ -717,8 +718,6 @@ class Rewriter:
         self.cut = len(self._out)
 
     def _put_days(self) -> None:
-        if self._to_implicit:
-            return  # There CTP would see bytes. Without a day the script empties the moment.
         for tag, day in sorted((self._levels[-1].days or {}).items()):
             self._put(self._header(tag, b"DA", len(day)), day)
 
