@@ -109,7 +109,7 @@ _DOCUMENTS = "DOC|HC|SC|SR"
 _SCREEN_ROWS = "860|865|882|1041|1077"
 # Not grey.
 _NOT_GREY = " *(?!MONOCHROME[12] *$)[^ ].*"
-# A segmentation colours its labels, and nuclear medicine may have a palette (PS3.3 C.8.4). What
+# A segmentation colours its labels, and nuclear medicine may have a palette (PS3.3 C.8.4.7). What
 # else may have colours is of `CLASSES`, but for Enhanced MR Color, which has maps.
 _MAY_COLOUR = r"66\.[0-9]{1,2}"
 _NM = "20"

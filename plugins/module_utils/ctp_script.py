@@ -445,6 +445,9 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         if words == ["uid"]:
             return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
+            if words == ["removed"]:
+                # Type 2 in an object, and the table says X: what is empty stays so.
+                return f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}"
             gone = _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
             gone = _else_empty_inside(gone) if "inside" in words else gone
             form = {"model": "MODEL", "versions": "VERSIONS"}.get((words or [""])[-1])
@@ -482,8 +485,6 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
         "uid": _hash(options),
         "empty": _else_empty_inside("") if "inside" in words else _EMPTY,
-        # Type 2 in an object, and the table says X: what is empty stays so.
-        "removed": f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}",
         "sequence": _required(words, _process(), ""),
         "text": _replace("REMOVED"),
         "maker": _if("MAKER", _KEEP, _required(["EQUIPMENT"], _replace("UNKNOWN"), _EMPTY)),

@@ -224,6 +224,8 @@ def test_a_sequence_of_type_2_stays_in_the_objects_that_have_to_have_it() -> Non
 def test_what_the_table_removes_stays_where_it_is_empty() -> None:
     """Type 2 of a record (PS3.3 C.8.8.22)."""
     assert script_of("SourceManufacturer") == "@if(this,isblank){@empty()}{@remove()}"
+    kept = script_of("SourceManufacturer", ScriptOptions(retain_device_identity=True))
+    assert kept == "@if(this,matches,@TEXT){@keep()}{@empty()}"
 
 
 def test_units_that_nobody_knows_are_unspecified() -> None:

@@ -297,6 +297,44 @@ def test_nobody_leaves_as_another_patient(ctp: Ctp, values: dict[str, Any]) -> N
     assert ctp.through(header(**values)) == "anonymizer"
 
 
+def coded(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    return code
+
+
+def test_numbers_and_codes_that_name_nobody_arrive(ctp: Ctp) -> None:
+    """Of contrast, and of a gated acquisition; what names somebody in their items does not."""
+    route, window, rotation, agent = coded("47625008", "Doe"), Dataset(), Dataset(), Dataset()
+    window.EnergyWindowName = "Doe^Jane"
+    rotation.ScanArc, rotation.AngularStep, rotation.NumberOfFramesInRotation = "180", "6", 1
+    agent = coded("385420005", "Doe^Jane")
+    agent.PatientComments = "Doe^Jane"
+    agent.ContrastBolusAdministrationRouteSequence = [route]
+    sent = header(
+        AcquisitionDuration=12.5,
+        ContrastBolusVolume="90.5",
+        NominalInterval="850",
+        PhaseVector=[1, 2],
+        NumberOfFrames=2,
+        AdministrationRouteCodeSequence=[route],
+        ContrastBolusAgentSequence=[agent],
+        EnergyWindowInformationSequence=[window],
+        RotationInformationSequence=[rotation],
+    )
+    arrived = ctp.through(sent)
+    assert isinstance(arrived, Dataset)
+    for keyword in ("AcquisitionDuration", "ContrastBolusVolume", "NominalInterval", "PhaseVector"):
+        assert arrived[keyword].value == sent[keyword].value
+    (found,) = arrived.RotationInformationSequence
+    assert (found.ScanArc, found.AngularStep, found.NumberOfFramesInRotation) == (180, 6, 1)
+    assert arrived.AdministrationRouteCodeSequence[0].CodeValue == "47625008"
+    (found,) = arrived.ContrastBolusAgentSequence
+    assert found.ContrastBolusAdministrationRouteSequence[0].CodeValue == "47625008"
+    assert len(arrived.EnergyWindowInformationSequence) == 1
+    assert "Doe" not in str(arrived)
+
+
 def test_what_would_be_lost_is_held_back(ctp: Ctp) -> None:
     """Pixel spacing is Type 1 of a CT image."""
     assert ctp.through(header(), unknown(0x00280030, b"Doe^Jane")) == "anonymizer"

@@ -160,10 +160,12 @@ BOUNDED: Mapping[int, Callable[[Values, int, int], bool]] = {
     _GRID: _is_grid,
     0x300A0394: _for_each_spot(2),
     0x300A0396: _for_each_spot(1),
+    0x30080047: _for_each_spot(1),
     0x0040A161: _like_decimals(8),
     0x0040A162: _like_decimals(4),
     0x0040A163: _like_decimals(4),
-    **dict.fromkeys((0x00540010, 0x00540020, 0x00540080), _is_vector),
+    **dict.fromkeys((0x00540010, 0x00540020, 0x00540030, 0x00540050, 0x00540060), _is_vector),
+    **dict.fromkeys((0x00540070, 0x00540080, 0x00540090, 0x00540100), _is_vector),
     **dict.fromkeys((0x00209157, 0x0040DB73), _are_indices),
     # Inversion times, frames and segments that are meant, coordinates.
     **dict.fromkeys((0x00189079, 0x0040A136, 0x0062000B, 0x00700022), _is_no_text),
