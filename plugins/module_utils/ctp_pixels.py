@@ -12,9 +12,11 @@ holds back what cannot be.
 Sources: SOP Classes and transfer syntaxes of PS3.6 2025b (A), by pydicom 3.0.2; Conversion Type of
 PS3.3 C.8.6.1 and, of RT images, C.8.8.2; the attributes of the device that made a capture of
 C.8.6.1; Lossy Image Compression Method of C.7.6.1.1.5.1; Burned In Annotation and Recognizable
-Visual Features of C.7.6.1; Photometric Interpretation of C.7.6.3.1.2. Words in Image Type and
-Series Description are no terms of the standard: scanners write them for saved screens and for dose
-reports and protocols as images.
+Visual Features of C.7.6.1; Photometric Interpretation of C.7.6.3.1.2; Volume Based Calculation
+Technique of C.8.16.2. Words in Image Type and Series Description are no terms of the standard:
+scanners write them for saved screens and for dose reports and protocols as images. Some of them,
+and the lines of screens, are facts of the scripts that RSNA's CTP brings
+(BurnedInPixelsFilter.script, DicomPixelAnonymizer.script, as of 2025).
 
 Pure functions; nothing but the standard library.
 """
@@ -79,7 +81,9 @@ CLASSES = """
 _SCREENS = (
     r"SCREEN(?!ING)|SAVE|SNAP.?SHOT|CAPTURE|REPORT|SUMMARY|ANNOTAT|MONTAGE|PATIENT.?INFO"
     r"|(?<!LOW.)(?<!ACQUIRED.)(?<!PREDICTED.)(?<!CALCULATED.)DOSE|(?<![A-Z])(?:FILM|PRINT)"
-    r"|PROT(?:OCOL)? *(?:\\|$)|VOLREN|VXTL|3D.?(?:RENDER|VIEW)"
+    r"|PROT(?:OCOL)? *(?:\\|$)|VOLREN|VXTL|EDITOR|RENDER|HARD.?COPY"
+    r"|(?<![A-Z])(?:GRAPHS?|CHARTS?|CURVES?|HISTOGRAMS?|VRT?|SSD)(?![A-Z])|3D.?VIEW"
+    r"|SECONDARY.*\\ *3D *(?:\\|$)"
 )
 # A SnapShot with one of these words is a way to scan the heart, or a sequence.
 _SERIES = (
@@ -89,8 +93,23 @@ _SERIES = (
     r"|DOSIS.?(?:PROTOKOLL|BERICHT)|RAPPORT.?DE.?DOSE|PATIENT(?:EN)?.?PROTO[CK]OL"
     r"|PROTOCOLE.?PATIENT|(?:EXAM|EXPOSURE|RESULTS?|CAD|STROKE|SCORE|PERFUSION).?(?:REPORT|SUMMARY)"
     r"|EXAM.?PROTOCOL|EVIDENCE.?DOCUMENT|SCANNED.?(?:DOCUMENT|IMAGE)|REQUISITION|REQUEST.?FORM"
-    r"|WORK.?SHEET|PAPER.?WORK"
+    r"|WORK.?SHEET|PAPER.?WORK|COMPTE.?RENDU|VOLUME.?RENDER|3D.?(?:RENDER|VIEW)|MEDRAD"
+    r"|(?<![A-Z])(?:REPORTS?|BEFUNDE?|BERICHTE?|RAPPORTS?|INFORMES?|REFERT[OI]|VERSLAG"
+    r"|SAVED?|GRAPHS?|VRT?|FFR)(?![A-Z])"
 )
+# Of which a series is called and nothing else.
+_WHOLE_SERIES = (
+    "SUMMARY|RESULTS?|PROTO[CK]OLL?S?|PROTOKOLLE|PROTOCOLE|SCREENS?|CURVES?|CHARTS?|TABLES?"
+)
+# Defined terms of (0008,9207): pictures of a body, with its face, made for looking at.
+_RENDERED = "VOLUME_RENDER|SURFACE_RENDER"
+# Lines of screens that CT and nuclear medicine save as secondary images.
+_SCREEN_ROWS = "860|865|882|1041|1077"
+# Not grey.
+_NOT_GREY = " *(?!MONOCHROME[12] *$)[^ ].*"
+# A segmentation colours its labels, and nuclear medicine may have a palette (PS3.3 C.8.4.7). What
+# else may have colours is of `CLASSES`, but for Enhanced MR Color, which has maps.
+_MAY_COLOUR = r"(?:66\.[0-9]{1,2}|20)"
 _VIDEO_METHODS = "ISO_13818_2|ISO_14496_10|ISO_23008_2"
 _VIDEO_SYNTAXES = r"1\.2\.840\.10008\.1\.2\.(?:4\.10[0-8](?:\.1)?|7\.[1-3])"
 
@@ -101,6 +120,7 @@ _CLASS_TAG, _IMAGE_TYPE, _CONVERSION, _SERIES_TAG = "00080016", "00080008", "000
 _MAKER, _MODEL, _ROWS, _COLUMNS = "00080070", "00081090", "00280010", "00280011"
 _METHOD, _SYNTAX = "00282114", "00020010"
 _PHOTOMETRIC, _ALLOCATED = "00280004", "00280100"
+_TECHNIQUE = "00089207"
 
 KEYS = ("sop_class", "manufacturer", "model", "rows", "columns", "action", "regions")
 CLEAN, BLANK = "clean", "blank"
@@ -326,7 +346,12 @@ def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
         # A portal image, and a radiograph that was reconstructed.
         "PIXELS_RENDERED": "(?i) *(?:DI|WSD) *",
         "PIXELS_SCREEN": f"(?is).*(?:{_SCREENS}).*",
-        "PIXELS_SERIES": f"(?is).*(?:{_SERIES}).*",
+        "PIXELS_SERIES": f"(?is)(?:.*(?:{_SERIES}).*| *(?:{_WHOLE_SERIES}) *)",
+        "PIXELS_RENDERING": f"(?is) *(?:{_RENDERED}) *",
+        "PIXELS_SECONDARY": "(?is).*SECONDARY.*",
+        "PIXELS_SCREEN_ROWS": _SCREEN_ROWS,
+        "PIXELS_NOT_GREY": f"(?is){_NOT_GREY}",
+        "PIXELS_MAY_COLOUR": re.escape(_ROOT) + _MAY_COLOUR,
         "PIXELS_METHOD": f"(?is).*(?:{_VIDEO_METHODS}).*",
         "PIXELS_SYNTAX": f"{_VIDEO_SYNTAXES} *",
         # All but the two that are not compressed, and little endian.
@@ -339,17 +364,19 @@ def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
     for kind, values in _values(declared).items():
         for number, value in enumerate(values):
             # CTP takes blanks at the ends of an expression away.
-            found[f"PIXELS_{kind}_{number}"] = f"[ ]*{_escaped(value)}[ ]*"
+            found[f"{kind}{number}"] = f"[ ]*{_escaped(value)}[ ]*"
     return found
 
 
 def _values(declared: Sequence[PixelRule]) -> dict[str, list[str]]:
+    """Return the values of model, maker, class, rows and columns. Their names are short, since each
+    stands in the script many times."""
     return {
-        "MODEL": sorted({each.model for each in declared}),
-        "MAKER": sorted({each.manufacturer for each in declared}),
-        "SOP": sorted({each.sop_class for each in declared} - {""}),
-        "ROWS": sorted({each.rows for each in declared} - {""}),
-        "COLUMNS": sorted({each.columns for each in declared} - {""}),
+        "M": sorted({each.model for each in declared}),
+        "F": sorted({each.manufacturer for each in declared}),
+        "S": sorted({each.sop_class for each in declared} - {""}),
+        "R": sorted({each.rows for each in declared} - {""}),
+        "C": sorted({each.columns for each in declared} - {""}),
     }
 
 
@@ -358,11 +385,11 @@ def _escaped(text: str) -> str:
 
 
 _LEVELS = (
-    ("MODEL", "model", _MODEL),
-    ("MAKER", "manufacturer", _MAKER),
-    ("SOP", "sop_class", _CLASS_TAG),
-    ("ROWS", "rows", _ROWS),
-    ("COLUMNS", "columns", _COLUMNS),
+    ("M", "model", _MODEL),
+    ("F", "manufacturer", _MAKER),
+    ("S", "sop_class", _CLASS_TAG),
+    ("R", "rows", _ROWS),
+    ("C", "columns", _COLUMNS),
 )
 
 
@@ -385,7 +412,7 @@ def _tree(declared: Sequence[PixelRule], yes: str, no: str, all_rules: Sequence[
             here = [each for each in left if getattr(each, attribute) == value]
             if here:
                 inner = level(depth + 1, [*here, *any_value])
-                name = f"PIXELS_{kind}_{number}"
+                name = f"{kind}{number}"
                 script = f"@if({tag},matches,@{name}){{{inner}}}{{{script}}}"
         return script
 
@@ -422,6 +449,10 @@ def gate(declared: Sequence[PixelRule]) -> str:
     held = _tree(declared, "", "@quarantine()", declared)
     parts = [f"@if({_CLASS_TAG},matches,@PIXELS_CLASS){{{held}}}{{}}"]
     parts.append(f"@if({_SYNTAX},matches,@PIXELS_SYNTAX){{{held}}}{{}}")
+    coloured = (
+        f"@if({_CLASS_TAG},matches,@PIXELS_MAY_COLOUR)"
+        f"{{@if({_IMAGE_TYPE},matches,@PIXELS_SECONDARY){{{held}}}{{}}}}{{{held}}}"
+    )
     # What has no rows is no image: a report may be called "Dose Report". Nor is a dose one.
     other = [
         f"@if({_IMAGE_TYPE},matches,@PIXELS_SCREEN){{{held}}}{{}}",
@@ -430,6 +461,10 @@ def gate(declared: Sequence[PixelRule]) -> str:
         f"@if({_CONVERSION},isblank){{}}{{@if({_CLASS_TAG},matches,@PIXELS_RT_IMAGE)"
         f"{{@if({_CONVERSION},matches,@PIXELS_RENDERED){{}}{{{held}}}}}{{{held}}}}}",
         *(f"@if({tag},isblank){{}}{{{held}}}" for tag in DEVICES.split()),
+        f"@if({_TECHNIQUE},matches,@PIXELS_RENDERING){{{held}}}{{}}",
+        f"@if({_IMAGE_TYPE},matches,@PIXELS_SECONDARY)"
+        f"{{@if({_ROWS},matches,@PIXELS_SCREEN_ROWS){{{held}}}{{}}}}{{}}",
+        f"@if({_PHOTOMETRIC},matches,@PIXELS_NOT_GREY){{{coloured}}}{{}}",
     ]
     parts.append(
         f"@if({_ROWS},isblank){{}}{{@if({_CLASS_TAG},matches,@PIXELS_RT_DOSE){{}}"

@@ -55,15 +55,18 @@ UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # should an object have it all the same, it is removed.
 UID_KEY_TAG = "0012FFF0"
 # The supervisor puts it into an object of which something would be lost that the script keeps
-# (images/ctp_rsna, ``incoming``), and the days of DT elements that have a fraction or an offset.
+# (images/ctp_rsna, ``incoming``).
 MARK_TAG = "7FDEFFF0"
+# Where it puts the days of DT elements that have a fraction or an offset: dates of the dictionary,
+# since CTP reads what it does not know as bytes where there is no representation. They are retired
+# (PS3.6), and this script removes them.
 DAYS = {
-    "0008002A": "7FDEFFF2",
-    "00181078": "7FDEFFF6",
-    "00181079": "7FDEFFF8",
-    "00189074": "7FDEFFFA",
-    "00189151": "7FDEFFFC",
-    "00189701": "7FDEFFF4",
+    "0008002A": "00320032",
+    "00181078": "00320034",
+    "00181079": "00321000",
+    "00189074": "00321010",
+    "00189151": "00321040",
+    "00189701": "00321050",
 }
 
 # PatientID with its issuer, which is (0010,0021) or, where that is blank, the Universal Entity ID
@@ -442,6 +445,9 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         if words == ["uid"]:
             return _else_empty("UID") if options.retain_device_identity else ""
         if not options.retain_device_identity:
+            if words == ["removed"]:
+                # Type 2 in an object, and the table says X: what is empty stays so.
+                return f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}"
             gone = _EMPTY if "empty" in words else _required(words, _replace("REMOVED"), "")
             gone = _else_empty_inside(gone) if "inside" in words else gone
             form = {"model": "MODEL", "versions": "VERSIONS"}.get((words or [""])[-1])
@@ -479,8 +485,6 @@ def _element_script(element: Element, options: ScriptOptions) -> str:
         "wellknown": _if("UID_WELL_KNOWN", _KEEP, _REMOVE),
         "uid": _hash(options),
         "empty": _else_empty_inside("") if "inside" in words else _EMPTY,
-        # Type 2 in an object, and the table says X: what is empty stays so.
-        "removed": f"@if(this,isblank){{{_EMPTY}}}{{{_REMOVE}}}",
         "sequence": _required(words, _process(), ""),
         "text": _replace("REMOVED"),
         "maker": _if("MAKER", _KEEP, _required(["EQUIPMENT"], _replace("UNKNOWN"), _EMPTY)),

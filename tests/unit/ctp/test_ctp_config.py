@@ -294,6 +294,20 @@ def test_the_standin_is_announced_to_the_supervisor() -> None:
             "the unknown option 'descriptor_words'",
         ),
         ({"ctp_descriptor_words": "MPRAGE"}, "ctp_descriptor_words is 'MPRAGE'. Accepted: a list"),
+        (
+            {"ctp_descriptor_words": ["FLT3"]},
+            "ctp_descriptor_words is ['FLT3'], and clean_descriptors is false in every pipeline",
+        ),
+        (
+            {
+                "ctp_descriptor_words": ["FLT3"],
+                "ctp_deidentification": {"preset": "radiotherapy"},
+                "ctp_pipelines": [
+                    {"name": "a", "deidentification": {"clean_descriptors": False}},
+                ],
+            },
+            "Accepted: words beside clean_descriptors: true, or none. Set it in ctp_de",
+        ),
         ({"ctp_descriptor_words": ["AB"] * 501}, "Accepted: a list of at most 500 words"),
         ({"ctp_descriptor_words": [1950]}, "ctp_descriptor_words contains 1950. Accepted: 2 to 32"),
         ({"ctp_descriptor_words": ["1950"]}, "contains '1950'. Accepted: 2 to 32 letters"),

@@ -132,8 +132,8 @@ def test_a_day_in_a_report_is_none_with_shifted_dates() -> None:
 def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> None:
     """CTP would take its offset for the dashes of an ISO date, or empty it."""
     for keyword, beside in (
-        ("AcquisitionDateTime", "7FDEFFF2"),
-        ("RadiopharmaceuticalStartDateTime", "7FDEFFF6"),
+        ("AcquisitionDateTime", "00320032"),
+        ("RadiopharmaceuticalStartDateTime", "00320034"),
     ):
         script = script_of(keyword, ScriptOptions(longitudinal="shifted"))
         day = f"@incrementdate({beside},root:PatientID,DateShift)"
@@ -224,6 +224,8 @@ def test_a_sequence_of_type_2_stays_in_the_objects_that_have_to_have_it() -> Non
 def test_what_the_table_removes_stays_where_it_is_empty() -> None:
     """Type 2 of a record (PS3.3 C.8.8.22)."""
     assert script_of("SourceManufacturer") == "@if(this,isblank){@empty()}{@remove()}"
+    kept = script_of("SourceManufacturer", ScriptOptions(retain_device_identity=True))
+    assert kept == "@if(this,matches,@TEXT){@keep()}{@empty()}"
 
 
 def test_units_that_nobody_knows_are_unspecified() -> None:

@@ -87,10 +87,10 @@ DEMANDED = (
     Demand(
         ("300A0216",),
         "Missing attribute for Type 2 Required - Module=<RTBrachySessionRecord>",
-        ("strict", "radiotherapy", "full"),
+        ("strict", "radiotherapy"),
         "",
-        "SourceManufacturer is Type 2 of a brachytherapy record; Table E.1-1 has X for it, and no"
-        " option. An empty one stays",
+        "SourceManufacturer is Type 2 of a brachytherapy record; Table E.1-1 has X for it, and only"
+        " the option for the device's identity keeps it. An empty one stays",
     ),
     Demand(
         ("00081150", "00081155"),

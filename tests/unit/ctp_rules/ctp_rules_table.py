@@ -16,12 +16,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ps3_15_e1_1 import 
 from ctp_rules.anonymizer import Action, Outcome
 from ctp_rules_judge import DEMANDED, Fault, faults, introduced
 from ctp_rules_way import OPTIONS, Passed, Way, of_the_patient, real_files
+from ctp_supervisor.incoming import DAYS
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 
 _GONE = frozenset({Action.REMOVED, Action.EMPTIED, Action.REPLACED, Action.LOST})
 # What says that the object is de-identified; the supervisor's days of a DT.
-_OURS = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, *range(0x7FDEFFF2, 0x7FDEFFFE)})
+_OURS = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, *DAYS.values()})
 #: What `Passed.held` means, by how it begins.
 HELD = {
     "(0008,0016)": "a class of which nothing can be cleaned",

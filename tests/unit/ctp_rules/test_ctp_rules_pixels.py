@@ -145,8 +145,41 @@ HELD: dict[str, bytes] = {
             (CT, "EXAM SUMMARY"),
             (CT, "BATCH FILM"),
             (MR, "MONTAGE"),
+            (CT, "CSA 3D EDITOR"),
+            (CT, "VRT"),
+            (CT, "VR"),
+            (MR, "GRAPH"),
+            (PET, "TIME CURVE GRAPHS"),
+            (CT, "SSD"),
+            (MR, "RENDERED"),
+            (CT, "SURFACE_RENDER"),
+            (CT, "3D"),
+            (CT, "HARDCOPY"),
         )
     },
+    **{
+        f"{photometric} in {sop_class} {kind}": made(
+            sop_class,
+            PhotometricInterpretation=photometric,
+            SamplesPerPixel=samples,
+            ImageType=kind.split(),
+        )
+        for sop_class, photometric, samples, kind in (
+            (CT, "RGB", 3, "DERIVED SECONDARY"),
+            (CT, "RGB", 3, "ORIGINAL PRIMARY AXIAL"),
+            (MR, "RGB", 3, "DERIVED SECONDARY PERFUSION TTP"),
+            (MR, "rgb", 3, "DERIVED PRIMARY DIFFUSION FA"),
+            (PET, "PALETTE COLOR", 1, "DERIVED SECONDARY"),
+            (PET, "YBR_FULL_422", 3, "DERIVED SECONDARY"),
+            (NM, "PALETTE COLOR", 1, "DERIVED SECONDARY EMISSION"),
+            (NM, "RGB", 3, "DERIVED SECONDARY"),
+            (DX, "RGB", 3, "DERIVED SECONDARY"),
+            (ROOT + "4.3", "RGB", 3, "DERIVED PRIMARY DIFFUSION FA"),
+        )
+    },
+    "a screen of 860 lines": made(NM, ImageType=["DERIVED", "SECONDARY"], Rows=860),
+    "a rendered volume": made(CT, VolumeBasedCalculationTechnique="VOLUME_RENDER"),
+    "a rendered surface": made(ROOT + "2.1", VolumeBasedCalculationTechnique="SURFACE_RENDER"),
     **{
         f"series {text}": made(CT, SeriesDescription=text)
         for text in (
@@ -159,6 +192,9 @@ HELD: dict[str, bytes] = {
                 "Stroke Report",
             ),
             *("Scanned Documents", "Evidence Documents", "SnapShot", "Hardcopy"),
+            *("Report", "REPORTS", "AVA Report", "Befund", "Rapport", "Compte rendu", "Results"),
+            *("3D Saved", "save", "VRT", "Heart 3D VR", "Volume Rendering", "Summary", "Protocol"),
+            *("MEDRAD", "FFR-CT", "Graph", "Injection Report", "Key Images 3D Viewer"),
         )
     },
     **{
@@ -211,12 +247,55 @@ PASSES: dict[str, bytes] = {
         )
         for what in ("ACQUIRED", "PREDICTED", "CALCULATED")
     },
+    "a nuclear medicine image in its palette": made(
+        NM,
+        PhotometricInterpretation="PALETTE COLOR",
+        ImageType=["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"],
+    ),
+    "a label map in its palette": made(
+        ROOT + "66.7", PhotometricInterpretation="PALETTE COLOR", ImageType=["DERIVED", "PRIMARY"]
+    ),
+    "a map of perfusion in grey": made(
+        MR, ImageType=["DERIVED", "PRIMARY", "PERFUSION", "NONE", "RCBF"]
+    ),
+    "a map of perfusion in grey, secondary": made(
+        CT, ImageType=["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 SPI", "PERFUSION"]
+    ),
+    "an inverted radiograph": made(DX, PhotometricInterpretation="MONOCHROME1 "),
+    **{
+        f"Image Type {text}": made(sop_class, ImageType=text.split("/"))
+        for sop_class, text in (
+            (CT, "ORIGINAL/PRIMARY/AXIAL/CT_SOM5 SPI"),
+            (CT, "ORIGINAL/PRIMARY/LOCALIZER/CT_SOM5 TOP"),
+            (CT, "DERIVED/SECONDARY/OTHER/CSA MPR"),
+            (CT, "DERIVED/SECONDARY/OTHER/CSA RESAMPLED"),
+            (CT, "DERIVED/SECONDARY/MPR"),
+            (CT, "DERIVED/SECONDARY/PROJECTION IMAGE/MIP"),
+            (CT, "DERIVED/SECONDARY/SURVEY"),
+            (MR, "ORIGINAL/PRIMARY/M/NORM/DIS2D/FM3_2/FIL"),
+            (MR, "ORIGINAL/PRIMARY/M_FFE/M/FFE"),
+            (MR, "ORIGINAL/PRIMARY/M/3D"),
+            (MR, "DERIVED/SECONDARY/MPR/CSA MPR/M/ND/NORM"),
+            (MR, "DERIVED/PRIMARY/DIFFUSION/TRACEW/ND"),
+            (PET, "ORIGINAL/PRIMARY"),
+            (PET, "ORIGINAL/PRIMARY/AXIAL/STATIC"),
+            (NM, "ORIGINAL/PRIMARY/RECON TOMO/EMISSION"),
+            (ROOT + "2.1", "DERIVED/PRIMARY/VOLUME/MAXIMUM"),
+            (ROOT + "12.1", "DERIVED/PRIMARY/SINGLE PLANE/SINGLE A"),
+        )
+    },
+    "an image of 860 lines": made(CT, Rows=860),
+    "a maximum": made(ROOT + "2.1", VolumeBasedCalculationTechnique="MAX_IP"),
     "low dose": made(CT, ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "LOW DOSE"]),
     "screening": made(DX, ImageType=["ORIGINAL", "PRIMARY", "SCREENING"]),
     "a fingerprint": made(MR, ImageType=["DERIVED", "PRIMARY", "FINGERPRINT"]),
     **{
         f"series {text}": made(CT, SeriesDescription=text)
-        for text in ("SnapShot Pulse 75%", "0.625mm SnapShot Segment", "Low Dose CT", "RT Dose")
+        for text in (
+            *("SnapShot Pulse 75%", "0.625mm SnapShot Segment", "Low Dose CT", "RT Dose"),
+            *("Thorax 1.0 B30f", "t1_vprage_sag", "Tomography", "CARE Dose4D", "T2 space restore"),
+            *("Protocol 3 abdomen", "VRTX", "Unreported", "DWI 3D", "Perfusion TTP", "Angiography"),
+        )
     },
     "protons": made(MR, ImageType=["ORIGINAL", "PRIMARY", "PROTON"]),
     "a radiograph made of a CT": made(RT_IMAGE, ConversionType="WSD"),

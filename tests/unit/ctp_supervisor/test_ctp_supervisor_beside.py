@@ -220,18 +220,18 @@ def test_what_decoding_a_jpeg_needs_stays() -> None:
 COMMENT = b"\xff\x64" + struct.pack(">HH", len(NAME) + 4, 1) + NAME
 
 
-def boxed(codestream: bytes, *, last: bytes = b"") -> bytes:
-    """A JP2 file (T.800 annex I) around a grey codestream of 8 bits."""
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def boxed(codestream: bytes, *, more: bytes = b"", last: bytes = b"") -> bytes:
+    """A JP2 file (T.800 annex I) around a codestream; ``more``: boxes of its header."""
     height, width = struct.unpack_from(">II", codestream, 8)[::-1]
-
-    def box(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content) + 8) + kind + content
-
     components = int.from_bytes(codestream[40:42], "big")
     depth = codestream[42]
     header = box(b"ihdr", struct.pack(">IIHBBBB", height, width, components, depth, 7, 0, 0))
     header += box(b"colr", struct.pack(">BBBI", 1, 0, 0, 17 if components == 1 else 16))
-    header += box(b"res ", box(b"resc", NAME))
+    header += more + box(b"res ", box(b"resc", NAME))
     return (
         box(b"jP  ", b"\r\n\x87\n")
         + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
@@ -276,6 +276,44 @@ def test_what_a_jpeg_2000_says_beside_its_image_goes(
     assert not problem and size(left) == size(content)
     assert b"JANE" in content and b"JANE" not in left and cleared
     assert before and pixels(left, tmp_path) == before
+
+
+DEFINED = struct.pack(">4H", 1, 0, 0, 1)
+PALETTE = box(b"pclr", struct.pack(">HBB", 6, 3, 7) + b"\7\7" + NAME)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda code: boxed(code, more=box(b"bpcc", code[42:43])), ""),
+        (lambda code: boxed(code, more=box(b"cdef", DEFINED)), ""),
+        (lambda code: boxed(code, more=box(b"bpcc", code[42:43] + NAME)), "a box with more"),
+        (lambda code: boxed(code, more=box(b"bpcc", b"J")), "a box with more"),
+        (lambda code: boxed(code, more=box(b"cdef", DEFINED + NAME)), "a box with more"),
+        (lambda code: boxed(code, more=box(b"cdef", b"\0\1DOE^JA")), "a box with more"),
+        (lambda code: boxed(code, more=box(b"cdef", b"\0\3" + NAME)), "a box with more"),
+        (lambda code: boxed(code, more=box(b"colr", b"\1\0\0JANE")), "a box with more"),
+        (lambda code: boxed(code).replace(b"jp2 \0\0\0\0", b"jp2 JANE"), "a box with more"),
+        (lambda code: boxed(code).replace(b"\r\n\x87\n", b"JANE"), "a box with more"),
+        (lambda code: boxed(code, more=PALETTE), "a palette"),
+        (lambda code: boxed(code, more=box(b"cmap", b"\0\0\1\0" + NAME)), "a palette"),
+        (lambda code: code.replace(b"\xff\x52", segment(0x60, NAME) + b"\xff\x52", 1), "a segment"),
+        (lambda code: code.replace(b"\xff\x93", segment(0x61, NAME) + b"\xff\x93", 1), "a segment"),
+    ],
+)
+def test_what_a_jpeg_2000_says_of_its_colours_is_that_or_is_held_back(
+    spoil: Callable[[bytes], bytes], why: str, tmp_path: Path
+) -> None:
+    """What each channel is, and its bits; palettes and headers of packets no clinical image has."""
+    dataset, frame = real("JPEG2000.dcm")
+    before = pixels(file_of(dataset), tmp_path)
+    spoiled = spoil(frame[: frame.rindex(b"\xff\xd9") + 2])
+    content = with_frames(dataset, [spoiled + b"\0" * (len(spoiled) % 2)])
+    left, problem, _ = rewritten(content)
+    assert problem.startswith(why) and bool(problem) == bool(why)
+    if not why:
+        assert b"JANE" in content and b"JANE" not in left
+        assert before and pixels(content, tmp_path) == before == pixels(left, tmp_path)
 
 
 def test_bytes_behind_a_frame_go_and_frames_stay_where_they_are(tmp_path: Path) -> None:

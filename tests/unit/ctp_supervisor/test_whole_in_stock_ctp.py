@@ -261,6 +261,27 @@ def test_a_value_arrives_as_it_came_or_shifted(
     assert (list(found) if isinstance(wanted, list) else found) == wanted
 
 
+@pytest.mark.parametrize("sop_class", CLASSES)
+def test_a_moment_with_a_fraction_is_shifted_in_its_own_form(ctp: Ctp, sop_class: str) -> None:
+    """Explicit, and implicit as CTP gets radiotherapy; at the root and in an item."""
+    injection = Dataset()
+    injection.RadiopharmaceuticalStartDateTime = "20240301091500.25"
+    injection.RadiopharmaceuticalStopDateTime = "20240301091510+1000"
+    sent = header(
+        sop_class,
+        AcquisitionDateTime="20240301101112.123456-0330",
+        StudyReadDate="20240301",
+        RadiopharmaceuticalInformationSequence=[injection],
+    )
+    arrived = ctp.through(sent)
+    assert isinstance(arrived, Dataset)
+    assert arrived.AcquisitionDateTime == "20231122101112.123456-0330"
+    (found,) = arrived.RadiopharmaceuticalInformationSequence
+    assert found.RadiopharmaceuticalStartDateTime == "20231122091500.25"
+    assert found.RadiopharmaceuticalStopDateTime == "20231122091510+1000"
+    assert not any(each.tag.group == 0x0032 for each in arrived.iterall())
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -276,9 +297,59 @@ def test_nobody_leaves_as_another_patient(ctp: Ctp, values: dict[str, Any]) -> N
     assert ctp.through(header(**values)) == "anonymizer"
 
 
+def coded(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    return code
+
+
+def test_numbers_and_codes_that_name_nobody_arrive(ctp: Ctp) -> None:
+    """Of contrast, and of a gated acquisition; what names somebody in their items does not."""
+    route, window, rotation, agent = coded("47625008", "Doe"), Dataset(), Dataset(), Dataset()
+    window.EnergyWindowName = "Doe^Jane"
+    rotation.ScanArc, rotation.AngularStep, rotation.NumberOfFramesInRotation = "180", "6", 1
+    agent = coded("385420005", "Doe^Jane")
+    agent.PatientComments = "Doe^Jane"
+    agent.ContrastBolusAdministrationRouteSequence = [route]
+    sent = header(
+        AcquisitionDuration=12.5,
+        ContrastBolusVolume="90.5",
+        NominalInterval="850",
+        PhaseVector=[1, 2],
+        NumberOfFrames=2,
+        AdministrationRouteCodeSequence=[route],
+        ContrastBolusAgentSequence=[agent],
+        EnergyWindowInformationSequence=[window],
+        RotationInformationSequence=[rotation],
+    )
+    arrived = ctp.through(sent)
+    assert isinstance(arrived, Dataset)
+    for keyword in ("AcquisitionDuration", "ContrastBolusVolume", "NominalInterval", "PhaseVector"):
+        assert arrived[keyword].value == sent[keyword].value
+    (found,) = arrived.RotationInformationSequence
+    assert (found.ScanArc, found.AngularStep, found.NumberOfFramesInRotation) == (180, 6, 1)
+    assert arrived.AdministrationRouteCodeSequence[0].CodeValue == "47625008"
+    (found,) = arrived.ContrastBolusAgentSequence
+    assert found.ContrastBolusAdministrationRouteSequence[0].CodeValue == "47625008"
+    assert len(arrived.EnergyWindowInformationSequence) == 1
+    assert "Doe" not in str(arrived)
+
+
 def test_what_would_be_lost_is_held_back(ctp: Ctp) -> None:
     """Pixel spacing is Type 1 of a CT image."""
     assert ctp.through(header(), unknown(0x00280030, b"Doe^Jane")) == "anonymizer"
+
+
+def test_a_palette_arrives_as_long_as_it_says(ctp: Ctp) -> None:
+    coloured = header(PhotometricInterpretation="PALETTE COLOR")
+    coloured.add_new("RedPaletteColorLookupTableDescriptor", "US", [4, 0, 16])
+    table = unknown(0x00281201, b"\1\0\2\0\3\0\4\0")
+    arrived = ctp.through(coloured, table)
+    assert isinstance(arrived, Dataset)
+    assert arrived.RedPaletteColorLookupTableData == b"\1\0\2\0\3\0\4\0"
+    coloured.SOPInstanceUID = generate_uid()
+    longer = unknown(0x00281201, b"\1\0\2\0\3\0\4\0" + b"DOE^JANE " * 40)
+    assert ctp.through(coloured, longer) == "anonymizer"
 
 
 @pytest.mark.parametrize(

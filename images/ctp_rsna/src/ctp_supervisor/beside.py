@@ -511,10 +511,11 @@ _MOST_TILES = 0xFFFF
 _CAP, _COD, _COC, _CPF, _QCD, _QCC = 0x50, 0x52, 0x53, 0x59, 0x5C, 0x5D
 _RGN, _POC, _CRG = 0x5E, 0x5F, 0x63
 _J2K_TABLES = frozenset({_CAP, _COD, _COC, _CPF, _QCD, _QCC, _RGN, _POC, _CRG})
-_J2K_KEPT = frozenset({0x60, 0x61})  # PPM, PPT: packets
 _BOX = b"\0\0\0\x0cjP  "
 _BRANDS = frozenset({b"jp2 ", b"jpx ", b"jph ", b"jpxb"})
-_BOXES_KEPT = {b"jP  ": 4, b"ihdr": 14, b"bpcc": None, b"pclr": None, b"cmap": None, b"cdef": None}
+_BOXES = frozenset({b"jP  ", b"ftyp", b"ihdr", b"bpcc", b"colr", b"cdef"})
+_MOST_SPACES = 256
+"""Enumerated colour spaces have small numbers (T.801 M.11.7.3)."""
 
 
 class _Jpeg2000(_Frame):
@@ -525,6 +526,8 @@ class _Jpeg2000(_Frame):
     _components = 1
     _levels = 0
     """Most levels of decomposition so far; none are known yet where it is 0."""
+    _channels = 0
+    """Components that the boxes are for."""
 
     def _read(self) -> Steps:
         head = yield from self._take(2)
@@ -600,9 +603,8 @@ class _Jpeg2000(_Frame):
                     right = False
                 if not right:
                     raise _BeyondError("a segment with more in it than its table")
-            elif code in _J2K_KEPT:
-                yield from self._skip(size)
             else:
+                # PPM and PPT too, headers of packets: what is behind the last, only a decoder sees.
                 raise _BeyondError(f"a segment FF{code:02X} of JPEG 2000, which is not known")
 
     def _image_size(self, content: bytes) -> None:
@@ -675,22 +677,53 @@ class _Jpeg2000(_Frame):
                 yield from self._clear(max(after - self._position, 0), BEHIND)
             elif kind == b"jp2h":
                 yield from self._boxes(b"", after)
-            elif kind == b"ftyp" and left <= 64:
+            elif kind in _BOXES and left <= 4096 and (kind != b"colr" or left == 7):
                 content = yield from self._take(left)
-                brands = [content[:4], *(content[at : at + 4] for at in range(8, left, 4))]
-                if not set(brands) <= _BRANDS:
-                    raise _BeyondError("a JP2 file of another brand")
-            elif kind == b"colr" and left == 7:
-                yield from self._skip(left)
-            elif kind in _BOXES_KEPT and left <= 4096:
-                if _BOXES_KEPT[kind] not in (None, left):
-                    raise _BeyondError("no JPEG 2000")
-                yield from self._skip(left)
+                if not self._is_right_box(kind, content):
+                    raise _BeyondError("a box with more in it than what it is for")
+            elif kind in (b"pclr", b"cmap"):
+                # Colours of a palette: any text has their form, and DICOM has them elsewhere.
+                raise _BeyondError("a palette within JPEG 2000")
             elif kind.strip(b" ").isalnum():
                 # A profile of colours too: of a method that is none, readers pass over it.
                 yield from self._clear(left, COMMENT)
             else:
                 raise _BeyondError("no JPEG 2000")
+
+    def _is_right_box(self, kind: bytes, content: bytes) -> bool:
+        """Whether all of a box is what it may be (T.800 I.5)."""
+        size = len(content)
+        if kind == b"jP  ":
+            return content == b"\r\n\x87\n"
+        if kind == b"ftyp":
+            brands = [content[:4], *(content[at : at + 4] for at in range(8, size, 4))]
+            return size % 4 == 0 and set(brands) <= _BRANDS and not any(content[4:8])
+        if kind == b"ihdr":
+            if size != 14 or content[11] != 7 or max(content[12:]) > 1:
+                return False
+            rows, columns, self._channels = struct.unpack_from(">IIH", content)
+            self._check(rows, columns, self._channels, 0)
+            return _is_depth(content[10]) or content[10] == 0xFF
+        if kind == b"bpcc":
+            return size == self._channels and all(map(_is_depth, content))
+        if kind == b"colr":
+            return content[0] == 1 and int.from_bytes(content[3:], "big") < _MOST_SPACES
+        # cdef: what each channel is, and of which colour.
+        count = int.from_bytes(content[:2], "big")
+        each = struct.unpack(f">{3 * count}H", content[2:]) if size == 2 + 6 * count else (0,)
+        most = self._channels
+        channels, types, colours = each[::3], each[1::3], each[2::3]
+        return (
+            0 < count <= most
+            and len(each) == 3 * count
+            and all(channel < most for channel in channels)
+            and all(type_ < 3 or type_ == 0xFFFF for type_ in types)
+            and all(colour <= most or colour == 0xFFFF for colour in colours)
+        )
+
+
+def _is_depth(bits: int) -> bool:
+    return (bits & 0x7F) < 38
 
 
 def _tile_lengths(content: bytes) -> list[int]:

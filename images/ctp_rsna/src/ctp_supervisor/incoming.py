@@ -34,7 +34,7 @@ from xml.etree import ElementTree
 
 from pydicom._dicom_dict import DicomDictionary
 
-from . import beside, pdu
+from . import beside, bounds, pdu
 from .broken_off import BrokenOff
 from .egress import ENCAPSULATED, EXPLICIT, IMPLICIT
 
@@ -47,15 +47,16 @@ MARK = 0x7FDEFFF0
 """An element that no edition of the standard defines, in front of the pixel data. The script has
 one rule for it: quarantine."""
 DAYS = {
-    0x0008002A: 0x7FDEFFF2,
-    0x00181078: 0x7FDEFFF6,
-    0x00181079: 0x7FDEFFF8,
-    0x00189074: 0x7FDEFFFA,
-    0x00189151: 0x7FDEFFFC,
-    0x00189701: 0x7FDEFFF4,
+    0x0008002A: 0x00320032,
+    0x00181078: 0x00320034,
+    0x00181079: 0x00321000,
+    0x00189074: 0x00321010,
+    0x00189151: 0x00321040,
+    0x00189701: 0x00321050,
 }
 """Where the day of a DT stands for the script that has a fraction or an offset: CTP cannot move
-it there. It is put at the end of the item that the DT is in."""
+it there. It is put at the end of the item that the DT is in, into a retired date that the script
+removes, and that CTP takes for a date where there is no representation."""
 PIXELS = 0x7FDEFFFE
 """The script's rule of what may carry text in its pixels."""
 BLANKED = 0x7FDEFFEE
@@ -99,6 +100,7 @@ _LONGEST_DECIMAL = 16
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _CHARACTER_SET, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00080005, 0x00280103, 0x7FE00010
+_FRAMES = 0x00280008
 _FIRST_OF_PIXELS = 0x7FE00000
 # Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
@@ -125,7 +127,8 @@ _KNOWN: dict[int, tuple[bytes, ...]] = {
 _SIMPLE = {
     tag: vrs
     for tag, vrs in _KNOWN.items()
-    if b"SQ" not in vrs and tag not in (*DAYS, _CHARACTER_SET, _PIXEL_REPRESENTATION)
+    if b"SQ" not in vrs
+    and tag not in (*DAYS, *DAYS.values(), _CHARACTER_SET, _PIXEL_REPRESENTATION, *bounds.WATCHED)
 }
 """What ``Rewriter._run`` looks at."""
 
@@ -175,7 +178,9 @@ class _BrokenError(Exception):
 class _Level:
     """A data set, the items of a sequence, or the fragments of encapsulated pixel data."""
 
-    __slots__ = ("days", "end", "implicit", "kind", "limit", "mute", "undecided", "watched")
+    __slots__ = (
+        *("bounded", "days", "end", "implicit", "kind", "limit", "mute", "undecided", "watched"),
+    )
 
     def __init__(self, kind: int, end: int, limit: int, implicit: bool, mute: bool) -> None:
         self.kind = kind
@@ -192,6 +197,8 @@ class _Level:
         """Came as bytes: implicit by the standard, explicit by some who do not know it."""
         self.days: dict[int, bytes] | None = None
         """Those of `DAYS` that it needs."""
+        self.bounded: bounds.Values | None = None
+        """Those of `bounds.WATCHED` that it has."""
 
 
 class Rewriter:
@@ -416,7 +423,7 @@ class Rewriter:
                     form = forms.get(tag)
                     if form is not None and not form.fullmatch(value.rstrip(b" ")):
                         break
-                elif length % _STEPS.get(vr, 1):
+                elif length % _STEPS.get(vr, 1) or length > bounds.MOST.get(tag, length):
                     break
                 if word & 0xFFFF == 0x0028 and tag in beside.WANTED and len(self._levels) == 1:
                     self._image[tag] = data[value_at:after].tobytes()
@@ -453,6 +460,7 @@ class Rewriter:
             self._fragments = None
         if self._levels[-1].days:
             self._put_days()
+        self._look_at_bounds()
         self._put(_CLOSE_ITEM if self._levels[-1].kind == _DATASET else _CLOSE_SEQUENCE)
         self._levels.pop()
 
@@ -611,6 +619,7 @@ class Rewriter:
             wanted in _PADDED
             or tag == _PIXEL_REPRESENTATION
             or (top and tag in beside.WANTED)
+            or tag in bounds.WATCHED
             or (not right and {vr, wanted} <= _NUMERIC)
         )
         value: Bytes = self._data[start:after]
@@ -649,6 +658,12 @@ class Rewriter:
                 level = self._levels[-1]
                 level.days = {**(level.days or {}), DAYS[tag]: day[1]}
             length = len(value)
+        if length > bounds.MOST.get(tag, length):
+            self._note(WRONG_VALUE, tag, wanted)
+        if tag in bounds.WATCHED:
+            level = self._levels[-1]
+            level.bounded = level.bounded or bounds.Values()
+            level.bounded.add(tag, value if isinstance(value, bytes) else b"", length)
         if not self._to_implicit and wanted not in _LONG and length > _LONGEST_SHORT:
             self._note(TOO_LONG, tag, wanted)
             wanted = b"UN"
@@ -683,10 +698,19 @@ class Rewriter:
         if not self.problem and tag in self._rules.kept and level.watched and not level.mute:
             self.problem = f"{problem} ({tag >> 16:04X},{tag & 0xFFFF:04X}) {vr.decode()}"
 
+    def _look_at_bounds(self) -> None:
+        values = self._levels[-1].bounded
+        if values is None:
+            return
+        frames = self._image.get(_FRAMES, b"").strip(b" \0")
+        for tag in values.beyond(int(frames) if frames.isdigit() else 1):
+            self._note(WRONG_VALUE, tag, self._wanted(_KNOWN[tag]))
+
     def _put_mark(self) -> None:
         if self._marked:
             return
         self._marked = True
+        self._look_at_bounds()
         if self.problem:
             text = self.problem.encode() + b" " * (len(self.problem) % 2)
             self._out += [self._header(MARK, b"LO", len(text)), text]
@@ -694,8 +718,6 @@ class Rewriter:
         self.cut = len(self._out)
 
     def _put_days(self) -> None:
-        if self._to_implicit:
-            return  # There CTP would see bytes. Without a day the script empties the moment.
         for tag, day in sorted((self._levels[-1].days or {}).items()):
             self._put(self._header(tag, b"DA", len(day)), day)
 
