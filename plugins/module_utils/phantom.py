@@ -9,9 +9,11 @@ to appear by chance.
 The places are those of DICOM PS3.15 2026c, Table E.1-1 (attributes to protect under the Basic
 Application Level Confidentiality Profile), some free texts that the table does not list, private
 elements, nested sequences, file meta information, preamble and trailing padding. No mark stands in
-the pixel data, which must arrive as it was sent.
+the pixel data of the study, which must arrive as it was sent. Beside it there may be images with a
+name in their pixels, which must not (`Lettered`).
 
-Needs pydicom 2.3 or newer on the host; everything else is the standard library.
+Needs pydicom 2.3 or newer on the host, and for those images what `pixel_text` needs; everything
+else is the standard library.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import hashlib
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, pixel_text
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
     UID_ROOT,
     check_token,
@@ -49,6 +52,7 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 RTPLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
 SOP_CLASS_NAMES = {CT: "CT", RTSTRUCT: "RTSTRUCT", RTPLAN: "RTPLAN", RTDOSE: "RTDOSE"}
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -61,6 +65,16 @@ DOSE_SPACING_MM = 12.0
 CONTOUR_POINTS = 24
 MIN_CT_INSTANCES = 4
 MAX_CT_INSTANCES = 200
+
+# A saved screen, and an ultrasound image with a banner over its full width.
+CAPTURE_ROWS, CAPTURE_COLUMNS = 128, 512
+ULTRASOUND_ROWS, ULTRASOUND_COLUMNS, BANNER_ROWS = 300, 480, 40
+FIRST_DECLARED = MAX_CT_INSTANCES + 1
+"""Instance Number (0020,0013) of the first image of a declared device; no slice has one as high."""
+LARGEST_DECLARED = 16 * 1024 * 1024
+ALL_DECLARED = 64 * 1024 * 1024
+"""Bytes of one image of a declared device, and of all of them, which a host holds in memory."""
+_OWN_PIXELS = 16
 
 # PS3.15 2026c, Table E.1-1: every attribute that can hold a text, a date, a number or a UID of
 # one's choice, by value representation. Left out: command and file meta elements (the latter are
@@ -198,6 +212,37 @@ UNLISTED_SEQUENCES = "00081032 00321064 00082218 00540220"
 
 
 @dataclass(frozen=True)
+class Lettered:
+    """An image with a name in its pixels; it lies in a study of its own.
+
+    Attributes:
+        what: what it is called in the report.
+        dataset: with file meta information; one frame, MONOCHROME2 of 8 bits.
+        words: of the name that can be read in it; none where its regions have no room for one.
+        regions: what is declared to be blanked in it; none: it must be held back.
+    """
+
+    what: str
+    dataset: Dataset = field(repr=False)
+    words: tuple[str, ...]
+    regions: tuple[pixel_text.Region, ...] = ()
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID as sent."""
+        return str(self.dataset.SOPInstanceUID)
+
+    @property
+    def own_row(self) -> bytes:
+        """Pixels that stand in no other image; empty where it has none, or too few for that."""
+        number = pixel_text.own_row(int(self.dataset.Rows), self.regions)
+        columns = int(self.dataset.Columns)
+        if number < 0 or columns < _OWN_PIXELS:
+            return b""
+        return bytes(self.dataset.PixelData[number * columns : (number + 1) * columns])
+
+
+@dataclass(frozen=True)
 class Study:
     """A synthetic study and what it hides.
 
@@ -208,8 +253,12 @@ class Study:
             it tells nothing of the token.
         datasets: CT slices from feet to head, then RTSTRUCT, RTPLAN and RTDOSE, each with file
             meta information.
-        captures: of the known patient, a secondary capture of a device that no site declares, in a
-            study of its own: it must be held back.
+        captures: of the known patient, a capture and an ultrasound image with a name in their
+            pixels, of devices that no site declares: they must be held back.
+        declared: of the known patient, for each of the site's declarations with regions to blank an
+            image with a name in them.
+        blanks: whether what is declared to be blanked arrives; else it must be held back.
+        too_large: what declared images are called that were not made, since they are too large.
         texts: place of each numbered text mark.
         uids: place of each numbered UID.
         dates: what each date (DA) stands for.
@@ -224,7 +273,25 @@ class Study:
     uids: dict[int, str] = field(repr=False)
     dates: dict[str, str] = field(repr=False)
     time: str = field(repr=False)
-    captures: list[Dataset] = field(default_factory=list, repr=False)
+    captures: list[Lettered] = field(default_factory=list, repr=False)
+    declared: list[Lettered] = field(default_factory=list, repr=False)
+    too_large: list[str] = field(default_factory=list)
+    blanks: bool = True
+
+    @property
+    def blanked(self) -> list[Lettered]:
+        """Images with a name that must arrive, without it."""
+        return self.declared if self.blanks else []
+
+    @property
+    def held(self) -> list[Lettered]:
+        """Images with a name that must not arrive."""
+        return self.captures if self.blanks else self.lettered
+
+    @property
+    def lettered(self) -> list[Lettered]:
+        """All images with a name in their pixels."""
+        return [*self.captures, *self.declared]
 
     @property
     def sop_instance_uids(self) -> list[str]:
@@ -729,20 +796,79 @@ class _Builder:
         dataset.add_new(0x7FE00010, "OW", _dose_pixels(self.count))
         return self.finish(dataset, ImplicitVRLittleEndian)
 
-    def capture(self) -> Dataset:
-        """Return a secondary capture (PS3.3 A.8.1) that says that there is no text in it."""
-        uid = self.marker.uid("SOPInstanceUID (0008,0018) of the capture")
-        series_uid = self.marker.uid("SeriesInstanceUID (0020,000E) of the capture")
-        dataset = self.base(SECONDARY_CAPTURE, uid, series_uid, 5)
-        dataset.StudyInstanceUID = self.marker.uid("StudyInstanceUID (0020,000D) of the capture")
-        self._image(dataset, ROWS, COLUMNS, PIXEL_SPACING_MM)
+    def lettered(
+        self,
+        sop_class: str,
+        rows: int,
+        columns: int,
+        regions: Sequence[pixel_text.Region],
+        number: int,
+    ) -> tuple[Dataset, tuple[str, ...]]:
+        """Return an image that says that there is no text in it, and the words that are in it."""
+        what = f"lettered image {number}"
+        uid = self.marker.uid(f"SOPInstanceUID (0008,0018) of {what}")
+        series_uid = self.marker.uid(f"SeriesInstanceUID (0020,000E) of {what}")
+        dataset = self.base(sop_class, uid, series_uid, 5)
+        dataset.StudyInstanceUID = self.marker.uid(f"StudyInstanceUID (0020,000D) of {what}")
+        dataset.InstanceNumber = str(number)
+        self._image(dataset, rows, columns, PIXEL_SPACING_MM)
+        dataset.Modality = "US" if sop_class == ULTRASOUND else "OT"
         dataset.ImageType = ["DERIVED", "SECONDARY"]
-        dataset.ConversionType = "WSD"
         dataset.BitsAllocated = 8
         dataset.BitsStored = 8
         dataset.HighBit = 7
-        dataset.add_new(0x7FE00010, "OB", hashlib.shake_256(uid.encode()).digest(ROWS * COLUMNS))
-        return self.finish(dataset, ExplicitVRLittleEndian)
+        name = pixel_text.name_of(self.marker.token)
+        pixels, words = pixel_text.write_name(uid, columns, rows, regions, name)
+        dataset.add_new(0x7FE00010, "OB", _even(pixels))
+        return self.finish(dataset, ExplicitVRLittleEndian), words
+
+    def captures(self) -> list[Lettered]:
+        """Return a secondary capture (PS3.3 A.8.1) and an ultrasound image (PS3.3 A.6)."""
+        middle = (0, CAPTURE_ROWS // 3, CAPTURE_COLUMNS, BANNER_ROWS)
+        capture, words = self.lettered(
+            SECONDARY_CAPTURE, CAPTURE_ROWS, CAPTURE_COLUMNS, [middle], 1
+        )
+        capture.ConversionType = "WSD"
+        banner = (0, 0, ULTRASOUND_COLUMNS, BANNER_ROWS)
+        ultrasound, more = self.lettered(
+            ULTRASOUND, ULTRASOUND_ROWS, ULTRASOUND_COLUMNS, [banner], 2
+        )
+        ultrasound.ManufacturerModelName = "Undeclared"
+        return [
+            Lettered("capture", capture, words),
+            Lettered("ultrasound image", ultrasound, more),
+        ]
+
+    def declared(self, rules: Sequence[ctp_pixels.PixelRule]) -> tuple[list[Lettered], list[str]]:
+        """Return an image for each declaration with regions, and what is too large to be made."""
+        made: list[Lettered] = []
+        too_large = []
+        left = ALL_DECLARED
+        for index, rule in enumerate(rules):
+            if not rule.regions:
+                continue
+            what = f"image for ctp_pixel_rules[{index}]"
+            rows, columns = int(rule.rows), int(rule.columns)
+            if rows * columns > min(left, LARGEST_DECLARED):
+                too_large.append(what)
+                continue
+            left -= rows * columns
+            sop_class = rule.sop_class or ULTRASOUND
+            # What several declarations are for is blanked in the regions of all of them.
+            device = (rule.manufacturer, rule.model, rule.rows, rule.columns)
+            regions = tuple(
+                region
+                for each in rules
+                if each.sop_class in ("", sop_class)
+                and device == (each.manufacturer, each.model, each.rows, each.columns)
+                for region in each.regions
+            )
+            number = FIRST_DECLARED + index
+            dataset, words = self.lettered(sop_class, rows, columns, regions, number)
+            dataset.Manufacturer = rule.manufacturer
+            dataset.ManufacturerModelName = rule.model
+            made.append(Lettered(what, dataset, words, regions))
+        return made, too_large
 
 
 def make_study(
@@ -751,6 +877,8 @@ def make_study(
     ct_instances: int = 5,
     pseudonym_prefix: str = "",
     issuer: str | None = None,
+    pixel_rules: Sequence[Mapping[str, Any]] | None = None,
+    blanks: bool = True,
 ) -> Study:
     """Build the synthetic study of a proof.
 
@@ -761,10 +889,13 @@ def make_study(
         pseudonym_prefix: what the pseudonym begins with, as for `pseudonym_of`.
         issuer: (0010,0021) of the objects; a mark where it is not given. CTP knows a patient by the
             issuer too, so that a mark would not be let through.
+        pixel_rules: what the site declares, as ctp_pixel_rules: the known patient then has images
+            with a name in their pixels too. Without it, none.
+        blanks: as `Study.blanks`.
 
     Raises:
-        ValueError: the token, the number of slices or the prefix is out of range.
-        RuntimeError: pydicom is missing on this host.
+        ValueError: the token, the number of slices, the prefix or a declaration is out of range.
+        RuntimeError: pydicom, or what writes the names, is missing on this host.
     """
     check_token(token)
     if PYDICOM_ERROR:
@@ -775,10 +906,18 @@ def make_study(
         raise ValueError(
             f"ct_instances is {ct_instances}; it may be {MIN_CT_INSTANCES} to {MAX_CT_INSTANCES}."
         )
+    wrong = ctp_pixels.problems(pixel_rules or [])
+    if wrong:
+        raise ValueError(" ".join(wrong))
     builder = _Builder(token, known, ct_instances, issuer)
     datasets = [builder.slice(index) for index in range(ct_instances)]
     datasets += [builder.structure_set(), builder.plan(), builder.dose()]
-    captures = [builder.capture()] if known else []
+    captures: list[Lettered] = []
+    declared: list[Lettered] = []
+    too_large: list[str] = []
+    if known and pixel_rules is not None:
+        captures = builder.captures()
+        declared, too_large = builder.declared(ctp_pixels.rules(pixel_rules))
     moment = builder.moment
     return Study(
         token=token,
@@ -790,22 +929,33 @@ def make_study(
         dates={moment.birth: "the date of birth", moment.study: "the date of the study"},
         time=moment.time,
         captures=captures,
+        declared=declared,
+        too_large=too_large,
+        blanks=blanks,
     )
 
 
 def build_studies(
-    report: Report, token: str, ct_instances: int, pseudonym_prefix: str
+    report: Report,
+    token: str,
+    ct_instances: int,
+    pseudonym_prefix: str,
+    pixel_rules: Sequence[Mapping[str, Any]],
+    blanks: bool,
 ) -> list[Study]:
     """Return the known and the unknown patient's study; a row says so where that fails."""
     try:
-        return [make_study(token, known, ct_instances, pseudonym_prefix) for known in (True, False)]
+        return [
+            make_study(token, known, ct_instances, pseudonym_prefix, None, pixel_rules, blanks)
+            for known in (True, False)
+        ]
     except (RuntimeError, ValueError) as error:
         report.add(
             "The proof can build its study",
             [str(error)],
             "",
-            "Install the packages of verify_packages (site.yml does), and see the variable"
-            " verify_ct_instances.",
+            "Install the packages of verify_packages (site.yml does), and see the variables"
+            " verify_ct_instances and ctp_pixel_rules.",
         )
         return []
 

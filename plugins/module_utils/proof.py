@@ -11,12 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ps3_15_e1_1
+from ansible_collections.auscat.imaging.plugins.module_utils import (
+    ctp_script,
+    pixel_text,
+    ps3_15_e1_1,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
     CT,
     SOP_CLASS_NAMES,
     TIME_OF_STUDY,
     TOKEN_ALONE,
+    Lettered,
     Study,
     describe_tag,
     find_marks,
@@ -29,6 +34,15 @@ try:
     from pydicom.dataset import Dataset
 except ImportError:  # phantom.make_study says so before anything here is needed.
     pass
+
+# Of what arrived, this many objects are read and this many frames of each, evenly spread: OCR is
+# slow. All of them are compared with what was sent, byte for byte, in another row.
+READ_OBJECTS, READ_FRAMES = 12, 3
+
+_BLANK = 0
+"""What the supervisor leaves in the regions of a MONOCHROME2 image (docs/ctp.md, Pixels)."""
+_CLEANED = "113101"
+"""Clean Pixel Data Option (PS3.16 CID 7050)."""
 
 # Elements that must arrive with the value that was sent: without them images, structures, dose and
 # plan no longer fit each other.
@@ -412,10 +426,11 @@ def judge_study(
     retained: Retained | None = None,
 ) -> None:
     """Add the rows about the known patient's study; see `mark_problems`."""
+    own, _ = set_apart(study, arrived)
     report.add(
         "The known patient's study arrived complete",
-        completeness_problems(study, arrived),
-        f"{len(arrived)} objects: {_counts(arrived)}",
+        completeness_problems(study, own),
+        f"{len(own)} objects: {_counts(own)}",
         "Look at CTP's page, queue and log for the objects that are missing.",
     )
     if not arrived:
@@ -449,24 +464,207 @@ def judge_study(
     )
     report.add(
         "Its pixel data are as sent",
-        pixel_problems(study, arrived),
+        pixel_problems(study, own),
         "equal byte for byte",
         "Neither CTP nor Orthanc may change or transcode pixel data; see Orthanc's"
         " IngestTranscoding.",
     )
     report.add(
         "Its geometry is as sent",
-        geometry_problems(study, arrived),
+        geometry_problems(study, own),
         "positions, contours, dose grid and beam are unchanged",
         "CTP's anonymizer must keep these elements.",
     )
-    problems, count = reference_problems(study, arrived)
+    problems, count = reference_problems(study, own)
     report.add(
         "References between its objects resolve",
         problems,
         f"{count} references, each to the object that it meant",
         "CTP's anonymizer must map UIDs at every level, equal ones to equal ones.",
     )
+
+
+def judge_pixels(study: Study, arrived: Sequence[Arrived], report: Report) -> None:
+    """Add the rows about the images with a name in their pixels, and about the name itself."""
+    own, declared = set_apart(study, arrived)
+    if study.blanked:
+        small = [each.what for each in study.blanked if not each.words]
+        seen = f"{len(declared)} images: black in their regions, equal byte for byte elsewhere"
+        if small:
+            seen += f"; without a name, for which there is no room: {', '.join(small)}"
+        if study.too_large:
+            seen += f"; too large to be sent: {', '.join(study.too_large)}"
+        report.add(
+            "Regions that the site declares arrive blank, and the rest of the image as sent",
+            blanking_problems(study, declared),
+            seen,
+            "The supervisor must blank what ctp_pixel_rules declares, and nothing else. Stop"
+            " sending images of these devices; look at CTP's page and log (docs/ctp.md, Pixels).",
+        )
+    report.attempt(
+        "No name can be read in the pixels of what arrived",
+        "An image with a name in its pixels came through: stop sending patients to the node, and"
+        " look at ctp_pixel_rules (docs/ctp.md, Pixels). Where the pixels could not be read, run"
+        " site.yml, which installs the packages of verify_packages.",
+        lambda: read_problems(study, own, declared),
+    )
+
+
+def set_apart(
+    study: Study, arrived: Sequence[Arrived]
+) -> tuple[list[Arrived], dict[str, list[Arrived]]]:
+    """Tell images of declared devices from the study itself.
+
+    Returns:
+        The objects of the study, with all that was not expected; and what has become of the images
+        by `Lettered.what`. They are known by their class, size and Instance Number.
+    """
+
+    def key(dataset: Dataset) -> tuple[str, ...]:
+        keywords = ("SOPClassUID", "InstanceNumber", "Rows", "Columns")
+        return tuple(str(dataset.get(keyword, "")) for keyword in keywords)
+
+    expected = {key(each.dataset): each.what for each in study.blanked}
+    own = []
+    declared: dict[str, list[Arrived]] = {}
+    for entry in arrived:
+        what = expected.get(key(entry.dataset))
+        if what is None:
+            own.append(entry)
+        else:
+            declared.setdefault(what, []).append(Arrived(what, entry.raw, entry.dataset))
+    return own, declared
+
+
+def blanking_problems(study: Study, declared: Mapping[str, Sequence[Arrived]]) -> list[str]:
+    """Compare images of declared devices with what was sent, but for their regions."""
+    problems = []
+    for sent in study.blanked:
+        entries = declared.get(sent.what, ())
+        if len(entries) != 1:
+            problems.append(f"{sent.what}: 1 sent, {len(entries)} arrived")
+        for entry in entries:
+            problems += [f"{sent.what}: {what}" for what in _blanking(sent, entry.dataset)]
+    return problems
+
+
+def _blanking(sent: Lettered, there: Dataset) -> list[str]:
+    problems = []
+    if str(there.get("BurnedInAnnotation", "")) != "NO":
+        problems.append("(0028,0301) is not NO")
+    methods = there.get("DeidentificationMethodCodeSequence") or []
+    if _CLEANED not in [str(item.get("CodeValue", "")) for item in methods]:
+        problems.append(f"(0012,0064) does not have {_CLEANED}")
+    syntax = there.file_meta.TransferSyntaxUID
+    if syntax.is_compressed or not syntax.is_little_endian:
+        return [*problems, f"it arrived as {syntax.name}, which cannot be compared"]
+    rows, columns = int(sent.dataset.Rows), int(sent.dataset.Columns)
+    before, after = bytes(sent.dataset.PixelData), bytes(there.get("PixelData") or b"")
+    if len(after) != len(before):
+        return [*problems, f"its pixel data have {len(after)} bytes, not {len(before)}"]
+    inside = bytearray(rows * columns)
+    for left, top, width, height in sent.regions:
+        for row in range(top, top + height):
+            start = row * columns + left
+            inside[start : start + width] = b"\1" * width
+    wrong = [0, 0]
+    for start in range(0, rows * columns, columns):
+        within = inside[start : start + columns]
+        was, is_now = before[start : start + columns], after[start : start + columns]
+        if is_now == was and not any(within):
+            continue
+        for part, old, new in zip(within, was, is_now):
+            wrong[part] += new != (_BLANK if part else old)
+    if wrong[1]:
+        problems.append(f"{wrong[1]} of {sum(inside)} pixels in its regions are not blank")
+    if wrong[0]:
+        problems.append(f"{wrong[0]} pixels outside of its regions are not as sent")
+    return problems
+
+
+def legible_problems(study: Study) -> tuple[list[str], str]:
+    """Read with OCR the names in what is sent: what it cannot read there proves nothing elsewhere.
+
+    Returns:
+        The images in which it is not read, and what was seen.
+
+    Raises:
+        RuntimeError: tesseract is missing on this host, or ended with an error.
+    """
+    name = " ".join(pixel_text.name_of(study.token))
+    problems = []
+    with_name = [each for each in study.lettered if each.words]
+    for each in with_name:
+        (picture,) = pixel_text.pictures(each.dataset)
+        missing = pixel_text.missing(pixel_text.read(picture), each.words)
+        if missing:
+            problems.append(f"{each.what}: {' and '.join(missing)} is not read")
+    seen = f"{pixel_text.version()} reads {name!r} in {len(with_name)} images"
+    return problems, f"{seen}: {', '.join(each.what for each in with_name)}"
+
+
+def read_problems(
+    study: Study, own: Sequence[Arrived], declared: Mapping[str, Sequence[Arrived]]
+) -> tuple[list[str], str]:
+    """Look with OCR for the name of `legible_problems` in the images that arrived.
+
+    Args:
+        study: as sent.
+        own: objects of the study, of which some are read, together on one sheet.
+        declared: images of declared devices, each of which is read.
+
+    Returns:
+        The images in which a part of the name stands or which cannot be read, and what was seen.
+
+    Raises:
+        RuntimeError: tesseract is missing on this host, or ended with an error.
+    """
+    name = pixel_text.name_of(study.token)
+    problems = []
+    count = 0
+    looked_at = []
+
+    def look(entries: Sequence[Arrived], what: str, together: bool) -> None:
+        nonlocal count
+        frames: list[pixel_text.Picture] = []
+        for entry in entries:
+            try:
+                frames += _spread(pixel_text.pictures(entry.dataset), READ_FRAMES)
+            except ValueError as error:
+                problems.append(f"{entry.name}: {error}")
+        if not frames:
+            return
+        count += len(frames)
+        looked_at.append(what)
+        try:
+            if together:
+                text = pixel_text.read_together(frames, pixel_text.control_of(study.token))
+            else:
+                text = "\n".join(pixel_text.read(frame) for frame in frames)
+        except ValueError as error:
+            problems.append(f"{what}: {error}")
+            return
+        if pixel_text.traces(text, name):
+            problems.append(f"the name, or a part of it, can be read in {what}")
+
+    images = [entry for entry in own if "PixelData" in entry.dataset]
+    usual = [entry for entry in images if entry.dataset.get("SOPClassUID") in SOP_CLASS_NAMES]
+    usual = _spread(usual, READ_OBJECTS)
+    look(usual, _counts(usual), True)
+    # What nobody sent in this form is read in any case.
+    strange = [entry for entry in images if entry.dataset.get("SOPClassUID") not in SOP_CLASS_NAMES]
+    lettered = [entry for each in study.blanked for entry in declared.get(each.what, ())]
+    for entry in [*strange, *lettered]:
+        look([entry], entry.name, False)
+    seen = f"tesseract reads nothing of {' '.join(name)!r} in {count} frames of "
+    return problems, seen + ", ".join(looked_at)
+
+
+def _spread(entries: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many entries, the first and the last among them."""
+    if len(entries) <= most:
+        return list(entries)
+    return [entries[number * (len(entries) - 1) // (most - 1)] for number in range(most)]
 
 
 def _counts(arrived: Sequence[Arrived]) -> str:
@@ -480,9 +678,14 @@ def _counts(arrived: Sequence[Arrived]) -> str:
 def is_stray(raw: bytes, studies: Sequence[Study]) -> bool:
     """Tell whether a file that stands under another name is an object of this proof.
 
-    Either a mark is left in it, or it shows one of the images that were sent, which no other study
-    in the world has.
+    Either a mark is left in it, or it shows one of the images that were sent, or a row of one that
+    has a name in it: no other study in the world has these.
     """
     if find_marks(raw, studies[0]):
         return True
-    return any(bytes(image.PixelData) in raw for study in studies for image in study.of_class(CT))
+    for study in studies:
+        shown = [bytes(image.PixelData) for image in study.of_class(CT)]
+        shown += [each.own_row for each in study.lettered]
+        if any(pixels and pixels in raw for pixels in shown):
+            return True
+    return False

@@ -23,6 +23,7 @@ KNOWN_PATIENT = "known-patient"
 ENDED_CTP = "ended-ctp"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 PIXELS_NOT_DECLARED = "pixels-not-declared"
+PIXELS_NOT_BLANKED = "pixels-not-blanked"
 BURNED_IN_ANNOTATION = "burned-in-annotation"
 WAITING = (PIXELS_NOT_DECLARED, BURNED_IN_ANNOTATION)
 """What a declaration of the device can cure."""
@@ -52,7 +53,7 @@ NEXT_STEPS = {
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
     PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules that it"
     " shows nothing of a patient, or where, site.yml, release_quarantine.yml (docs/quarantine.md)",
-    "pixels-not-blanked": "have the device or PACS send it uncompressed, in colours that can be"
+    PIXELS_NOT_BLANKED: "have the device or PACS send it uncompressed, in colours that can be"
     " blanked (docs/ctp.md, Pixels); then purge",
     BURNED_IN_ANNOTATION: "no release cures it unless its device is declared with regions to"
     " blank (docs/quarantine.md): have the source leave it out; then purge",

@@ -12,7 +12,7 @@ description:
   - Builds the study that was sent from the token and compares it with what arrived.
   - With V(absent), deletes the studies of all proofs from Orthanc and nothing else.
   - Does not report a change, because a proof leaves nothing behind.
-requirements: [python3-pydicom]
+requirements: [python3-pydicom, tesseract-ocr, tesseract-ocr-eng, fonts-dejavu-core, python3-pil]
 options:
   token:
     description: Ten digits, the first one 1, from which the study follows.
@@ -26,6 +26,15 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  pixel_rules:
+    description: What the site declares, as M(auscat.imaging.proof_send) was given it.
+    type: list
+    elements: dict
+    default: []
+  blanks:
+    description: Whether images with declared regions leave CTP blanked; else it holds them back.
+    type: bool
+    default: true
   deidentification:
     description:
       - The options that the site declares, as C(ctp_deidentification); what they keep may arrive.
@@ -97,6 +106,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     Arrived,
     Retained,
     is_stray,
+    judge_pixels,
     judge_study,
     read_arrived,
 )
@@ -128,7 +138,7 @@ def sent_uids(studies: list[Study], keyword: str) -> str:
     uids = {
         str(dataset[keyword].value)
         for study in studies
-        for dataset in [*study.datasets, *study.captures]
+        for dataset in [*study.datasets, *(each.dataset for each in study.lettered)]
     }
     return "\\".join(sorted(uids))
 
@@ -188,12 +198,13 @@ def look_after(
 ) -> None:
     """Add the rows about what arrived."""
     known = studies[0]
+    expected = len(known.datasets) + len(known.blanked)
     instances: list[str] = []
 
     def complete() -> bool:
         nonlocal instances
         instances = instances_of(orthanc, known.pseudonym)
-        return len(instances) >= len(known.datasets)
+        return len(instances) >= expected
 
     arrived: list[Arrived] = []
     records: dict[str, str] = {}
@@ -210,7 +221,7 @@ def look_after(
         records.update(index_records(orthanc, list(files)))
         if not in_time:
             problems.append(
-                f"{len(instances)} of {len(known.datasets)} objects stood under the pseudonym"
+                f"{len(instances)} of {expected} objects stood under the pseudonym"
                 f" {known.pseudonym} after {timeout} s"
             )
         return problems, f"{len(arrived)} objects found under {known.pseudonym} and read"
@@ -246,6 +257,8 @@ def look_after(
         fetch,
     )
     judge_study(known, arrived, records, report, retained)
+    if arrived:
+        judge_pixels(known, arrived, report)
     report.attempt(
         "Orthanc finds neither patient by what was sent",
         "CTP lets identifiers through: stop sending patients to it until its anonymizer is right.",
@@ -295,6 +308,8 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "pixel_rules": {"type": "list", "elements": "dict", "default": []},
+            "blanks": {"type": "bool", "default": True},
             "deidentification": {"type": "dict", "default": {}},
             "url": {"type": "str", "default": "http://127.0.0.1:8042"},
             "user": {"type": "str", "required": True},
@@ -316,7 +331,12 @@ def main() -> None:
     # Whatever keeps the study from being built was said when it was to be sent.
     builder = Report("") if absent else report
     studies = build_studies(
-        builder, parameters["token"], parameters["ct_instances"], parameters["pseudonym_prefix"]
+        builder,
+        parameters["token"],
+        parameters["ct_instances"],
+        parameters["pseudonym_prefix"],
+        parameters["pixel_rules"],
+        parameters["blanks"],
     )
     if absent:
         report.attempt(

@@ -11,7 +11,7 @@ description:
   - Tries wrong logins at CTP's page, waits for the objects, and counts what lies there and why.
   - With V(absent), removes the objects of all proofs from the quarantine and nothing else.
   - Does not report a change, because a proof leaves nothing behind.
-requirements: [python3-pydicom]
+requirements: [python3-pydicom, fonts-dejavu-core, python3-pil]
 options:
   token:
     description: Ten digits, the first one 1, from which the study follows.
@@ -25,6 +25,15 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  pixel_rules:
+    description: What the site declares, as M(auscat.imaging.proof_send) was given it.
+    type: list
+    elements: dict
+    default: []
+  blanks:
+    description: Whether images with declared regions leave CTP blanked; else it holds them back.
+    type: bool
+    default: true
   url:
     description: CTP's page.
     type: str
@@ -98,7 +107,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import PIXELS_NOT_DECLARED
+from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
+    PIXELS_NOT_BLANKED,
+    PIXELS_NOT_DECLARED,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.auscat.imaging.plugins.module_utils.phantom import Study
@@ -149,7 +161,8 @@ def check_from_outside(ctp: AuscatCtp, report: Report) -> None:
 def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
     """Add the rows about CTP's page and quarantine."""
     known, unknown = (study.sop_instance_uids for study in studies)
-    captures = {str(each.SOPInstanceUID) for study in studies for each in study.captures}
+    known = [*known, *(each.sop_instance_uid for each in studies[0].blanked)]
+    captures = {each.sop_instance_uid: each for each in studies[0].held}
 
     def login() -> tuple[list[str], str]:
         return ctp.login_problems(), "a wrong password and no password get status 401"
@@ -174,10 +187,13 @@ def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
         complete = wait_for(lambda: len(there()) == len(captures), timeout)
         held = there()
         problems = [] if complete else [f"{len(held)} of {len(captures)} after {timeout} s"]
-        other = [entry for entry in held if entry.reason != PIXELS_NOT_DECLARED]
-        if other:
-            problems.append(f"it lies there for another reason: {summarize_reasons(other)}")
-        return problems, summarize_reasons(held)
+        for entry in held:
+            image = captures[entry.sop_instance_uid]
+            right = PIXELS_NOT_BLANKED if image.regions else PIXELS_NOT_DECLARED
+            if entry.reason != right:
+                problems.append(f"{image.what}: held back as {entry.reason!r}, not {right!r}")
+        names = ", ".join(captures[entry.sop_instance_uid].what for entry in held)
+        return problems, f"{names}: {summarize_reasons(held)}"
 
     def let_through() -> tuple[list[str], str]:
         wrong = [entry for entry in ctp.quarantine() if entry.sop_instance_uid in known]
@@ -196,7 +212,7 @@ def check(ctp: Ctp, report: Report, studies: list[Study], timeout: int) -> None:
         held_back,
     )
     report.attempt(
-        "A capture of the known patient is held back for its pixels",
+        "Images of the known patient with a name in their pixels are held back",
         "An image that can show a name must not leave before its device is declared. Keep patients"
         " away from the node, and look at CTP's script and log (docs/ctp.md, Pixels).",
         capture_held,
@@ -224,6 +240,8 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "pixel_rules": {"type": "list", "elements": "dict", "default": []},
+            "blanks": {"type": "bool", "default": True},
             "url": {"type": "str", "default": "http://127.0.0.1:9090"},
             "user": {"type": "str", "default": "admin"},
             "password": {"type": "str", "required": True, "no_log": True},
@@ -265,6 +283,8 @@ def main() -> None:
             parameters["token"],
             parameters["ct_instances"],
             parameters["pseudonym_prefix"],
+            parameters["pixel_rules"],
+            parameters["blanks"],
         )
         if studies:
             check(ctp, report, studies, timeout)

@@ -8,10 +8,12 @@ module: proof_send
 short_description: Send a synthetic study for a known and for an unknown patient to CTP
 version_added: 0.1.0
 description:
-  - Tries a C-ECHO to Orthanc from CTP's network, then sends both studies with dcmsend.
+  - Reads with OCR the names that it has written into the pixels of some images, tries a C-ECHO to
+    Orthanc from CTP's network, then sends both studies with dcmsend.
   - The files lie in a directory that only root may read and are removed before the module ends.
   - Does not report a change, because a proof leaves nothing behind.
-requirements: [dcmtk, python3-pydicom]
+requirements:
+  [dcmtk, python3-pydicom, tesseract-ocr, tesseract-ocr-eng, fonts-dejavu-core, python3-pil]
 options:
   token:
     description: Ten digits, the first one 1, from which the study follows.
@@ -25,6 +27,13 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  pixel_rules:
+    description:
+      - What the site declares, as C(ctp_pixel_rules). For each declaration with regions to blank
+        an image is sent with a name in them.
+    type: list
+    elements: dict
+    default: []
   issuer:
     description: Issuer of Patient ID (0010,0021) of the known patient; empty for none.
     type: str
@@ -97,10 +106,12 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
+    Study,
     make_study,
     write_object,
     write_study,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import legible_problems
 from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
     container_of,
     echo_from,
@@ -117,6 +128,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "ct_instances": {"type": "int", "default": 5},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "pixel_rules": {"type": "list", "elements": "dict", "default": []},
             "issuer": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 8104},
@@ -144,20 +156,24 @@ def main() -> None:
             parameters["orthanc_port"],
         )
 
-    def send(known: bool) -> tuple[list[str], str]:
-        study = make_study(
+    def study_of(known: bool) -> Study:
+        return make_study(
             parameters["token"],
             known,
             parameters["ct_instances"],
             parameters["pseudonym_prefix"],
             parameters["issuer"] if known else None,
+            parameters["pixel_rules"],
         )
+
+    def send(known: bool) -> tuple[list[str], str]:
+        study = study_of(known)
         address = parameters["address"] or own_address()
         calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"
         with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
             write_study(study, Path(directory))
-            for number, capture in enumerate(study.captures, start=1):
-                write_object(capture, Path(directory, f"capture{number}.dcm"))
+            for number, image in enumerate(study.lettered, start=1):
+                write_object(image.dataset, Path(directory, f"lettered{number}.dcm"))
             acknowledged = send_files(
                 address,
                 parameters["port"],
@@ -165,7 +181,7 @@ def main() -> None:
                 parameters["called_ae_title"],
                 Path(directory),
             )
-        sent = len(study.datasets) + len(study.captures)
+        sent = len(study.datasets) + len(study.lettered)
         seen = f"{acknowledged} of {sent} objects acknowledged by {address}:{parameters['port']}"
         return ([] if acknowledged == sent else [seen]), seen
 
@@ -176,13 +192,19 @@ def main() -> None:
             " DicomModalities and DicomCheckCalledAet in orthanc.json.",
             echo,
         )
+        report.attempt(
+            "OCR reads the name in the pixels of what is sent",
+            "What OCR cannot read here, it cannot miss in what arrives: nothing can be judged. Run"
+            " site.yml, which installs the packages of verify_packages, then the proof again.",
+            lambda: legible_problems(study_of(True)),
+        )
         # CTP takes them in this order: when the known patient's study has arrived, nothing of the
         # unknown one's is still under way in the same queue.
         for known in (False, True):
             report.attempt(
                 f"CTP takes the {'known' if known else 'unknown'} patient's study",
                 "Look at CTP's log, at the firewall's sources of its DICOM port, and at free disk"
-                " space. Needs the packages dcmtk and python3-pydicom.",
+                " space. Needs the packages of verify_packages.",
                 lambda known=known: send(known),
             )
     module.exit_json(changed=False, checks=report.rows())

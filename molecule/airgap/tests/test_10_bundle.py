@@ -44,7 +44,7 @@ def test_services_run_the_images_of_the_bundle(island: Node, manifest: dict[str,
 def test_packages_are_those_of_the_bundle(island: Node, manifest: dict[str, Any]) -> None:
     (packages,) = manifest["packages"].values()
     versions = {package["name"]: package["version"] for package in packages}
-    for name in ("docker.io", "nftables", "dcmtk"):
+    for name in ("docker.io", "nftables", "dcmtk", "tesseract-ocr-eng"):
         shown = island.output("dpkg-query", "--show", "--showformat", "${Version}", name)
         assert shown == versions[name]
 

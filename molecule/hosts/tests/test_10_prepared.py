@@ -57,7 +57,7 @@ def images(first: Node) -> list[str]:
 
 def test_the_packages_and_the_images_are_there(first: Node, images: list[str]) -> None:
     installed = first.output("dpkg-query", "--show", "--showformat=${Package}\n").split()
-    assert {"docker.io", "nftables", "dcmtk", "python3-pydicom"} <= set(installed)
+    assert {"docker.io", "nftables", "dcmtk", "python3-pydicom", "tesseract-ocr"} <= set(installed)
     names = {image.split("/")[-1].split(":")[0] for image in images}
     assert names == {"ctp_rsna", "ctp_standin", "keydb", "orthanc"}
 

@@ -61,12 +61,12 @@ FUNCTIONAL_SEQUENCES = {
 
 @pytest.fixture(scope="session")
 def known() -> phantom.Study:
-    return phantom.make_study(TOKEN, known=True)
+    return phantom.make_study(TOKEN, known=True, pixel_rules=[])
 
 
 @pytest.fixture(scope="session")
 def unknown() -> phantom.Study:
-    return phantom.make_study(TOKEN, known=False)
+    return phantom.make_study(TOKEN, known=False, pixel_rules=[])
 
 
 @pytest.fixture(scope="session")

@@ -231,18 +231,50 @@ class Held(Table):
 @pytest.mark.parametrize(
     ("reason", "passed"), [("pixels-not-declared", True), ("known-patient", False), ("", False)]
 )
-def test_a_capture_must_be_held_back_for_its_pixels(
+def test_images_with_a_name_must_be_held_back_for_their_pixels(
     known: phantom.Study, unknown: phantom.Study, reason: str, passed: bool
 ) -> None:
-    (capture,) = known.captures
+    capture, ultrasound = known.captures
     held = [Quarantined(uid, uid, "unknown-patient") for uid in unknown.sop_instance_uids]
+    uid = ultrasound.sop_instance_uid
+    held.append(Quarantined(uid, uid, "pixels-not-declared"))
     if reason:
-        uid = str(capture.SOPInstanceUID)
+        uid = capture.sop_instance_uid
         held.append(Quarantined(uid, uid, reason))
     report = Report("cat01")
     proof_quarantine.check(Held(held), report, [known, unknown], timeout=1)
     assert [row.passed for row in report.checks] == [True, True, passed, True]
-    assert unknown.captures == [] and capture.StudyInstanceUID != known.datasets[0].StudyInstanceUID
+    assert unknown.captures == []
+    studies = {str(each.dataset.StudyInstanceUID) for each in known.captures}
+    assert len(studies | {str(known.datasets[0].StudyInstanceUID)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("blanks", "reason", "passed"),
+    [
+        (True, "", [True, True]),
+        (True, "pixels-not-declared", [True, False]),
+        (False, "pixels-not-blanked", [True, True]),
+        (False, "pixels-not-declared", [False, True]),
+        (False, "", [False, True]),
+    ],
+)
+def test_what_is_declared_to_be_blanked_is_held_back_where_nothing_blanks(
+    unknown: phantom.Study, blanks: bool, reason: str, passed: list[bool]
+) -> None:
+    region = {"x": 0, "y": 0, "width": 400, "height": 40}
+    rule = {"manufacturer": "ACME", "model": "Echo", "rows": 99, "columns": 400}
+    rules = [{**rule, "action": "blank", "regions": [region]}]
+    known = phantom.make_study(TOKEN, True, pixel_rules=rules, blanks=blanks)
+    held = [Quarantined(uid, uid, "unknown-patient") for uid in unknown.sop_instance_uids]
+    uids = [each.sop_instance_uid for each in known.captures]
+    held += [Quarantined(uid, uid, "pixels-not-declared") for uid in uids]
+    if reason:
+        uid = known.declared[0].sop_instance_uid
+        held.append(Quarantined(uid, uid, reason))
+    report = Report("cat01")
+    proof_quarantine.check(Held(held), report, [known, unknown], timeout=0)
+    assert [row.passed for row in report.checks][2:] == passed
 
 
 def test_a_quarantine_that_nobody_can_look_into(server: Server, orthanc: Orthanc) -> None:
