@@ -341,6 +341,8 @@ def test_the_stand_in_keeps_it_under_another_uid(
     [
         ("/quarantines/queueFile?p=0&s=3&filename=TQ-1.dcm", True),
         ("/quarantines/queueAll?p=0&s=3", True),
+        ("//quarantines/queueStudy?p=0&s=3&studyUID=1.2", True),
+        ("/quarantines/queueSeries?p=0&s=3&seriesUID=1.3", True),
         ("/quarantines/queueFile?p=0&s=3&filename=TQ-2.dcm", False),
         ("/quarantines/queueAll?p=0&s=2", False),
         ("/quarantines/files?p=0&s=3", False),
@@ -350,7 +352,7 @@ def test_the_stand_in_keeps_it_under_another_uid(
 def test_a_person_may_send_it_again(node: Node, path: str, again: bool) -> None:
     held(node.directory, 1, 200)
     quarantined(node.pipeline.stage("export").quarantine / "TQ-1.dcm", POISON)
-    listing(node, ClientDouble(), 200).queued_by_hand(path)
+    listing(node, ClientDouble(), 200).by_hand(path)
     assert (POISON not in Suspects(node.directory)) == again
 
 
