@@ -656,6 +656,19 @@ def test_the_account_is_told_before_anything_is_done(tmp_path: Path) -> None:
     assert noted.events == [("removing unknown-patient", "TQ-3.dcm")], "CTP may remove it yet"
 
 
+def test_what_ctp_could_not_queue_is_left(tmp_path: Path) -> None:
+    """On a full disk, for instance: CTP copies, and answers all the same."""
+    settings, found, double = quarantines(tmp_path, {"1|": "ANON-1"})
+    stage = settings.pipelines[0].stage("anonymizer").quarantine
+    for number in (1, 2):
+        dicom(stage / f"TQ-{number}.dcm", "1", uid=f"1.2.{number}")
+    double.settings = None
+    assert found.release() == {"released": 0, "left": {"known-patient": 2}}
+    double.settings = settings
+    assert found.release() == {"released": 2, "left": {}}
+    double.server.shutdown()
+
+
 def test_details_name_elements_and_no_patient(tmp_path: Path) -> None:
     settings, _, double = quarantines(tmp_path, {})
     prefixes = ("ANON-",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 import stat
 import threading
@@ -17,15 +18,20 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     ScriptOptions,
     anonymizer_script,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
+    NEXT_STEPS,
+    RELEASE_CURES,
+)
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.names import Named
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from study_account import account as account_module
-from study_account import uids
+from study_account import uids, verdict
 from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
+from study_account.ledger import HELD, SeriesRow
 
 KEY = "5a" * 32
 HASHES = b"@hashuid(2.25,this,0012FFF0)"
@@ -1019,3 +1025,16 @@ def test_many_threads(node: Node) -> None:
         node.account.flush()
         node.account.summary()
     assert node.counts() == {"received": 800, "left": 800}
+
+
+def test_what_is_to_be_done_about_a_reason_is_what_the_list_says() -> None:
+    """A release is advised where it cures, and nowhere else."""
+    for reason in NEXT_STEPS:
+        row = SeriesRow(SERIES, 0.0, 0, "", {HELD: 1}, {reason: 1})
+        ((missing,),) = [verdict.series(STUDY, row, verdict.Now(1e9, 300)).missing]
+        advised = re.search("[Rr]elease the quarantine|then release", missing.todo)
+        assert not advised or reason in RELEASE_CURES, reason
+        assert "None by a release" not in missing.todo or reason not in RELEASE_CURES, reason
+        # Where the list has the element corrected and sent again, a purge is not all there is.
+        corrected = "correct it where it comes from" in NEXT_STEPS[reason]
+        assert not corrected or "orrect" in missing.todo or "quarantine.yml" in missing.todo, reason

@@ -355,25 +355,30 @@ class Quarantines:
             else:
                 left[ENDED_CTP] = left.get(ENDED_CTP, 0) + 1
         for (pipeline, stage), objects in by_stage.items():
-            going = []
+            going: list[tuple[Quarantined, str]] = []
             for each in objects:
                 reason = self._reason(each, known)
                 if self._may_go(each, reason, present):
                     self._suspects.release(each.sop_instance_uid, present)
                     self._released(each)
-                    going.append(each)
+                    going.append((each, reason))
                 else:
                     left[reason] = left.get(reason, 0) + 1
             if len(going) == len(objects) and len(going) > 1:
                 # One request: CTP renders its page anew for each.
                 self._client.quarantine("queueAll", pipeline, stage)
             else:
-                for each in going:
+                for each, _ in going:
                     self._client.quarantine("queueFile", pipeline, stage, each.path.name)
             with self._lock:
-                for each in going:
+                for each, _ in going:
                     self._attempts.pop(each.sop_instance_uid, None)
-            released += sum(not each.path.exists() for each in going)
+            for each, reason in going:
+                if each.path.exists():
+                    # CTP could not copy it into its queue.
+                    left[reason] = left.get(reason, 0) + 1
+                else:
+                    released += 1
         self._save_attempts()
         return {"released": released, "left": left}
 
