@@ -178,7 +178,7 @@ class Account:
                 LOG.error("%s: %s", path, self._problem)
             else:
                 # What was not written when this program was killed.
-                self._taken = self._journal.read()
+                self._safely(self._read)
                 self._journal.turn()
                 self.flush()
 
@@ -326,12 +326,16 @@ class Account:
                 if not self._taken:
                     return True
                 self._journal.turn()
-            if not self._safely(lambda ledger: ledger.apply(self._taken), len(self._taken)):
+                number = self._journal.number
+            if not self._safely(lambda ledger: ledger.apply(self._taken, number), len(self._taken)):
                 return False
             with self._noting:
                 self._taken.clear()
                 self._journal.applied()
             return True
+
+    def _read(self, ledger: Ledger) -> None:
+        self._taken = self._journal.read(ledger.written())
 
     def _event(self, event: tuple[Any, ...]) -> Event:
         leaving = self._leaving

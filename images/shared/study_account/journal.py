@@ -34,13 +34,15 @@ class Journal:
         self._paths = [path.with_suffix(f".events-{each}") for each in (0, 1)]
         self._files: list[int | None] = [None, None]
         self._at = 0
-        self._number = 0
+        self.number = 0
+        """Of the latest event."""
         self._waits = False
         """Whether the file that does not grow holds what is not in the ledger."""
         self._failed = False
 
-    def read(self) -> list[Event]:
-        """All that was kept before this start, in order. `turn` and `applied` are next."""
+    def read(self, written: int) -> list[Event]:
+        """All that was kept before this start, in order, but for what is in the ledger, up to the
+        number ``written``. `turn` and `applied` are next."""
         found: dict[int, Event] = {}
         for path in self._paths:
             try:
@@ -53,14 +55,14 @@ class Journal:
                     found[int(number)] = _event(event)
                 except (ValueError, TypeError, KeyError):
                     continue  # empty, or cut short
-        self._number = max(found, default=0)
-        return [_of_before(found[number]) for number in sorted(found)]
+        self.number = max([written, *found])
+        return [_of_before(found[number]) for number in sorted(found) if number > written]
 
     def append(self, event: Event) -> None:
         """Keep it."""
-        self._number += 1
+        self.number += 1
         # The line before may have been cut short by a full disk.
-        line = "\n" + json.dumps([self._number, _plain(event)]) + "\n"
+        line = "\n" + json.dumps([self.number, _plain(event)]) + "\n"
         try:
             file = self._files[self._at]
             if file is None:

@@ -11,6 +11,7 @@
     structures  names of structures that left under another: what they were, which may name a
                 person, and what they are
     removing    objects that somebody is about to remove from quarantine for good
+    written     the number in the journal of the latest event that is in here
 
 A write-ahead log and ``synchronous=NORMAL``: a kill loses nothing that was written, a power failure
 may lose the last seconds. What is lost so is learned again when the object leaves or lies in
@@ -74,6 +75,7 @@ _STRUCTURES = """CREATE TABLE IF NOT EXISTS structures (
     PRIMARY KEY (object, place)) WITHOUT ROWID"""
 _STRUCTURES_STUDY = "CREATE INDEX IF NOT EXISTS structures_study ON structures(study)"
 _REMOVING = "CREATE TABLE IF NOT EXISTS removing (uid BLOB PRIMARY KEY) WITHOUT ROWID"
+_WRITTEN = "CREATE TABLE IF NOT EXISTS written (number INTEGER NOT NULL)"
 _MOST_REMEMBERED = 20_000
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
@@ -253,7 +255,7 @@ class Ledger:
                 db.execute("COMMIT")
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}")
-            for statement in (_INDEX_DELETED, _STRUCTURES, _STRUCTURES_STUDY, _REMOVING):
+            for statement in (_INDEX_DELETED, _STRUCTURES, _STRUCTURES_STUDY, _REMOVING, _WRITTEN):
                 db.execute(statement)
             (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
             rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
@@ -292,10 +294,19 @@ class Ledger:
 
     # Writing.
 
-    def apply(self, events: Sequence[Event]) -> None:
-        """Note what happened, in that order, in one transaction."""
+    def apply(self, events: Sequence[Event], number: int = 0) -> None:
+        """Note what happened, in that order, in one transaction. ``number``: of the latest one in
+        the journal."""
         with self._transaction():
             self._apply(events)
+            self._db.execute("DELETE FROM written")
+            self._db.execute("INSERT INTO written VALUES (?)", (number,))
+
+    def written(self) -> int:
+        """The number of the latest event that was noted."""
+        with self._lock:
+            (found,) = self._db.execute("SELECT coalesce(max(number), 0) FROM written").fetchone()
+            return int(found)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
+from study_account.ledger import Ledger
 from test_study_account import KEY, LEAVING, PATIENT, SERIES, STUDY, mapped
 
 SEEDS = range(40)
@@ -67,6 +68,8 @@ class World:
         self.start()
 
     def start(self) -> None:
+        self.is_full = False
+        """Whether the ledger cannot be written for now."""
         self.senders: list[tuple[Sender, list[Copy]]] = []
         self.steps: list[Iterator[None]] = []
         """What threads are in the middle of."""
@@ -80,6 +83,12 @@ class World:
             quiet_seconds=300,
             keep_seconds=90 * 86400,
         )
+        safely = self.account._safely
+
+        def unless_full(write: Callable[[Ledger], Any], events: int = 0) -> bool:
+            return not self.is_full and safely(write, events)
+
+        self.account._safely = unless_full
 
     def all_in(self, *places: int) -> list[Copy]:
         return [each for each in self.copies if each.place in places]
@@ -100,6 +109,7 @@ class World:
             (1, self.account.care),
             (1, self.restarts),
             (1, self.is_killed),
+            (1, self.is_full_or_not),
             (3, lambda: self.clock.passes(self.random.choice((0.3, 2.0, 15.0)))),
         ]
         if self.clock_is_set:
@@ -245,14 +255,26 @@ class World:
             for each in pending:
                 if each.place == GATE:
                     each.place = NOWHERE
+        # In the middle of writing: before it is in the ledger, or before that is noted.
+        middle = self.random.choice(("", "before", "after"))
+        self.is_full = self.is_full or middle == "before"
+        if middle == "after":
+            self.account._journal._empty = lambda number: None
+        self.account.flush()
         self.start()
 
+    def is_full_or_not(self) -> None:
+        self.is_full = not self.is_full
+
     def sets_clock(self) -> None:
+        # Once: there and back again within one transfer leaves nothing to go by.
+        self.clock_is_set = False
         self.clock.wall += self.random.choice((-3600, -30, 30, 3600))
 
     # The end.
 
     def finish(self) -> dict[str, Any]:
+        self.is_full = False
         for each in self.all_in(GATE):
             each.place = QUEUE
         for sender, pending in self.senders:
