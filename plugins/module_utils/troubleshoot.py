@@ -607,11 +607,12 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             " ctp_issuers, then release (docs/keydb.md).",
         ),
         "known-patient": (
-            "their patients were loaded after they came",
+            "their patients were loaded or the rules changed after they came",
             "Release them: ansible-playbook playbooks/release_quarantine.yml.",
         ),
         "burned-in-annotation": (
-            "they declare burned-in annotation, (0028,0301), so that no release gets them further",
+            "they declare text, (0028,0301), or a face, (0028,0302), in their pixels, so that no"
+            " release gets them further",
             _LEAVE_OUT,
         ),
         "sop-class-not-accepted": (

@@ -12,6 +12,7 @@ Module      What it does
 `identity`  what one object says of itself
 `uids`      what the rendered script makes of a UID, and the hash of a patient
 `ledger`    the rows: one for each object, by its latest state; study by study, counted
+`journal`   what has happened and is not in the ledger yet, for a kill
 `verdict`   whether a series and a study are complete, and if not, what is missing and why
 `account`   takes what happens from many threads, writes it in batches, answers questions
 ==========  =======================================================================================

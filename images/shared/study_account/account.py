@@ -21,7 +21,19 @@ from ctp_rules.names import Named
 
 from . import uids, verdict
 from .identity import Identity
-from .ledger import Came, Deleted, Ended, Event, InQuarantine, Ledger, Left, Renamed, StudyRow
+from .journal import Journal
+from .ledger import (
+    Came,
+    Ended,
+    Event,
+    InQuarantine,
+    Ledger,
+    Left,
+    Removed,
+    Removing,
+    Renamed,
+    StudyRow,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +70,8 @@ class Sender:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._pending: dict[int, tuple[Identity, float]] = {}
+        self._pending: dict[int, tuple[Identity, float, float]] = {}
+        """By message: what came and when, by both clocks."""
         self._latest: tuple[str, str] | None = None
         self.places: set[tuple[str, str]] = set()
         """Study and series, as they came."""
@@ -71,20 +84,18 @@ class Sender:
         """All of an object has come; its answer is awaited."""
         place = identity.study, identity.series
         with self._lock:
-            self._pending[message_id] = identity, time.time()
+            self._pending[message_id] = identity, time.time(), time.monotonic()
             self._latest = place
             if place in self.places:
                 return
-            self.places.add(place)
-        # True if this program is killed now; taken back at the end of the association.
-        self._account.put(((place,), _ENDED_HERE))
+        self._account.brings(self, place)
 
     def answered(self, message_id: int, status: int) -> None:
         """The sender was told what became of an object."""
         with self._lock:
             found = self._pending.pop(message_id, None)
         if found is not None:
-            self._account.put((*found, status != 0))
+            self._account.put((found[0], _when(*found[1:]), status != 0))
 
     def ended(self, partial: Identity | None, released: bool, here: bool = False) -> None:
         """The association is over.
@@ -96,11 +107,11 @@ class Sender:
         """
         with self._lock:
             pending, self._pending = list(self._pending.values()), {}
-        for identity, at in pending:
-            self._account.put((identity, at, True))
+        for identity, at, run in pending:
+            self._account.put((identity, _when(at, run), True))
         if partial is not None and partial.sop_instance_uid:
             self._account.put((partial, time.time(), True))
-        broken = [identity for identity, _ in pending]
+        broken = [identity for identity, _, _ in pending]
         if partial is not None:
             broken.append(partial)
         # Where an object broke off, that is said of the object, if its series is known.
@@ -108,8 +119,12 @@ class Sender:
         doubts = {}
         if self._latest is not None and not released and not said:
             doubts[self._latest] = _ENDED_HERE if here else _CUT_OFF
-        for why, places in self._account.over(self, doubts).items():
-            self._account.put((tuple(places), why))
+        self._account.over(self, doubts)
+
+
+def _when(at: float, run: float) -> float:
+    """When something was, by a clock that may have been set since: never later than it was."""
+    return min(at, time.time() - (time.monotonic() - run))
 
 
 class Account:
@@ -140,9 +155,11 @@ class Account:
         self._quiet = quiet_seconds
         self._keep = keep_seconds
         self._problem = problem
-        self._events: deque[tuple[Any, ...]] = deque()
-        self._taken: list[tuple[Any, ...]] = []
+        self._events: deque[Event] = deque()
+        self._taken: list[Event] = []
         """Out of the queue, and not yet written."""
+        self._journal = Journal(path)
+        self._noting = threading.Lock()
         self._lost = 0
         self._lock = threading.Lock()
         self._open: set[Sender] = set()
@@ -159,6 +176,11 @@ class Account:
             except (OSError, sqlite3.Error) as error:
                 self._problem = f"the ledger cannot be opened ({type(error).__name__})"
                 LOG.error("%s: %s", path, self._problem)
+            else:
+                # What was not written when this program was killed.
+                self._safely(self._read)
+                self._journal.turn()
+                self.flush()
 
     @property
     def works(self) -> bool:
@@ -173,11 +195,14 @@ class Account:
         """Write what is left, and close."""
         for sender in list(self._open):
             sender.ended(None, released=False, here=True)
-        self.flush()
+        done = self.flush()
         ledger, self._ledger = self._ledger, None
         if ledger is not None:
             with self._flushing:
                 ledger.close()
+            with self._noting:
+                if done and not self._events:
+                    self._journal.clear()
 
     # What happens.
 
@@ -188,10 +213,15 @@ class Account:
             self._open.add(found)
         return found
 
-    def over(
-        self, sender: Sender, cut: Mapping[tuple[str, str], str]
-    ) -> dict[str, list[tuple[str, str]]]:
-        """That association is over. Return its series by why there may be more of them; empty: it
+    def brings(self, sender: Sender, place: tuple[str, str]) -> None:
+        """That association brings something of another series."""
+        with self._lock:
+            sender.places.add(place)
+            # True if this program is killed now; taken back at the end of the association.
+            self.put(((place,), _ENDED_HERE))
+
+    def over(self, sender: Sender, cut: Mapping[tuple[str, str], str]) -> None:
+        """That association is over. Note of its series why there may be more of them; empty: it
         ended in order, and so did those that were beside it.
 
         ``cut``: of which it was cut off, and why.
@@ -209,16 +239,26 @@ class Account:
                         # It began after the one that was cut off: all was sent again.
                         each.doubts.pop(place, None)
                 found.setdefault(why or (_ENDED_HERE if others else ""), []).append(place)
-        return found
+            # Here, or what another association brings could be noted in between.
+            for why, places in found.items():
+                self.put((tuple(places), why))
 
     def put(self, event: tuple[Any, ...]) -> None:
         """Of `Sender`: note something that came, as it came."""
         if self._ledger is None:
             return
-        if len(self._events) + len(self._taken) >= MOST_KEPT:
-            self._lost += 1
-            return
-        self._events.append(event)
+        with self._noting:
+            if len(self._events) + len(self._taken) >= MOST_KEPT:
+                self._lost += 1
+                return
+            try:
+                noted = self._event(event)
+            except Exception as error:
+                LOG.error("The account of studies failed (%s)", type(error).__name__)
+                self._lost += 1
+                return
+            self._events.append(noted)
+            self._journal.append(noted)
 
     def left(
         self, uid: str, study: str, series: str, pseudonym: str, names: Sequence[Named] = ()
@@ -226,21 +266,25 @@ class Account:
         """Orthanc stored an object, under these UIDs. ``names``: of structures, that changed."""
         self.put(("left", uid, study, series, pseudonym, time.time(), names))
 
-    def deleted(
-        self, uid: str, leaving: bool, since: float, study: str = "", series: str = ""
-    ) -> None:
-        """An object was removed from quarantine for good, which began at ``since``."""
-        self.put(("deleted", uid, leaving, time.time(), since, study, series))
+    def removing(self, found: Quarantined) -> None:
+        """An object is about to be removed from quarantine for good. Where it is not in the end,
+        nothing need be said."""
+        self.put(("removing", found, time.monotonic()))
 
-    def quarantine(
-        self, found: Iterable[Quarantined], removed: bool = False, looked: float | None = None
-    ) -> None:
-        """What lies in quarantine now; all of it. ``removed``: what does so no more was removed
-        there by hand, unless it leaves. ``looked``: when that was seen, if not just now."""
-        if self._ledger is None or self._leaving is None:
+    def removed(self, found: Quarantined) -> None:
+        """An object was removed from quarantine for good."""
+        self.put(("removed", found, time.time(), time.monotonic(), False))
+
+    def released(self, found: Quarantined) -> None:
+        """An object is about to be sent round again."""
+        self.put(("removed", found, time.time(), time.monotonic(), True))
+
+    def quarantine(self, found: Iterable[Quarantined], looked: float | None = None) -> None:
+        """What lies in quarantine now; all of it. ``looked``: when somebody began to see that, by
+        ``time.monotonic``, if not just now."""
+        if self._ledger is None or self._leaving is None or not self.flush():
             return
-        self.flush()
-        looked = time.time() if looked is None else looked
+        looked = time.monotonic() if looked is None else looked
         seen: list[tuple[bytes, InQuarantine]] = []
         places: dict[tuple[str, str, str, bool], tuple[bytes, str, str]] = {}
         for each in found:
@@ -253,7 +297,7 @@ class Account:
             lies = InQuarantine(study, series, each.reason, each.arrived, each.pseudonym)
             seen.append((key, lies))
         self._places = places
-        self._safely(lambda ledger: ledger.quarantine(seen, removed, looked))
+        self._safely(lambda ledger: ledger.quarantine(seen, looked))
 
     def _place(self, found: Quarantined) -> tuple[bytes, str, str]:
         assert self._leaving is not None
@@ -271,18 +315,27 @@ class Account:
                 cared = time.monotonic()
                 self.care()
 
-    def flush(self) -> None:
-        """Write what has happened until now."""
+    def flush(self) -> bool:
+        """Write what has happened until now; whether all is written."""
         if self._ledger is None:
-            return
+            return False
         with self._flushing:
-            while self._events:
-                self._taken.append(self._events.popleft())
-            if self._taken and self._safely(
-                lambda ledger: ledger.apply([self._event(each) for each in self._taken]),
-                len(self._taken),
-            ):
+            with self._noting:
+                while self._events:
+                    self._taken.append(self._events.popleft())
+                if not self._taken:
+                    return True
+                self._journal.turn()
+                number = self._journal.number
+            if not self._safely(lambda ledger: ledger.apply(self._taken, number), len(self._taken)):
+                return False
+            with self._noting:
                 self._taken.clear()
+                self._journal.applied()
+            return True
+
+    def _read(self, ledger: Ledger) -> None:
+        self._taken = self._journal.read(ledger.written())
 
     def _event(self, event: tuple[Any, ...]) -> Event:
         leaving = self._leaving
@@ -292,11 +345,10 @@ class Account:
             _, uid, study, series, pseudonym, at, names = event
             renamed = [Renamed(uid, each.number, each.came, each.left) for each in names]
             return Left(uids.digest(uid), study, series, at, pseudonym, tuple(renamed))
-        if first == "deleted":
-            _, uid, is_leaving, at, since, study, series = event
-            if not is_leaving:
-                uid, study, series = leaving.of(uid), leaving.of(study), leaving.of(series)
-            return Deleted(uids.digest(uid), at, since, study, series)
+        if first == "removing":
+            return Removing(*self._place(event[1]), event[1].reason, event[1].arrived, event[2])
+        if first == "removed":
+            return Removed(*self._place(event[1]), *event[2:])
         if not isinstance(first, Identity):
             return Ended(tuple((leaving.of(a), leaving.of(b)) for a, b in first), event[1])
         identity, at, broken = event

@@ -10,6 +10,8 @@
     identities  hashes of the identifiers that it came under
     structures  names of structures that left under another: what they were, which may name a
                 person, and what they are
+    removing    objects that somebody is about to remove from quarantine for good
+    written     the number in the journal of the latest event that is in here
 
 A write-ahead log and ``synchronous=NORMAL``: a kill loses nothing that was written, a power failure
 may lose the last seconds. What is lost so is learned again when the object leaves or lies in
@@ -19,6 +21,7 @@ quarantine. A ledger that cannot be read is put aside and a new one begun: see `
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -71,9 +74,9 @@ _STRUCTURES = """CREATE TABLE IF NOT EXISTS structures (
     uid TEXT NOT NULL, number TEXT NOT NULL, came TEXT NOT NULL, goes TEXT NOT NULL,
     PRIMARY KEY (object, place)) WITHOUT ROWID"""
 _STRUCTURES_STUDY = "CREATE INDEX IF NOT EXISTS structures_study ON structures(study)"
+_REMOVING = "CREATE TABLE IF NOT EXISTS removing (uid BLOB PRIMARY KEY) WITHOUT ROWID"
+_WRITTEN = "CREATE TABLE IF NOT EXISTS written (number INTEGER NOT NULL)"
 _MOST_REMEMBERED = 20_000
-_OVERTAKEN_SECONDS = 60.0
-"""What is older was seen before the clock was set back."""
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
 
@@ -114,15 +117,30 @@ class Left(NamedTuple):
     names: tuple[Renamed, ...] = ()
 
 
-class Deleted(NamedTuple):
-    """An object was removed from quarantine for good."""
+class Removing(NamedTuple):
+    """Somebody is about to remove an object from quarantine for good, whether or not a look has
+    shown it: when it is missed there, that is no release."""
 
     uid: bytes
+    study: str
+    series: str
+    reason: str
+    arrived: float
+    run: float
+    """When, by ``time.monotonic``."""
+
+
+class Removed(NamedTuple):
+    """An object was removed from quarantine for good; or it is about to be ``released``, whatever
+    somebody was about to do with it."""
+
+    uid: bytes
+    study: str
+    series: str
     at: float
-    since: float
-    """When the removal began: what was missed there since then is no release."""
-    study: str = ""
-    series: str = ""
+    run: float
+    """When, by ``time.monotonic``."""
+    released: bool = False
 
 
 class Ended(NamedTuple):
@@ -133,7 +151,7 @@ class Ended(NamedTuple):
     why: str = ""
 
 
-Event = Union[Came, Left, Deleted, Ended]
+Event = Union[Came, Left, Removing, Removed, Ended]
 
 
 @dataclass(frozen=True)
@@ -204,8 +222,12 @@ class Ledger:
         self._held: dict[bytes, tuple[str, float]] = {}
         self._rows: dict[tuple[bytes, str, str], bytes] = {}
         """Of what was in quarantine the last time, by object, study and series."""
-        self._looked = 0.0
-        """When it was looked at for the last time."""
+        self._looked = -math.inf
+        """When it was looked at for the last time, by ``time.monotonic``."""
+        self._removing: dict[bytes, float] = {}
+        """When removals began of which this process knows, by ``time.monotonic``."""
+        self._deleted: dict[bytes, float] = {}
+        """When objects were removed that a look may still show, by ``time.monotonic``."""
         self.since = 0.0
         """When the account began."""
         try:
@@ -233,7 +255,7 @@ class Ledger:
                 db.execute("COMMIT")
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"version {version}")
-            for statement in (_INDEX_DELETED, _STRUCTURES, _STRUCTURES_STUDY):
+            for statement in (_INDEX_DELETED, _STRUCTURES, _STRUCTURES_STUDY, _REMOVING, _WRITTEN):
                 db.execute(statement)
             (self.since,) = db.execute("SELECT max(at) FROM begun").fetchone()
             rows = db.execute("SELECT uid, held FROM objects WHERE held <> ''")
@@ -272,10 +294,19 @@ class Ledger:
 
     # Writing.
 
-    def apply(self, events: Sequence[Event]) -> None:
-        """Note what happened, in that order, in one transaction."""
+    def apply(self, events: Sequence[Event], number: int = 0) -> None:
+        """Note what happened, in that order, in one transaction. ``number``: of the latest one in
+        the journal."""
         with self._transaction():
             self._apply(events)
+            self._db.execute("DELETE FROM written")
+            self._db.execute("INSERT INTO written VALUES (?)", (number,))
+
+    def written(self) -> int:
+        """The number of the latest event that was noted."""
+        with self._lock:
+            (found,) = self._db.execute("SELECT coalesce(max(number), 0) FROM written").fetchone()
+            return int(found)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -314,13 +345,10 @@ class Ledger:
                 touched.add(study)
                 self._name(study, event.pseudonym)
                 self._rename(study, uid, event)
-            elif isinstance(event, Deleted):
-                if not execute(_ANY, (event.uid, event.uid + b"\xff" * 8)).fetchone():
-                    continue
-                uid, _, _ = self._row(event.uid, event.study, event.series, event.at)
-                self._held.pop(uid, None)
-                execute("UPDATE objects SET held = '' WHERE uid = ?", (uid,))
-                execute(_DELETED, (event.at, uid, event.since))
+            elif isinstance(event, Removing):
+                touched.add(self._removing_begins(event))
+            elif isinstance(event, Removed):
+                self._removing_ends(event)
             else:
                 for place in event.series:
                     study, series = self._place(*place, time.time())
@@ -335,6 +363,38 @@ class Ledger:
             "UPDATE studies SET settled = 0 WHERE id = ? AND settled > 0",
             [(study,) for study in touched],
         )
+
+    def _removing_begins(self, event: Removing) -> int:
+        row, study, series = self._row(event.uid, event.study, event.series, event.arrived)
+        lies = InQuarantine(event.study, event.series, event.reason, event.arrived)
+        self._held[row] = self._lies(row, series, lies, event.run)
+        if event.run > -math.inf:
+            self._removing[row] = event.run
+        self._db.execute("INSERT OR IGNORE INTO removing VALUES (?)", (row,))
+        return study
+
+    def _removing_ends(self, event: Removed) -> None:
+        execute = self._db.execute
+        if not execute(_ANY, (event.uid, event.uid + b"\xff" * 8)).fetchone():
+            return
+        row, _, _ = self._row(event.uid, event.study, event.series, event.at)
+        self._removing.pop(row, None)
+        execute("DELETE FROM removing WHERE uid = ?", (row,))
+        if not event.released:
+            self._deleted[row] = event.run
+            self._held.pop(row, None)
+            execute(_RELEASED, (DELETED, event.at, row))
+
+    def _lies(
+        self, row: bytes, series: int, found: InQuarantine, looked: float
+    ) -> tuple[str, float]:
+        """Note that it lies in quarantine, or did when that was looked at; return what is to be
+        remembered of it."""
+        # Seen before something was removed there, it may be that; later, it is a copy or came back.
+        seen = looked > self._deleted.get(row, -math.inf)
+        values = row, series, found.arrived, found.reason, seen, time.time()
+        self._db.execute(_HELD, values)
+        return found.reason, found.arrived if seen else 0.0
 
     def _place(self, study: str, series: str, at: float) -> tuple[int, int]:
         """The rows of study and series; made where they are missing."""
@@ -409,15 +469,16 @@ class Ledger:
         self._noted.add((study, what))
         return True
 
-    def quarantine(
-        self, found: Iterable[tuple[bytes, InQuarantine]], removed: bool, looked: float
-    ) -> None:
-        """Note all that lies in quarantine now: what is new there, and what is there no more,
-        since it was released, or ``removed``. ``looked``: when that was seen."""
+    def quarantine(self, found: Iterable[tuple[bytes, InQuarantine]], looked: float) -> None:
+        """Note all that lies in quarantine now: what is new there, and what is there no more, since
+        it was released or removed. ``looked``: when somebody began to see that, by
+        ``time.monotonic``."""
         with self._lock:
-            if 0 < self._looked - looked < _OVERTAKEN_SECONDS:
+            if looked < self._looked:
                 return  # somebody looked later, and was quicker
             self._looked = looked
+            # Not now: what is missing may have come back since.
+            began = time.time() - (time.monotonic() - looked)
             newest: dict[tuple[bytes, str, str], InQuarantine] = {}
             for uid, each in found:
                 name = uid, each.study, each.series
@@ -429,7 +490,8 @@ class Ledger:
                 if self._held.get(self._rows.get(name, b"")) != (each.reason, each.arrived)
             }
             here = {row for name, row in self._rows.items() if name in newest}
-            if not new and here >= self._held.keys():
+            marked = {bytes(row) for (row,) in self._db.execute("SELECT uid FROM removing")}
+            if not new and not marked and here >= self._held.keys():
                 return
             held: dict[bytes, tuple[str, float]] = {}
             with self._transaction():
@@ -440,19 +502,29 @@ class Ledger:
                     here.add(row)
                     touched.add(study)
                     self._name(study, each.pseudonym)
-                    self._db.execute(_HELD, (row, series, each.arrived, each.reason, looked))
-                    held[row] = each.reason, each.arrived
-                gone = [row for row in self._held if row not in here]
-                state = DELETED if removed else WAITING
-                self._db.executemany(_RELEASED, [(state, time.time(), row) for row in gone])
+                    held[row] = self._lies(row, series, each, looked)
+                gone = [
+                    row
+                    for row in self._held
+                    if row not in here and self._removing.get(row, -math.inf) < looked
+                ]
+                self._db.executemany(
+                    _RELEASED,
+                    [(DELETED if row in marked else WAITING, began, row) for row in gone],
+                )
+                # Of one from before this start nobody is about to remove it any more.
+                over = [row for row in marked if row not in self._removing or row in gone]
+                self._db.executemany("DELETE FROM removing WHERE uid = ?", [(row,) for row in over])
                 self._db.executemany(
                     "UPDATE studies SET settled = 0 WHERE id = ? AND settled > 0",
                     [(study,) for study in touched],
                 )
             for row in gone:
                 del self._held[row]
+                self._removing.pop(row, None)
             self._held.update(held)
             self._rows = {name: row for name, row in self._rows.items() if name in newest}
+            self._deleted = {row: run for row, run in self._deleted.items() if run >= looked}
 
     def settle(self, studies: Iterable[str], at: float) -> None:
         """These are complete: they are looked at again when something of them comes."""
@@ -636,9 +708,9 @@ _NOTHING_HELD = (
     " WHERE objects.held <> '')"
 )
 _INSERT = "INSERT INTO objects (uid, series, state, at) VALUES (?1, ?2, {state}, ?3)"
-# It may have left, or lie in quarantine, before its sender was told; and what came again waits,
-# whatever became of it before.
-_DONE = f"((state = {LEFT} AND at >= ?3) OR (state = {HELD} AND at + 1 >= ?3))"
+# It may have left, or lie in quarantine, or be removed from there, before its sender was told; and
+# what came again waits, whatever became of it before.
+_DONE = f"""((state IN ({LEFT}, {DELETED}) AND at >= ?3) OR (state = {HELD} AND at + 1 >= ?3))"""
 _CAME = f"""{_INSERT.format(state=WAITING)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     state = CASE WHEN {_DONE} THEN state ELSE {WAITING} END,
     at = CASE WHEN {_DONE} THEN at ELSE ?3 END"""
@@ -647,18 +719,16 @@ _LEFT = f"""{_INSERT.format(state=LEFT)} ON CONFLICT (uid) DO UPDATE SET series 
 # Of what was acknowledged once, a later try that breaks off takes nothing away.
 _BROKE = f"""{_INSERT.format(state=BROKEN)} ON CONFLICT (uid) DO UPDATE SET series = ?2,
     at = CASE WHEN state = {BROKEN} THEN ?3 ELSE at END"""
-# A file that is older than what came last is an older copy, and has no say. One that is there after
-# another was removed for good is a copy of that one, or came back. What is left of an object that
-# broke off is none.
-_MET = f"""((state = {BROKEN} AND ?4 <> '{UNREADABLE}') OR (state = {WAITING} AND at <= ?3 + 1)
-    OR (state = {DELETED} AND at < ?5))"""
+# A file that is older than what came last is an older copy, and has no say; what came after now
+# came before the clock was set back. One that is there after another was removed for good is a copy
+# of that one, or came back. What is left of an object that broke off is none.
+_MET = f"""((state = {BROKEN} AND ?4 <> '{UNREADABLE}')
+    OR (state = {WAITING} AND (at <= ?3 + 1 OR at > ?6)) OR (state = {DELETED} AND ?5))"""
 _HELD = f"""INSERT INTO objects (uid, series, state, at, held) VALUES (?1, ?2, {HELD}, ?3, ?4)
     ON CONFLICT (uid) DO UPDATE SET series = ?2, held = ?4,
-    at = CASE WHEN {_MET} THEN ?3 ELSE at END,
+    at = CASE WHEN {_MET} OR (state = {HELD} AND at < ?3) THEN ?3 ELSE at END,
     state = CASE WHEN {_MET} THEN {HELD} ELSE state END"""
 _ANY = "SELECT 1 FROM objects WHERE uid BETWEEN ? AND ?"
-_DELETED = f"""UPDATE objects SET state = {DELETED}, at = ?1
-    WHERE uid = ?2 AND (state = {HELD} OR (state = {WAITING} AND at >= ?3))"""
 _RELEASED = f"""UPDATE objects SET held = '',
     at = CASE WHEN state = {HELD} THEN ?2 ELSE at END,
     state = CASE WHEN state = {HELD} THEN ?1 ELSE state END WHERE uid = ?3"""

@@ -36,7 +36,9 @@ _REMEDIES = {
     "refused-by-orthanc": "See why Orthanc refused them (docs/quarantine.md), then release.",
     "burned-in-annotation": _NEVER,
     "sop-class-not-accepted": _NEVER,
-    "refused-by-profile": _NEVER,
+    "refused-by-profile": "None by a release: see which element CTP's script refuses"
+    " (playbooks/quarantine.yml), correct it where it comes from and send it again, or leave it"
+    " out; then purge them.",
 }
 _LOOK = "See why (playbooks/quarantine.yml) and what cures it (docs/quarantine.md)."
 

@@ -143,10 +143,11 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"ctp__reasons": {"unknown-patient": 9}},
          "CTP on node holds 9 objects back in quarantine: KeyDB does not know their patients."),
         ({"ctp__reasons": {"known-patient": 9}},
-         "CTP on node holds 9 objects back in quarantine: their patients were loaded after"),
+         "CTP on node holds 9 objects back in quarantine: their patients were loaded or the rules"
+         " changed"),
         ({"ctp__reasons": {"burned-in-annotation": 2}},
-         "CTP on node holds 2 objects back in quarantine: they declare burned-in annotation,"
-         " (0028,0301), so that no release gets them further."),
+         "CTP on node holds 2 objects back in quarantine: they declare text, (0028,0301),"
+         " or a face, (0028,0302), in their pixels, so that no release gets them further."),
         ({"ctp__reasons": {"sop-class-not-accepted": 2}},
          "CTP on node holds 2 objects back in quarantine: nothing can de-identify their SOP class"),
         ({"ctp__reasons": {"refused-by-profile": 2}},

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
 from ctp_supervisor import gate as gate_module
-from ctp_supervisor import lobby, pdu
+from ctp_supervisor import holding, lobby, pdu
 from ctp_supervisor.gate import HEALTHCHECK_AET, Association, Gate, Pipeline
 from ctp_supervisor.holding import MIB, Budget, HoldingGate
 from ports import free_port
@@ -424,6 +427,91 @@ def test_who_has_room_on_the_disk(held: list[tuple[str, int]], free: int, taken:
             found = budget.takes(Association(sender, pipeline, False, peer), size)
     assert found is taken
     assert budget.held() == sum(size for _, size in held)
+
+
+def test_one_that_stops_in_the_middle_takes_no_room_from_others(
+    holding_doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = holding_doors.gate
+    assert isinstance(gate, HoldingGate)
+    monkeypatch.setattr(gate.budget, "_free", DiskDouble(20 * MIB, gate).free)
+    doors = holding_doors.start()
+    ct = b"1.2.840.10008.5.1.4.1.1.2"
+    with Rude(doors.port) as rude:
+        assert rude.send(request(abstract=ct)).answer()[:1] == b"\x02"
+        rude.send(p_data(_store_request()))
+        for _ in range(6):
+            rude.send(p_data(bytes(MIB), 0))
+        wait_until("it has its room", lambda: gate.budget.held() >= 6 * MIB)
+        sender, dataset = doors.associate(), image(LARGE)
+        assert store(sender, dataset) == 0xA700, "it may be slow only"
+        monkeypatch.setattr(holding, "STALLED_SECONDS", 0.0)
+        assert store(sender, dataset) == 0
+        sender.release()
+        assert shown(dataset) in [(uid, pixels) for _, uid, pixels in doors.scp.lines("object")]
+        wait_until("it is cut off", lambda: pdu.readable(rude.socket, 0))
+    assert "stopped in the middle of an object" in caplog.text
+    wait_until("nothing of it is held", lambda: not gate.budget.held())
+
+
+def test_who_loses_room_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who stopped first, as few as are needed, and nobody who waits for CTP, or in vain."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    free = 300 * MIB
+    budget: Budget = Budget(lambda: free - sum(budget._held.values()))
+    pipeline = Pipeline(1, frozenset(), frozenset())
+    there = {}
+    for name in ("waits", "first", "second", "slow", "new"):
+        there[name] = Association(socket.socket(), pipeline, False, name)
+    try:
+        for name in ("waits", "first", "second", "slow"):
+            assert budget.takes(there[name], 30 * MIB)
+            now += 1
+        budget.is_whole(there["waits"])
+        now += 100
+        assert budget.takes(there["slow"], 31 * MIB)  # and it goes on
+        assert not budget.takes(there["new"], 300 * MIB)
+        assert not any(each.ended for each in there.values())
+        budget.forget(there["new"])
+        free = 243 * MIB
+        assert budget.takes(there["new"], 20 * MIB)
+        assert [name for name, each in there.items() if each.ended] == ["first"]
+        assert budget.held() == (30 + 30 + 31 + 20) * MIB
+        for each in there.values():
+            budget.forget(each)
+        assert not budget.held() and not budget._moved
+    finally:
+        for each in there.values():
+            each.sender.close()
+
+
+def test_a_full_disk_keeps_nothing_of_what_cannot_be_kept(
+    holding_doors: Doors,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is there of it would keep the disk full; CTP gets it all the same."""
+    doors = holding_doors.start()
+    write = tempfile.SpooledTemporaryFile.write
+
+    def full(file: Any, data: bytes) -> int:
+        if file.tell() > MIB:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(write(file, data))
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
+    dataset = image(LARGE)
+    sender = doors.associate()
+    assert store(sender, dataset) == 0
+    assert shown(dataset) in [(uid, pixels) for _, uid, pixels in doors.scp.lines("object")]
+    assert "cannot be kept to be sent again" in caplog.text
+    sender.release()
+    message = holding._Message(tmp_path)
+    for _ in range(2):
+        message.write(memoryview(bytes(2 * MIB)))
+    assert not message.kept and message._file.closed
 
 
 def test_a_command_of_nothing(holding_doors: Doors) -> None:

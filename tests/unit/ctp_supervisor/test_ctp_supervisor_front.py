@@ -23,7 +23,7 @@ from ctp_supervisor.incoming import MARK
 from ctp_supervisor.lookup import Patients
 from ctp_supervisor.process import NOT_STORED, Client, command, environment
 from ctp_supervisor.profile import Profile
-from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantines
+from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantined, Quarantines
 from ctp_supervisor.refusals import Refusals
 from ctp_supervisor.settings import Settings
 from ctp_supervisor.status import Counters, Queues
@@ -583,6 +583,89 @@ def test_why_pixels_are_not_trusted_and_when_they_are(tmp_path: Path) -> None:
         {"pixels-not-declared": 1, "burned-in-annotation": 2},
     )
     assert not (stage / "TQ-1.dcm").exists() and (stage / "TQ-2.dcm").exists()
+    double.server.shutdown()
+
+
+class Noted:
+    """What is told of files in quarantine, by name; a removal only begins where it is not seen."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def removing(self, each: Quarantined, reason: str) -> None:
+        self.events.append((f"removing {reason}", each.path.name))
+
+    def removed(self, each: Quarantined) -> None:
+        self.events.append(("removed", each.path.name))
+
+    def released(self, each: Quarantined) -> None:
+        self.events.append(("released", each.path.name))
+
+
+def test_the_account_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    settings, _, double = quarantines(tmp_path, {})
+    noted = Noted()
+    client = Client(double.port, PASSWORD)
+    found = Quarantines(
+        settings.pipelines,
+        settings.data,
+        lambda: Patients({"1|": "ANON-1"}),
+        client,
+        Refusals(settings.data),
+        notes=noted,
+    )
+    stage = settings.pipelines[0].stage("anonymizer").quarantine
+    for number in (1, 2, 3):
+        path = stage / f"TQ-{number}.dcm"
+        dicom(path, str(number), uid=f"1.2.{number}")
+        dataset = dcmread(path)
+        dataset.StudyInstanceUID = "1.8"
+        dataset.save_as(path)
+    assert found.delete({"0-1-TQ-2.dcm"}) == 1
+    assert noted.events == [
+        ("removing unknown-patient", "TQ-2.dcm"),
+        ("removed", "TQ-2.dcm"),
+    ]
+    noted.events.clear()
+    assert found.release()["released"] == 1
+    assert noted.events == [("released", "TQ-1.dcm")]
+    noted.events.clear()
+    for page in (
+        "/quarantines/files?p=0&s=1",
+        "/quarantines/deleteAll?p=0&s=2",
+        "/quarantines/deleteStudy?p=0&s=1&studyUID=1.9",
+        "/quarantines/deleteFile?p=0&s=1&filename=TQ-4.dcm",
+        "/quarantines",
+        "/x/deleteAll?p=0&s=1",
+    ):
+        found.by_hand(page)
+    assert noted.events == []
+    for page in ("//quarantines/deleteAll?p=0&s=1", "/quarantines/queueAll/?p=0&s=1"):
+        found.by_hand(page)
+    found.by_hand("/quarantines/deleteStudy?p=0&s=1&studyUID=1.8")
+    assert noted.events == [
+        ("removing unknown-patient", "TQ-3.dcm"),
+        ("released", "TQ-3.dcm"),
+        ("removing unknown-patient", "TQ-3.dcm"),
+    ]
+    noted.events.clear()
+    double.server.shutdown()
+    double.server.server_close()
+    with pytest.raises(OSError):
+        found.delete({"0-1-TQ-3.dcm"})
+    assert noted.events == [("removing unknown-patient", "TQ-3.dcm")], "CTP may remove it yet"
+
+
+def test_what_ctp_could_not_queue_is_left(tmp_path: Path) -> None:
+    """On a full disk, for instance: CTP copies, and answers all the same."""
+    settings, found, double = quarantines(tmp_path, {"1|": "ANON-1"})
+    stage = settings.pipelines[0].stage("anonymizer").quarantine
+    for number in (1, 2):
+        dicom(stage / f"TQ-{number}.dcm", "1", uid=f"1.2.{number}")
+    double.settings = None
+    assert found.release() == {"released": 0, "left": {"known-patient": 2}}
+    double.settings = settings
+    assert found.release() == {"released": 2, "left": {}}
     double.server.shutdown()
 
 

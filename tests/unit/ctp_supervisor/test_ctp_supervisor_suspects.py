@@ -328,7 +328,8 @@ def test_the_stand_in_keeps_it_under_another_uid(
     monkeypatch.setattr("ctp_supervisor.suspects._KEEP_SECONDS", -1.0)
     assert found.repeat_exports(lambda _: True) == 0 and not client.asked
     assert found.release()["left"] == {"refused-by-orthanc": 1} and not client.asked
-    assert listing(node, ClientDouble(), 201).release()["left"] == {}
+    listing(node, client, 201).release()
+    assert client.asked == [("queueFile", 0, 3, "TQ-1.dcm")]
     assert not Suspects(node.directory).all_held()
     held(node.directory, 1, 200)
     (directory / "TQ-1.dcm").unlink()
@@ -341,6 +342,8 @@ def test_the_stand_in_keeps_it_under_another_uid(
     [
         ("/quarantines/queueFile?p=0&s=3&filename=TQ-1.dcm", True),
         ("/quarantines/queueAll?p=0&s=3", True),
+        ("//quarantines/queueStudy?p=0&s=3&studyUID=1.2", True),
+        ("/quarantines/queueSeries?p=0&s=3&seriesUID=1.3", True),
         ("/quarantines/queueFile?p=0&s=3&filename=TQ-2.dcm", False),
         ("/quarantines/queueAll?p=0&s=2", False),
         ("/quarantines/files?p=0&s=3", False),
@@ -350,7 +353,7 @@ def test_the_stand_in_keeps_it_under_another_uid(
 def test_a_person_may_send_it_again(node: Node, path: str, again: bool) -> None:
     held(node.directory, 1, 200)
     quarantined(node.pipeline.stage("export").quarantine / "TQ-1.dcm", POISON)
-    listing(node, ClientDouble(), 200).queued_by_hand(path)
+    listing(node, ClientDouble(), 200).by_hand(path)
     assert (POISON not in Suspects(node.directory)) == again
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 import stat
 import threading
@@ -17,15 +18,20 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     ScriptOptions,
     anonymizer_script,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
+    NEXT_STEPS,
+    RELEASE_CURES,
+)
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.names import Named
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from study_account import account as account_module
-from study_account import uids
+from study_account import uids, verdict
 from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
+from study_account.ledger import HELD, SeriesRow
 
 KEY = "5a" * 32
 HASHES = b"@hashuid(2.25,this,0012FFF0)"
@@ -87,17 +93,14 @@ class Node:
         self.in_quarantine |= {number: (reason, time.time()) for number in numbers}
         self.look(series=series)
 
-    def look(
-        self, removed: bool = False, series: str = SERIES, looked: float | None = None
-    ) -> None:
+    def look(self, series: str = SERIES, looked: float | None = None) -> None:
         self.account.quarantine(
-            [
-                Quarantined(f"9.9.{number}", STUDY, series, reason, arrived)
-                for number, (reason, arrived) in self.in_quarantine.items()
-            ],
-            removed,
-            looked,
+            [self.file(number, series) for number in self.in_quarantine], looked
         )
+
+    def file(self, number: int, series: str = SERIES) -> Quarantined:
+        reason, arrived = self.in_quarantine[number]
+        return Quarantined(f"9.9.{number}", STUDY, series, reason, arrived)
 
     def later(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 400) -> None:
         now = time.time() + seconds
@@ -343,12 +346,14 @@ def test_removed_from_quarantine_is_said_and_is_nobodys_task(
     node.send(1, 2, 3)
     node.leave(1)
     node.hold("incomplete", 2, 3)
+    file = node.file(2)
+    node.account.removing(file)
     del node.in_quarantine[2]
-    since = time.time()
     node.look()  # in the moment before the removal is noted
-    node.account.deleted("9.9.2", leaving=False, since=since)
+    node.account.removed(file)
+    node.account.removing(node.file(3))  # on CTP's own page
     del node.in_quarantine[3]
-    node.look(removed=True)  # on CTP's own page
+    node.look()
     node.later(monkeypatch)
     assert node.counts() == {"received": 3, "left": 1, "deleted": 2}
     study = node.study()
@@ -377,10 +382,10 @@ def test_seen_in_quarantine_before_its_sender_was_told(
     sender.ended(None, released=True)
     node.look()
     assert node.counts() == {"received": 1, "held": {"burned-in-annotation": 1}}
+    file = node.file(1)
     del node.in_quarantine[1]
-    since = time.time() + 5
-    monkeypatch.setattr(time, "time", lambda: since)
-    node.account.deleted("9.9.1", leaving=False, since=since)
+    node.later(monkeypatch, 5)
+    node.account.removed(file)
     node.look()
     node.idle = True
     node.later(monkeypatch)
@@ -393,8 +398,8 @@ def test_what_lies_in_quarantine_is_not_called_removed(
     node.send(1, 2)
     node.hold("incomplete", 1, 2)
     # There are two files of the first, since it was sent twice: one is removed.
-    node.account.deleted("9.9.1", leaving=False, since=time.time(), study=STUDY, series=SERIES)
-    looked = time.time() - 1
+    looked = time.monotonic()
+    node.account.removed(node.file(1))
     node.account.flush()
     node.look(looked=looked)  # as it was seen before
     node.account.quarantine([], looked=looked - 1)  # and by another thread before that
@@ -402,10 +407,12 @@ def test_what_lies_in_quarantine_is_not_called_removed(
     node.later(monkeypatch, 10)
     node.hold("incomplete", 1)  # as it is seen with the other file
     assert node.counts() == {"received": 2, "held": {"incomplete": 2}}
-    # Released while others were removed on CTP's page, and back again.
+    # About to be removed on CTP's page, but released, and back again.
+    node.account.removing(node.file(2))
+    node.account.released(node.file(2))
     del node.in_quarantine[2]
-    node.look(removed=True)
-    assert node.counts()["deleted"] == 1
+    node.look()
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1}, "waiting": 1}
     node.later(monkeypatch, 10)
     node.hold("other-issuer", 2)
     assert node.counts() == {"received": 2, "held": {"incomplete": 1, "other-issuer": 1}}
@@ -451,7 +458,7 @@ def test_one_uid_in_two_studies_is_two_objects(node: Node, monkeypatch: pytest.M
     node.later(monkeypatch)
     look()
     assert (state(STUDY), state(other)) == (("complete", 2, 2), ("held back", 1, 0))
-    node.account.deleted("9.9.1", False, time.time(), other, series)
+    node.account.removed(Quarantined("9.9.1", other, series, "incomplete", time.time()))
     held = []
     look()
     node.later(monkeypatch)
@@ -470,7 +477,7 @@ def test_what_could_not_be_placed_is_placed_later(node: Node) -> None:
     node.account.left(mapped("9.9.1"), "", "", "TRIAL-1")
     assert node.counts() == {"received": 1, "left": 1}
     assert node.study()["identifiers"] == 1
-    node.account.deleted("9.9.7", False, time.time(), "1.2.7", "1.2.7.1")  # never heard of
+    node.account.removed(Quarantined("9.9.7", "1.2.7", "1.2.7.1", "x", 0.0))  # never heard of
     sender = node.account.sender()
     sender.ended(Identity("9.9.8", STUDY, "", PATIENT), released=False)
     node.send(8)
@@ -582,7 +589,11 @@ def test_another_pseudonym_is_not_called_another_identifier(node: Node) -> None:
 
 def test_nothing_in_the_file_names_a_patient(node: Node) -> None:
     node.send(1)
-    node.hold("unknown-patient", 1)
+    node.in_quarantine[1] = "unknown-patient", time.time()
+    node.account.removing(node.file(1))
+    events = b"".join(each.read_bytes() for each in node.path.parent.glob("*.events-*"))
+    assert events and b"HOSP" not in events and STUDY.encode() not in events
+    node.look()
     node.account.stop()
     written = b"".join(each.read_bytes() for each in node.path.parent.iterdir())
     for secret in (b"HOSP", b"4711", STUDY.encode(), SERIES.encode(), b"9.9.1", KEY.encode()):
@@ -669,6 +680,91 @@ def test_a_restart_keeps_it_and_a_kill_is_no_end_in_order(
     assert node.study()["complete"]
 
 
+def test_a_kill_before_it_is_written_loses_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what left a moment before would be sought for ever."""
+    place = mapped("9.9.1"), mapped(STUDY), mapped(SERIES), "TRIAL-1"
+    node.send(1, 2)
+    node.account.left(*place, renamed(("3", "Doe's node", "ROI 3")))
+    node.open()
+    names = node.account.names(study=mapped(STUDY))
+    assert [each["names"][0]["was"] for each in names["studies"][0]["objects"]] == ["Doe's node"]
+    assert node.counts() == {"received": 2, "left": 1, "waiting": 1}
+    sender = node.account.sender()
+    node.one(sender, 3, series="1.2.3.1.2")
+    node.open()  # within the first second of the association
+    node.open()  # and once more, with nothing new
+    node.leave(2)
+    node.leave(3, series="1.2.3.1.2")
+    node.later(monkeypatch)
+    study = node.study()
+    assert {each["uid"]: each["state"] for each in study["series"]} == {
+        mapped(SERIES): "complete",
+        mapped("1.2.3.1.2"): "broken off",
+    }
+    node.account.stop()
+    assert list(node.path.parent.glob("*.events-*")) == []
+    node.open()
+
+
+def test_what_is_kept_for_a_kill_may_be_spoiled(node: Node) -> None:
+    node.send(1)
+    (events,) = node.path.parent.glob("*.events-*")
+    whole = events.read_bytes()
+    events.write_bytes(b"\0\xff[1, {}]\n[2]\n" + whole + whole[: len(whole) // 2])
+    node.open()
+    assert node.counts() == {"received": 1, "waiting": 1}
+    assert node.account.problem() == ""
+
+
+def test_a_kill_in_the_middle_of_a_removal(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.send(1, 2)
+    node.hold("incomplete", 1, 2)
+    for number in (1, 2):
+        node.account.removing(node.file(number))
+    del node.in_quarantine[1]
+    node.open()
+    node.look()
+    assert node.counts() == {"received": 2, "held": {"incomplete": 1}, "deleted": 1}
+    # The other was not removed, and is later released on CTP's page by somebody else.
+    del node.in_quarantine[2]
+    node.look()
+    assert node.counts() == {"received": 2, "waiting": 1, "deleted": 1}
+
+
+def test_removed_before_a_look_has_shown_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many objects in quarantine there are minutes between two looks."""
+    node.send(1)
+    node.later(monkeypatch, 5)
+    node.in_quarantine[1] = "incomplete", time.time()
+    file = node.file(1)
+    node.account.removing(file)
+    node.in_quarantine.clear()
+    node.account.removed(file)
+    node.look()
+    node.idle = True
+    node.later(monkeypatch)
+    assert node.counts() == {"received": 1, "deleted": 1}
+
+
+def test_released_and_back_before_the_look_is_over(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at very many files takes its time."""
+    node.send(1)
+    node.hold("incomplete", 1)
+    looked = time.monotonic()
+    now = time.time() + 20
+    monkeypatch.setattr(time, "time", lambda: now)
+    run = time.monotonic() + 20
+    monkeypatch.setattr(time, "monotonic", lambda: run)
+    node.account.quarantine([], looked)  # it was on its way, and came back 5 s before now
+    node.in_quarantine[1] = "other-issuer", now - 5
+    node.look()
+    assert node.counts() == {"received": 1, "held": {"other-issuer": 1}}
+
+
 def test_a_new_ledger_learns_from_what_leaves_and_what_is_held(node: Node) -> None:
     node.leave(1)
     node.hold("incomplete", 2)
@@ -749,10 +845,9 @@ def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(
 def test_an_event_that_cannot_be_written_stops_no_other(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node.send(1)
     with monkeypatch.context() as patched:
         patched.setattr(node.account, "_event", lambda event: [][0])
-        node.account.flush()
+        node.send(1)
     node.send(2)
     node.account.flush()
     assert node.counts() == {"received": 1, "waiting": 1}
@@ -930,3 +1025,16 @@ def test_many_threads(node: Node) -> None:
         node.account.flush()
         node.account.summary()
     assert node.counts() == {"received": 800, "left": 800}
+
+
+def test_what_is_to_be_done_about_a_reason_is_what_the_list_says() -> None:
+    """A release is advised where it cures, and nowhere else."""
+    for reason in NEXT_STEPS:
+        row = SeriesRow(SERIES, 0.0, 0, "", {HELD: 1}, {reason: 1})
+        ((missing,),) = [verdict.series(STUDY, row, verdict.Now(1e9, 300)).missing]
+        advised = re.search("[Rr]elease the quarantine|then release", missing.todo)
+        assert not advised or reason in RELEASE_CURES, reason
+        assert "None by a release" not in missing.todo or reason not in RELEASE_CURES, reason
+        # Where the list has the element corrected and sent again, a purge is not all there is.
+        corrected = "correct it where it comes from" in NEXT_STEPS[reason]
+        assert not corrected or "orrect" in missing.todo or "quarantine.yml" in missing.todo, reason

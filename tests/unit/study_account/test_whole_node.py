@@ -350,7 +350,7 @@ def test_three_series_one_held_back_one_broken_off_one_complete(node: Node) -> N
     )
     database = node.data / "account.sqlite"
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
-    for path in node.data.glob("account.sqlite*"):
+    for path in node.data.glob("account.*"):
         for secret in (study, whole, PATIENT, "Doe", bad.SOPInstanceUID):
             assert secret.encode() not in path.read_bytes(), path
 

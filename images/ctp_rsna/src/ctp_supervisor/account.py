@@ -67,15 +67,43 @@ def in_quarantine(
     found: Iterable[tuple[quarantine.Quarantined, str]], patients: lookup.Patients, engine: str
 ) -> list[Quarantined]:
     """What lies in quarantine and why, for the account."""
-    return [
-        Quarantined(
-            each.sop_instance_uid,
-            each.study,
-            each.series,
-            reason,
-            each.arrived,
-            is_leaving(each, engine),
-            patients.pseudonyms.get(lookup.key(each.patient_id or "", each.issuer), ""),
-        )
-        for each, reason in found
-    ]
+    return [of_one(each, reason, patients, engine) for each, reason in found]
+
+
+def of_one(
+    each: quarantine.Quarantined, reason: str, patients: lookup.Patients, engine: str
+) -> Quarantined:
+    """One of them."""
+    return Quarantined(
+        each.sop_instance_uid,
+        each.study,
+        each.series,
+        reason,
+        each.arrived,
+        is_leaving(each, engine),
+        patients.pseudonyms.get(lookup.key(each.patient_id or "", each.issuer), ""),
+    )
+
+
+class Notes:
+    """What is done with files in quarantine, noted in the account."""
+
+    def __init__(self, to: Account, patients: Callable[[], lookup.Patients], engine: str) -> None:
+        self._account = to
+        self._patients = patients
+        self._engine = engine
+
+    def _of(self, each: quarantine.Quarantined, reason: str) -> Quarantined:
+        return of_one(each, reason, self._patients(), self._engine)
+
+    def removing(self, each: quarantine.Quarantined, reason: str) -> None:
+        """See ``quarantine.Notes``."""
+        self._account.removing(self._of(each, reason))
+
+    def removed(self, each: quarantine.Quarantined) -> None:
+        """See ``quarantine.Notes``."""
+        self._account.removed(self._of(each, ""))
+
+    def released(self, each: quarantine.Quarantined) -> None:
+        """See ``quarantine.Notes``."""
+        self._account.released(self._of(each, ""))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import socket
 import tempfile
 import threading
@@ -53,6 +54,9 @@ TOO_LARGE = 0xA700
 """C-STORE: Refused: Out of Resources (PS3.4 B.2.3)."""
 MEMORY_BYTES = 1024 * 1024
 """A longer message is kept in a file without a name."""
+STALLED_SECONDS = 60.0
+"""Of whom less than ``STALLED_BYTES`` come within that time loses the room that another needs."""
+STALLED_BYTES = 1024 * 1024
 MOST_KNOWN = 64
 MOST_REMEMBERED = 2_000
 MOST_EXTRA_LANES = 24
@@ -152,6 +156,8 @@ class _Message:
             except OSError as error:
                 LOG.warning("An object cannot be kept to be sent again (%s)", error.strerror)
                 self.kept = False
+                # What is there of it would only keep the disk full.
+                self.close()
 
     def pieces(self) -> Iterator[bytes]:
         self._file.seek(0)
@@ -160,7 +166,8 @@ class _Message:
         self._file.seek(0, 2)
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _wants_answer(command: pdu.Command) -> bool:
@@ -174,7 +181,7 @@ class Budget:
     What one of them takes here CTP takes once more, on the same disk. So as much has to be free
     above the floor as lies here; then nobody comes near the floor, at which all senders are turned
     away. And of several objects of one address no more than half of that, so that something is left
-    for the others.
+    for the others. One that stopped in the middle keeps its room while nobody needs it.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
@@ -182,21 +189,67 @@ class Budget:
         self._free = free
         self._lock = threading.Lock()
         self._held: dict[Association, int] = {}
+        self._moved: dict[Association, tuple[int, float]] = {}
+        """How much there was when it was last seen to move, and when that was."""
 
     def takes(self, association: Association, size: int) -> bool:
-        """Whether the object under way may take so many bytes."""
+        """Whether the object under way may take so many bytes. Where others stopped in the middle,
+        as many of them are aborted as it needs room of."""
+        now = time.monotonic()
+        losers: list[Association] = []
         with self._lock:
             self._held[association] = size
+            before, _ = self._moved.get(association, (-STALLED_BYTES, 0.0))
+            if size - before >= STALLED_BYTES:
+                self._moved[association] = size, now
             free = self._free()
-            of_peer = [n for each, n in self._held.items() if each.peer == association.peer]
-            if sum(self._held.values()) > free:
-                return False
-            return len(of_peer) == 1 or sum(of_peer) <= free // 2
+            fits = self._fits(association, free, losers)
+            for each in [] if fits else self._stalled(association, now):
+                losers.append(each)
+                # It is free in a moment, when that one's thread has noticed.
+                free += self._held[each]
+                if fits := self._fits(association, free, losers):
+                    break
+            if not fits:
+                losers.clear()
+            for each in losers:
+                self._pop(each)
+        for each in losers:
+            LOG.warning("Aborted %s, which stopped in the middle of an object: another one needs"
+                        " its room on the disk", each.peer)  # fmt: skip
+            each.abort(now)
+        return fits
+
+    def _fits(self, association: Association, free: int, without: Sequence[Association]) -> bool:
+        held = {each: size for each, size in self._held.items() if each not in without}
+        of_peer = [size for each, size in held.items() if each.peer == association.peer]
+        if sum(held.values()) > free:
+            return False
+        return len(of_peer) == 1 or sum(of_peer) <= free // 2
+
+    def _stalled(self, association: Association, now: float) -> list[Association]:
+        """Of whom no more comes, the first to stop first; not who waits for CTP."""
+        found = [
+            (at, number, each)
+            for number, (each, (_, at)) in enumerate(self._moved.items())
+            if each is not association and now - at > STALLED_SECONDS
+        ]
+        return [each for _, _, each in sorted(found)]
+
+    def is_whole(self, association: Association) -> None:
+        """All of the object is here: it waits for CTP, not for its sender."""
+        with self._lock:
+            if association in self._held:
+                self._moved[association] = self._held[association], math.inf
 
     def forget(self, association: Association) -> None:
         """Nothing of it is on the disk any more."""
         with self._lock:
-            self._held.pop(association, None)
+            self._pop(association)
+
+    def _pop(self, association: Association) -> None:
+        self._held.pop(association, None)
+        self._moved.pop(association, None)
 
     def held(self) -> int:
         """Bytes on the disk."""
@@ -460,6 +513,8 @@ class _Session:
                 if scanner.command is None:
                     continue
                 if lane is None:
+                    if not message.kept:
+                        raise _EndError("a command without end")
                     lane = self._choose(scanner.command)
                     self._open_now(lane)
                     lane.send(message.pieces())
@@ -473,6 +528,7 @@ class _Session:
             if scanner.kind != pdu.P_DATA or lane is None:
                 return False
             assert scanner.command is not None
+            self._gate.budget.is_whole(self._association)
             if not _wants_answer(scanner.command):
                 return True
             answer, response = self._answer(lane, message)

@@ -9,12 +9,12 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from ctp_rules import refusals as profile_words
 from ctp_rules.refusals import Refused
@@ -120,6 +120,22 @@ class Quarantined:
         return KNOWN_PATIENT if refuses is None else refuses.reason
 
 
+class Notes(Protocol):
+    """Who is told what is done with files in quarantine."""
+
+    def removing(self, each: Quarantined, reason: str) -> None:
+        """It is about to be removed for good."""
+        ...  # pragma: no cover
+
+    def removed(self, each: Quarantined) -> None:
+        """It was."""
+        ...  # pragma: no cover
+
+    def released(self, each: Quarantined) -> None:
+        """It is about to be sent round again."""
+        ...  # pragma: no cover
+
+
 class Quarantines:
     """All quarantines of all pipelines. Files are read once, and again when they change."""
 
@@ -133,19 +149,18 @@ class Quarantines:
         prefixes: Sequence[str] = (),
         suspects: Suspects | None = None,
         trials: Trials | None = None,
-        gone: Callable[[Quarantined, float], None] = lambda each, since: None,
+        notes: Notes | None = None,
         profiles: Sequence[Profile] = (),
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
-        ``suspects``: what the relay kept from leaving, and why. ``gone`` is told of what was
-        removed for good, and since when it was tried. ``profiles``: what the scripts of the
-        pipelines refuse by themselves."""
+        ``suspects``: what the relay kept from leaving, and why. ``notes`` is told what is
+        done here. ``profiles``: what the scripts of the pipelines refuse by themselves."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
         self._known = known
         self._client = client
-        self._gone = gone
+        self._notes = notes
         self._refusals = refusals
         self._trials = Trials(pipelines, data) if trials is None else trials
         self._suspects = Suspects(data) if suspects is None else suspects
@@ -298,18 +313,29 @@ class Quarantines:
     def delete(self, object_ids: Container[str]) -> int:
         """Remove objects for good; return how many are gone."""
         deleted = 0
+        known = self._known()
         for each in self.scan():
             if each.id in object_ids:
-                since = time.time()
+                # First, or one whose removal was not awaited would be taken for released.
+                self._removing(each, known)
                 if each.ended_ctp:
                     each.path.unlink(missing_ok=True)
                 else:
                     self._client.quarantine("deleteFile", each.pipeline, each.stage, each.path.name)
                 if not each.path.exists():
                     deleted += 1
-                    self._gone(each, since)
+                    if self._notes is not None:
+                        self._notes.removed(each)
                 self._suspects.forget(each.sop_instance_uid)
         return deleted
+
+    def _removing(self, each: Quarantined, known: lookup.Patients) -> None:
+        if self._notes is not None:
+            self._notes.removing(each, self._reason(each, known))
+
+    def _released(self, each: Quarantined) -> None:
+        if self._notes is not None:
+            self._notes.released(each)
 
     def release(self) -> dict[str, Any]:
         """Send round again what can get further now."""
@@ -323,43 +349,58 @@ class Quarantines:
             if not each.ended_ctp:
                 by_stage.setdefault((each.pipeline, each.stage), []).append(each)
             elif self._may_go(each, ENDED_CTP, present):
+                self._released(each)
                 self._trials.release(each.path)
                 released += 1
             else:
                 left[ENDED_CTP] = left.get(ENDED_CTP, 0) + 1
         for (pipeline, stage), objects in by_stage.items():
-            going = []
+            going: list[tuple[Quarantined, str]] = []
             for each in objects:
                 reason = self._reason(each, known)
                 if self._may_go(each, reason, present):
                     self._suspects.release(each.sop_instance_uid, present)
-                    going.append(each)
+                    self._released(each)
+                    going.append((each, reason))
                 else:
                     left[reason] = left.get(reason, 0) + 1
             if len(going) == len(objects) and len(going) > 1:
                 # One request: CTP renders its page anew for each.
                 self._client.quarantine("queueAll", pipeline, stage)
             else:
-                for each in going:
+                for each, _ in going:
                     self._client.quarantine("queueFile", pipeline, stage, each.path.name)
             with self._lock:
-                for each in going:
+                for each, _ in going:
                     self._attempts.pop(each.sop_instance_uid, None)
-            released += sum(not each.path.exists() for each in going)
+            for each, reason in going:
+                if each.path.exists():
+                    # CTP could not copy it into its queue.
+                    left[reason] = left.get(reason, 0) + 1
+                else:
+                    released += 1
         self._save_attempts()
         return {"released": released, "left": left}
 
-    def queued_by_hand(self, path: str) -> None:
-        """Let what an operator queues on CTP's own page, one object or all, have its tries anew."""
-        parts = urlsplit(path)
-        names = [part for part in parts.path.split("/") if part]
-        if names[:1] != ["quarantines"] or names[1:2] not in (["queueFile"], ["queueAll"]):
+    def by_hand(self, path: str) -> None:
+        """Before a request for CTP's own page goes there: note what an operator removes with it,
+        and let what is queued with it have its tries anew."""
+        page, _, asked = path.partition("?")
+        action = [part for part in page.split("/") if part]
+        if len(action) < 2 or action[0] != "quarantines":
             return
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        if not action[1].startswith(("queue", "delete")):
+            return
+        query = {key: values[-1] for key, values in parse_qs(asked).items()}
+        known = self._known()
         for each in self.scan():
-            here = (str(each.pipeline), str(each.stage)) == (query.get("p"), query.get("s"))
-            if here and query.get("filename", each.path.name) == each.path.name:
+            if each.ended_ctp or not _is_meant(each, query):
+                continue  # CTP does not know of the former
+            if action[1].startswith("queue"):
                 self._suspects.forget(each.sop_instance_uid)
+                self._released(each)
+            else:
+                self._removing(each, known)
 
     def repeat_exports(self, reachable: Callable[[int], bool]) -> int:
         """Queue again what CTP gave up exporting: a connection that ended in the middle of an
@@ -384,6 +425,7 @@ class Quarantines:
                 continue
             self._attempts[each.sop_instance_uid] = [count + 1, now]
             self._save_attempts()
+            self._released(each)
             try:
                 self._client.quarantine("queueFile", each.pipeline, each.stage, each.path.name)
             except (OSError, http.client.HTTPException):
@@ -408,6 +450,16 @@ class Quarantines:
             temporary.rename(self._attempts_file)
         except OSError as error:
             LOG.error("The export attempts cannot be written (%s)", type(error).__name__)
+
+
+def _is_meant(each: Quarantined, query: Mapping[str, str]) -> bool:
+    """Whether a request for CTP's page is about this file: one, those of a study or series, or
+    all."""
+    if (str(each.pipeline), str(each.stage)) != (query.get("p"), query.get("s")):
+        return False
+    about = {"filename": each.path.name, "studyUID": each.study, "seriesUID": each.series}
+    # CTP may have read what was not read here.
+    return all(not value or query.get(name, value) == value for name, value in about.items())
 
 
 def _is_export(each: Quarantined) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import logging
-import math
 import os
 import queue
 import signal
@@ -53,8 +52,6 @@ HURRY_SECONDS = 10.0
 EXPORT_SILENT_SECONDS = 300.0
 NOTE_SECONDS = 10.0
 IDLE_SECONDS = 60.0
-REMOVING_SECONDS = 60.0
-"""CTP needs some time to remove what somebody wants removed on its own page."""
 TEMP_SECONDS = 600.0
 
 STOPPED, ENDED, CANNOT_START, CHANGED = range(4)
@@ -122,8 +119,6 @@ class Supervisor:
         self.account = account.make(
             settings, self.verified, self.key, lambda: self.lookup.patients, self._is_idle
         )
-        self.removed_by_hand = -math.inf
-        """When somebody last asked CTP's own page to remove what lies in quarantine."""
         self.quarantines = Quarantines(
             settings.pipelines,
             settings.data,
@@ -133,13 +128,7 @@ class Supervisor:
             settings.pseudonym_prefixes,
             self.suspects,
             self.trials,
-            gone=lambda each, since: self.account.deleted(
-                each.sop_instance_uid,
-                account.is_leaving(each, settings.engine),
-                since,
-                each.study,
-                each.series,
-            ),
+            notes=account.Notes(self.account, lambda: self.lookup.patients, settings.engine),
             profiles=[Profile(whole.script) for whole in self.net.wholes],
         )
         self.relays = [
@@ -383,12 +372,11 @@ class Supervisor:
         )
 
     def _note_quarantine(self) -> None:
-        removed = time.monotonic() - self.removed_by_hand < REMOVING_SECONDS
-        looked = time.time()
+        looked = time.monotonic()
         found = account.in_quarantine(
             self.quarantines.with_reasons(), self.lookup.patients, self.settings.engine
         )
-        self.account.quarantine(found, removed, looked)
+        self.account.quarantine(found, looked)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """See ``web.Site``."""
@@ -408,10 +396,7 @@ class Supervisor:
 
     def passes_on(self, path: str) -> None:
         """See ``web.Site``."""
-        if path.startswith("/quarantines/delete"):
-            self._note_quarantine()
-            self.removed_by_hand = time.monotonic()
-        self.quarantines.queued_by_hand(path)
+        self.quarantines.by_hand(path)
         self.sweeps_due = SWEEPS
 
     def _may_write(self) -> None:
