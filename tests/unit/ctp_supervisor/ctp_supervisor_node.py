@@ -125,7 +125,7 @@ class Node:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._server.shutdown()
+        self.close_store()
 
     def _open(self) -> None:
         handlers: Any = [(evt.EVT_C_STORE, self._store)]
@@ -148,7 +148,9 @@ class Node:
 
     def close_store(self) -> None:
         """Orthanc is away from now on."""
-        self._server.shutdown()
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
 
     def open_store(self) -> None:
         """Orthanc is back."""
