@@ -32,7 +32,9 @@ INSTALL = "Install what the tests call on this machine"
 STYLE = "Style and types"
 UNITS = "Unit tests"
 STOCK_UNITS = "Unit tests that run stock CTP"
-STOCK_UNITS_COMMAND = ("tools/unit.sh", "--stock-ctp")
+# Beside other steps, more processes than cores only wait for each other.
+UNITS_COMMAND = ("tools/unit.sh", "--numprocesses=logical")
+STOCK_UNITS_COMMAND = ("tools/unit.sh", "--stock-ctp", "--numprocesses=logical")
 ENGINE = "Engine and images"
 HOST_IMAGES = (("host", "bookworm"), ("host", "trixie"), ("client", "bookworm"))
 
@@ -161,7 +163,7 @@ def steps(chosen: plan.Plan, history: History) -> list[Job]:
     if chosen.style:
         jobs.append(Job(STYLE, ("tools/lint.sh",), rank=1))
     if chosen.units:
-        jobs.append(Job(UNITS, ("tools/unit.sh",), after=(INSTALL,), rank=1))
+        jobs.append(Job(UNITS, UNITS_COMMAND, after=(INSTALL,), rank=1))
         if chosen.stock.path:
             jobs.append(Job(STOCK_UNITS, STOCK_UNITS_COMMAND, after=(INSTALL,), rank=1))
     shared = preparation() if chosen.scenarios else []

@@ -265,7 +265,7 @@ def test_a_refusal_of_ctp_is_passed_on(bench: Bench) -> None:
 def test_a_sender_that_waits_no_longer_is_forgotten(bench: Bench) -> None:
     gate = bench.gate()
     assert not bench.associate(acse_seconds=0.5).is_established
-    wait_until("the gate has seen it", lambda: gate.associations() == 0, 5)
+    wait_until("the gate has seen it", lambda: gate.associations() == 0)
     bench.scp.start()
     assert bench.scp.lines("association") == []
 

@@ -216,7 +216,7 @@ def test_a_sender_that_does_not_read_is_cut_off(
     monkeypatch.setattr(gate_module, "ANSWER_SECONDS", 3.0)
     doors.start()
     with stuck(doors.port):
-        wait_until("it is cut off", lambda: doors.gate.associations() == 0, 20)
+        wait_until("it is cut off", lambda: doors.gate.associations() == 0)
     assert "127.0.0.2: it does not read" in caplog.text
     doors.passes()
 

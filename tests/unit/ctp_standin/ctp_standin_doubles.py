@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 PASSWORD = "a-password-for-tests"
 
 
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()

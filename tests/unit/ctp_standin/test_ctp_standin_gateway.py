@@ -118,7 +118,7 @@ def test_kill_9_loses_nothing_and_doubles_nothing(
     for sender in senders:
         sender.join(30)
         assert not sender.is_alive()
-    wait_until("the queue is empty", lambda: gateway.status()["queued"] == 0, 30)
+    wait_until("the queue is empty", lambda: gateway.status()["queued"] == 0)
     key = (gateway.spool / "uid.key").read_bytes().hex()
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     assert len(acknowledged) == len(sent) == 60
