@@ -78,7 +78,7 @@ def wait_for(what: str, condition: Callable[[], Value], seconds: float = 60) -> 
             )
         # Who asks as often as it can keeps what it waits for from the processor: a sixth of a
         # core for asking, at most.
-        time.sleep(min(2, max(0.5, 5 * (time.monotonic() - asked))))
+        time.sleep(min(5, max(0.5, 5 * (time.monotonic() - asked))))
 
 
 @dataclass
