@@ -224,6 +224,29 @@ def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: phantom.Study) 
     assert problems == [f"capture: {' and '.join(NAME)} is not read"]
 
 
+def test_a_name_is_read_in_a_corner_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all of this image, tesseract 5.3.0 reads ``ISU RUTARO``."""
+    monkeypatch.setattr(pixel_text, "name_of", lambda token: ("LAPUSU", "RUTARO"))
+    corner = {"x": 1748, "y": 1036, "width": 172, "height": 44}
+    rule = {**RULES[1], "rows": 1080, "columns": 1920, "regions": [corner]}
+    study = phantom.make_study(TOKEN, True, pixel_rules=[rule])
+    assert study.declared[0].words == ("LAPUSU", "RUTARO")
+    problems, _ = proof.legible_problems(study)
+    assert problems == []
+
+
+@pytest.mark.parametrize(("width", "right", "below"), [(900, 250, 20), (150, 100, 50)])
+def test_no_text_is_larger_than_what_is_cut_out_of_a_region(
+    width: int, right: int, below: int
+) -> None:
+    """The widest letters, in one line and in two."""
+    pixels, _ = pixel_text.write_name("x", 900, 200, [(0, 0, width, 190)], ("MOMOMO", "MOMOMO"))
+    rows = [pixels[at : at + 900] for at in range(0, 199 * 900, 900)]
+    assert right < max(row.rfind(pixel_text.INK) for row in rows) < pixel_text._WIDEST - 4
+    lines = [number for number, row in enumerate(rows) if pixel_text.INK in row]
+    assert below < lines[-1] < pixel_text._HIGHEST - 4
+
+
 def test_a_node_that_blanks_passes(study: phantom.Study) -> None:
     rows = judge(study, [blanked(each) for each in study.blanked])
     assert [row.passed for row in rows.values()] == [True, True], rows
