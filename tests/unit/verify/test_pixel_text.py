@@ -205,13 +205,21 @@ def test_every_declaration_for_a_device_counts() -> None:
         {**size, "sop_class": "UltrasoundImageStorage", "action": "blank", "regions": [below]},
         {**size, "sop_class": "1.2.840.10008.5.1.4.1.1.7", "action": "blank", "regions": [BANNER]},
         {**size, "rows": 65000, "columns": 65000, "action": "blank", "regions": [BANNER]},
+        {**size, "rows": 48, "columns": 32768, "action": "blank", "regions": [BANNER]},
     ]
     study = phantom.make_study(TOKEN, True, pixel_rules=more)
     regions = {each.what: each.regions for each in study.declared}
     assert regions["image for ctp_pixel_rules[1]"] == ((0, 0, 640, 48), (0, 260, 640, 40))
     assert regions["image for ctp_pixel_rules[3]"] == ((0, 0, 640, 48), (0, 260, 640, 40))
     assert regions["image for ctp_pixel_rules[4]"] == ((0, 0, 640, 48), (0, 0, 640, 48))
-    assert study.too_large == ["image for ctp_pixel_rules[5]"]
+    assert study.too_large == [f"image for ctp_pixel_rules[{index}]" for index in (5, 6)]
+
+
+def test_an_image_as_long_as_is_sent_can_be_read() -> None:
+    side = phantom.LONGEST_SIDE
+    assert pixel_text.read(pixel_text.Picture(side, 9, bytes(side * 9))).strip() == ""
+    with pytest.raises(RuntimeError, match="Image too large"):
+        pixel_text.read(pixel_text.Picture(side + 1, 9, bytes(side * 9 + 9)))
 
 
 def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: phantom.Study) -> None:
