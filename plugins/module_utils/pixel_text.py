@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import array
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -342,8 +341,9 @@ def _tesseract(arguments: Sequence[str], stdin: bytes) -> str:
             capture_output=True,
             timeout=_TIMEOUT,
             check=False,
-            # Its threads wait for each other longer than they save.
-            env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+            # Its threads wait for each other longer than they save. Nothing of the host's: a
+            # TESSDATA_PREFIX of another program would leave it without its letters.
+            env={"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"},
         )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"tesseract did not end within {_TIMEOUT:.0f} s.") from error

@@ -363,6 +363,13 @@ def test_pixels_that_cannot_be_read_fail(study: phantom.Study) -> None:
     assert rows[READ].detail == "image for ctp_pixel_rules[1]: it has colours, which are not read"
 
 
+def test_what_a_host_sets_for_others_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSDATA_PREFIX", "/nowhere")
+    monkeypatch.setenv("LC_ALL", "de_DE.ISO-8859-1")
+    pixels, _ = pixel_text.write_name("seed", 300, 40, [(0, 0, 300, 40)], NAME)
+    assert pixel_text.missing(pixel_text.read(pixel_text.Picture(300, 40, pixels)), NAME) == []
+
+
 def test_a_host_without_ocr_says_so(study: phantom.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_text, "_SYSTEM_PATH", "/nowhere")
     rows = judge(study, [blanked(each) for each in study.blanked])
