@@ -31,6 +31,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check imp
     address_problems,
     is_missing_secret,
     path_problems,
+    proof_problems,
     service_problems,
     specification_problems,
     volume_problems,
@@ -179,6 +180,11 @@ class ActionModule(ActionBase):
             str(self._quietly("host_volume_device", "") or ""),
             self._is_true("host_volume_encryption", False),
         )
+        if "verify" in self._specifications and self._is_true("verify_enabled", True):
+            problems += proof_problems(
+                self._quietly("verify_packages"),
+                self._specifications["verify"]["verify_packages"]["default"],
+            )
         if "backup" in self._specifications:
             backup = {name: self._quietly(name) for name in self._specifications["backup"]}
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))

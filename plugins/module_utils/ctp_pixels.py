@@ -28,6 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils import ctp_terms
+
 TAG = "7FDEFFFE"
 """An element that no edition of the standard defines. Its script is carried out for every object,
 since it begins with ``@always()``."""
@@ -228,7 +230,7 @@ def _rule_problems(rule: Any, where: str) -> list[str]:
         found.append(
             f"{where}.sop_class is {rule['sop_class']!r}. Accepted: the UID of a storage SOP"
             " Class, or the keyword of one that can show text, such as UltrasoundImageStorage; or"
-            " no such key for any."
+            " no such key for any. Not one of documents or waveforms, of which nothing leaves."
         )
     if rule.get("action") == BLANK:
         found += _region_problems(rule, sizes, where)
@@ -289,11 +291,13 @@ def _side_problems(
 
 
 def _class_uid(value: Any) -> str:
-    """Return the UID of a class that is given by UID or keyword; empty for what is none."""
+    """Return the UID of a class that is given by UID or keyword; empty for what is none, or for one
+    of which nothing leaves."""
     by_keyword = {keyword: uid for uid, keyword in classes().items()}
     text = str(value)
     if re.fullmatch(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(?:\.[1-9][0-9]{0,3}){1,5}", text):
-        return text
+        # CTP's script refuses these, whatever is declared.
+        return "" if re.fullmatch(ctp_terms.PATTERNS["CLASS_REFUSED"], text) else text
     return by_keyword.get(text, "")
 
 

@@ -150,6 +150,27 @@ def volume_problems(device: str, encryption: bool) -> list[str]:
     ]
 
 
+def proof_problems(packages: Any, needed: Iterable[str]) -> list[str]:
+    """Check that verify_packages has what the proof needs: an inventory may set an earlier default.
+
+    Args:
+        packages: the variable; of another type, it has been reported. A version or architecture
+            may stand behind a name, as apt has it.
+        needed: names of packages.
+    """
+    if not isinstance(packages, list):
+        return []
+    there = {re.split("[=:/]", str(package))[0] for package in packages}
+    lacking = [package for package in needed if package not in there]
+    if not lacking:
+        return []
+    return [
+        f"verify_packages is {packages!r}, without {', '.join(lacking)}. Accepted: a list of at "
+        f"least {', '.join(needed)}, without which the proof cannot run. Add them, or leave the "
+        "variable out of the inventory; verify_enabled: false leaves out the proof."
+    ]
+
+
 def address_problems(host: str, address: Any) -> list[str]:
     """Check the address that Ansible connects to, where the inventory sets one."""
     if isinstance(address, str) and address.strip():

@@ -74,6 +74,8 @@ FIRST_DECLARED = MAX_CT_INSTANCES + 1
 LARGEST_DECLARED = 16 * 1024 * 1024
 ALL_DECLARED = 64 * 1024 * 1024
 """Bytes of one image of a declared device, and of all of them, which a host holds in memory."""
+LONGEST_SIDE = 32767
+"""Pixels: tesseract reads no image with a longer one."""
 _OWN_PIXELS = 16
 
 # PS3.15 2026c, Table E.1-1: every attribute that can hold a text, a date, a number or a UID of
@@ -849,7 +851,7 @@ class _Builder:
                 continue
             what = f"image for ctp_pixel_rules[{index}]"
             rows, columns = int(rule.rows), int(rule.columns)
-            if rows * columns > min(left, LARGEST_DECLARED):
+            if rows * columns > min(left, LARGEST_DECLARED) or max(rows, columns) > LONGEST_SIDE:
                 too_large.append(what)
                 continue
             left -= rows * columns

@@ -9,7 +9,7 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.auscat.imaging.plugins.module_utils import (
     ctp_script,
@@ -596,7 +596,8 @@ def legible_problems(study: Study) -> tuple[list[str], str]:
     with_name = [each for each in study.lettered if each.words]
     for each in with_name:
         (picture,) = pixel_text.pictures(each.dataset)
-        missing = pixel_text.missing(pixel_text.read(picture), each.words)
+        text = pixel_text.read_regions(picture, each.regions) if each.regions else ""
+        missing = pixel_text.missing(text or pixel_text.read(picture), each.words)
         if missing:
             problems.append(f"{each.what}: {' and '.join(missing)} is not read")
     seen = f"{pixel_text.version()} reads {name!r} in {len(with_name)} images"
@@ -624,7 +625,9 @@ def read_problems(
     count = 0
     looked_at = []
 
-    def look(entries: Sequence[Arrived], what: str, together: bool) -> None:
+    def look(
+        entries: Sequence[Arrived], what: str, reads: Callable[[list[pixel_text.Picture]], str]
+    ) -> None:
         nonlocal count
         frames: list[pixel_text.Picture] = []
         for entry in entries:
@@ -637,25 +640,36 @@ def read_problems(
         count += len(frames)
         looked_at.append(what)
         try:
-            if together:
-                text = pixel_text.read_together(frames, pixel_text.control_of(study.token))
-            else:
-                text = "\n".join(pixel_text.read(frame) for frame in frames)
+            text = reads(frames)
         except ValueError as error:
             problems.append(f"{what}: {error}")
             return
         if pixel_text.traces(text, name):
             problems.append(f"the name, or a part of it, can be read in {what}")
 
+    def together(frames: list[pixel_text.Picture]) -> str:
+        return pixel_text.read_together(frames, pixel_text.control_of(study.token))
+
+    def alone(frames: list[pixel_text.Picture]) -> str:
+        return "\n".join(map(pixel_text.read, frames))
+
     images = [entry for entry in own if "PixelData" in entry.dataset]
     usual = [entry for entry in images if entry.dataset.get("SOPClassUID") in SOP_CLASS_NAMES]
     usual = _spread(usual, READ_OBJECTS)
-    look(usual, _counts(usual), True)
+    look(usual, _counts(usual), together)
     # What nobody sent in this form is read in any case.
-    strange = [entry for entry in images if entry.dataset.get("SOPClassUID") not in SOP_CLASS_NAMES]
-    lettered = [entry for each in study.blanked for entry in declared.get(each.what, ())]
-    for entry in [*strange, *lettered]:
-        look([entry], entry.name, False)
+    for entry in images:
+        if entry.dataset.get("SOPClassUID") not in SOP_CLASS_NAMES:
+            look([entry], entry.name, alone)
+    for sent in study.blanked:
+
+        def as_sent(frames: list[pixel_text.Picture], sent: Lettered = sent) -> str:
+            # As it was read before, and all of it: a name may stand elsewhere now.
+            parts = [pixel_text.read_regions(frame, sent.regions) for frame in frames]
+            return "\n".join([*parts, alone(frames)])
+
+        for entry in declared.get(sent.what, ()):
+            look([entry], entry.name, as_sent)
     seen = f"tesseract reads nothing of {' '.join(name)!r} in {count} frames of "
     return problems, seen + ", ".join(looked_at)
 

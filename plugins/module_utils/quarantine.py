@@ -29,6 +29,9 @@ WAITING = (PIXELS_NOT_DECLARED, BURNED_IN_ANNOTATION)
 """What a declaration of the device can cure."""
 _SAYS_TEXT = "(0028,0301)"
 """Found in an object that says that its pixels show text, and not that they show a face."""
+RESIDUAL_IDENTIFIER = "residual-identifier"
+_PIXEL_DATA = "(7FE0,0010): "
+"""Found in an object of which the pixel data must not leave, whatever the script is."""
 NOT_TOLD = "not-told"
 
 DAY_SECONDS = 86400.0
@@ -48,7 +51,7 @@ NEXT_STEPS = {
     "incomplete": "no release cures it: correct the element that is named, where it comes from, and"
     " send it again; then purge",
     "unreadable": "send it again from the PACS; then purge",
-    "residual-identifier": "correct the script of CTP, send the study again from the PACS; then"
+    RESIDUAL_IDENTIFIER: "correct the script of CTP, send the study again from the PACS; then"
     " purge",
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
     PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules that it"
@@ -150,10 +153,19 @@ def summary(held: Iterable[Held]) -> list[dict[str, Any]]:
             "bytes": sum(each.size for each in objects),
             "oldest": min(each.received for each in objects),
             "releasable": all(each.releasable for each in objects),
-            "next": NEXT_STEPS.get(reason, _LOOK),
+            "next": _next_step(reason, why),
         }
         for (reason, why), objects in sorted(groups.items())
     ]
+
+
+def _next_step(reason: str, why: str) -> str:
+    if reason == RESIDUAL_IDENTIFIER and why.startswith(_PIXEL_DATA):
+        return (
+            "nothing is wrong with the script of CTP: send it again from the PACS, corrected where"
+            " its image is named as at fault (docs/quarantine.md); then purge"
+        )
+    return NEXT_STEPS.get(reason, _LOOK)
 
 
 NOT_PRINTABLE = "(not printable)"

@@ -123,7 +123,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import
 )
 
 # A busy node receives other studies while the proof runs. Files larger than any of the proof's, and
-# more of them than this, are not searched.
+# more of them than this, are not searched. The images of declared devices are as large as theirs.
 SEARCHED_BYTES = 4 * 1024 * 1024
 SEARCHED_INSTANCES = 2000
 
@@ -173,6 +173,9 @@ def find_strays(
     if since < 0:
         return [], 0, 0
     candidates = [entry for entry in orthanc.new_instances(since) if entry not in set(apart)]
+    largest = SEARCHED_BYTES + max(
+        (len(each.dataset.PixelData) for study in studies for each in study.lettered), default=0
+    )
     strays = []
     searched = 0
     for identifier in candidates[:SEARCHED_INSTANCES]:
@@ -180,7 +183,7 @@ def find_strays(
         if resource is None:
             continue
         searched += 1
-        if int(resource.get("FileSize", 0)) > SEARCHED_BYTES:
+        if int(resource.get("FileSize", 0)) > largest:
             continue
         raw = orthanc.instance_file(identifier)
         if raw is not None and is_stray(raw, studies):

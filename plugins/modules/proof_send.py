@@ -204,7 +204,8 @@ def main() -> None:
             report.attempt(
                 f"CTP takes the {'known' if known else 'unknown'} patient's study",
                 "Look at CTP's log, at the firewall's sources of its DICOM port, and at free disk"
-                " space. Needs the packages of verify_packages.",
+                " space. Of a class that CTP does not take, no image for ctp_pixel_rules is taken"
+                " either: leave out that declaration. Needs the packages of verify_packages.",
                 lambda known=known: send(known),
             )
     module.exit_json(changed=False, checks=report.rows())

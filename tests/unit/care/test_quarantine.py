@@ -71,6 +71,16 @@ def test_what_was_found_is_told_by_its_tag() -> None:
     assert "found in 1: (0010,0010): no pseudonym" in quarantine_report("kv", summary([each]))
 
 
+def test_of_an_image_at_fault_no_script_is_to_be_corrected() -> None:
+    whys = ("(0010,0010): no pseudonym", "(7FE0,0010): not blanked: it has no pixel data")
+    each = [Held("i", "residual-identifier", why, False, NOW, "/x") for why in whys]
+    script, image = summary(each)
+    assert script["next"].startswith("correct the script of CTP, send the study again")
+    assert image["next"].startswith("nothing is wrong with the script of CTP: send it again")
+    text = quarantine_report("kv", [script, image])
+    assert script["next"] in text and image["next"] in text
+
+
 ECHO = Device("1.2.840.10008.5.1.4.1.1.6.1", "ACME", 'Echo "3": #1', 600, 800)
 
 

@@ -466,6 +466,7 @@ def test_an_icon_never_leaves() -> None:
         ([{**RULES[0], "columns": "512"}], r"\.columns is '512'"),
         ([{**RULES[0], "sop_class": "Ultrasound"}], r"\.sop_class is 'Ultrasound'\. Accepted"),
         ([{**RULES[0], "sop_class": f"{SC}."}], r"\.sop_class is '.*7\.'\. Accepted"),
+        ([{**RULES[0], "sop_class": ROOT + "104.1"}], r"\.sop_class is .* Not one of documents"),
         ([{**RULES[0], "maker": "x"}], r"has the unknown key 'maker'\. Accepted"),
         (BLANK * 41, r"has 41 entries with action blank\. Accepted: 40 at most"),
         (RULES[:1] * 101, r"has 101 entries\. Accepted: 100 at most"),

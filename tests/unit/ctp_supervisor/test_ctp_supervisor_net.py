@@ -505,6 +505,34 @@ def test_two_devices_under_one_uid_are_held_back(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keyword", "value", "why"),
+    [
+        ("PhotometricInterpretation", "YBR_RCT", "its colours are encoded in a way"),
+        ("NumberOfFrames", 2, "its pixel data are not as long as its image"),
+    ],
+)
+@pytest.mark.parametrize("piece", [7, 1000, 40_000])
+def test_what_is_sent_again_leaves_while_what_cannot_be_blanked_waits(
+    node: Node, keyword: str, value: Any, why: str, piece: int
+) -> None:
+    """As an operator is told: have it sent uncompressed, then purge."""
+    node.site.supervisor["pixel_regions"] = [REGIONS]
+    node.settings = node.site.settings()
+    node.open(CLAIMS)
+    first, second = image(**DEVICE), image(**DEVICE)
+    setattr(first, keyword, value)
+    second.PixelData = first.PixelData
+    node.come(first)
+    node.come(second)
+    assert isinstance(node.leave(node.ctp(second), piece), Record)
+    assert node.sent.endswith(bytes(3000) + second.PixelData[3000:])
+    # Should CTP let the first one through all the same, it does not leave as if it were the second.
+    found = node.leave(node.ctp(first), piece)
+    assert isinstance(found, Finding)
+    assert found.why.startswith(NOT_BLANKED + why)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"rows": 0}, "rows has to be a whole number"),

@@ -107,3 +107,22 @@ def test_addresses(address: Any, is_refused: bool) -> None:
     problems = check.address_problems("kv01", address)
     assert bool(problems) == is_refused
     assert all(problem.startswith("ansible_host of kv01 is empty") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("packages", "lacking"),
+    [
+        (["dcmtk", "ocr", "fonts"], ""),
+        (["dcmtk=3.6.7-9", "ocr:amd64", "fonts/stable", "more"], ""),
+        (["dcmtk"], "ocr, fonts"),
+        (["ocr-data", "dcmtk", "fonts"], "ocr"),
+        ([], "dcmtk, ocr, fonts"),
+        (None, ""),
+        ("dcmtk", ""),
+    ],
+)
+def test_packages_of_the_proof_from_an_earlier_inventory(packages: Any, lacking: str) -> None:
+    problems = check.proof_problems(packages, ["dcmtk", "ocr", "fonts"])
+    assert len(problems) == bool(lacking)
+    for problem in problems:
+        assert problem.startswith(f"verify_packages is {packages!r}, without {lacking}. Accepted: ")

@@ -205,13 +205,21 @@ def test_every_declaration_for_a_device_counts() -> None:
         {**size, "sop_class": "UltrasoundImageStorage", "action": "blank", "regions": [below]},
         {**size, "sop_class": "1.2.840.10008.5.1.4.1.1.7", "action": "blank", "regions": [BANNER]},
         {**size, "rows": 65000, "columns": 65000, "action": "blank", "regions": [BANNER]},
+        {**size, "rows": 48, "columns": 32768, "action": "blank", "regions": [BANNER]},
     ]
     study = phantom.make_study(TOKEN, True, pixel_rules=more)
     regions = {each.what: each.regions for each in study.declared}
     assert regions["image for ctp_pixel_rules[1]"] == ((0, 0, 640, 48), (0, 260, 640, 40))
     assert regions["image for ctp_pixel_rules[3]"] == ((0, 0, 640, 48), (0, 260, 640, 40))
     assert regions["image for ctp_pixel_rules[4]"] == ((0, 0, 640, 48), (0, 0, 640, 48))
-    assert study.too_large == ["image for ctp_pixel_rules[5]"]
+    assert study.too_large == [f"image for ctp_pixel_rules[{index}]" for index in (5, 6)]
+
+
+def test_an_image_as_long_as_is_sent_can_be_read() -> None:
+    side = phantom.LONGEST_SIDE
+    assert pixel_text.read(pixel_text.Picture(side, 9, bytes(side * 9))).strip() == ""
+    with pytest.raises(RuntimeError, match="Image too large"):
+        pixel_text.read(pixel_text.Picture(side + 1, 9, bytes(side * 9 + 9)))
 
 
 def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: phantom.Study) -> None:
@@ -222,6 +230,29 @@ def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: phantom.Study) 
     spoiled = dataclasses.replace(study, captures=[capture], declared=[])
     problems, _ = proof.legible_problems(spoiled)
     assert problems == [f"capture: {' and '.join(NAME)} is not read"]
+
+
+def test_a_name_is_read_in_a_corner_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all of this image, tesseract 5.3.0 reads ``ISU RUTARO``."""
+    monkeypatch.setattr(pixel_text, "name_of", lambda token: ("LAPUSU", "RUTARO"))
+    corner = {"x": 1748, "y": 1036, "width": 172, "height": 44}
+    rule = {**RULES[1], "rows": 1080, "columns": 1920, "regions": [corner]}
+    study = phantom.make_study(TOKEN, True, pixel_rules=[rule])
+    assert study.declared[0].words == ("LAPUSU", "RUTARO")
+    problems, _ = proof.legible_problems(study)
+    assert problems == []
+
+
+@pytest.mark.parametrize(("width", "right", "below"), [(900, 250, 20), (150, 100, 50)])
+def test_no_text_is_larger_than_what_is_cut_out_of_a_region(
+    width: int, right: int, below: int
+) -> None:
+    """The widest letters, in one line and in two."""
+    pixels, _ = pixel_text.write_name("x", 900, 200, [(0, 0, width, 190)], ("MOMOMO", "MOMOMO"))
+    rows = [pixels[at : at + 900] for at in range(0, 199 * 900, 900)]
+    assert right < max(row.rfind(pixel_text.INK) for row in rows) < pixel_text._WIDEST - 4
+    lines = [number for number, row in enumerate(rows) if pixel_text.INK in row]
+    assert below < lines[-1] < pixel_text._HIGHEST - 4
 
 
 def test_a_node_that_blanks_passes(study: phantom.Study) -> None:
@@ -330,6 +361,13 @@ def test_pixels_that_cannot_be_read_fail(study: phantom.Study) -> None:
     rows = judge(study, images)
     assert not rows[READ].passed
     assert rows[READ].detail == "image for ctp_pixel_rules[1]: it has colours, which are not read"
+
+
+def test_what_a_host_sets_for_others_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSDATA_PREFIX", "/nowhere")
+    monkeypatch.setenv("LC_ALL", "de_DE.ISO-8859-1")
+    pixels, _ = pixel_text.write_name("seed", 300, 40, [(0, 0, 300, 40)], NAME)
+    assert pixel_text.missing(pixel_text.read(pixel_text.Picture(300, 40, pixels)), NAME) == []
 
 
 def test_a_host_without_ocr_says_so(study: phantom.Study, monkeypatch: pytest.MonkeyPatch) -> None:

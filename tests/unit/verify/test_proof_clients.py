@@ -382,6 +382,16 @@ def test_strays_are_deleted_and_nothing_else(
     assert archive.deleted == deleted
 
 
+def test_a_stray_of_a_large_declared_image_is_found() -> None:
+    size = {"rows": 2100, "columns": 2000}
+    banner = {"x": 0, "y": 0, "width": 2000, "height": 48}
+    rule = {"manufacturer": "ACME", "model": "Echo", "action": "blank", "regions": [banner], **size}
+    study = phantom.make_study(TOKEN, True, pixel_rules=[rule])
+    image = b"header" + bytes(study.declared[0].dataset.PixelData)
+    archive = Archive({"s1-image": image, "s2-other": b"somebody else's"}, patients={})
+    assert proof_arrival.find_strays(archive, 0, [study], []) == (["s1-image"], 2, 2)
+
+
 def test_only_patients_of_proofs_are_deleted(known: phantom.Study, unknown: phantom.Study) -> None:
     patients = {
         "p1": "PROOF-1234567890-UNKNOWN",  # a gateway that lets everything through

@@ -81,18 +81,33 @@ def task(came: Encoded, declared: Sequence[Declared]) -> Task | None:
 
     ``came`` ends in front of the pixel data.
     """
-    if not declared:
-        return None
+    values = _values(came) if declared else None
+    if values is None:
+        return None  # nothing is declared, or it does not leave
+    regions = tuple(region for each in declared if _is_for(each, values) for region in each.regions)
+    return _planned(regions, values) if regions else None
+
+
+def fits(wanted: Task, left: Encoded) -> bool:
+    """Whether an object that leaves has an image as that in which this is to be blanked.
+
+    ``left`` ends in front of the pixel data. Its device is not asked for.
+    """
+    values = _values(left)
+    return values is not None and _planned(wanted.regions, values) == wanted
+
+
+def _values(header: Encoded) -> dict[int, bytes] | None:
+    """What an object says of its device and image; ``None``: it cannot be read."""
     try:
-        level = encoded.root(came, last=_LAST_OF_IMAGE)
+        level = encoded.root(header, last=_LAST_OF_IMAGE)
         values = {}
         for tag in (_CLASS, _MAKER, _MODEL, _PLANAR, *beside.WANTED):
             element = level.get(tag)
             values[tag] = element.raw or b"" if element is not None else b""
     except (UnreadableError, QuarantineError):
-        return None  # it does not leave
-    regions = tuple(region for each in declared if _is_for(each, values) for region in each.regions)
-    return _planned(regions, values) if regions else None
+        return None
+    return values
 
 
 def _is_for(declared: Declared, values: Mapping[int, bytes]) -> bool:
@@ -148,7 +163,7 @@ class Blanker:
     """Blanks one data set that leaves in fragments of any size."""
 
     def __init__(self, wanted: Task, implicit: bool) -> None:
-        self._task = wanted
+        self.task = wanted
         self._implicit = implicit
         self._offset = 0
         """Of the next fragment in the data set."""
@@ -181,18 +196,18 @@ class Blanker:
                 self._tail = seen[-2 * _LONGEST_HEAD :]
                 return fragment
         first = self._start - self._offset
-        last = first + self._task.size
+        last = first + self.task.size
         if last <= 0 or first >= len(fragment) or self.problem:
             return fragment
         out = bytearray(fragment)
-        for at, row in self._spans(max(0, -first), min(len(out) - first, self._task.size)):
+        for at, row in self._spans(max(0, -first), min(len(out) - first, self.task.size)):
             begin, end = max(0, first + at), min(first + at + len(row), len(out))
             out[begin:end] = row[begin - first - at : end - first - at]
         return out
 
     def _spans(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """What is blanked between two places of the value: where it begins, and with what."""
-        wanted = self._task
+        wanted = self.task
         stride = wanted.columns * wanted.step
         plane = wanted.rows * stride
         for number in range(start // plane, -(-end // plane)):
@@ -225,7 +240,7 @@ class Blanker:
             self.problem = "something else stands in the place of its pixel data"
         elif length == _UNDEFINED:
             self.problem = "its pixel data are compressed"
-        elif length != self._task.size + self._task.size % 2:
+        elif length != self.task.size + self.task.size % 2:
             self.problem = "its pixel data are not as long as its image"
         self._start = pixels_at + needed
         return True

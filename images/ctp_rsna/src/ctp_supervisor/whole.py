@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ _UNKNOWN = "nothing is known of what came"
 _UNREADABLE = "what came cannot be read"
 _MERGED = "has structures that would leave under one name, and did not come so: their numbers"
 _MERGED += " are missing or the same"
+_BLANKED_NOT = "(7FE0,0010): not blanked:"
 _DIFFERENT = "what came under its UID is declared to be blanked in different ways"
 _NOT_CLAIMED = "it is declared to be blanked, and was anonymized before it was"
 _NOT_DECLARED = "it says that it is blanked, and nothing of it is declared to be"
@@ -136,20 +137,25 @@ class Whole:
 
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
-        return Departure(self, transfer_syntax == IMPLICIT, uid, self._task(uid))
+        return Departure(self, transfer_syntax == IMPLICIT, uid, self._tasks(uid))
 
-    def _task(self, uid: str) -> blanking.Task | None:
-        """What is to be blanked in an object that leaves under this UID. Raises ``OSError``."""
+    def _tasks(self, uid: str) -> frozenset[blanking.Task]:
+        """What may be to be blanked in an object that leaves under this UID. Raises ``OSError``.
+
+        More than one where it came in several forms, such as compressed, which waits in quarantine,
+        and then as it can be blanked.
+        """
         if not self._declared:
-            return None
-        found = set()
+            return frozenset()
+        found: set[blanking.Task | None] = set()
         for record in self.arrivals.of(uid):
             with record.opened() as came:
                 if came is not None and came.readable and not came.waived:
                     found.add(blanking.task(came.header, self._declared))
-        if len(found) > 1:
-            return blanking.Task((), problem=_DIFFERENT)
-        return found.pop() if found else None
+        tasks = frozenset(each for each in found if each is not None)
+        if tasks and None in found:
+            return frozenset({blanking.Task((), problem=_DIFFERENT)})
+        return tasks
 
     def forget(self) -> None:
         """Forget what no object needs any more that waits. Raises ``OSError``."""
@@ -175,8 +181,10 @@ class Whole:
                             continue
                         seen.add(record.content)
                         found = self._compare(record, came, left, split.pixels())
-                        if isinstance(found, tuple) and unfit:
-                            found = Finding(unfit, came.uid, incomplete=False, weight=0)
+                        if isinstance(found, tuple):
+                            why = unfit or self._unlike(came, blanker)
+                            if why:
+                                found = Finding(why, came.uid, incomplete=False, weight=0)
                 except OSError as error:
                     LOG.error("What is kept of an object cannot be read (%s)", error.strerror)
                     failed = error
@@ -188,6 +196,14 @@ class Whole:
         if failed is not None:
             raise failed
         return nearest
+
+    def _unlike(self, came: Came, blanker: blanking.Blanker | None) -> str:
+        """Why what was blanked is not what is to be blanked in this arrival; empty: it is."""
+        if not self._declared or came.waived:
+            return ""
+        wanted = blanking.task(came.header, self._declared)
+        used = None if blanker is None else blanker.task
+        return "" if wanted == used else f"{_BLANKED_NOT} {_DIFFERENT}"
 
     def _compare(
         self, record: Record, came: Came, left: Encoded, pixels: str
@@ -221,7 +237,7 @@ def _not_blanked(left: Encoded, blanker: blanking.Blanker | None) -> str:
         why = _NOT_DECLARED if is_claimed else ""
     else:
         why = blanker.finish() or ("" if is_claimed else _NOT_CLAIMED)
-    return why and f"(7FE0,0010): not blanked: {why}"
+    return why and f"{_BLANKED_NOT} {why}"
 
 
 def _judged(
@@ -267,10 +283,16 @@ class Departure:
     """One object on its way out."""
 
     def __init__(
-        self, whole: Whole, implicit: bool, uid: str, task: blanking.Task | None = None
+        self,
+        whole: Whole,
+        implicit: bool,
+        uid: str,
+        tasks: Collection[blanking.Task] = (),
     ) -> None:
+        """``tasks``: one of them is what is to be blanked; which one, its header tells."""
         self._whole = whole
-        self._blanker = None if task is None else blanking.Blanker(task, implicit)
+        self._implicit = implicit
+        self._blankers = [blanking.Blanker(each, implicit) for each in tasks]
         self._uid = uid
         self._split = Split(implicit, whole.arrivals.directory)
 
@@ -278,11 +300,27 @@ class Departure:
         """Take the next piece; ``pixels_at`` as soon as it is known. Return what is to leave, which
         has the same length. Raises ``OSError``."""
         self._split.take(fragment, pixels_at)
-        return fragment if self._blanker is None else self._blanker.feed(fragment, pixels_at)
+        if pixels_at is not None and len(self._blankers) > 1:
+            self._choose()
+        # In front of the pixel data none of them changes anything.
+        leaves: Bytes = fragment
+        for each in self._blankers:
+            leaves = each.feed(fragment, pixels_at)
+        return leaves
+
+    def _choose(self) -> None:
+        with self._split.header() as left:
+            fitting = [each for each in self._blankers if blanking.fits(each.task, left)]
+        if len(fitting) != 1:
+            nothing = blanking.Task((), problem=_DIFFERENT)
+            fitting = [blanking.Blanker(nothing, self._implicit)]
+        self._blankers = fitting
 
     def judge(self) -> Record | Finding:
         """All of it is here. Raises ``OSError``."""
-        return self._whole.judge(self._uid, self._split, self._blanker)
+        if len(self._blankers) > 1:  # it has no pixel data
+            self._choose()
+        return self._whole.judge(self._uid, self._split, next(iter(self._blankers), None))
 
     def close(self) -> None:
         """Forget it."""
