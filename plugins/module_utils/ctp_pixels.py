@@ -459,6 +459,7 @@ def gate(declared: Sequence[PixelRule]) -> str:
     )
     # What has no rows is no image: a report may be called "Dose Report". Nor is a dose one.
     other = [
+        f"@if({_CLASS_TAG},isblank){{@quarantine()}}{{}}",
         f"@if({_IMAGE_TYPE},matches,@PIXELS_SCREEN){{{held}}}{{}}",
         f"@if({_SERIES_TAG},matches,@PIXELS_SERIES){{{held}}}{{}}",
         f"@if({_METHOD},matches,@PIXELS_METHOD){{{held}}}{{}}",

@@ -422,7 +422,7 @@ PATTERNS = {
     # Frames of reference and color palettes that the standard itself defines.
     "UID_STANDARD": r"1\.2\.840\.10008\.1\.[45]\.[0-9.]{1,8}",
     "UID_WELL_KNOWN": r"1\.2\.840\.10008\.[0-9.]{1,20}",
-    "CLASS": r"1\.2\.840\.10008\.(?:5\.1\.4|3\.1)\.[0-9.]{1,20}",
+    "CLASS": r"1\.2\.840\.10008\.(?:5\.1\.4|3\.1)(?:\.(?:0|[1-9][0-9]{0,4})){1,9}",
     # Encapsulated documents and waveforms (voice): nothing of them can be cleaned.
     "CLASS_REFUSED": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:104|9)\.[0-9.]+",
     "AGE": "0[0-8][0-9]Y|[0-9]{3}[DWM]",

@@ -97,6 +97,7 @@ def made(sop_class: str, syntax: str = ExplicitVRLittleEndian, **values: Any) ->
     dataset["PixelData"].is_undefined_length = syntax != ExplicitVRLittleEndian
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.file_meta.MediaStorageSOPClassUID = UID(sop_class)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
@@ -226,6 +227,7 @@ HELD: dict[str, bytes] = {
         SC, **{**GRAB, "ManufacturerModelName": "GrabX1"}, Columns=9
     ),
     "no model": made(US, **{**ECHO, "ManufacturerModelName": None}),
+    "no class": made(US, SOPClassUID=None),
     "another class": made(US, **GRAB, Columns=9),
     "other columns": made(SC, **GRAB, Columns=8),
     "other rows": made(SC, **GRAB, Rows=9, Columns=9),
@@ -420,6 +422,31 @@ def test_stock_ctp_holds_back_the_same(ctp: Ctp, tmp_path: Path) -> None:
     files = ctp.run(TEXT, TABLE, objects.values(), tmp_path)
     left = {name for name, file in zip(objects, files) if file is not None}
     assert left == {f"passes: {name}" for name in PASSES}
+
+
+NO_CLASS = {
+    name: made(US, SOPClassUID=uid)
+    for name, uid in {
+        "a dot behind it": f"{ROOT}6.1.",
+        "a naught in front": f"{ROOT}06.1",
+        "two dots": f"{ROOT}6..1",
+        "too many digits": f"{ROOT}6.1000000",
+    }.items()
+}
+
+
+def test_what_is_no_sop_class_passes_for_none() -> None:
+    anonymizer = Anonymizer(script.parse(TEXT))
+    for name, content in NO_CLASS.items():
+        with pytest.raises(QuarantineError) as held:
+            anonymizer.run(reading.read(content), lambda k, v: TABLE.get(f"{k}/{v}"))
+        assert held.value.tag == 0x00080016, name
+
+
+@pytest.mark.stock_ctp
+def test_nor_does_it_in_stock_ctp(ctp: Ctp, tmp_path: Path) -> None:
+    files = ctp.run(TEXT, TABLE, NO_CLASS.values(), tmp_path)
+    assert [*files] == [None] * len(NO_CLASS)
 
 
 def test_an_icon_never_leaves() -> None:
