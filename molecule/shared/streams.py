@@ -17,6 +17,7 @@ from typing import Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
+from pynetdicom.association import Association
 from shared.machines import Node, wait_for
 
 SUCCESS = 0x0000
@@ -150,10 +151,7 @@ class Stream:
         ae.dimse_timeout = ae.network_timeout = self.patience
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = ae.associate(self.node.address, self.port, ae_title=self.called)
-        if not association.is_established:
-            return None
-        _keep_answers(association)
-        return association
+        return association if association.is_established else None
 
     def _store(self, association: Any, image: Dataset) -> bool:
         try:
@@ -167,21 +165,23 @@ class Stream:
         return True
 
 
-def _keep_answers(association: Any) -> None:
+_serve_request = Association._serve_request
+
+
+def _keep_answers(self: Association, message: Any, context: int) -> None:
     """Give back an answer that pynetdicom's own thread took from who waits for it.
 
     The thread says that it is paused just before it looks (``Association._run_reactor``, 3.0), and
     on a busy machine looks when the answer is there. It would drop it, and the sender time out.
     """
-    serve = association._serve_request
+    if message.is_valid_response:
+        self.dimse.msg_queue.put((context, message))
+    else:
+        _serve_request(self, message, context)
 
-    def keep(message: Any, context: int) -> None:
-        if message.is_valid_response:
-            association.dimse.msg_queue.put((context, message))
-        else:
-            serve(message, context)
 
-    association._serve_request = keep
+# For every sender of these tests.
+Association._serve_request = _keep_answers  # type: ignore[assignment, method-assign]
 
 
 @dataclass(frozen=True)
