@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -142,8 +143,8 @@ class Node:
         for name, text in files.items():
             text = text.replace("/ctp_temp", str(self.data))
             if name in ("config.xml", "supervisor.json"):
-                for old, new in ports.items():
-                    text = text.replace(old, str(new))
+                # In one pass: one of the new ports may hold an old one.
+                text = re.sub("|".join(ports), lambda found: str(ports[found[0]]), text)
             if name == "supervisor.json":
                 rendered = json.loads(text)
                 rendered["keydb"].update(host="127.0.0.1", port=1)
