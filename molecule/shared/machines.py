@@ -77,7 +77,7 @@ def wait_for(what: str, condition: Callable[[], Value], seconds: float = 60) -> 
                 f"Waited {seconds:g} s until {what}; the last attempt gave: {last}"
             )
         # Who asks as often as it can keeps what it waits for from the processor: a sixth of a
-        # core for asking, at most.
+        # core for asking, as long as an answer takes no more than a second.
         time.sleep(min(5, max(0.5, 5 * (time.monotonic() - asked))))
 
 

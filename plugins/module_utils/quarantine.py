@@ -259,8 +259,8 @@ def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if any(not row["rule"] and not row["says"] for row in found):
         lines += [
-            "without a manufacturer, a model or a size that can be printed, nothing declares it:"
-            " have the source keep it out, then purge"
+            "without a SOP class, manufacturer, model or size that can be printed, nothing declares"
+            " it: have the source keep it out, then purge"
         ]
     return lines
 

@@ -1,6 +1,6 @@
 """Takes what happens to objects, from many threads, and writes it once a second.
 
-What passes an object on only puts a tuple into a queue here; hashing, and SQLite, are left to a
+What passes an object on hashes what identifies it and notes it in a journal; SQLite is left to a
 thread of its own. Nothing here ends with an error: where the ledger cannot be written, what
 happened is kept for a while, and the account says what is wrong with it.
 """
