@@ -394,8 +394,16 @@ def told(shown: Shown, node: str, name: str, severity: str) -> bool:
 
 
 def freeze(node: Node, verb: str) -> None:
-    """Pause a machine as a whole, or let it go on."""
-    subprocess.run(["docker", verb, node.container], check=True, capture_output=True)
+    """Pause a machine as a whole, or let it go on.
+
+    A machine that starts processes the whole time cannot be frozen at each attempt.
+    """
+    command = ["docker", verb, node.container]
+
+    def done() -> bool:
+        return subprocess.run(command, check=False).returncode == 0
+
+    wait_for(" ".join(command), done, 60)
 
 
 def test_engine(cat: Node) -> None:
