@@ -2,7 +2,8 @@
 # The unit tests, two beside each other on each core, since many wait for a program that they have
 # started. Needs the environment (source .venv/bin/activate) and the tools that
 # ansible-playbook tests/machine.yml installs.
-# A module's tests stay together, as they share what its fixtures have made.
+# A module's tests stay together, as they share what its fixtures have made; the longest modules
+# come first (tests/unit/conftest.py).
 #   --stock-ctp   those that run stock CTP instead, which need CTP_DISTRIBUTION and a JDK
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,4 +12,5 @@ if [ "${1:-}" = --stock-ctp ]; then
     which=stock_ctp
     shift
 fi
-exec pytest -q --numprocesses=$((2 * $(nproc))) --dist=loadscope -m "$which" tests/unit "$@"
+exec pytest -q --numprocesses=$((2 * $(nproc))) --dist=loadscope --no-loadscope-reorder \
+    -m "$which" tests/unit "$@"

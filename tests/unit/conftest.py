@@ -5,12 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from pynetdicom.association import Association
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _AnsibleCollectionFinder(paths=[str(REPOSITORY / ".collections")])._install()
+
+
+#: Those that take longest, first, so that none of them runs alone in the end.
+LONGEST = (
+    "ctp_rules/test_ctp_rules_encoded.py",
+    "ctp_rules/test_ctp_rules_judged.py",
+    "ctp_supervisor/test_net_around_ctp.py",
+    "ctp_gate/test_rude_senders.py",
+    "firewall/test_port_guard.py",
+    "keydb/test_database.py",
+    "ctp_standin/test_auscat_entrypoint.py",
+    "backup/test_backup_run.py",
+    "ctp_supervisor/test_ctp_supervisor_threads.py",
+    "ctp_standin/test_ctp_standin_rules.py",
+    "ctp_standin/test_ctp_standin_as_ctp.py",
+    "verify/test_proof.py",
+    "ctp_gate/test_holding_gate.py",
+    "verify/test_pixel_text.py",
+    "ctp_standin/test_ctp_standin_gateway.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the longest modules out first; tools/unit.sh keeps xdist from another order."""
+    here = Path(__file__).parent
+    place = {here / name: number for number, name in enumerate(LONGEST)}
+    for path in place:
+        assert path.is_file(), f"{path} of LONGEST is not there"
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 _serve_request = Association._serve_request

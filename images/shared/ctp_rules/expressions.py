@@ -8,6 +8,7 @@ Python 3.11 finds the whole of "AB " with ``A(?:[ ]{1,3}B)*+``. Flags other than
 
 from __future__ import annotations
 
+import functools
 import re
 
 _FLAGS = re.compile(r"\(\?([is]+)\)")
@@ -21,6 +22,7 @@ class ExpressionError(ValueError):
     """An expression that is not understood."""
 
 
+@functools.lru_cache(maxsize=4096)
 def compiled(expression: str, is_whole: bool = False) -> re.Pattern[str]:
     """Return the pattern; a whole one finds with ``match`` what ``String.matches`` asks.
 

@@ -7,6 +7,7 @@ place of CTP is the interpreter of its script (``ctp_rules``).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -187,6 +188,11 @@ class Passed:
     outcomes: tuple[Outcome, ...] = field(repr=False, default=())
 
 
+@functools.lru_cache(maxsize=16)
+def _read(text: str) -> tuple[Anonymizer, Rules]:
+    return Anonymizer(script.parse(text)), rules(text.encode())
+
+
 class Way:
     """Gate, rules and the look at what leaves, with one set of options.
 
@@ -198,8 +204,7 @@ class Way:
     ) -> None:
         text = script_text(options, every_device)
         self._table = table
-        self._anonymizer = Anonymizer(script.parse(text))
-        self.rules = rules(text.encode())
+        self._anonymizer, self.rules = _read(text)
 
     def through(self, content: bytes) -> Passed:
         """Return what becomes of the file of an object."""
