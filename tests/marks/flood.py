@@ -4,8 +4,8 @@ For proofs against a de-identifying gateway whose script is not known to this to
 dictionary (pydicom's), not what the gateway is told to keep. CT, RTSTRUCT, RTPLAN and RTDOSE are
 those of `phantom`; a comprehensive SR and a secondary capture are added, which refer to them.
 
-    python tests/marks/flood.py write DIRECTORY [--text-in-numbers]
-    python tests/marks/flood.py check DIRECTORY ARRIVED
+    python tests/marks/flood.py write DIRECTORY [--text-in-numbers] [--slices 12]
+    python tests/marks/flood.py check DIRECTORY ARRIVED [--option modified-dates …]
 
 Where marks stand: at the top level every element of the dictionary with a text, date, number
 string, UID or bytes, if the object has no value of its own there; the same in the first item of
@@ -18,6 +18,10 @@ data.
 Without a mark: values by which an object is what it is (the phantom's own: SOP class, geometry,
 references, pixels), and group lengths. Numbers (DS, IS) carry the token as digits; with
 ``--text-in-numbers`` a text, which no number may be.
+
+What the gateway was told to keep by an option of PS3.15 is no mark where Table E.1-1 has that
+option for the attribute, and there alone: with ``modified-dates`` a time (never the day), with
+``patient-characteristics`` an age or a number. It is counted.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import re
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +53,7 @@ import conftest  # noqa: E402,F401  makes the checkout importable as the collect
 from ansible_collections.auscat.imaging.plugins.module_utils import (  # noqa: E402
     phantom,
     proof_names,
+    ps3_15_e1_1,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import (  # noqa: E402
     KEPT_ELEMENTS,
@@ -96,6 +101,12 @@ def dictionary() -> Iterator[tuple[int, str]]:
 REPEATING = {
     0x50: [(0x0020, "CS"), (0x0022, "LO"), (0x0030, "SH"), (0x2500, "LO"), (0x3000, "OW")],
     0x60: [(0x0022, "LO"), (0x0040, "CS"), (0x1500, "LO"), (0x3000, "OW"), (0x4000, "LT")],
+}
+
+# What an option keeps, by its column of Table E.1-1.
+OPTIONS = {
+    "modified-dates": ps3_15_e1_1.MODIFIED_DATES,
+    "patient-characteristics": ps3_15_e1_1.PATIENT_CHARACTERISTICS,
 }
 
 # With a mark in one of these, at its root, an object says that its pixels are not to be trusted,
@@ -475,8 +486,17 @@ def _split(body: bytes, implicit: bool) -> tuple[bytes, bytes]:
     return (body[:cut], body[cut:]) if cut > 0 else (body, b"")
 
 
-def check(directory: Path, arrived_directory: Path) -> int:
-    """Print what arrived, object by object, and return the number of problems."""
+def check(directory: Path, arrived_directory: Path, options: Collection[str] = ()) -> int:
+    """Print what arrived, object by object, and return the number of problems.
+
+    ``options``: of `OPTIONS`, those that the gateway was told to follow.
+    """
+    columns = {OPTIONS[option] for option in options}
+    keeps = frozenset(
+        row.keyword
+        for row in ps3_15_e1_1.attributes().values()
+        if columns.intersection(row.options)
+    )
     summary = json.loads((directory / "summary.json").read_text())
     arrived = {}
     for path in sorted(arrived_directory.rglob("*")):
@@ -509,10 +529,12 @@ def check(directory: Path, arrived_directory: Path) -> int:
             problems += 1
             continue
         raw, dataset = partner
-        leaks = _leaks(directory, entry, summary["token"], raw, dataset)
+        leaks, kept = _leaks(directory, entry, summary["token"], raw, dataset, keeps)
         for leak in leaks[:40]:
             print(f"{entry['name']} {kind}: {leak}")
         totals[f"{kind} marks arrived"] += len(leaks)
+        if options:
+            totals[f"{kind} kept by an option"] += kept
         problems += len(leaks)
         found, references = _compare(sent, dataset, became)
         totals[f"{kind} references"] += references
@@ -530,13 +552,22 @@ def check(directory: Path, arrived_directory: Path) -> int:
 
 
 def _leaks(
-    directory: Path, entry: dict[str, Any], study_token: str, raw: bytes, dataset: Dataset
-) -> list[str]:
-    """Return the marks that are in the file, by bytes first, and where they are now."""
+    directory: Path,
+    entry: dict[str, Any],
+    study_token: str,
+    raw: bytes,
+    dataset: Dataset,
+    keeps: frozenset[str],
+) -> tuple[list[str], int]:
+    """Return the marks that are in the file, by bytes first, and where they are now.
+
+    And how many values are there of attributes that an option ``keeps``.
+    """
     places = (directory / f"{entry['name']}.places").read_text().split("\n")
     where: dict[bytes, str] = {}
     leaks = []
     numbers: Counter[str] = Counter()
+    kept = 0
     try:
         elements = list(phantom.walk(dataset))
     except Exception as error:  # whatever a broken file makes pydicom raise
@@ -552,15 +583,19 @@ def _leaks(
             continue
         if element.tag.is_private:
             leaks.append(f"private {path}")
-        if element.VR in ("DA", "TM", "DT", "AS", "LO", "ST", "UN") and re.match(
-            rf"(?:{DATE}|{TIME}|{AGE})".encode(), value
-        ):
-            leaks.append(f"date, time or age at {path}")
+        moment = re.match(rf"{DATE}|{TIME}|{AGE}".encode(), value)
+        if moment and element.VR in ("DA", "TM", "DT", "AS", "LO", "ST", "UN"):
+            if element.keyword in keeps and moment[0] != DATE.encode():
+                kept += 1
+            else:
+                leaks.append(f"date, time or age at {path}")
         for hit in re.findall(study_token[:8].encode() + rb"[0-9]{2}.{0,8}", value):
             where[hit[:10]] = path
             leaks.append(f"{path} holds {hit!r}{_origin(hit, places)}")
     for keyword, count in numbers.items():
-        if keyword not in DECLARED_NUMBERS:
+        if keyword in keeps:
+            kept += count
+        elif keyword not in DECLARED_NUMBERS:
             leaks += [f"the number {keyword}"] * count
     if not where:
         # Preamble, padding, what a reader skips. Digits of declared numbers are no find: alone, as
@@ -575,7 +610,7 @@ def _leaks(
         ]
         if DATE.encode() in raw and not leaks:
             leaks.append("the date, in bytes outside of elements")
-    return leaks
+    return leaks, kept
 
 
 def _origin(hit: bytes, places: list[str]) -> str:
@@ -639,14 +674,15 @@ def main() -> int:
     parser.add_argument("arrived", type=Path, nargs="?")
     parser.add_argument("--token", default="1739264850")
     parser.add_argument("--text-in-numbers", action="store_true")
+    parser.add_argument("--slices", type=int, default=SLICES)
+    parser.add_argument("--option", action="append", choices=sorted(OPTIONS), default=[])
     arguments = parser.parse_args()
     if arguments.command == "write":
         arguments.directory.mkdir(parents=True, exist_ok=True)
-        write(
-            arguments.directory, proof_names.check_token(arguments.token), arguments.text_in_numbers
-        )
+        token = proof_names.check_token(arguments.token)
+        write(arguments.directory, token, arguments.text_in_numbers, arguments.slices)
         return 0
-    return 1 if check(arguments.directory, arguments.arrived) else 0
+    return 1 if check(arguments.directory, arguments.arrived, arguments.option) else 0
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("requirements-pydicer.txt", ("clients",)),
     ("tests/unit/*", _NONE),
     ("tests/quality/*", _NONE),
-    ("tests/marks/*", ("rsna_ctp",)),
+    ("tests/marks/*", ("rsna_ctp", "rsna_standin")),
     ("tests/hosts/testvm.py", ("vm",)),
     ("tests/hosts/testdisks.py", ("volume",)),
     ("molecule/shared/nifti.py", ("clients",)),

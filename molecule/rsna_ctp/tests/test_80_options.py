@@ -1,4 +1,4 @@
-"""A changed option reaches CTP, is proved, and touches nothing else."""
+"""A changed option reaches CTP, is proved, and touches nothing else. No preset lets a mark out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import pytest
 from pydicom.dataset import Dataset
 from shared.banner import GREY, NAME, case, pixels
 from shared.cases import Case, outcomes, send
-from shared.ctp_node import Patient
+from shared.ctp_node import Patient, status
 from shared.machines import Node, Scenario, wait_for
+from shared.marks import Flood, methods
 from shared.streams import Rest
 
+PART = ("site.yml", "--tags", "images,services,stack")
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def put_back(scenario: Scenario) -> Generator[None]:
     yield
-    outcome = scenario.play("site.yml", "--tags", "images,services,stack")
+    outcome = scenario.play(*PART)
     assert outcome.returncode == 0, outcome.errors
 
 
@@ -28,6 +31,14 @@ MOMENTS = {
     ("AcquisitionDateTime", "20240301101112"): "101112",
     ("AcquisitionDateTime", "20240301101112.123456-0330"): "101112.123456-0330",
     ("AcquisitionDateTime", "20240301101112+1000"): "101112+1000",
+}
+# By preset: (0012,0063), and the options by which it keeps what the judge would take for a mark.
+SAID = {
+    "strict": ("AusCAT imaging: PS3.15 Basic Profile, only listed values kept", ()),
+    "radiotherapy": (
+        "AusCAT imaging: PS3.15 Basic Profile, preset radiotherapy",
+        ("modified-dates", "patient-characteristics"),
+    ),
 }
 NO_DAY = {("AcquisitionDate", "20240230"), ("AcquisitionDateTime", "202403")}
 
@@ -89,3 +100,43 @@ def test_shifted_dates_and_patient_characteristics(
     left = wait_for("it leaves", blanked, 120)
     assert NAME in shown and left.PixelData == blank
     assert left.BurnedInAnnotation == "NO"
+
+
+@pytest.fixture(scope="module")
+def flood(
+    scenario: Scenario,
+    node: Node,
+    ctp: Rest,
+    load: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+    put_back: None,
+) -> Flood:
+    """The study with marks, and the node with both presets: of the site, and of a pipeline."""
+    pipelines = [
+        *node.variables["ctp_pipelines"],
+        {"name": "strict", "called_aets": ["STRICT"], "deidentification": {"preset": "strict"}},
+    ]
+    changes = {"ctp_deidentification": {"preset": "radiotherapy"}, "ctp_pipelines": pipelines}
+    outcome = scenario.play(*PART, extra=changes)
+    assert outcome.returncode == 0, outcome.errors
+    told = ["orthanc: radiotherapy", "strict: strict"]
+    assert status(ctp)["deidentification"] == told
+    # Without the sequences of the dictionary where it is not CTP that reads them: they take long.
+    slices = 4 if node.variables["ctp_distribution"] == "standin" else 12
+    study = Flood(tmp_path_factory.mktemp("flood"), slices)
+    load(study.patient)
+    return study
+
+
+@pytest.mark.parametrize(("preset", "called"), [("strict", "STRICT"), ("radiotherapy", "CTP")])
+def test_no_mark_of_any_element_arrives_and_every_reference_resolves(
+    preset: str, called: str, flood: Flood, node: Node, orthanc: Rest
+) -> None:
+    """But what the options of the preset keep by PS3.15 Table E.1-1: times, age, size, weight."""
+    says, options = SAID[preset]
+    flood.send(node, called)
+    arrived = flood.fetch(orthanc, preset)
+    assert methods(arrived) == {says}
+    counted = flood.judge(arrived, options)
+    kept = [count for name, count in counted.items() if name.endswith(" kept by an option")]
+    assert len(kept) == (6 if options else 0) and all(kept)

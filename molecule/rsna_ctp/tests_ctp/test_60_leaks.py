@@ -2,92 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import pynetdicom._config
 import pytest
-from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_context
-from shared.ctp_node import Patient, logs, new_patient, status
-from shared.machines import REPOSITORY, Node, wait_for
+from shared.ctp_node import Patient, logs, status
+from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, arrived, ct_slices
-
-FLOOD = REPOSITORY / "tests" / "marks" / "flood.py"
-
-
-def send(node: Node, files: list[Path]) -> None:
-    """Send files byte for byte; each must be acknowledged."""
-    pynetdicom._config.STORE_SEND_CHUNKED_DATASET = True
-    classes = {
-        str(
-            dcmread(
-                file, stop_before_pixels=True, specific_tags=[]
-            ).file_meta.MediaStorageSOPClassUID
-        )
-        for file in files
-    }
-    ae = AE(ae_title="PACS")
-    contexts = [
-        build_context(sop_class, syntax)
-        for sop_class in sorted(classes)
-        for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-    ]
-    association = ae.associate(node.address, 8104, ae_title="CTP", contexts=contexts)
-    assert association.is_established
-    for file in files:
-        assert association.send_c_store(file).Status == 0, file.name
-    association.release()
-
-
-def flood(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(FLOOD), command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_no_mark_of_any_element_arrives_and_every_reference_resolves(
-    node: Node, orthanc: Rest, load: Callable[..., None], tmp_path: Path
-) -> None:
-    sent, there = tmp_path / "sent", tmp_path / "arrived"
-    sent.mkdir()
-    there.mkdir()
-    assert flood("write", sent).returncode == 0
-    summary = json.loads((sent / "summary.json").read_text())
-    summary["pseudonym"] = new_patient().pseudonym
-    (sent / "summary.json").write_text(json.dumps(summary))
-    load(Patient(summary["patient_id"], summary["pseudonym"], summary["issuer"]))
-    files = sorted(sent.glob("*.dcm"))
-    send(node, files)
-
-    query = {"Level": "Instance", "Query": {"PatientID": summary["pseudonym"]}}
-
-    def complete() -> list[str]:
-        found: list[str] = orthanc.ask("/tools/find", query)
-        assert len(found) == len(files), f"{len(found)} of {len(files)} objects"
-        return found
-
-    for instance in wait_for("the study is in Orthanc", complete, 180):
-        login = b64encode(f"{orthanc.user}:{orthanc.password}".encode()).decode()
-        request = Request(
-            f"{orthanc.url}/instances/{instance}/file", headers={"Authorization": f"Basic {login}"}
-        )
-        with urlopen(request, timeout=60) as answer:
-            (there / f"{instance}.dcm").write_bytes(answer.read())
-    judged = flood("check", sent, there)
-    print(judged.stdout[-2000:])
-    assert judged.returncode == 0, judged.stdout[-4000:] + judged.stderr
-    assert judged.stdout.rstrip().endswith("0 problems")
 
 
 def test_the_script_names_its_elements_as_this_ctp_does(node: Node) -> None:

@@ -5,6 +5,8 @@ What is judged left the interpreter and, in one start, stock CTP. The judges kno
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ctp_rules_clean
+import flood
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils import (
@@ -319,6 +322,29 @@ def test_no_mark_is_left(tmp_path: Path) -> None:
     assert proof.mark_problems(study, arrived, {}, retained) == []
     assert proof.mark_problems(study, arrived, {})  # the judge sees what is kept
     assert len(arrived) > 4
+
+
+def test_no_mark_of_any_element_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the judge of the study with a mark in every element, which knows the standard's table."""
+    flood.write(tmp_path, "1739264850", False, slices=4)
+    summary = tmp_path / "summary.json"
+    said = {**json.loads(summary.read_text()), "pseudonym": PSEUDONYM}
+    summary.write_text(json.dumps(said))
+    whose = said["patient_id"]
+    table = {f"PatientID/{whose}|{said['issuer']}": PSEUDONYM, f"DateShift/{whose}": "-17"}
+    way, left = Way(PRESET, table, every_device=False), tmp_path / "left"
+    left.mkdir()
+    for path in sorted(tmp_path.glob("*.dcm")):
+        (left / path.name).write_bytes(way.through(path.read_bytes()).left)
+    keeps = ["modified-dates", "patient-characteristics"]
+    assert flood.check(tmp_path, left, keeps) == 0
+    kept = re.findall(r"(\w+) kept by an option: (\d+)", capsys.readouterr().out)
+    assert len(kept) == 6 and all(int(count) for _, count in kept)
+    # The judge sees what is kept, and by which option.
+    for one, other in ((keeps[:1], "PatientAge"), (keeps[1:], "StudyTime")):
+        assert flood.check(tmp_path, left, one) > 0
+        found = capsys.readouterr().out
+        assert other in found
 
 
 def test_numbers_that_stay_are_declared() -> None:
