@@ -35,7 +35,14 @@ from ctp_supervisor.tables import Tables
 from ctp_supervisor.whole import Finding
 from ctp_supervisor_site import Site
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 CONTEXT = 1
 KEY = bytes(range(32))
@@ -558,6 +565,19 @@ def test_what_stands_beside_the_image_in_ctp_s_file_is_held_back(node: Node) -> 
     found = node.leave(node.ctp(came))
     assert isinstance(found, Finding) and not found.incomplete
     assert found.why.endswith("cannot be told: bytes behind frames")
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, RLELossless])
+def test_a_compressed_object_is_read_off_ctp_s_file(node: Node, syntax: Any) -> None:
+    came = image()
+    came.file_meta.TransferSyntaxUID = syntax
+    came.PixelData = encapsulate([b"\xff\xd8\xff\xd9" * 40])
+    came["PixelData"].is_undefined_length = True
+    path = node.settings.pipelines[0].stage("import").root / "queue/0/a.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(file(came))
+    node.open()
+    assert len(node.kept) == 1
 
 
 def test_it_is_kept_before_ctp_has_the_last_byte(node: Node) -> None:

@@ -792,7 +792,8 @@ def hidden(data: memoryview, implicit: bool, syntax: str) -> str:
     """What stands beside the image of a data set that nobody has rewritten; empty: nothing."""
     rewriter = Rewriter(implicit, implicit, NO_RULES, syntax=syntax)
     for start in range(0, len(data), _MOST_HELD):
-        rewriter.feed(data[start : start + _MOST_HELD])
+        # A copy: what looks at frames may outlive this, and the file could not be closed.
+        rewriter.feed(bytes(data[start : start + _MOST_HELD]))
     rewriter.finish()
     return rewriter.hidden or ", ".join(sorted(rewriter.cleared))
 
