@@ -56,8 +56,8 @@ NEXT_STEPS = {
     "invalid-pseudonym": "correct the pseudonym in KeyDB, send the study again; then purge",
     PIXELS_NOT_DECLARED: "look at one object of each device, declare in ctp_pixel_rules that it"
     " shows nothing of a patient, or where, site.yml, release_quarantine.yml (docs/quarantine.md)",
-    PIXELS_NOT_BLANKED: "have the device or PACS send it uncompressed, in colours that can be"
-    " blanked (docs/ctp.md, Pixels); then purge",
+    PIXELS_NOT_BLANKED: "it cannot be decompressed, or is in other colours: have the device or PACS"
+    " send it uncompressed, in colours that can be blanked (docs/ctp.md, Pixels); then purge",
     BURNED_IN_ANNOTATION: "no release cures it unless its device is declared with regions to"
     " blank (docs/quarantine.md): have the source leave it out; then purge",
     "sop-class-not-accepted": "no release cures it, since nothing here can de-identify its SOP"

@@ -632,8 +632,8 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             " (docs/quarantine.md).",
         ),
         "pixels-not-blanked": (
-            "regions of them are to be blanked, and they are compressed or in colours in which"
-            " nothing can be",
+            "regions of them are to be blanked, and they cannot be decompressed, or are in colours"
+            " in which nothing can be",
             "Have the device or the PACS send them uncompressed, and purge these"
             " (docs/quarantine.md).",
         ),

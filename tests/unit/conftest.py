@@ -20,6 +20,7 @@ LONGEST = (
     "ctp_rules/test_ctp_rules_judged.py",
     "ctp_supervisor/test_net_around_ctp.py",
     "ctp_gate/test_rude_senders.py",
+    "ctp_supervisor/test_ctp_supervisor_unpacking.py",
     "firewall/test_port_guard.py",
     "keydb/test_database.py",
     "ctp_standin/test_auscat_entrypoint.py",

@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     RLELossless,
     SecondaryCaptureImageStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
     generate_uid,
 )
-from shared.banner import COLUMNS, GREY, HALF, NAME, PLANES, RGB, ROWS, SIGNED, case, pixels
+from shared.banner import (
+    COLUMNS,
+    GREY,
+    HALF,
+    NAME,
+    PLANES,
+    RGB,
+    ROWS,
+    SIGNED,
+    case,
+    is_banner,
+    pixels,
+)
 from shared.cases import Case, outcomes, send
 from shared.ctp_node import Patient, status
 from shared.machines import Node, wait_for
 from shared.streams import Rest, arrived
 
 
-def compressed() -> Case:
-    """One of a frame of which nothing has to be decoded."""
-    values = dict(case(b"", GREY).values)
+def compressed(
+    frames: list[bytes], syntax: str, encoding: dict[str, Any] = GREY, **values: Any
+) -> Case:
+    """One with these frames, which are not padded (PS3.5 A.4)."""
+    values = {**case(b"", encoding, **values).values, "NumberOfFrames": len(frames)}
     del values["PixelData"]
     head = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, 0xFFFFFFFF)
     item, end = struct.pack("<HHI", 0xFFFE, 0xE000, 0), struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    row = (len(NAME) - 1).to_bytes(1, "little") + NAME
-    frame = struct.pack("<16I", 1, 64, *[0] * 14) + row * (ROWS * COLUMNS // len(NAME))
-    behind = head + item + struct.pack("<HHI", 0xFFFE, 0xE000, len(frame)) + frame + end
-    return Case(values, behind, UltrasoundImageStorage, RLELossless)
+    for frame in frames:
+        frame += bytes(len(frame) % 2)
+        item += struct.pack("<HHI", 0xFFFE, 0xE000, len(frame)) + frame
+    return Case(values, head + item + end, UltrasoundImageStorage, syntax)
+
+
+def rle(frame: bytes) -> bytes:
+    """A grey frame as literal runs (PS3.5 G.3)."""
+    runs = [frame[at : at + 128] for at in range(0, len(frame), 128)]
+    head = struct.pack("<16I", 1, 64, *[0] * 14)
+    return head + b"".join(bytes([len(run) - 1]) + run for run in runs)
+
+
+def by_pillow(frame: bytes, encoding: dict[str, Any], form: str, **options: Any) -> bytes:
+    """A frame as libjpeg or OpenJPEG compress it."""
+    mode = "RGB" if encoding["SamplesPerPixel"] == 3 else "L"
+    out = io.BytesIO()
+    Image.frombytes(mode, (COLUMNS, ROWS), frame).save(out, form, **options)
+    return out.getvalue()
+
+
+def packed() -> dict[str, Case]:
+    """What is decompressed on its way."""
+    grey, size = pixels(GREY, 2)[0], ROWS * COLUMNS
+    colours = by_pillow(pixels(RGB)[0], RGB, "JPEG2000", no_jp2=True, mct=1)
+    lossy = by_pillow(pixels(GREY)[0], GREY, "JPEG", quality=95)
+    reversible = {**RGB, "PhotometricInterpretation": "YBR_RCT"}
+    return {
+        "RLE, two frames": compressed([rle(grey[:size]), rle(grey[size:])], RLELossless),
+        "JPEG 2000": compressed([colours], JPEG2000Lossless, reversible, BurnedInAnnotation="YES"),
+        "JPEG": compressed([lossy], JPEGBaseline8Bit),
+        "torn": compressed([rle(grey[:size])[:-200]], RLELossless),
+    }
 
 
 def beside() -> list[Dataset]:
@@ -85,7 +133,7 @@ def found(
         "a saved screen": case(grey, GREY, SecondaryCaptureImageStorage),
         "a film": case(grey, GREY, UltrasoundMultiFrameImageStorage),
         "half of the colours": case(grey * 2, HALF),
-        "compressed": compressed(),
+        **packed(),
         "declared clean": case(
             grey,
             GREY,
@@ -120,6 +168,33 @@ def test_regions_are_blank_and_the_rest_is_what_was_sent(
 
 
 @pytest.mark.parametrize(
+    ("name", "encoding", "frames", "most"),
+    [("RLE, two frames", GREY, 2, 0), ("JPEG 2000", RGB, 1, 0), ("JPEG", GREY, 1, 10)],
+)
+def test_what_came_compressed_leaves_blank_and_decompressed(
+    name: str,
+    encoding: dict[str, Any],
+    frames: int,
+    most: int,
+    found: dict[str, Dataset | str],
+) -> None:
+    """``most``: how far a sample may be from what was compressed, in grey levels."""
+    left = found[name]
+    assert isinstance(left, Dataset), left
+    _, right = pixels(encoding, frames)
+    assert left.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert left.PhotometricInterpretation == encoding["PhotometricInterpretation"]
+    assert left.get("LossyImageCompression") == ("01" if most else None)
+    assert len(left.PixelData) == len(right)
+    samples = encoding["SamplesPerPixel"]
+    for number, (is_one, was) in enumerate(zip(left.PixelData, right)):
+        y, x = divmod(number // samples % (ROWS * COLUMNS), COLUMNS)
+        assert abs(is_one - was) <= (0 if is_banner(x, y) else most), (x, y)
+    assert left.BurnedInAnnotation == "NO"
+    assert "113101" in codes(left)
+
+
+@pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("another size", "pixels-not-declared"),
@@ -129,7 +204,7 @@ def test_regions_are_blank_and_the_rest_is_what_was_sent(
         ("a saved screen", "pixels-not-declared"),
         ("a film", "pixels-not-declared"),
         ("half of the colours", "pixels-not-blanked"),
-        ("compressed", "pixels-not-blanked"),
+        ("torn", "pixels-not-blanked"),
     ],
 )
 def test_what_is_not_blanked_is_held_back(

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,14 +217,46 @@ def arrived(node: Node, dataset: Dataset) -> Dataset:
     )
 
 
-def compressed() -> Dataset:
+def compressed(uid: str = "1.2.4.9") -> Dataset:
     """One that is to be blanked, and is compressed."""
     each = pydicom.dcmread(WHEEL / "SC_rgb_jpeg_dcmtk.dcm")
-    each.PatientID, each.SOPInstanceUID = "PAT-1", "1.2.4.9"
+    each.PatientID, each.SOPInstanceUID = "PAT-1", uid
     each.file_meta.MediaStorageSOPInstanceUID = each.SOPInstanceUID
     each.pop("IssuerOfPatientID", None)
     each.Manufacturer, each.ManufacturerModelName = BANNER_DEVICE.values()
     return each
+
+
+def torn() -> Dataset:
+    """Another one, of which not all can be decompressed."""
+    each = compressed("1.2.4.10")
+    frame = next(generate_frames(each.PixelData, number_of_frames=1))
+    scan = frame.index(b"\xff\xda")
+    each.PixelData = encapsulate([frame[:scan] + b"\xff\xd9"])
+    return each
+
+
+def decompressed(dataset: Dataset, directory: Path) -> bytes:
+    """What has to arrive of it, by another program than the one that decompresses: dcmtk."""
+    before, after = directory / "compressed.dcm", directory / "decompressed.dcm"
+    before.write_bytes(content(dataset))
+    command = ["dcmdjpeg", "--conv-never", "--color-by-pixel", str(before), str(after)]
+    subprocess.run(command, check=True, capture_output=True)
+    pixels = bytearray(pydicom.dcmread(after).PixelData)
+    black = bytes((0, 128, 128)) * 1000
+    assert len(pixels) == 30_000
+    assert pixels[: len(black)] != black
+    pixels[: len(black)] = black
+    return bytes(pixels)
+
+
+def is_decompressed(node: Node, dataset: Dataset, directory: Path) -> None:
+    left = arrived(node, dataset)
+    assert node.syntax_of[leaves_as(node, dataset)] == EXPLICIT
+    assert (left.PhotometricInterpretation, left.LossyImageCompression) == ("YBR_FULL", "01")
+    assert left.PixelData == decompressed(dataset, directory)
+    assert left.BurnedInAnnotation == "NO"
+    assert "113101" in [code.CodeValue for code in left.DeidentificationMethodCodeSequence]
 
 
 def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
@@ -232,22 +265,24 @@ def nothing_is_held_back(node: Node, directory_of_files: Path) -> None:
     vague = image(NumberOfFrames=2)
     vague.PixelData *= 3
     banners = with_a_banner()
-    for each in [*beside_the_image(), vague, compressed(), *(each for each, _ in banners)]:
+    packed = [compressed(), torn()]
+    for each in [*beside_the_image(), vague, *packed, *(each for each, _ in banners)]:
         assert node.send(content(each)) == 0
     held = node.settled()
     found = [each["why"] for each in held if each["stage"] in ("filter", "export")]
     told = "(7FE0,0010): what is beside the image cannot be told: more frames than it says"
     assert found == [told], node.log.read_text()[-5000:]
     assert [each["reason"] for each in held if each["why"] == told] == ["residual-identifier"]
-    reasons = [each["reason"] for each in held]
-    assert reasons.count("pixels-not-blanked") == 1
+    (left,) = (each for each in held if each["reason"] == "pixels-not-blanked")
+    assert (left["why"], left["releasable"]) == ("its frames cannot be decompressed", False)
+    is_decompressed(node, packed[0], directory_of_files)
     for each, clean in banners:
         assert any(NAME in each.PixelData[::step] for step in (1, 2, 3))
         left = arrived(node, each)
         assert left.PixelData == clean, each.PhotometricInterpretation
         assert left.BurnedInAnnotation == "NO"
         assert "113101" in [code.CodeValue for code in left.DeidentificationMethodCodeSequence]
-    assert sum(b"113101" in each for each in node.arrived.values()) == len(banners)
+    assert sum(b"113101" in each for each in node.arrived.values()) == len(banners) + 1
     assert len(node.arrived) > 40
     for each in beside_the_image():
         assert NAME in each.PixelData or NAME in each.PixelData[1::2]
@@ -297,11 +332,14 @@ def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) ->
     """
     waiting, clean = with_a_banner()[1]
     waiting.ManufacturerModelName = "Not known yet"
+    packed = compressed()
+    packed.ManufacturerModelName = "Not known yet"
     shown, blank = with_a_banner()[2]
     shown.ManufacturerModelName = DEVICE["ManufacturerModelName"]
     with Node(tmp_path, TABLE, OPTIONS, engine) as node:
-        assert node.send(content(waiting)) == 0
-        assert [each["reason"] for each in node.settled()] == ["pixels-not-declared"]
+        for each in (waiting, packed):
+            assert node.send(content(each)) == 0
+        assert [each["reason"] for each in node.settled()] == ["pixels-not-declared"] * 2
         node.close_store()
         sent = [shown, image(), structures(), image()]
         assert node.send(content(shown)) == 0
@@ -317,24 +355,30 @@ def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) ->
             assert node.send(content(each)) == 0
         node.kill()
         node.declare(
-            [*RULES, *({**RULES[1], "model": model} for model in ("Not known yet", "Tests"))]
+            [
+                *RULES,
+                *({**RULES[1], "model": model} for model in ("Not known yet", "Tests")),
+                {**RULES[2], "model": "Not known yet"},
+            ]
         )
         node.start()
         assert node.send(content(sent[3])) == 0
         node.open_store()
-        (held,) = (each for each in node.quarantine() if each["stage"] == "anonymizer")
-        assert (held["reason"], held["releasable"]) == ("known-patient", True)
-        assert node.release()["released"] == 1
-        sent.append(waiting)
+        held = [each for each in node.quarantine() if each["stage"] == "anonymizer"]
+        assert [(each["reason"], each["releasable"]) for each in held] == [
+            ("known-patient", True)
+        ] * 2
+        assert node.release()["released"] == 2
+        sent += [waiting, packed]
         node.wait(lambda: len(node.arrived) + len(node.quarantine()) == len(sent), "all arrive")
         if engine == "ctp":
-            (held,) = node.quarantine()
-            assert (held["reason"], held["stage"], held["releasable"]) == (
+            (late,) = node.quarantine()
+            assert (late["reason"], late["stage"], late["releasable"]) == (
                 "residual-identifier",
                 "export",
                 False,
             )
-            assert held["why"] == (
+            assert late["why"] == (
                 "(7FE0,0010): not blanked: it is declared to be blanked, and was anonymized before"
                 " it was"
             )
@@ -344,3 +388,4 @@ def test_what_came_before_a_kill_leaves_after_it(engine: str, tmp_path: Path) ->
             assert arrived(node, shown).PixelData == blank
         assert set(node.arrived) == {leaves_as(node, each) for each in sent}
         assert arrived(node, waiting).PixelData == clean
+        is_decompressed(node, packed, tmp_path)

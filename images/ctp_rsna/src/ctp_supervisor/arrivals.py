@@ -445,6 +445,17 @@ class Arrivals:
         with self._lock:
             return list(self._records.get(_key(uid), ()))
 
+    def find(self, header: Encoded) -> Record | None:
+        """What is kept of the oldest object that came with this in front of its pixel data.
+
+        Raises ``OSError``.
+        """
+        for record in self.of(self._uids(header)[1]):
+            with record.opened() as came:
+                if came is not None and bytes(came.header.data) == bytes(header.data):
+                    return record
+        return None
+
     def gone(self, record: Record) -> None:
         """Its object has left."""
         with self._lock:

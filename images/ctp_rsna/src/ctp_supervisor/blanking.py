@@ -8,7 +8,7 @@ what Orthanc gets, and says whether inside the regions there is one value and ou
 it was; it shares no arithmetic with the other. The last fragment of an object waits for it.
 
 Of uncompressed pixel data alone, whose length is that of the image: the script holds back
-everything else, and so does this.
+everything else, and so does this. What came compressed was decompressed before (``unpacking``).
 
 Sources: PS3.3 C.7.6.3.1.2 (colours, planes), PS3.5 8.1 and A.1, A.2 (native pixel data).
 """

@@ -20,6 +20,9 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?\Z")
 
 PREAMBLE = 132
+UNPACKED = "AUSCAT_UNPACKED"
+"""Implementation Version Name, (0002,0013), of a file whose image this program has decompressed
+(``unpacking``). CTP writes its own into what a sender sends."""
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR"}) | {
     b"UT",
     b"UV",
@@ -52,6 +55,8 @@ class Header:
     """What would have been lost of it (``incoming``)."""
     study: str = ""
     series: str = ""
+    unpacked: bool = False
+    """Whether its image was decompressed here."""
 
 
 def _uid(text: str) -> str:
@@ -97,6 +102,7 @@ def read_header(path: Path) -> Header | None:
             _mark(dataset.get(Tag(MARK))),
             str(dataset.get("StudyInstanceUID") or ""),
             str(dataset.get("SeriesInstanceUID") or ""),
+            str(dataset.file_meta.get("ImplementationVersionName") or "") == UNPACKED,
         )
     except Exception:  # pydicom raises whatever a broken file leads to
         return None

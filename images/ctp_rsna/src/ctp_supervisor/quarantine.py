@@ -27,6 +27,7 @@ from .refusals import Refusals
 from .settings import MIB, Pipeline
 from .suspects import Suspects
 from .trials import TRIES, Trials
+from .unpacking import Plan, ProblemError, Unpacker
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ INCOMPLETE = profile_words.INCOMPLETE
 RESIDUAL_IDENTIFIER = "residual-identifier"
 REFUSED_BY_ORTHANC = "refused-by-orthanc"
 ENDED_CTP = "ended-ctp"
+PIXELS_NOT_BLANKED = profile_words.PIXELS_NOT_BLANKED
 RELEASABLE = (KNOWN_PATIENT, REFUSED_BY_ORTHANC)
 
 _BY_STATE = {
@@ -52,6 +54,7 @@ _Key = tuple[Path, int, int]
 """A file as it is: when it changes, it is another."""
 
 AUTOMATIC_ATTEMPTS = 3
+MOST_TRIED = 10_000
 _PAUSES = (5.0, 30.0, 120.0)
 _KEEP_SECONDS = 7 * 86400.0
 _CHUNK = 256 * 1024
@@ -81,6 +84,8 @@ class Quarantined:
     """Their UIDs, as in the file."""
     done: bool = False
     """Whether the file says that it is de-identified."""
+    unpacked: bool = False
+    """Whether its image was decompressed here."""
 
     @property
     def id(self) -> str:
@@ -151,10 +156,12 @@ class Quarantines:
         trials: Trials | None = None,
         notes: Notes | None = None,
         profiles: Sequence[Profile] = (),
+        unpackers: Sequence[Unpacker] = (),
     ) -> None:
         """``known`` gives the lookup table, ``prefixes`` are those of pseudonyms. ``refusals`` and
         ``suspects``: what the relay kept from leaving, and why. ``notes`` is told what is
-        done here. ``profiles``: what the scripts of the pipelines refuse by themselves."""
+        done here. ``profiles``: what the scripts of the pipelines refuse by themselves;
+        ``unpackers`` decompress what they refuse for being compressed."""
         self._data = data
         self._prefixes = tuple(prefixes)
         self._pipelines = pipelines
@@ -168,6 +175,12 @@ class Quarantines:
         self._read: dict[_Key, Quarantined] = {}
         self._profiles = profiles
         self._asked: dict[Quarantined, Refused | None] = {}
+        self._unpackers = unpackers
+        self._plans: dict[Quarantined, Plan | str] = {}
+        """Of compressed images that are to be blanked; a text: why they cannot be decompressed."""
+        self._tried: dict[str, None] = {}
+        """The latest that were sent on decompressed, by their UIDs: what comes back all the same is
+        not sent on for ever."""
         self._attempts_file = data / "export-attempts.json"
         self._attempts: dict[str, list[float]] = self._load_attempts()
 
@@ -199,12 +212,88 @@ class Quarantines:
             here = set(seen.values())
             for each in [each for each in self._asked if each not in here]:
                 del self._asked[each]
+            for each in [each for each in self._plans if each not in here]:
+                del self._plans[each]
             return sorted(seen.values(), key=lambda each: each.arrived)
 
     def _reason(self, each: Quarantined, known: lookup.Patients) -> str:
-        return each.reason(
+        return self._judged(each, known)[0]
+
+    def _judged(self, each: Quarantined, known: lookup.Patients) -> tuple[str, bool]:
+        """Why it is here, and whether it is on its way all the same: it is to be decompressed."""
+        reason = each.reason(
             known, self._refusals, self._refusals.is_incomplete, self._refused_by_profile
         )
+        if reason == PIXELS_NOT_BLANKED and isinstance(self._plan(each), Plan):
+            return KNOWN_PATIENT, each.arrived > self._unpackers[each.pipeline].since
+        is_ready = each.unpacked and each.sop_instance_uid not in self._tried
+        return reason, reason == KNOWN_PATIENT and is_ready
+
+    def _plan(self, each: Quarantined) -> Plan | str:
+        if not self._unpackers:
+            return ""
+        with self._lock:
+            found = self._plans.get(each)
+        if found is None:
+            try:
+                found = self._unpackers[each.pipeline].plan(each.path)
+            except ProblemError as problem:
+                found = str(problem)
+            except OSError:
+                return ""  # asked again at the next look
+            with self._lock:
+                self._plans[each] = found
+        return found
+
+    def _shown(self, known: lookup.Patients) -> list[tuple[Quarantined, str]]:
+        """All that lies there and is not on its way, and why."""
+        judged = [(each, *self._judged(each, known)) for each in self.scan()]
+        return [(each, reason) for each, reason, on_its_way in judged if not on_its_way]
+
+    def on_their_way(self) -> list[Quarantined]:
+        """What is to be decompressed, or was and is to be sent on: of each study one, the oldest,
+        before the others, so that no study waits for all of another."""
+        if not self._unpackers:
+            return []
+        known = self._known()
+        due = [each for each in self.scan() if self._judged(each, known)[1]]
+        first: dict[str, Quarantined] = {}
+        for each in due:
+            first.setdefault(each.study, each)
+        return [*first.values(), *(each for each in due if first[each.study] is not each)]
+
+    def room_for(self, each: Quarantined) -> int:
+        """How many bytes on the disk it takes to decompress one that is on its way."""
+        with self._lock:
+            plan = self._plans.get(each)
+        # The frames alone, and the object.
+        return 2 * plan.request.size + each.size if isinstance(plan, Plan) else 0
+
+    def send_on(self, each: Quarantined, on_disk: Callable[[], None]) -> None:
+        """Decompress one that is on its way, and let CTP have it.
+
+        ``on_disk`` returns when all that was written is. Raises ``OSError``,
+        ``http.client.HTTPException``: it is to be tried again.
+        """
+        if not each.unpacked:
+            plan = self._plan(each)
+            if isinstance(plan, str):
+                return
+            self._tried.pop(each.sop_instance_uid, None)
+            try:
+                self._unpackers[each.pipeline].unpack(each.path, plan, on_disk)
+            except FileNotFoundError:
+                return  # it was removed
+            except ProblemError as problem:
+                LOG.warning("An image to be blanked cannot be decompressed: %s", problem)
+                with self._lock:
+                    self._plans[each] = str(problem)
+                return
+        self._released(each)
+        self._client.quarantine("queueFile", each.pipeline, each.stage, each.path.name)
+        self._tried[each.sop_instance_uid] = None
+        if len(self._tried) > MOST_TRIED:
+            del self._tried[next(iter(self._tried))]
 
     def _refused_by_profile(self, each: Quarantined) -> Refused | None:
         """Ask the script, once for each file."""
@@ -226,23 +315,21 @@ class Quarantines:
 
     def with_reasons(self) -> list[tuple[Quarantined, str]]:
         """All that lies there now, and why."""
-        known = self._known()
-        return [(each, self._reason(each, known)) for each in self.scan()]
+        return self._shown(self._known())
 
     def listed(self) -> list[dict[str, str]]:
         """As the status shows them."""
-        known = self._known()
         return [
             {
                 "id": each.id,
                 "sop_instance_uid": each.sop_instance_uid,
-                "reason": self._reason(each, known),
+                "reason": reason,
                 "received_at": datetime.fromtimestamp(each.arrived, timezone.utc).isoformat(
                     timespec="seconds"
                 ),
                 **self._held_back(each),
             }
-            for each in self.scan()
+            for each, reason in self._shown(self._known())
         ]
 
     def _held_back(self, each: Quarantined) -> dict[str, str]:
@@ -258,12 +345,10 @@ class Quarantines:
 
         Nothing of it identifies a patient, but for the file itself.
         """
-        known = self._known()
         found = []
-        scanned = self.scan()
-        present = _exports(scanned)
-        for each in scanned:
-            reason = self._reason(each, known)
+        shown = self._shown(self._known())
+        present = _exports(each for each, _ in shown)
+        for each, reason in shown:
             found.append(
                 {
                     "id": each.id,
@@ -283,7 +368,9 @@ class Quarantines:
         if reason == INCOMPLETE and each.mark:
             return each.mark
         with self._lock:
-            asked = self._asked.get(each)
+            asked, plan = self._asked.get(each), self._plans.get(each)
+        if reason == PIXELS_NOT_BLANKED and isinstance(plan, str):
+            return plan
         if asked is not None and asked.reason == reason:
             return asked.why
         if reason not in (INCOMPLETE, RESIDUAL_IDENTIFIER):
@@ -357,7 +444,9 @@ class Quarantines:
         for (pipeline, stage), objects in by_stage.items():
             going: list[tuple[Quarantined, str]] = []
             for each in objects:
-                reason = self._reason(each, known)
+                reason, on_its_way = self._judged(each, known)
+                if on_its_way:
+                    continue
                 if self._may_go(each, reason, present):
                     self._suspects.release(each.sop_instance_uid, present)
                     self._released(each)
@@ -491,4 +580,5 @@ def _read(pipeline: int, stage: int, kind: str, path: Path, status: os.stat_resu
         study=header.study if header else "",
         series=header.series if header else "",
         done=bool(header and header.identity_removed == "YES"),
+        unpacked=bool(header and header.unpacked),
     )

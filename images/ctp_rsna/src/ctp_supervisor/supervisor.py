@@ -26,7 +26,7 @@ from .lookup import LookupUpdater
 from .net import Net
 from .process import Client, Engine
 from .profile import Profile
-from .quarantine import ENDED_CTP, Quarantines
+from .quarantine import ENDED_CTP, Quarantined, Quarantines
 from .refusals import Refusals
 from .relay import ExportRelay
 from .settings import MIB, Settings, SettingsError
@@ -34,6 +34,7 @@ from .status import Counters, Queues, total
 from .studies import Studies
 from .suspects import Suspects
 from .trials import Trials
+from .unpacking import Unpacker
 from .web import Front
 
 LOG = logging.getLogger("ctp_supervisor")
@@ -53,6 +54,7 @@ EXPORT_SILENT_SECONDS = 300.0
 NOTE_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 TEMP_SECONDS = 600.0
+UNPACKED_AT_ONCE = 4
 
 STOPPED, ENDED, CANNOT_START, CHANGED = range(4)
 
@@ -112,6 +114,16 @@ class Supervisor:
         self.sweeps_due = 0
         """How often to look, without waiting, for what is kept of objects that are gone."""
         self.queues = [Queues(pipeline) for pipeline in settings.pipelines]
+        self.unpackers = [
+            Unpacker(
+                whole.arrivals,
+                self.verified.rules,
+                settings.pixel_regions,
+                settings.largest_object_mib * MIB,
+                whole.since,
+            )
+            for whole in (self.net.wholes if settings.pixel_regions else ())
+        ]
         self.refusals = Refusals(settings.data)
         self.trials = Trials(settings.pipelines, settings.data, settings.heap_mib)
         self.suspects = Suspects(settings.data, settings.largest_object_mib)
@@ -130,6 +142,7 @@ class Supervisor:
             self.trials,
             notes=account.Notes(self.account, lambda: self.lookup.patients, settings.engine),
             profiles=[Profile(whole.script) for whole in self.net.wholes],
+            unpackers=self.unpackers,
         )
         self.relays = [
             ExportRelay(
@@ -146,6 +159,8 @@ class Supervisor:
             for pipeline, whole in zip(settings.pipelines, self.net.wholes)
         ]
         self.answered = self.busy = time.monotonic()
+        self.to_unpack = 0
+        """How many objects are to be decompressed, as was last seen."""
         self.tampered = threading.Event()
         self.studies = Studies()
         self.broken_off = BrokenOff()
@@ -321,7 +336,7 @@ class Supervisor:
             "waiting_for": " and ".join(self._waiting_for()),
             "received": counts["received"],
             "forwarded": counts["forwarded"],
-            "queued": total(self.queues) + self.trials.waiting(),
+            "queued": total(self.queues) + self.trials.waiting() + self.to_unpack,
             "quarantined": len(quarantine),
             "deleted": counts["deleted"],
             "quarantine": quarantine,
@@ -460,6 +475,8 @@ class Supervisor:
         if self.space.check() == disk.CRITICAL:
             self.engine.freeze()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        if self.unpackers:
+            threading.Thread(target=self._unpack, name="unpack", daemon=True).start()
         for relay in self.relays:
             relay.start()
         deadline = time.monotonic() + READY_SECONDS
@@ -598,7 +615,8 @@ class Supervisor:
         }
         self.trials.go_on(lambda pipeline, kind: not waiting[pipeline.index, kind])
         temp = [each.stage("import").root / "temp" for each in self.settings.pipelines]
-        if any(waiting.values()) or self.trials.waiting() or any(map(recovery.files_in, temp)):
+        others = self.to_unpack or self.trials.waiting()
+        if any(waiting.values()) or others or any(map(recovery.files_in, temp)):
             self.busy = time.monotonic()
         if self.engine is not None:
             lost = self.engine.lost()
@@ -610,6 +628,43 @@ class Supervisor:
                 LOG.info("Removed what CTP kept of %d objects that broke off", removed)
         if self.space.level == disk.OPEN:
             self.quarantines.repeat_exports(lambda n: self.relays[n].reachable is True)
+
+    def _unpack(self) -> None:
+        """Decompress what is to be blanked and came compressed, one after the other."""
+        while True:
+            began = time.monotonic()
+            due: list[Quarantined] = []
+            try:
+                due = self.quarantines.on_their_way() if not self.phase else []
+            except Exception as error:  # it is looked again
+                LOG.error("Looking for images to decompress failed (%s)", type(error).__name__)
+            looked = time.monotonic() - began
+            self.to_unpack = len(due)
+            done = 0
+            for each in due:
+                done += self._unpack_one(each)
+                if done == UNPACKED_AT_ONCE:
+                    break  # those that have come meanwhile have their turn, too
+            # With very many objects the look takes its time, and only a part of all.
+            time.sleep(looked if done else max(WATCH_SECONDS, 20 * looked))
+
+    def _unpack_one(self, each: Quarantined) -> bool:
+        """Whether anything was done."""
+        room = self.space.free - self.settings.minimum_free_mib * MIB
+        if self.closed() or self.quarantines.room_for(each) > room:
+            return False
+        try:
+            self.quarantines.send_on(each, self._on_disk)
+        except Exception as error:  # it is tried again, and the others are not stopped
+            if not self.phase:
+                LOG.error("An image could not be decompressed now (%s)", type(error).__name__)
+            return False
+        self.busy = time.monotonic()
+        return True
+
+    def _on_disk(self) -> None:
+        if self.sync is not None:
+            self.sync.wait()
 
     def _settle_temp(self) -> None:
         """What a sender left half-sent long ago: CTP keeps it, and never looks at it again."""
@@ -671,6 +726,8 @@ class Supervisor:
         LOG.info("Stopping")
         for relay in self.relays:
             relay.stopping = True
+        for unpacker in self.unpackers:
+            unpacker.stop()
         if any(each.stuck for each in self.queues):
             self.trials.ctp_ended()
         drain = min(DRAIN_SECONDS, self.settings.stop_seconds / 4)

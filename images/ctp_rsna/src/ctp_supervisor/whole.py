@@ -85,6 +85,8 @@ class Scripts:
                 os.fsync(file.fileno())
             temporary.rename(path)
             files.append((now, path))
+        self.began = files[-1][0]
+        """When this one came into force."""
         self._earlier: list[tuple[int, Anonymizer]] = []
         """When each was replaced; the latest first."""
         for (_, path), (until, _) in zip(reversed(files[:-1]), reversed(files[1:])):
@@ -134,6 +136,11 @@ class Whole:
     def script(self) -> Script:
         """The script that is in force."""
         return self._scripts.current.script
+
+    @property
+    def since(self) -> int:
+        """When that script came into force, in nanoseconds since 1970."""
+        return self._scripts.began
 
     def begin(self, transfer_syntax: str, uid: str) -> Departure:
         """An object is about to leave under this SOP Instance UID. Raises ``OSError``."""
