@@ -178,7 +178,7 @@ class Account:
                 LOG.error("%s: %s", path, self._problem)
             else:
                 # What was not written when this program was killed.
-                self._safely(self._read)
+                self._read()
                 self._journal.turn()
                 self.flush()
 
@@ -327,15 +327,23 @@ class Account:
                     return True
                 self._journal.turn()
                 number = self._journal.number
-            if not self._safely(lambda ledger: ledger.apply(self._taken, number), len(self._taken)):
+            if not self._safely(lambda ledger: self._write(ledger, number), len(self._taken)):
                 return False
             with self._noting:
                 self._taken.clear()
                 self._journal.applied()
             return True
 
-    def _read(self, ledger: Ledger) -> None:
-        self._taken = self._journal.read(ledger.written())
+    def _write(self, ledger: Ledger, number: int) -> None:
+        self._lost += ledger.apply(self._taken, number)
+
+    def _read(self) -> None:
+        """Take what the journal has of before this start. Where the ledger does not tell what of it
+        was written, that is written once more."""
+        written = [0]
+        self._safely(lambda ledger: written.append(ledger.written()))
+        self._taken = self._journal.read(written[-1])
+        self._lost += self._journal.not_understood
 
     def _event(self, event: tuple[Any, ...]) -> Event:
         leaving = self._leaving
@@ -417,7 +425,8 @@ class Account:
         """What is wrong with the account; empty: nothing."""
         if self._lost:
             return f"{self._lost} events could not be noted since CTP was started"
-        return self._problem or (self._ledger.problem if self._ledger is not None else "")
+        ledger = self._ledger.problem if self._ledger is not None else ""
+        return self._problem or ledger or self._journal.problem
 
     def _now(self) -> verdict.Now:
         leaving = self._leaving

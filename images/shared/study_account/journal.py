@@ -7,6 +7,7 @@ Events are kept as the ledger takes them, so they name no patient, but for names
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -18,9 +19,9 @@ from .ledger import Came, Ended, Event, Left, Removed, Removing, Renamed
 
 LOG = logging.getLogger(__name__)
 
-_KINDS: dict[str, Any] = {
-    each.__name__: each for each in (Came, Left, Removing, Removed, Ended, Renamed)
-}
+_EVENTS = (Came, Left, Removing, Removed, Ended)
+_KINDS: dict[str, Any] = {each.__name__: each for each in (*_EVENTS, Renamed)}
+_HIGHEST = 1 << 62
 
 
 class Journal:
@@ -39,23 +40,32 @@ class Journal:
         self._waits = False
         """Whether the file that does not grow holds what is not in the ledger."""
         self._failed = False
+        self.not_understood = 0
+        """Events that were kept before this start and are none that this version knows."""
+        self.problem = ""
+        """Why what was kept before this start could not be read."""
 
     def read(self, written: int) -> list[Event]:
         """All that was kept before this start, in order, but for what is in the ledger, up to the
         number ``written``. `turn` and `applied` are next."""
         found: dict[int, Event] = {}
+        strange = set()
         for path in self._paths:
             try:
-                lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-            except OSError:
+                with path.open("rb") as lines:
+                    for line in lines:
+                        number, event = _line(line)
+                        if event is not None:
+                            found[number] = event
+                        elif number:
+                            strange.add(number)
+            except FileNotFoundError:
                 continue
-            for line in lines:
-                try:
-                    number, event = json.loads(line)
-                    found[int(number)] = _event(event)
-                except (ValueError, TypeError, KeyError):
-                    continue  # empty, or cut short
-        self.number = max([written, *found])
+            except OSError as error:
+                LOG.error("%s cannot be read (%s)", path, error.strerror)
+                self.problem = "what was noted before CTP was started could not be read"
+        self.number = max([written, *found, *strange])
+        self.not_understood = sum(number > written for number in strange - found.keys())
         return [_of_before(found[number]) for number in sorted(found) if number > written]
 
     def append(self, event: Event) -> None:
@@ -68,7 +78,8 @@ class Journal:
             if file is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 file = self._files[self._at] = os.open(self._paths[self._at], flags, 0o600)
-            os.write(file, line.encode("ascii"))
+            if os.write(file, line.encode("ascii")) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -93,7 +104,10 @@ class Journal:
             file, self._files[each] = self._files[each], None
             if file is not None:
                 os.close(file)
-            self._paths[each].unlink(missing_ok=True)
+            try:
+                self._paths[each].unlink(missing_ok=True)
+            except OSError as error:
+                LOG.error("%s cannot be removed (%s)", self._paths[each], error.strerror)
 
     def _empty(self, number: int) -> None:
         try:
@@ -102,6 +116,22 @@ class Journal:
             pass
         except OSError as error:
             LOG.error("%s cannot be emptied (%s)", self._paths[number], error.strerror)
+
+
+def _line(line: bytes) -> tuple[int, Event | None]:
+    """The number and the event of a line; 0 where it is empty or cut short, and no event where it
+    is none that this version knows."""
+    try:
+        number, plain = json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        return 0, None
+    if type(number) is not int or not 0 < number < _HIGHEST:
+        return 0, None
+    try:
+        event = _event(plain)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        event = None
+    return number, event if isinstance(event, _EVENTS) else None
 
 
 def _of_before(event: Event) -> Event:

@@ -77,6 +77,11 @@ _STRUCTURES_STUDY = "CREATE INDEX IF NOT EXISTS structures_study ON structures(s
 _REMOVING = "CREATE TABLE IF NOT EXISTS removing (uid BLOB PRIMARY KEY) WITHOUT ROWID"
 _WRITTEN = "CREATE TABLE IF NOT EXISTS written (number INTEGER NOT NULL)"
 _MOST_REMEMBERED = 20_000
+_NOT_WRITABLE = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+)
+"""A value is at fault, and not the file."""
 _PART = 500
 """Fewer than the parameters that SQLite takes in one statement."""
 
@@ -294,13 +299,33 @@ class Ledger:
 
     # Writing.
 
-    def apply(self, events: Sequence[Event], number: int = 0) -> None:
-        """Note what happened, in that order, in one transaction. ``number``: of the latest one in
-        the journal."""
+    def apply(self, events: Sequence[Event], number: int = 0) -> int:
+        """Note what happened, in that order, in one transaction; return of how many events nothing
+        can be noted. ``number``: of the latest one in the journal."""
+        try:
+            with self._transaction():
+                self._apply(events)
+                self._note_number(number)
+            return 0
+        except _NOT_WRITABLE as error:
+            LOG.error("An event of the account cannot be noted (%s)", type(error).__name__)
+        lost = 0
         with self._transaction():
-            self._apply(events)
-            self._db.execute("DELETE FROM written")
-            self._db.execute("INSERT INTO written VALUES (?)", (number,))
+            for each in events:
+                self._db.execute("SAVEPOINT event")
+                try:
+                    self._apply([each])
+                except _NOT_WRITABLE:
+                    lost += 1
+                    self._db.execute("ROLLBACK TO event")
+                    self._forget_ids()
+                self._db.execute("RELEASE event")
+            self._note_number(number)
+        return lost
+
+    def _note_number(self, number: int) -> None:
+        self._db.execute("DELETE FROM written")
+        self._db.execute("INSERT INTO written VALUES (?)", (number,))
 
     def written(self) -> int:
         """The number of the latest event that was noted."""

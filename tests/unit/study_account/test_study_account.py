@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 import stat
@@ -31,7 +32,7 @@ from study_account import account as account_module
 from study_account import uids, verdict
 from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
-from study_account.ledger import HELD, SeriesRow
+from study_account.ledger import HELD, Ledger, SeriesRow
 
 KEY = "5a" * 32
 HASHES = b"@hashuid(2.25,this,0012FFF0)"
@@ -716,6 +717,104 @@ def test_what_is_kept_for_a_kill_may_be_spoiled(node: Node) -> None:
     node.open()
     assert node.counts() == {"received": 1, "waiting": 1}
     assert node.account.problem() == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'[1e999, {"Ended": [{"tuple": []}, ""]}]',
+        b"[" * 100_000,
+        b'[9223372036854775808, {"Ended": [{"tuple": []}, ""]}]',
+    ],
+)
+def test_what_is_kept_for_a_kill_and_is_spoiled_costs_nothing_else(node: Node, line: bytes) -> None:
+    node.send(1)
+    (events,) = node.path.parent.glob("*.events-*")
+    events.write_bytes(line + b"\n" + events.read_bytes())
+    node.open()
+    node.send(2)
+    node.account.flush()
+    node.open()
+    assert node.counts() == {"received": 2, "waiting": 2}
+    assert node.account.problem() == ""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"Later": [1]}',
+        b'{"Came": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}',
+        b'{"Came": [{"bytes": "00"}, "1.2", null, 1.5]}',
+        b'{"Came": [{"bytes": "00"}, "1.2", "1.2.3", {"tuple": []}]}',
+        b'{"Ended": [{"tuple": [1, 2]}, ""]}',
+        b"null",
+    ],
+)
+def test_an_event_of_another_version_is_said_to_be_missing(node: Node, event: bytes) -> None:
+    """The version before or behind may have left it, when it was killed."""
+    node.send(1)
+    (events,) = node.path.parent.glob("*.events-*")
+    events.write_bytes(events.read_bytes() + b"\n[77, " + event + b"]\n")
+    node.open()
+    node.send(2)
+    assert node.counts() == {"received": 2, "waiting": 2}
+    assert node.account.problem().startswith("1 events could not be noted")
+    node.open()
+    assert node.account.problem() == ""
+
+
+def test_events_that_cannot_be_read_are_said_to_be_missing(node: Node) -> None:
+    node.send(1)
+    (events,) = node.path.parent.glob("*.events-*")
+    events.unlink()
+    events.mkdir()
+    node.open()
+    node.send(2)
+    assert node.counts() == {"received": 1, "waiting": 1}
+    assert "before CTP was started could not be read" in node.account.summary()["problem"]
+    node.account.stop()  # and what cannot be removed stops nobody
+    events.rmdir()
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError, sqlite3.DatabaseError])
+def test_events_are_kept_where_the_ledger_does_not_tell_which_it_has(
+    node: Node, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    node.send(1, 2)
+
+    def written(_: Ledger) -> int:
+        raise error("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "written", written)
+        node.open()
+    node.send(3)
+    assert node.counts() == {"received": 3, "waiting": 3}
+
+
+def test_a_value_that_cannot_be_written_costs_no_other_event(node: Node) -> None:
+    place = mapped("9.9.1"), mapped(STUDY), mapped(SERIES), "TRIAL-1"
+    node.send(1, 2)
+    node.account.left(*place, renamed(("3", "\udc80", "ROI 3")))
+    node.leave(2)
+    node.account.flush()
+    assert node.counts() == {"received": 2, "left": 1, "waiting": 1}
+    assert node.account.problem().startswith("1 events could not be noted")
+    node.send(3)
+    assert node.counts() == {"received": 3, "left": 1, "waiting": 2}
+
+
+def test_a_line_that_the_disk_took_half_of_is_said_to_fail(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+        node.send(1)
+    assert "events-" in caplog.text and "cannot be written" in caplog.text
+    node.send(2)
+    node.open()
+    assert node.counts() == {"received": 1, "waiting": 1}
 
 
 def test_a_kill_in_the_middle_of_a_removal(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
