@@ -77,6 +77,14 @@ CLASSES = """
 81.1 OphthalmicThicknessMapStorage
 82.1 CornealTopographyMapStorage
 """
+# Classes of other images, likewise: radiographs, CT, MR, spectroscopy, nuclear medicine,
+# angiography, intravascular OCT, parametric maps, segmentations, PET, RT images and doses. Whatever
+# else has pixels is of a kind that nobody has looked at, or is not what it says.
+_IMAGES = """
+1 1.1 1.1.1 1.2 1.2.1 1.3 1.3.1 2 2.1 2.2 4 4.1 4.2 4.3 4.4 5 12.1 12.1.1 12.2 12.2.1 12.3
+13.1.1 13.1.2 13.1.3 13.1.4 13.1.5 14.1 14.2 20 30 66.4 66.7 66.8 128 128.1 130
+481.1 481.2 481.23 481.24
+"""
 
 # Words of a value of Image Type, in any place of it. Portal images have a dose, and what was taken
 # for screening is no screen.
@@ -131,7 +139,8 @@ SIDES = ("x", "y", "width", "height")
 _TEXT = re.compile(r"(?! )[!-\[\]-~ ]{1,64}(?<! )")
 _MOST_PIXELS = 65535
 _MOST_RULES, _MOST_BLANK = 100, 40
-"""Each makes the script longer, those with action blank the most; a Swarm config holds 500 kB."""
+"""Each makes the script longer, those with action blank the most; it may take half of what a Swarm
+config holds, which is less than 1,024,000 bytes (measured with Docker 20.10)."""
 _MOST_REGIONS = 20
 
 
@@ -344,6 +353,7 @@ def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
     suffixes = [uid[len(_ROOT) :] for uid in classes()]
     found = {
         "PIXELS_CLASS": re.escape(_ROOT) + f"(?:{'|'.join(map(re.escape, suffixes))})",
+        "PIXELS_IMAGE": re.escape(_ROOT) + f"(?:{'|'.join(map(re.escape, _IMAGES.split()))})",
         "PIXELS_RT_IMAGE": re.escape(_ROOT + _RT_IMAGE),
         "PIXELS_RT_DOSE": re.escape(_ROOT + _RT_DOSE),
         "PIXELS_NO": "(?i) *NO *",
@@ -459,7 +469,8 @@ def gate(declared: Sequence[PixelRule]) -> str:
     )
     # What has no rows is no image: a report may be called "Dose Report". Nor is a dose one.
     other = [
-        f"@if({_CLASS_TAG},isblank){{@quarantine()}}{{}}",
+        f"@if({_CLASS_TAG},isblank){{@quarantine()}}"
+        f"{{@if({_CLASS_TAG},matches,@PIXELS_IMAGE){{}}{{{held}}}}}",
         f"@if({_IMAGE_TYPE},matches,@PIXELS_SCREEN){{{held}}}{{}}",
         f"@if({_SERIES_TAG},matches,@PIXELS_SERIES){{{held}}}{{}}",
         f"@if({_METHOD},matches,@PIXELS_METHOD){{{held}}}{{}}",

@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 RTSTRUCT, CT = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.2"
+US = "1.2.840.10008.5.1.4.1.1.6.1"
 LONG = ("OB", "OW", "SQ", "UN", "UT")
 CONTOUR, SPACING, ROIS = 0x30060050, 0x00280030, 0x30060020
 SCRIPT = rules(
@@ -499,6 +500,44 @@ def test_where_lists_can_be_long_ctp_is_offered_implicit_alone() -> None:
     }
     answer = incoming.answer(acceptance(16384, c1=IMPLICIT, c3=IMPLICIT, c5=IMPLICIT, c7=EXPLICIT))
     assert pdu.accepted_syntaxes(answer) == {1: EXPLICIT, 3: EXPLICIT, 5: IMPLICIT, 7: EXPLICIT}
+
+
+@pytest.mark.parametrize(
+    ("context", "command", "says", "marked"),
+    [
+        (CT, CT, CT + "\0", False),
+        (CT, CT + "\0", CT + " ", False),
+        (CT, "", CT, False),
+        (CT, CT, "", False),  # which the script judges
+        (CT, CT, US, True),
+        (US, US, CT, True),
+        (US, CT, CT, True),
+        (CT, US, CT, True),
+        (CT, CT, CT + "\\" + US, True),
+    ],
+)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_an_object_is_of_the_class_that_it_was_announced_as(
+    context: str, command: str, says: str, marked: bool, implicit: bool
+) -> None:
+    """Or its pixels are judged by a class that they are not of (PS3.4 B.2.1, PS3.7 9.1.1)."""
+    syntax = IMPLICIT if implicit else EXPLICIT
+    incoming = Incoming(SCRIPT)
+    incoming.proposal(proposal((1, context, (syntax,))))
+    incoming.answer(acceptance(0, c1=syntax))
+    encode = bare if implicit else lambda tag, value: element(tag, "UI", value)
+    data = encode(0x00080016, says.encode() + b"\0" * (len(says) % 2))
+    # In an item it says something else.
+    inner = bare if implicit else lambda tag, value: element(tag, "SQ", value)
+    data += inner(0x00081140, item(encode(0x00080016, b"1.2\0")))
+    told = bare(0x00000002, command.encode()) + bare(0x00000100, struct.pack("<H", 1))
+    told += bare(0x00000800, b"\0\0")
+    out = b""
+    for flags, body in ((3, told), (2, data)):
+        pdv = struct.pack(">IBB", len(body) + 2, 1, flags) + body
+        sent = struct.pack(">BxI", pdu.P_DATA, len(pdv)) + pdv
+        out += b"".join(bytes(each) for each in incoming.feed(sent))
+    assert (b"wrong-value (0008,0016) UI" in out) == marked
 
 
 @pytest.mark.parametrize("largest", [0, 64, 16384])

@@ -101,6 +101,7 @@ _LONGEST_DECIMAL = 16
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _CHARACTER_SET, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00080005, 0x00280103, 0x7FE00010
 _FRAMES = 0x00280008
+_SOP_CLASS = 0x00080016
 _FIRST_OF_PIXELS = 0x7FE00000
 # Where frames begin, in representations that CTP writes as UN. Readers find that out themselves.
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
@@ -144,6 +145,12 @@ class Rules:
 
     def __or__(self, other: Rules) -> Rules:
         return Rules(self.kept | other.kept, {**self.forms, **other.forms})
+
+    def of_class(self, sop_class: str) -> Rules:
+        """The same for an object that its sender announces as one of this SOP class: it has to say
+        so itself, or nobody knows which of the two its pixels are of. Empty: none is right."""
+        form = re.compile(re.escape(sop_class.encode()) + rb"\0*" if sop_class else rb"(?!)")
+        return Rules(self.kept, {**self.forms, _SOP_CLASS: form})
 
 
 NO_RULES = Rules()
@@ -651,7 +658,7 @@ class Rewriter:
             if tag == _CHARACTER_SET and value.strip(b" ") == b"GBK":
                 # CTP takes that for Latin 1; the other has all of it, encoded so.
                 value = b"GB18030 "
-            form = self._rules.forms.get(tag)
+            form = self._rules.forms.get(tag) if top or tag != _SOP_CLASS else None
             if form is not None and value.strip(b" ") and not form.fullmatch(value.rstrip(b" ")):
                 self._note(WRONG_VALUE, tag, wanted)
             if tag in DAYS and (day := _DAY.fullmatch(value)):
@@ -815,6 +822,11 @@ class Incoming:
         self._uid: str | None = None
         self._given = 0
         self._proposed: dict[int, list[str]] = {}
+        self._abstract: dict[int, str] = {}
+        """By presentation context, the SOP class that it is for."""
+        self._of_class: dict[str, Rules] = {}
+        self._class = ""
+        """What the latest command calls its object."""
         self._from: dict[int, str] = {}
         self._to: dict[int, str] = {}
         self._largest = 0
@@ -832,6 +844,7 @@ class Incoming:
 
         def syntaxes(context: int, abstract: str, proposed: list[str]) -> list[str]:
             self._proposed[context] = proposed
+            self._abstract[context] = abstract
             if not abstract.startswith(_IMPLICIT_CLASSES) or EXPLICIT not in proposed:
                 return proposed
             others = [each for each in proposed if each not in (EXPLICIT, IMPLICIT)]
@@ -926,6 +939,7 @@ class Incoming:
 
     def _begins(self, command: pdu.Command) -> None:
         self._ends()
+        self._class = pdu.uid(command.sop_class_uid)
         if command.field == pdu.C_STORE_RQ and command.data_set and self._broken_off is not None:
             self._uid, self._given = pdu.uid(command.sop_instance_uid), 0
             self._broken_off.begins(self._uid)
@@ -959,7 +973,14 @@ class Incoming:
         if self._arrivals is not None:
             self._arrival = self._arrivals.begin(goes == IMPLICIT)
         is_held = self._arrival is not None
-        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules, is_held, goes)
+        return Rewriter(came == IMPLICIT, goes == IMPLICIT, self._rules_here(), is_held, goes)
+
+    def _rules_here(self) -> Rules:
+        abstract = self._abstract.get(self._context, "")
+        said = abstract if self._class in (abstract, "") else ""
+        if said not in self._of_class:
+            self._of_class[said] = self._rules.of_class(said)
+        return self._of_class[said]
 
     def _packed(self, pieces: list[Bytes], last: bool) -> Iterator[Bytes]:
         """P-DATA-TF PDUs (PS3.8 9.3.5) of these bytes, no longer than CTP takes."""
