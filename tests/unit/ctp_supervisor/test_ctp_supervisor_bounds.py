@@ -108,6 +108,11 @@ def table(tags: tuple[int, int], entries: int, bits: int, data: bytes, **more: A
         (table(RED, 3, 8, b"Doe^Ja"), "(0028,1201) OW"),
         (table(RED, 3, 8, b"a\0b\0c\0d\0"), "(0028,1201) OW"),
         (COLOURED + element(RED[1], "OW", RAMP), "(0028,1201) OW"),
+        # CTP reads that in any case.
+        (
+            element(0x00280004, "CS", b"Palette Color ") + element(RED[1], "OW", RAMP),
+            "(0028,1201) OW",
+        ),
         # The script removes it.
         (element(RED[1], "OW", RAMP), ""),
         (COLOURED + element(0x00283010, "SQ", item(element(RED[1], "OW", RAMP))), ""),

@@ -66,7 +66,8 @@ class Values:
 
         ``frames``: (0028,0008) of the object.
         """
-        is_coloured = b"PALETTE" in self._values.get(_PHOTOMETRIC, b"")  # else they are removed
+        # Else the script removes them. As it asks: in whatever case it is written.
+        is_coloured = b"PALETTE" in self._values.get(_PHOTOMETRIC, b"").upper()
         return [
             tag
             for tag, size in self._sizes.items()
