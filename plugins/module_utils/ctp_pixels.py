@@ -129,7 +129,7 @@ DEVICES = "00181010 00181012 00181016 00181018 00181019"
 _CLASS_TAG, _IMAGE_TYPE, _CONVERSION, _SERIES_TAG = "00080016", "00080008", "00080064", "0008103E"
 _MAKER, _MODEL, _ROWS, _COLUMNS = "00080070", "00081090", "00280010", "00280011"
 _METHOD, _SYNTAX = "00282114", "00020010"
-_PHOTOMETRIC, _ALLOCATED = "00280004", "00280100"
+_SAMPLES, _PHOTOMETRIC, _ALLOCATED = "00280002", "00280004", "00280100"
 _TECHNIQUE = "00089207"
 
 KEYS = ("sop_class", "manufacturer", "model", "rows", "columns", "action", "regions")
@@ -139,8 +139,8 @@ SIDES = ("x", "y", "width", "height")
 _TEXT = re.compile(r"(?! )[!-\[\]-~ ]{1,64}(?<! )")
 _MOST_PIXELS = 65535
 _MOST_RULES, _MOST_BLANK = 100, 40
-"""Each makes the script longer, those with action blank the most; it may take half of what a Swarm
-config holds, which is less than 1,024,000 bytes (measured with Docker 20.10)."""
+"""Each makes the script longer, those with action blank the most; with as many it takes little more
+than half of what a Swarm config holds, less than 1,024,000 bytes (measured with Docker 20.10)."""
 _MOST_REGIONS = 20
 
 
@@ -365,6 +365,8 @@ def patterns(declared: Sequence[PixelRule]) -> dict[str, str]:
         "PIXELS_SECONDARY": "(?is).*SECONDARY.*",
         "PIXELS_SCREEN_ROWS": _SCREEN_ROWS,
         "PIXELS_NOT_GREY": f"(?is){_NOT_GREY}",
+        # Whatever it says of its colours, or does not say.
+        "PIXELS_SAMPLES": r"(?s)(?! *1 *$).*[^ ].*",
         "PIXELS_MAY_COLOUR": re.escape(_ROOT) + _MAY_COLOUR,
         "PIXELS_METHOD": f"(?is).*(?:{_VIDEO_METHODS}).*",
         "PIXELS_SYNTAX": f"{_VIDEO_SYNTAXES} *",
@@ -480,7 +482,8 @@ def gate(declared: Sequence[PixelRule]) -> str:
         f"@if({_TECHNIQUE},matches,@PIXELS_RENDERING){{{held}}}{{}}",
         f"@if({_IMAGE_TYPE},matches,@PIXELS_SECONDARY)"
         f"{{@if({_ROWS},matches,@PIXELS_SCREEN_ROWS){{{held}}}{{}}}}{{}}",
-        f"@if({_PHOTOMETRIC},matches,@PIXELS_NOT_GREY){{{coloured}}}{{}}",
+        f"@if({_PHOTOMETRIC},matches,@PIXELS_NOT_GREY){{{coloured}}}"
+        f"{{@if({_SAMPLES},matches,@PIXELS_SAMPLES){{{coloured}}}{{}}}}",
     ]
     parts.append(
         f"@if({_ROWS},isblank){{}}{{@if({_CLASS_TAG},matches,@PIXELS_RT_DOSE){{}}"
