@@ -6,6 +6,9 @@ Needs the machines of the Molecule scenario rsna_ctp with the real CTP::
     CTP_DISTRIBUTION=... molecule converge --scenario-name rsna_ctp
     CTP_DISTRIBUTION=... python benchmarks/ctp.py [--objects 200] [--rounds 3] [--scenario NAME]
 
+What 16 senders send faster than it leaves waits on the test host's volume of 400 MB: 400 objects
+fit, 1,000 did not. Where it is full, senders are turned away, and the measurement fails.
+
 Then the deployed node alone with mixed traffic: objects of three SOP classes in three transfer
 syntaxes in turn, as when a CT, an MR and a PET scanner send at the same time, against as many
 objects of the same sizes of one class in one syntax. Both have one sender and 16.
@@ -151,8 +154,10 @@ def measure(
     before = int(orthanc.ask("/statistics")["CountInstances"])
     started = time.monotonic()
     pacs.shell(
-        f"for part in $(seq 0 {parts - 1}); do dcmsend --aetitle PACS --call CTP"
-        f" --decompress-never {address} {port} {series}/$part/* & done; wait",
+        f"senders=; for part in $(seq 0 {parts - 1}); do dcmsend --aetitle PACS --call CTP"
+        f' --decompress-never {address} {port} {series}/$part/* & senders="$senders $!"; done;'
+        # One that is turned away, as when the disk is full, does not come again.
+        " for sender in $senders; do wait $sender || exit; done",
         timeout=600,
     )
     wait_for(
