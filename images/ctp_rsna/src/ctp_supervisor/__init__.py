@@ -14,6 +14,8 @@ CTP is changed here; this program stands around it:
 7. ``lookup``: CTP's lookup table, kept equal to KeyDB.
 8. ``process``: CTP itself, its log, its end.
 9. ``quarantine``, ``status``, ``web``, ``healthcheck``: what is to be seen, and released.
+10. ``blanking``: regions of images that the site declares, on the way out. ``unpacking``: what of
+   these came compressed, before; the decoder is a process of its own, ``unpack``.
 
 ``supervisor`` wires them, ``settings`` holds the table of what can be set.
 """

@@ -55,6 +55,7 @@ NOTE_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 TEMP_SECONDS = 600.0
 UNPACKED_AT_ONCE = 4
+UNPACK_PAUSE_SECONDS = 120.0
 
 STOPPED, ENDED, CANNOT_START, CHANGED = range(4)
 
@@ -646,7 +647,8 @@ class Supervisor:
                 if done == UNPACKED_AT_ONCE:
                     break  # those that have come meanwhile have their turn, too
             # With very many objects the look takes its time, and only a part of all.
-            time.sleep(looked if done else max(WATCH_SECONDS, 20 * looked))
+            pause = min(20 * looked, UNPACK_PAUSE_SECONDS)
+            time.sleep(looked if done else max(WATCH_SECONDS, pause))
 
     def _unpack_one(self, each: Quarantined) -> bool:
         """Whether anything was done."""
