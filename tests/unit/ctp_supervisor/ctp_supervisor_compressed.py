@@ -50,7 +50,7 @@ def by_openjpeg(dataset: Dataset, is_lossy: bool = False) -> Dataset:
         out = io.BytesIO()
         more: dict[str, Any] = {"mct": 1} if is_colour else {}
         image.save(out, "JPEG2000", no_jp2=True, irreversible=is_lossy, **more)
-        frames.append(out.getvalue())
+        frames.append(_without_comment(out.getvalue()))
     dataset.PixelData = encapsulate(frames)
     dataset["PixelData"].is_undefined_length = True
     dataset["PixelData"].VR = "OB"
@@ -58,3 +58,9 @@ def by_openjpeg(dataset: Dataset, is_lossy: bool = False) -> Dataset:
         dataset.PhotometricInterpretation = "YBR_ICT" if is_lossy else "YBR_RCT"
     dataset.file_meta.TransferSyntaxUID = JPEG2000 if is_lossy else JPEG2000Lossless
     return dataset
+
+
+def _without_comment(stream: bytes) -> bytes:
+    """As the gate clears it: OpenJPEG writes its name (ITU-T T.800 A.9.2)."""
+    at = stream.index(b"\xff\x64")
+    return stream[:at] + stream[at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big") :]

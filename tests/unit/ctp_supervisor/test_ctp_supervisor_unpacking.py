@@ -284,6 +284,50 @@ def test_what_cannot_be_decompressed_stays_as_it_is(name: str, tmp_path: Path) -
     assert len(list(place.kept.directory.iterdir())) <= 1
 
 
+@pytest.mark.parametrize(
+    ("encoding", "command", "says"),
+    [
+        (
+            RGB,
+            ("dcmcjpeg", "+eb"),
+            {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"},
+        ),
+        (RGB, ("dcmcjpls",), {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}),
+        (GREY, ("dcmcjpls",), {"Rows": COLUMNS, "Columns": ROWS}),
+        (WORDS, ("dcmcjpeg", "+e1"), {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}),
+        (GREY, ("dcmcjpeg", "+e1"), {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}),
+    ],
+)
+def test_frames_that_are_not_as_the_header_says_stay_as_they_are(
+    encoding: dict[str, Any], command: tuple[str, ...], says: dict[str, Any], tmp_path: Path
+) -> None:
+    """Decoded all the same, their rows would stand elsewhere, and a name beside the regions."""
+    rows, columns = (COLUMNS, ROWS) if "Rows" in says else (ROWS, COLUMNS)
+    dataset = by_dcmtk(made({**encoding, "Rows": rows, "Columns": columns}), tmp_path, *command)
+    for keyword, value in {**says, "Rows": ROWS, "Columns": COLUMNS}.items():
+        setattr(dataset, keyword, value)
+    place = Place(tmp_path)
+    before = place.put(dataset)
+    for record in place.kept.of(UID):
+        place.kept.gone(record)  # by the frames alone, and not by what was noticed when they came
+    with pytest.raises(ProblemError, match="another size, depth or number of colours"):
+        place.unpack()
+    assert place.path.read_bytes() == before
+
+
+def test_what_was_noticed_beside_the_image_is_not_forgotten(tmp_path: Path) -> None:
+    dataset = by_openjpeg(made())
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    at = frame.index(b"\xff\x52")
+    dataset.PixelData = encapsulate([frame[:at] + b"\xff\x64\0\x0a\0\1Jane^D" + frame[at:]])
+    dataset["PixelData"].is_undefined_length = True
+    place = Place(tmp_path)
+    before = place.put(dataset)
+    with pytest.raises(ProblemError, match="what is beside its image cannot be told"):
+        place.unpack()
+    assert place.path.read_bytes() == before
+
+
 def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(tmp_path)
     before = place.put(rle(tmp_path))

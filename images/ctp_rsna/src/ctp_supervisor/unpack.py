@@ -22,6 +22,7 @@ import logging
 import os
 import resource
 import signal
+import struct
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -35,18 +36,21 @@ JPEG_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", JPEG_EXTENDED})
 JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 SYNTAXES = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {RLE}
 
-BROKEN, COUNT, MEMORY, LENGTH, CHANGES = 3, 4, 5, 6, 7
+BROKEN, COUNT, MEMORY, LENGTH, CHANGES, STREAM = 3, 4, 5, 6, 7, 8
 PROBLEMS = {
     BROKEN: "its frames cannot be decompressed",
     COUNT: "it has another number of frames than it says",
     MEMORY: "its frames need too much memory",
     LENGTH: "its frames are not as large as it says",
     CHANGES: "its frames are encoded in different ways",
+    STREAM: "its frames have another size, depth or number of colours than it says",
 }
 
 MEMORY_BYTES = 512 * 1024 * 1024
 """Of addresses, of which what the libraries map is a third."""
 TRAILER_BYTES = 4096
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+"""Markers (ITU-T T.81 B.1.1.3; T.87 C.1.1)."""
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
@@ -102,7 +106,8 @@ def main(argument: str) -> int:
     logging.disable(logging.CRITICAL)  # it quotes values
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    from pydicom.pixels.decoders.base import get_decoder  # before the limits, and only here
+    from pydicom.encaps import generate_frames  # before the limits, and only here
+    from pydicom.pixels.decoders.base import get_decoder
 
     decoder = get_decoder(request.syntax)
     plugin = "pydicom" if request.syntax == RLE else "gdcm"
@@ -114,6 +119,10 @@ def main(argument: str) -> int:
             open(0, "rb", closefd=False) as source,
             open(1, "wb", closefd=False) as target,
         ):
+            if request.syntax in JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS:
+                source.seek(request.offset)
+                for coded in generate_frames(source, number_of_frames=request.frames):
+                    _compare(coded, request)
             source.seek(request.offset)
             found = None
             count = 0
@@ -155,6 +164,27 @@ def main(argument: str) -> int:
     except Exception:  # whatever a broken image leads to
         return BROKEN
     return 0
+
+
+def _compare(coded: bytes, request: Request) -> None:
+    """Compare a JPEG or JPEG-LS frame with what the object says of it (ITU-T T.81 B.2.2).
+
+    The decoder cuts off what is too much, and the rows would stand elsewhere. Raises ``_Problem``.
+    """
+    at = 2
+    while at + 10 <= len(coded) and coded[at] == 0xFF:
+        marker = coded[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _FRAME_HEADERS:
+            depth, *size = struct.unpack_from(">BHHB", coded, at + 4)
+            said = [request.rows, request.columns, request.samples]
+            if size != said or (depth > 8) != (request.allocated > 8):
+                raise _Problem(STREAM)
+            return
+        else:
+            at += 2 + int.from_bytes(coded[at + 2 : at + 4], "big")
+    raise _Problem(BROKEN)
 
 
 def _confine(request: Request) -> None:

@@ -191,6 +191,10 @@ class Unpacker:
             before = source.read(plan.start)
             came = Encoded(source.read(plan.pixels - plan.start), False)
             kept = self._arrivals.find(came)
+            if kept is not None:
+                with kept.opened() as record:
+                    if record is None or record.hidden:
+                        raise ProblemError("what is beside its image cannot be told")
             header = _edited(came, found, plan.request.syntax)
             if self._task(header).size != plan.request.size:
                 raise ProblemError(PROBLEMS[LENGTH])
