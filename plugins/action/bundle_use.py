@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.auscat.imaging.plugins.module_utils import bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
 
 # On the machine, while a deployment needs it: root's alone.
 DIRECTORY = "/var/cache/auscat-imaging"

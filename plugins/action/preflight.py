@@ -11,23 +11,19 @@ import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.auscat.imaging.plugins.module_utils import guardrails, memory_limits
-from ansible_collections.auscat.imaging.plugins.module_utils.addresses import (
-    with_addresses,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.backup_plan import (
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import (
     REMOTE,
     backup_problems,
     place_problems,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.definitions import (
-    REQUIRED_KEYS,
-    definition_problems,
-    host_directories,
-    published_ports,
-    with_companions,
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    guardrails,
+    memory_limits,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check import (
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses import (
+    with_addresses,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks import (
     address_problems,
     is_missing_secret,
     path_problems,
@@ -35,6 +31,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory_check imp
     service_problems,
     specification_problems,
     volume_problems,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitions import (
+    REQUIRED_KEYS,
+    definition_problems,
+    host_directories,
+    published_ports,
+    with_companions,
 )
 
 COLLECTION = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
-from ansible_collections.auscat.imaging.plugins.module_utils import vault_values
-from ansible_collections.auscat.imaging.plugins.module_utils.guardrails import (
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import vault_values
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory.guardrails import (
     is_vault_file,
 )
 

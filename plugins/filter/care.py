@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils import quarantine, troubleshoot
+from ansible_collections.auscat.imaging.plugins.module_utils.care import quarantine, troubleshoot
 
 
 class FilterModule:

@@ -1,4 +1,4 @@
-"""Filters that make what stock CTP reads; the logic is in module_utils/ctp_config.py."""
+"""Filters that make what stock CTP reads; the logic is in module_utils/ctp/config.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from functools import lru_cache
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils import (
-    ctp_config,
-    ctp_distribution,
-    ctp_script,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import config as ctp_config
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution, script
 
 
 @lru_cache(maxsize=8)
@@ -64,7 +61,7 @@ def ctp_rules(settings: Mapping[str, Any]) -> list[dict[str, str]]:
 
 @lru_cache(maxsize=8)
 def _checksum(source: str) -> str:
-    return ctp_distribution.checksum(source)
+    return distribution.checksum(source)
 
 
 def ctp_checksum(source: str, expected: str = "") -> str:
@@ -75,7 +72,7 @@ def ctp_checksum(source: str, expected: str = "") -> str:
     """
     try:
         found = _checksum(str(source))
-    except ctp_distribution.DistributionError as error:
+    except distribution.DistributionError as error:
         raise AnsibleFilterError(str(error)) from error
     if expected and found != str(expected).removeprefix("sha256:").lower():
         raise AnsibleFilterError(
@@ -116,7 +113,7 @@ class FilterModule:
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
             "ctp_hold_seconds": ctp_hold_seconds,
-            "ctp_options": ctp_script.resolved,
+            "ctp_options": script.resolved,
             "ctp_rules": ctp_rules,
             "ctp_said": ctp_said,
         }

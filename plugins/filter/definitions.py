@@ -1,11 +1,11 @@
-"""Filters over service definitions; the logic is in module_utils/definitions.py."""
+"""Filters over service definitions; the logic is in module_utils/inventory/definitions.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils import addresses, definitions
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import addresses, definitions
 
 
 def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:

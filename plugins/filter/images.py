@@ -8,7 +8,8 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
-from ansible_collections.auscat.imaging.plugins.module_utils import image_references, site_network
+from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
+from ansible_collections.auscat.imaging.plugins.module_utils.images import references
 
 
 def certificates(entries: Iterable[str] | str) -> list[str]:
@@ -76,10 +77,10 @@ def runnable_images(definitions: Any, source: str) -> list[dict[str, Any]]:
     An image that its makers renamed runs under its new name, with a warning.
     """
     try:
-        for warning in image_references.renamed(str(each["image"]) for each in definitions):
+        for warning in references.renamed(str(each["image"]) for each in definitions):
             Display().warning(warning)
-        return image_references.runnable(definitions, source)
-    except image_references.ImageNameError as error:
+        return references.runnable(definitions, source)
+    except references.ImageNameError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
@@ -93,6 +94,6 @@ class FilterModule:
             "no_proxy": site_network.no_proxy,
             "proxy_environment": proxy_environment,
             "site_network_digest": site_network_digest,
-            "archived_image": image_references.archived,
+            "archived_image": references.archived,
             "runnable_images": runnable_images,
         }

@@ -1,4 +1,4 @@
-"""Filters that make Orthanc's configuration; the logic is in module_utils/orthanc_config.py."""
+"""Filters that make Orthanc's configuration; the logic is in module_utils/services/orthanc.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils import orthanc_config
+from ansible_collections.auscat.imaging.plugins.module_utils.services import orthanc
 
 
 def orthanc_configuration(settings: Mapping[str, Any]) -> str:
@@ -16,8 +16,8 @@ def orthanc_configuration(settings: Mapping[str, Any]) -> str:
         AnsibleFilterError: the settings are wrong; the text holds all problems, one a line.
     """
     try:
-        return orthanc_config.render(settings)
-    except orthanc_config.OrthancConfigurationError as error:
+        return orthanc.render(settings)
+    except orthanc.OrthancConfigurationError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
@@ -28,5 +28,5 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "orthanc_configuration": orthanc_configuration,
-            "orthanc_problems": orthanc_config.problems,
+            "orthanc_problems": orthanc.problems,
         }

@@ -1,10 +1,10 @@
-"""Filter for the table of a teardown; the logic is in module_utils/removal.py."""
+"""Filter for the table of a teardown; the logic is in module_utils/host/removal.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils.removal import teardown_report
+from ansible_collections.auscat.imaging.plugins.module_utils.host.removal import teardown_report
 
 
 class FilterModule:

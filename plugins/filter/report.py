@@ -1,13 +1,17 @@
-"""Filters for the closing table and the port table; the logic is in module_utils/report.py."""
+"""Filters for the closing table and the port table; logic in module_utils/stack/report.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils import report
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import PortRuleError
-from ansible_collections.auscat.imaging.plugins.module_utils.upgrade_plan import upgrade_report
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    PortRuleError,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.stack import report
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan import (
+    upgrade_report,
+)
 
 
 def port_rows(*arguments: Any) -> list[list[str]]:
@@ -28,9 +32,9 @@ def isolation_verdict(*arguments: Any) -> str:
     It is imported here because it imports pydicom: Ansible loads this file in the process of every
     task that uses one of its filters.
     """
-    from ansible_collections.auscat.imaging.plugins.module_utils import proof_isolation
+    from ansible_collections.auscat.imaging.plugins.module_utils.proof import isolation
 
-    return proof_isolation.isolation_verdict(*arguments)
+    return isolation.isolation_verdict(*arguments)
 
 
 class FilterModule:

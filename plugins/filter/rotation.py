@@ -1,10 +1,10 @@
-"""Filters for a rotation of secrets; the logic is in module_utils/rotation.py."""
+"""Filters for a rotation of secrets; the logic is in module_utils/stack/rotation.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils import rotation
+from ansible_collections.auscat.imaging.plugins.module_utils.stack import rotation
 
 
 class FilterModule:

@@ -1,11 +1,11 @@
-"""Filters for the status; the logic is in module_utils/status_report.py and status_page.py."""
+"""Filters for the status; the logic is in module_utils/status/report.py and status_page.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils.status_page import status_page
-from ansible_collections.auscat.imaging.plugins.module_utils.status_report import (
+from ansible_collections.auscat.imaging.plugins.module_utils.status.page import status_page
+from ansible_collections.auscat.imaging.plugins.module_utils.status.report import (
     status_failures,
     status_table,
 )

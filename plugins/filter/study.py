@@ -1,10 +1,10 @@
-"""Filters for the account of studies; the logic is in module_utils/study_report.py."""
+"""Filters for the account of studies; the logic is in module_utils/care/studies.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils.study_report import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.studies import (
     names_report,
     study_report,
 )

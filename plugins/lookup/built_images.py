@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.auscat.imaging.plugins.module_utils.image_inputs import (
+from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
     ImageError,
     describe_images,
 )

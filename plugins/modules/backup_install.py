@@ -64,13 +64,11 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import (
-    backup_plan,
-    host_facts,
-    host_files,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.host_files import UNITS
+from ansible_collections.auscat.imaging.plugins.module_utils.backup import plan as backup_plan
+from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.host.files import UNITS
 
 
 def main() -> None:

@@ -98,9 +98,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import bundle
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.image_references import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images.references import (
     ImageNameError,
     archived,
     successor,

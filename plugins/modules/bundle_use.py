@@ -71,8 +71,9 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import bundle, host_facts
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
 
 INSTALL_SECONDS = 1800
 

@@ -133,11 +133,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
-    ClientError,
-    Http,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import (
     NOT_TOLD,
     WAITING,
     Device,
@@ -151,6 +147,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     seconds_of,
     shown,
     summary,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
+    ClientError,
+    Http,
 )
 
 with contextlib.suppress(ImportError):  # studies and patients are not counted then

@@ -45,7 +45,7 @@ changed_paths:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.directories import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.directories import (
     differences,
     make,
 )

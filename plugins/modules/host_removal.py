@@ -67,14 +67,14 @@ kept:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     run,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host_facts import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.facts import (
     service_manager,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.removal import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.removal import (
     SHARED,
     RemovalError,
     removable,

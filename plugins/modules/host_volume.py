@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What is to be done, see Plan in plugins/module_utils/block_device.py.
+  description: What is to be done, see Plan in plugins/module_utils/volume/block_device.py.
   type: dict
   returned: success
 steps:
@@ -120,9 +120,9 @@ import uuid
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import block_device
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError
-from ansible_collections.auscat.imaging.plugins.module_utils.directories import differences
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.host.directories import differences
+from ansible_collections.auscat.imaging.plugins.module_utils.volume import block_device
 
 
 def main() -> None:

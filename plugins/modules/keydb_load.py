@@ -97,7 +97,7 @@ problems:
 from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.key_list import (
+from ansible_collections.auscat.imaging.plugins.module_utils.services.key_list import (
     Key,
     Problem,
     foreign_prefix_problem,
@@ -106,7 +106,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.key_list import (
     read,
     report,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
+from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     Keydb,
     KeydbAbsentError,
     KeydbError,

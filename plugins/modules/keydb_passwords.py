@@ -84,7 +84,7 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
+from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     Keydb,
     KeydbAbsentError,
     KeydbError,
@@ -92,7 +92,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
     identifier,
     literal,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.scram import (
+from ansible_collections.auscat.imaging.plugins.module_utils.services.scram import (
     matches,
     verifier,
 )

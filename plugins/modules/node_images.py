@@ -77,9 +77,9 @@ pulled:
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import registry
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.image_references import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.images import registry
+from ansible_collections.auscat.imaging.plugins.module_utils.images.references import (
     OWN,
     ImageNameError,
     parse,

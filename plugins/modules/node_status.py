@@ -32,7 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: What was read, as module_utils/node_status/collect.py describes it.
+  description: What was read, as module_utils/status/node_status/collect.py describes it.
   type: dict
   returned: success
 alerts:
@@ -50,7 +50,7 @@ history:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import (
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
     collect,
     rules,
     samples,

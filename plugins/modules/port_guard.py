@@ -115,8 +115,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host_facts import listeners
-from ansible_collections.auscat.imaging.plugins.module_utils.host_firewalls import (
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.host_firewalls import (
     Zone,
     firewalld_rules,
     firewalld_zones,
@@ -125,7 +124,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host_firewalls impo
     ufw_wished,
     zones_to_open,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import (
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     TABLE_FAMILY,
     TABLE_NAME,
     PortRule,
@@ -133,6 +132,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import (
     normalise,
     render,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.facts import listeners
 
 SERVICE = "auscat-firewall"
 UNIT = Path(f"/etc/systemd/system/{SERVICE}.service")

@@ -96,8 +96,9 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import host_facts, site_network
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
 )
 

@@ -98,11 +98,12 @@ checks:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
-    Study,
-    build_studies,
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
+    Report,
+    wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import Orthanc
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import (
     Arrived,
     Retained,
     is_stray,
@@ -110,16 +111,15 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     judge_study,
     read_arrived,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import Orthanc
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import (
     PATIENT_PREFIX,
     PSEUDONYM_PREFIX,
     is_proof_patient,
     is_proof_pseudonym,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
-    Report,
-    wait_for,
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
+    Study,
+    build_studies,
 )
 
 # A busy node receives other studies while the proof runs. Files larger than any of the proof's, and

@@ -113,13 +113,17 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
+    Report,
+    wait_for,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
     Orthanc,
     container_of,
     send_files,
     tool,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
     FOUND,
     REMOVED,
@@ -128,12 +132,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_isolation imp
     made_phantoms,
     read_phantoms,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import UID_ROOT
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
-    Report,
-    wait_for,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import diagnosis
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import diagnosis
 
 
 def phantoms(module: AnsibleModule) -> list[Phantom]:

@@ -58,13 +58,13 @@ since:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
-    ClientError,
-    Orthanc,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
+    ClientError,
+    Orthanc,
 )
 
 

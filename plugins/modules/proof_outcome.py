@@ -37,7 +37,8 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import directories, host_files
+from ansible_collections.auscat.imaging.plugins.module_utils.host import directories
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
 
 
 def main() -> None:

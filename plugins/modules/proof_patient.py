@@ -59,14 +59,14 @@ checks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
     KeyDb,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import (
     patient_identifier,
     pseudonym_of,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
 
 REMEDY = "See the container and the log of KeyDB; its secrets keydb_user and its schema must stand."
 

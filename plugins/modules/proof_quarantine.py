@@ -92,7 +92,15 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import (
+    PIXELS_NOT_BLANKED,
+    PIXELS_NOT_DECLARED,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
+    Report,
+    wait_for,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
     CTP_FLAVOURS,
     AuscatCtp,
     ClientError,
@@ -102,18 +110,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients impor
     open_ctp,
     summarize_reasons,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_names import UID_ROOT
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import (
-    Report,
-    wait_for,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
-    PIXELS_NOT_BLANKED,
-    PIXELS_NOT_DECLARED,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
 
 if TYPE_CHECKING:
-    from ansible_collections.auscat.imaging.plugins.module_utils.phantom import Study
+    from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import Study
 
 
 def wait_for_table(ctp: Ctp, report: Report, timeout: int) -> None:
@@ -276,7 +276,9 @@ def main() -> None:
         )
     else:
         # Imported here: the other states need no pydicom, whose import costs most of their time.
-        from ansible_collections.auscat.imaging.plugins.module_utils.phantom import build_studies
+        from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
+            build_studies,
+        )
 
         studies = build_studies(
             report,

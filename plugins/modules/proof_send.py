@@ -105,20 +105,20 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.phantom import (
-    Study,
-    make_study,
-    write_object,
-    write_study,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import legible_problems
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
     container_of,
     echo_from,
     own_address,
     send_files,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_report import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import legible_problems
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
+    Study,
+    make_study,
+    write_object,
+    write_study,
+)
 
 
 def main() -> None:

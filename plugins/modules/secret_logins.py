@@ -69,7 +69,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
     ClientError,
     Http,
     container_of,

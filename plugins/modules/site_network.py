@@ -62,8 +62,9 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import host_facts, site_network
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
+from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
 
 
 def write(path: Path, content: str, mode: int) -> None:

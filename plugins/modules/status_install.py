@@ -75,9 +75,10 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import directories, host_files
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.host_files import UNITS
+from ansible_collections.auscat.imaging.plugins.module_utils.host import directories
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.host.files import UNITS
 
 
 def ended_by_one_line_feed(text: str) -> str:

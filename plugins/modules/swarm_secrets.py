@@ -61,13 +61,13 @@ changed_secrets:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     docker_objects,
     manages_a_swarm,
     run,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.secret_versions import (
     LABEL_DIGEST,
     LABEL_NAME,
     LABEL_STACK,

@@ -150,35 +150,35 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.carry_over import (
-    CarryOverError,
-    keydb_pairs,
-    orthanc_objects,
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rules import (
+    not_limited_here,
+    published_by,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     docker_objects,
     manages_a_swarm,
     run,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.data_copy import (
-    DataCopy,
-    DataCopyError,
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over import (
+    CarryOverError,
+    keydb_pairs,
+    orthanc_objects,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.loaded_rules import (
-    not_limited_here,
-    published_by,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
-    LABEL_STACK as LABEL_SECRET_STACK,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_changes import (
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.changes import (
     changed_services,
     going_back,
     resolved,
     steps,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import (
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.data_copy import (
+    DataCopy,
+    DataCopyError,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.secret_versions import (
+    LABEL_STACK as LABEL_SECRET_STACK,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import (
     LABEL_STACK,
     ServiceState,
     diagnosis,

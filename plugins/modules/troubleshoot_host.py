@@ -80,7 +80,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 seen:
-  description: What module_utils/troubleshoot.py decides by.
+  description: What module_utils/care/troubleshoot.py decides by.
   type: dict
   returned: success
 logs:
@@ -100,43 +100,46 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care import safe_log
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import (
     host_firewalls,
     nft_trace,
     port_rules,
-    safe_log,
-    scram,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     docker_objects,
     run,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host_facts import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.facts import (
     existing_parent,
     operating_system,
     service_manager,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.keydb import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
+    ClientError,
+    Http,
+    container_of,
+    echo_from,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.services import scram
+from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     Keydb,
     KeydbAbsentError,
     KeydbError,
     KeydbSilentError,
     qualified,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect, memory
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import (
-    ClientError,
-    Http,
-    container_of,
-    echo_from,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.secret_versions import (
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.secret_versions import (
     LABEL_DIGEST,
     LABEL_NAME,
     carries,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import read_stack
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import read_stack
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
+    collect,
+    memory,
+)
 
 SWARM_CERTIFICATE = Path("/var/lib/docker/swarm/certificates/swarm-node.crt")
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")

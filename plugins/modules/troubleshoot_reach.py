@@ -55,7 +55,7 @@ import socket
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.troubleshoot import is_meant
+from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import is_meant
 
 
 def own_address(address: str) -> str:

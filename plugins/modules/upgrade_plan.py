@@ -69,22 +69,22 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.command import (
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     run,
     run_json,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.data_copy import (
-    DataCopy,
-    DataCopyError,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.keydb import find_container
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_changes import (
+from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import find_container
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.changes import (
     changed_services,
     differences,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.stack_state import read_stack
-from ansible_collections.auscat.imaging.plugins.module_utils.upgrade_plan import (
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.data_copy import (
+    DataCopy,
+    DataCopyError,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import read_stack
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan import (
     PROBE,
     database_problem,
     versions,

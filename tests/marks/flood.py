@@ -50,12 +50,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 
 import conftest  # noqa: E402,F401  makes the checkout importable as the collection
-from ansible_collections.auscat.imaging.plugins.module_utils import (  # noqa: E402
-    phantom,
-    proof_names,
-    ps3_15_e1_1,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import (  # noqa: E402
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names  # noqa: E402
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom, ps3_15_e1_1  # noqa: E402
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import (  # noqa: E402
     KEPT_ELEMENTS,
 )
 

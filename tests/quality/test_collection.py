@@ -80,7 +80,7 @@ PLANTED = (
     *(
         "plugins/keys.csv",
         "plugins/modules/keys.json",
-        "plugins/module_utils/node_status/history.jsonl",
+        "plugins/module_utils/status/node_status/history.jsonl",
     ),
     *(
         "images/keydb/patients.sql",

@@ -22,15 +22,15 @@ LONGEST = (
     "ctp_gate/test_rude_senders.py",
     "ctp_supervisor/test_ctp_supervisor_unpacking.py",
     "firewall/test_port_guard.py",
-    "keydb/test_database.py",
+    "services/test_database.py",
     "ctp_standin/test_auscat_entrypoint.py",
     "backup/test_backup_run.py",
     "ctp_supervisor/test_ctp_supervisor_threads.py",
     "ctp_standin/test_ctp_standin_rules.py",
     "ctp_standin/test_ctp_standin_as_ctp.py",
-    "verify/test_proof.py",
+    "proof/test_proof.py",
     "ctp_gate/test_holding_gate.py",
-    "verify/test_pixel_text.py",
+    "proof/test_pixel_text.py",
     "ctp_standin/test_ctp_standin_gateway.py",
 )
 

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules, samples
-from ansible_collections.auscat.imaging.plugins.module_utils.status_page import status_page
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
+    rules,
+    samples,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.status.page import status_page
 from conftest import Sent, Shown, sample
 from playwright.sync_api import Browser, Page, sync_playwright
 from shared.machines import Node

@@ -420,7 +420,7 @@ def test_containers_end_no_more(kv: Node, cat: Node) -> None:
 
 
 def test_program_is_the_one_of_this_checkout(kv: Node) -> None:
-    source = REPOSITORY / "plugins" / "module_utils" / "node_status" / "rules.py"
+    source = REPOSITORY / "plugins" / "module_utils" / "status" / "node_status" / "rules.py"
     assert (
         kv.output("cat", "/usr/local/lib/auscat/node_status/rules.py") == source.read_text().strip()
     )

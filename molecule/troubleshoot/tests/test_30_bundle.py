@@ -9,7 +9,8 @@ import tarfile
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom, proof_names
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
 from shared.ctp_node import Patient, status
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, arrived

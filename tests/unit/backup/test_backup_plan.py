@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import backup_plan
+from ansible_collections.auscat.imaging.plugins.module_utils.backup import plan as backup_plan
 
 SOUND: dict[str, Any] = {
     "backup_identifiable_repository": "sftp:keys@backup.example:/srv/keys",

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import backup_run
-from ansible_collections.auscat.imaging.plugins.module_utils.backup_report import (
+from ansible_collections.auscat.imaging.plugins.module_utils.backup import run as backup_run
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.report import (
     backup_table,
     restore_table,
     run_result,

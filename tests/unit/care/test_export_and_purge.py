@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof_clients import Http
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import Device
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import Device
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import Http
 from ansible_collections.auscat.imaging.plugins.modules import ctp_quarantine
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian

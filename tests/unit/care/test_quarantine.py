@@ -12,13 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.auscat.imaging.plugins.module_utils import (
-    ctp_layouts,
-    ctp_pixels,
-    key_list,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import (
     DAY_SECONDS,
     NEXT_STEPS,
     NOT_PRINTABLE,
@@ -36,6 +30,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
     shown,
     summary,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import layouts, pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.services import key_list
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import collect
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 NOW = 1_800_000_000.0
@@ -98,7 +95,7 @@ def test_devices_that_wait_are_counted_with_the_rule_to_paste() -> None:
     row = next(line for line in text.splitlines() if line.startswith("UltrasoundImageStorage"))
     assert row.split()[1] == "ACME" and row.rstrip().endswith("800 x 600  2")
     (pasted,) = yaml.safe_load(found[0]["rule"])
-    assert ctp_pixels.problems([pasted]) == []
+    assert pixels.problems([pasted]) == []
     assert pasted["model"] == ECHO.model and (pasted["rows"], pasted["columns"]) == (600, 800)
     assert found[0]["rule"] in text.splitlines()
 
@@ -113,7 +110,7 @@ def test_known_regions_are_proposed_and_what_says_yes_is_blanked_or_nothing() ->
     assert [row["objects"] for row in found] == [1, 1]
     rows = {row["manufacturer"]: row for row in found}
     (pasted,) = yaml.safe_load(rows["Philips Medical Systems"]["layout"])
-    assert ctp_pixels.problems([pasted]) == []
+    assert pixels.problems([pasted]) == []
     assert pasted["regions"] == [{"x": 0, "y": 0, "width": 800, "height": 60}]
     assert (rows["ACME"]["says"], rows["ACME"]["rule"], rows["ACME"]["layout"]) == ("YES", "", "")
     text = quarantine_report("kv", summary(says_yes), "", found)
@@ -122,13 +119,13 @@ def test_known_regions_are_proposed_and_what_says_yes_is_blanked_or_nothing() ->
 
 
 def test_every_known_layout_can_be_declared() -> None:
-    for line in ctp_layouts.LAYOUTS.strip().splitlines():
+    for line in layouts.LAYOUTS.strip().splitlines():
         maker, model, size, *places = line.split()
         columns, rows = map(int, size.split("x"))
         device = Device(ECHO.sop_class, maker.title(), model.replace("_", " "), rows, columns)
         (row,) = devices(waiting(device))
         (pasted,) = yaml.safe_load(row["layout"])
-        assert ctp_pixels.problems([pasted]) == []
+        assert pixels.problems([pasted]) == []
         assert len(pasted["regions"]) == len(places)
         for other in (
             dataclasses.replace(device, rows=rows - 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import safe_log
+from ansible_collections.auscat.imaging.plugins.module_utils.care import safe_log
 
 STAMP = "2026-11-24T17:40:27.400123456Z "
 MARK = "SMITH^JOHN"

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.troubleshoot import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import (
     FAILED,
     UNKNOWN,
     addresses,

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_config
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import config as ctp_config
 
 
 def settings(**changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_distribution
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
 
 FILES = {
     "CTP/libraries/CTP.jar": b"not CTP",
@@ -36,7 +36,7 @@ def make(directory: Path, kind: str) -> Path:
 def test_what_is_below_ctp_is_packed_and_nothing_else(tmp_path: Path, kind: str) -> None:
     source = make(tmp_path, kind)
     output = tmp_path / "out.tar"
-    ctp_distribution.pack(str(source), output)
+    distribution.pack(str(source), output)
     with tarfile.open(output) as archive:
         assert archive.getnames() == ["libraries/CTP.jar", "libraries/util.jar", "pages/list.xsl"]
 
@@ -46,7 +46,7 @@ def test_the_standin_is_packed_from_its_source(tmp_path: Path) -> None:
     (package / "__pycache__").mkdir(parents=True)
     (package / "__pycache__" / "x.pyc").write_bytes(b"")
     (package / "__main__.py").write_text("")
-    assert list(ctp_distribution.files(str(tmp_path))) == ["ctp_standin/__main__.py"]
+    assert list(distribution.files(str(tmp_path))) == ["ctp_standin/__main__.py"]
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_what_is_no_distribution_is_refused(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ctp_distribution.DistributionError, match=words) as refused:
-        ctp_distribution.files(str(tmp_path / name))
+    with pytest.raises(distribution.DistributionError, match=words) as refused:
+        distribution.files(str(tmp_path / name))
     assert name in str(refused.value)
     assert "Accepted" in str(refused.value)
 
@@ -70,13 +70,13 @@ def test_what_is_no_distribution_is_refused(
 def test_an_archive_without_ctp_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("README", b"")
-    with pytest.raises(ctp_distribution.DistributionError, match="there is no CTP/libraries"):
-        ctp_distribution.files(str(tmp_path / "other.zip"))
+    with pytest.raises(distribution.DistributionError, match="there is no CTP/libraries"):
+        distribution.files(str(tmp_path / "other.zip"))
 
 
 def test_the_checksum_follows_content_and_names(tmp_path: Path) -> None:
     make(tmp_path, "directory")
-    before = ctp_distribution.checksum(str(tmp_path))
-    assert ctp_distribution.checksum(str(tmp_path)) == before
+    before = distribution.checksum(str(tmp_path))
+    assert distribution.checksum(str(tmp_path)) == before
     (tmp_path / "CTP/pages/list.xsl").rename(tmp_path / "CTP/pages/other.xsl")
-    assert ctp_distribution.checksum(str(tmp_path)) != before
+    assert distribution.checksum(str(tmp_path)) != before

@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, ctp_terms
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import terms
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     METHOD,
     UID_KEY_PLACEHOLDER,
     UID_KEY_TAG,
@@ -19,8 +20,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
     script_entries,
     script_problems,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import KEPT_ELEMENTS
-from ansible_collections.auscat.imaging.plugins.module_utils.ps3_15_e1_1 import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import KEPT_ELEMENTS
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.ps3_15_e1_1 import (
     DESCRIPTORS,
     DEVICE_IDENTITY,
     FULL_DATES,
@@ -162,17 +163,17 @@ def test_a_moment_with_fraction_or_offset_is_shifted_by_the_day_beside_it() -> N
     ],
 )
 def test_defined_terms_stay(keyword: str, known: str, unknown: str) -> None:
-    pattern = re.compile(ctp_terms.PATTERNS[f"TERMS_{keyword}"].replace("++", "+"))
+    pattern = re.compile(terms.PATTERNS[f"TERMS_{keyword}"].replace("++", "+"))
     assert pattern.fullmatch(known)
     assert not pattern.fullmatch(unknown)
     assert f"@if(this,matches,@TERMS_{keyword}){{@keep()}}" in script_of(keyword)
 
 
 def test_an_unknown_word_of_a_list_does_not_cost_the_known_ones() -> None:
-    unknown = ctp_terms.UNKNOWN_TERM["ScanOptions"].replace(r"(?<=^|\\)", r"(?:(?<=^)|(?<=\\))")
+    unknown = terms.UNKNOWN_TERM["ScanOptions"].replace(r"(?<=^|\\)", r"(?:(?<=^)|(?<=\\))")
     assert re.sub(unknown, "", r"FC\MEIER\SP") == r"FC\\SP"
     assert re.sub(unknown, "", "FCX") == ""
-    escaped = ctp_terms.UNKNOWN_TERM["ScanOptions"].replace("\\", "\\\\")
+    escaped = terms.UNKNOWN_TERM["ScanOptions"].replace("\\", "\\\\")
     assert f'@contents(this,"{escaped}","")' in script_of("ScanOptions")
 
 
@@ -180,9 +181,9 @@ def test_every_guarded_term_has_a_list() -> None:
     """A star says that the attribute has several values."""
     for element in ctp_script.elements():
         if element.rule.startswith("cs TERMS"):
-            assert f"TERMS_{element.keyword}" in ctp_terms.PATTERNS
+            assert f"TERMS_{element.keyword}" in terms.PATTERNS
             many = dictionary_VM(int(element.tag, 16)) != "1"
-            assert (element.keyword in ctp_terms.UNKNOWN_TERM) == many, element.keyword
+            assert (element.keyword in terms.UNKNOWN_TERM) == many, element.keyword
 
 
 @pytest.mark.parametrize("keyword", ["PixelSpacing", "ContourData", "InstanceNumber"])
@@ -451,17 +452,17 @@ def test_uids_are_replaced_by_a_keyed_hash_at_every_level() -> None:
 )
 def test_patterns(name: str, passes: list[str], stops: list[str]) -> None:
     # Possessive quantifiers, which Java has, came to Python with 3.11.
-    text = ctp_terms.PATTERNS[name].replace(r"\p{Cntrl}", r"\x00-\x1f\x7f")
+    text = terms.PATTERNS[name].replace(r"\p{Cntrl}", r"\x00-\x1f\x7f")
     pattern = re.compile(text.replace("++", "+").replace("*+", "*").replace("?+", "?"))
     assert [value for value in passes if not pattern.fullmatch(value)] == []
     assert [value for value in stops if pattern.fullmatch(value)] == []
 
 
-@pytest.mark.parametrize("name", ctp_terms.PATTERNS)
+@pytest.mark.parametrize("name", terms.PATTERNS)
 def test_no_value_takes_the_stack_or_the_square_of_its_length(name: str) -> None:
     """``GE AG AG AG …`` of 3,000 characters ended the pipeline of stock CTP (Java 17); a PatientID
     of 64,000 with a control character at its end took a minute."""
-    text = ctp_terms.PATTERNS[name]
+    text = terms.PATTERNS[name]
     assert not re.search(r"\)[*+](?!\+)", text)
     assert len(re.findall(r"[]}][*+](?!\+)", text)) < 2
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import pydicom
 import pydicom.encaps
-from ansible_collections.auscat.imaging.plugins.module_utils import ps3_15_e1_1 as table
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import ps3_15_e1_1 as table
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import ctp_rules_clean
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import method_codes
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import method_codes
 from ctp_rules_score import (
     COLUMNS,
     ROOTS,

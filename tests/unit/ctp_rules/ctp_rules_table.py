@@ -11,8 +11,8 @@ from functools import cache
 from typing import NamedTuple
 
 import ctp_rules_clean
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
-from ansible_collections.auscat.imaging.plugins.module_utils.ps3_15_e1_1 import attributes
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.ps3_15_e1_1 import attributes
 from ctp_rules.anonymizer import Action, Outcome
 from ctp_rules_judge import DEMANDED, Fault, faults, introduced
 from ctp_rules_way import OPTIONS, Passed, Way, of_the_patient, real_files

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pydicom
 import pynetdicom
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels as ctp_pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom, tg263
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import ScriptOptions
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import tg263
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import ScriptOptions
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
 from ctp_rules import comparison, reading, script
 from ctp_rules.anonymizer import Anonymizer, QuarantineError, Refusal, path_text
 from ctp_rules_names import (

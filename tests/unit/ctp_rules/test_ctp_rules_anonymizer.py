@@ -8,7 +8,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,

@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,

@@ -11,8 +11,8 @@ from io import BytesIO
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import tg263
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import ScriptOptions
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import tg263
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import ScriptOptions
 from ctp_rules import names, reading, script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules_names import (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels as ctp_pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     ScriptOptions,
     anonymizer_script,
 )

@@ -17,11 +17,8 @@ import ctp_rules_clean
 import flood
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import (
-    ctp_script,
-    phantom,
-    proof,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import judgement, phantom
 from ctp_rules_objects import Element, Writer, base
 from ctp_rules_stock import Ctp
 from ctp_rules_way import (
@@ -205,7 +202,7 @@ def judge_descriptions(left: Mapping[str, Dataset]) -> None:
 
 def judge_method(left: Mapping[str, Dataset]) -> None:
     for image in left.values():
-        assert image.DeidentificationMethod == ctp_script.METHODS["radiotherapy"][0]
+        assert image.DeidentificationMethod == script.METHODS["radiotherapy"][0]
         codes = [item.CodeValue for item in image.DeidentificationMethodCodeSequence]
         assert codes == ["113100", "113104", "113105", "113107", "113108"]
         assert image.LongitudinalTemporalInformationModified == "MODIFIED"
@@ -317,10 +314,10 @@ def test_no_mark_is_left(tmp_path: Path) -> None:
     for path in phantom.write_study(study, tmp_path):
         passed = way.through(path.read_bytes())
         dataset = pydicom.dcmread(BytesIO(passed.left))
-        arrived.append(proof.Arrived(path.name, passed.left, dataset))
-    retained = proof.Retained.by({"preset": "radiotherapy"})
-    assert proof.mark_problems(study, arrived, {}, retained) == []
-    assert proof.mark_problems(study, arrived, {})  # the judge sees what is kept
+        arrived.append(judgement.Arrived(path.name, passed.left, dataset))
+    retained = judgement.Retained.by({"preset": "radiotherapy"})
+    assert judgement.mark_problems(study, arrived, {}, retained) == []
+    assert judgement.mark_problems(study, arrived, {})  # the judge sees what is kept
     assert len(arrived) > 4
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import ctp_rules_clean
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ps3_15_e1_1 as table
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import ps3_15_e1_1 as table
 from ctp_rules_clean import content, made
 from ctp_rules_score import (
     COLUMNS,

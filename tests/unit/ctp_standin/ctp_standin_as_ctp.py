@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     ScriptOptions,
     anonymizer_script,
     filter_script,

@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor.dicomfile import begin_data_set
 from ctp_supervisor_site import Site
 from ports import free_port
@@ -45,7 +46,7 @@ RULES: list[dict[str, Any]] = [
         for size, regions in ((160, BANNER), (100, ((0, 0, 100, 10),)))
     ),
 ]
-DECLARED = ctp_pixels.rules(RULES)
+DECLARED = pixels.rules(RULES)
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 DISTRIBUTION = Path(os.environ.get("CTP_DISTRIBUTION") or "/nonexistent") / "CTP"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -135,9 +136,9 @@ class Node:
 
     def declare(self, rules: list[dict[str, Any]]) -> None:
         """Render these as ctp_pixel_rules, for the next start."""
-        script = ctp_script.anonymizer_script(self._options, ctp_pixels.rules(rules))
+        script = ctp_script.anonymizer_script(self._options, pixels.rules(rules))
         self.site.files["orthanc.anonymizer.script"] = script
-        self.site.supervisor["pixel_regions"] = ctp_pixels.regions(rules)
+        self.site.supervisor["pixel_regions"] = pixels.regions(rules)
         self.site.settings()
 
     def release(self) -> dict[str, Any]:

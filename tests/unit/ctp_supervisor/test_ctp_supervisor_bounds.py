@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor import bounds
 from ctp_supervisor.incoming import rules
 from pydicom._dicom_dict import DicomDictionary

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor import fast_script, workdir
 from ctp_supervisor.verify import LOOKUP, VerificationError, verify
 from ctp_supervisor_java import archive, java_class

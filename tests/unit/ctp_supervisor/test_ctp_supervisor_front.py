@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
 from ctp_supervisor.incoming import MARK
 from ctp_supervisor.lookup import Patients
@@ -559,7 +560,7 @@ def test_why_pixels_are_not_trusted_and_when_they_are(tmp_path: Path) -> None:
         dataset.save_as(path)
 
     def reasons(rules: list[dict[str, str]]) -> tuple[list[str], dict[str, int]]:
-        text = ctp_script.anonymizer_script(ctp_script.ScriptOptions(), ctp_pixels.rules(rules))
+        text = ctp_script.anonymizer_script(ctp_script.ScriptOptions(), pixels.rules(rules))
         rendered = script.parse(text.replace("@@UID_KEY@@", "ab" * 32))
         found = Quarantines(
             settings.pipelines,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
 from ctp_supervisor import pdu
 from ctp_supervisor.dicomfile import begin_data_set
 from ctp_supervisor.incoming import MARK, MARKED, NO_RULES, Incoming, Rewriter, Rules, rules
@@ -24,9 +24,7 @@ RTSTRUCT, CT = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.2"
 US = "1.2.840.10008.5.1.4.1.1.6.1"
 LONG = ("OB", "OW", "SQ", "UN", "UT")
 CONTOUR, SPACING, ROIS = 0x30060050, 0x00280030, 0x30060020
-SCRIPT = rules(
-    ctp_script.anonymizer_script(ctp_script.ScriptOptions(longitudinal="shifted")).encode()
-)
+SCRIPT = rules(script.anonymizer_script(script.ScriptOptions(longitudinal="shifted")).encode())
 
 
 def element(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:

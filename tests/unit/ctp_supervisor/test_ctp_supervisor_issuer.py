@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor import lookup
 from ctp_supervisor.dicomfile import read_header
 from ctp_supervisor.quarantine import KNOWN_PATIENT, OTHER_ISSUER, UNKNOWN_PATIENT, Quarantined

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
 from ctp_supervisor import predecessor
 from ctp_supervisor.status import Counters
 from ctp_supervisor_node import IMAGES, Node
@@ -168,7 +168,7 @@ def test_who_is_known_leaves_and_the_others_are_held_back(
 ) -> None:
     """As a process, with the stand-in in CTP's place."""
     table = {"PatientID/PAT-1|": "ANON-1"}
-    node = Node(tmp_path, table, ctp_script.ScriptOptions(), "standin")
+    node = Node(tmp_path, table, script.ScriptOptions(), "standin")
     key = node.site.data / "uid.key"
     key.write_bytes(b"\x17" * 32)
     names = ["PAT-1", "PAT-1", "PAT-1", "NOBODY", "PAT-1", "NOBODY"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import ScriptOptions
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import ScriptOptions
 from ctp_supervisor import threads
 from ctp_supervisor_node import Node, _has_ended
 

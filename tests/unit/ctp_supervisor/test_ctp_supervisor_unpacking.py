@@ -19,7 +19,8 @@ import ctp_supervisor
 import ctp_supervisor_site
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_pixels, ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels as ctp_pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.script import Script

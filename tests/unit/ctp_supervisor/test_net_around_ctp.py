@@ -17,7 +17,8 @@ from typing import Any
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
 from ctp_supervisor_node import BANNER, DECLARED, DISTRIBUTION, EXPLICIT, IMPLICIT, RULES, Node
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_script
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor import tags_class
 from ctp_supervisor.broken_off import BrokenOff
 from ctp_supervisor.egress import Checker

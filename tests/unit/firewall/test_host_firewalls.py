@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host_firewalls import (
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.host_firewalls import (
     UfwRule,
     firewalld_rules,
     firewalld_zones,
@@ -11,7 +11,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host_firewalls impo
     ufw_wished,
     zones_to_open,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import normalise
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import normalise
 
 RULES = normalise(
     [

@@ -11,12 +11,15 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.loaded_rules import (
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rules import (
     Port,
     not_limited_here,
     published_by,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import normalise, render
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    normalise,
+    render,
+)
 
 in_a_kernel = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "unshare"))),

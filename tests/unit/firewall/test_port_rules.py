@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import (
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     PortRuleError,
     normalise,
     problems,

@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.port_rules import normalise, render
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    normalise,
+    render,
+)
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare"))),

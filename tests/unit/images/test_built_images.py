@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.loader import lookup_loader
-from ansible_collections.auscat.imaging.plugins.module_utils.image_inputs import describe_images
+from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import describe_images
 
 OWN_IMAGES = Path(__file__).resolve().parents[3] / "images"
 

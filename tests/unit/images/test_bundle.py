@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
 
 MANIFEST: dict[str, Any] = {
     "format": bundle.FORMAT,

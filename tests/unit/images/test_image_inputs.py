@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.image_inputs import (
+from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
     ImageError,
     describe_images,
     pack,

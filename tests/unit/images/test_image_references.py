@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.image_references import (
+from ansible_collections.auscat.imaging.plugins.module_utils.images.references import (
     ImageNameError,
     archived,
     parse,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import registry
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.images import registry
 
 # As the engine puts it.
 SAID = {

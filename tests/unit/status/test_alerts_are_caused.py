@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
 CAUSES = Path(__file__).parents[3] / "molecule" / "status" / "tests" / "test_40_alerts.py"
 EVERY = {(name, s) for name, (severities, _) in rules.ALERTS.items() for s in severities}

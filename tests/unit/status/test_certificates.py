@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import certificates
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import certificates
 
 
 @pytest.mark.parametrize("days", [1, 30, 10000, 20000])

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import collect
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import collect
 
-PACKAGE = Path(__file__).parents[3] / "plugins" / "module_utils" / "node_status"
+PACKAGE = Path(__file__).parents[3] / "plugins" / "module_utils" / "status" / "node_status"
 HELD = "Orthanc did nothing for 300 s, 3 times; 600 MiB or more, SOP class 1.2.840.10008"
 TOLD: dict[str, Any] = {
     "standin": False,

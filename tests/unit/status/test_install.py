@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.auscat.imaging.plugins.module_utils import host_files
-from ansible_collections.auscat.imaging.plugins.module_utils.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 from ansible_collections.auscat.imaging.plugins.modules import status_install
 
 TIMER, SERVICE = "auscat-status.timer", "auscat-status.service"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import memory
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import memory
 
 ORTHANC, CTP, OUTER = "a1" * 32, "b2" * 32, "0c" * 32
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import metrics, rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
+    metrics,
+    rules,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from test_rules import NOW, WELL
 

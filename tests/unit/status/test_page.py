@@ -5,9 +5,10 @@ import html.parser
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import status_plot, status_report
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
-from ansible_collections.auscat.imaging.plugins.module_utils.status_page import status_page
+from ansible_collections.auscat.imaging.plugins.module_utils.status import plot
+from ansible_collections.auscat.imaging.plugins.module_utils.status import report as status_report
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status.page import status_page
 from test_rules import NOW, WELL, changed
 
 HOUR = 3600.0
@@ -109,20 +110,20 @@ def test_without_samples_the_page_says_why() -> None:
     ("value", "top"), [(0, 1), (1, 1), (3, 4), (17, 20), (41, 50), (51, 100), (0.3, 0.4)]
 )
 def test_top_of_an_axis(value: float, top: float) -> None:
-    assert status_plot.nice_top(value) == pytest.approx(top)
+    assert plot.nice_top(value) == pytest.approx(top)
 
 
 def test_rates_of_a_counter() -> None:
     start = NOW - 10 * HOUR
     steady = [(start + HOUR * n, 100.0 * n) for n in range(11)]
-    rates = status_plot.rates(steady, start, NOW, 10)
+    rates = plot.rates(steady, start, NOW, 10)
     assert [round(value) for _, value in rates][1:-1] == [100] * (len(rates) - 2)
     # A restart from nothing is no negative rate, and a gap is not a peak.
     fallen = [(start + HOUR, 500.0), (start + 2 * HOUR, 40.0)]
-    assert min(value for _, value in status_plot.rates(fallen, start, NOW, 10)) >= 0
+    assert min(value for _, value in plot.rates(fallen, start, NOW, 10)) >= 0
     gap = [(start + HOUR, 0.0), (start + 1.5 * HOUR, 0.0), (start + 8.5 * HOUR, 700.0)]
-    assert max(value for _, value in status_plot.rates(gap, start, NOW, 10)) == pytest.approx(100)
-    assert status_plot.rates([], start, NOW) == []
+    assert max(value for _, value in plot.rates(gap, start, NOW, 10)) == pytest.approx(100)
+    assert plot.rates([], start, NOW) == []
 
 
 STUDIES: dict[str, Any] = {

@@ -5,7 +5,7 @@ import datetime
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
 NOW = 1_795_000_000.0
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible_collections.auscat.imaging.plugins.module_utils.node_status import samples
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import samples
 from test_rules import NOW, WELL
 
 DAY = 86400.0

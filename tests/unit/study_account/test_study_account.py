@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp_script import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import (
+    NEXT_STEPS,
+    RELEASE_CURES,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
     UID_KEY_PLACEHOLDER,
     ScriptOptions,
     anonymizer_script,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.quarantine import (
-    NEXT_STEPS,
-    RELEASE_CURES,
 )
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer

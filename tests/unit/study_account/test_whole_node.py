@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import ctp_config
-from ansible_collections.auscat.imaging.plugins.module_utils.study_report import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.studies import (
     names_report,
     study_report,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import config as ctp_config
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils import block_device
-from ansible_collections.auscat.imaging.plugins.module_utils.block_device import (
+from ansible_collections.auscat.imaging.plugins.module_utils.volume import block_device
+from ansible_collections.auscat.imaging.plugins.module_utils.volume.block_device import (
     GIB,
     MIB,
     Device,

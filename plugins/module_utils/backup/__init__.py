@@ -1,0 +1,1 @@
+"""Backups: what is copied, the program that copies it, and how it went."""

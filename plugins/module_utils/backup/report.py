@@ -1,0 +1,98 @@
+"""How backups and restores went, as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+
+
+def run_result(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what backup_run.py said on its last line; an error when it said nothing."""
+    lines = str(run.get("stdout") or "").strip().splitlines()
+    try:
+        found = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        said = str(run.get("stderr") or run.get("msg") or "nothing").strip()
+        return {"error": f"The program ended without a result and said: {said[-500:]}"}
+    return found if isinstance(found, dict) else {"error": "The program gave no result."}
+
+
+def size(count: float) -> str:
+    """Return bytes as a person reads them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def contents(counts: Mapping[str, Any]) -> str:
+    """Return in words what a snapshot holds."""
+    words = {
+        "key_pairs": "key pairs",
+        "ctp_files": "files of CTP",
+        "studies": "studies",
+        "instances": "objects",
+    }
+    return ", ".join(
+        f"{counts[key]} {text}" for key, text in words.items() if counts.get(key) is not None
+    )
+
+
+def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of backups.
+
+    Args:
+        results: host, kind, and what backup_run.py gave: snapshot, bytes_added, seconds, counts,
+            held_seconds, error.
+    """
+    rows = []
+    for each in results:
+        held = each.get("held_seconds") or {}
+        rows.append(
+            (
+                "FAILED" if each.get("error") else "ok",
+                each["host"],
+                each["kind"],
+                each.get("snapshot") or "-",
+                size(each.get("bytes_added") or 0),
+                f"{each.get('seconds') or 0:.0f} s",
+                ", ".join(f"{part} {t:.2f} s" for part, t in held.items() if part != "keydb")
+                or "-",
+                contents(each.get("counts") or {}),
+            )
+        )
+    header = ["", "machine", "data", "snapshot", "added", "took", "held for", "contents"]
+    errors = [
+        f"{each['host']}, {each['kind']}: {each['error']}" for each in results if each.get("error")
+    ]
+    return "\n".join([*table(header, rows), *([""] if errors else []), *errors])
+
+
+def restore_results(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a host's restores gave, from the host's variables."""
+    registers = (
+        variables.get(f"__backup_restore_{kind}") for kind in ("identifiable", "deidentified")
+    )
+    return [
+        {**run_result(run), "host": str(variables["inventory_hostname"])}
+        for run in registers
+        if run and run.get("stdout")
+    ]
+
+
+def restore_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of restores: results with host, parts, warnings."""
+    rows = [
+        (each["host"], name, part["snapshot"], part["taken"], part["result"])
+        for each in results
+        for name, part in (each.get("parts") or {}).items()
+    ]
+    warnings = [
+        f"{each['host']}: {warning}" for each in results for warning in each.get("warnings") or []
+    ]
+    header = ["machine", "data", "snapshot", "of (UTC)", "found by the images themselves"]
+    return "\n".join([*table(header, rows), *([""] if warnings else []), *warnings])

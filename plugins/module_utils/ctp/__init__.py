@@ -1,0 +1,1 @@
+"""What CTP is given: its configuration, its script, and the tables behind them."""

@@ -1,0 +1,113 @@
+"""Which ports the rules that this host has loaded limit, asked before something publishes them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    TABLE_FAMILY,
+    TABLE_NAME,
+    PortRule,
+    render,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+
+Port = tuple[str, int]
+"""Protocol (tcp or udp) and port number on the host."""
+
+_SBIN = "/usr/sbin:/sbin"
+_TABLE = (TABLE_FAMILY, TABLE_NAME)
+_JUMP = re.compile(r"jump (?:tcp|udp)_\d+$")
+_BASE_CHAINS = ("forwarded", "incoming")
+
+
+def published_by(document: Mapping[str, Any]) -> set[Port]:
+    """The ports that a stack file publishes on the host.
+
+    Args:
+        document: a Compose file of version 3.8, with ports in the long form.
+    """
+    return {
+        (str(port.get("protocol") or "tcp"), int(port["published"]))
+        for service in (document.get("services") or {}).values()
+        for port in service.get("ports") or []
+        if port.get("published")
+    }
+
+
+def not_limited(ports: Iterable[Port], live: str, model: str) -> list[Port]:
+    """Return those ports that the loaded table does not limit, sorted.
+
+    Args:
+        ports: what is to be published.
+        live: ``nft --stateless list table inet auscat`` of the host; empty without a table.
+        model: the same of a table rendered for these ports. Who may reach a port is not compared,
+            and the ports of others may be there too; all else has to be as it is rendered.
+    """
+    found, wished = _blocks(live), _blocks(model)
+    whole = "dormant" not in " ".join(found.get("", [])) and all(
+        _fixed(found.get(f"chain {name}")) == _fixed(wished.get(f"chain {name}"))
+        for name in _BASE_CHAINS
+    )
+    return sorted(port for port in ports if not whole or not _is_limited(port, found, wished))
+
+
+def not_limited_here(ports: Iterable[Port]) -> list[Port]:
+    """Return those ports that the table loaded on this host does not limit, sorted.
+
+    Raises:
+        CommandError: nft gives no answer that can be compared.
+    """
+    wished = sorted(set(ports))
+    nft = shutil.which("nft") or shutil.which("nft", path=_SBIN)
+    if not wished or nft is None:
+        return wished
+    try:
+        live = run([nft, "--stateless", "list", "table", *_TABLE])
+    except CommandError as error:
+        if "No such file or directory" not in str(error):
+            raise
+        return wished
+    rules = [PortRule(number, protocol, (), (), "-") for protocol, number in wished]
+    # Loaded into a network namespace that ends with the command, nft lists it as it lists the host.
+    script = f"{nft} --file - && exec {nft} --stateless list table {' '.join(_TABLE)}"
+    return not_limited(wished, live, run(["unshare", "--net", "sh", "-c", script], render(rules)))
+
+
+def _is_limited(
+    port: Port, found: Mapping[str, list[str]], wished: Mapping[str, list[str]]
+) -> bool:
+    name = f"{port[0]}_{port[1]}"
+    chain = f"chain {name}"
+    return _uncommented(found.get(chain)) == _uncommented(wished[chain]) and all(
+        line in found[f"chain {base}"]
+        for base in _BASE_CHAINS
+        for line in wished[f"chain {base}"]
+        if line.endswith(f"jump {name}")
+    )
+
+
+def _fixed(lines: list[str] | None) -> list[str] | None:
+    return None if lines is None else [line for line in lines if not _JUMP.search(line)]
+
+
+def _uncommented(lines: list[str] | None) -> list[str] | None:
+    return None if lines is None else [re.sub(r' comment ".*"$', "", line) for line in lines]
+
+
+def _blocks(listing: str) -> dict[str, list[str]]:
+    """The lines of each set and chain of a listing; those of the table itself under ``""``."""
+    blocks: dict[str, list[str]] = {}
+    name = ""
+    for line in map(str.strip, listing.splitlines()[1:]):
+        if match := re.fullmatch(r"((?:set|chain) \S+) \{", line):
+            name = match[1]
+            blocks[name] = []
+        elif line == "}":
+            name = ""
+        elif line:
+            blocks.setdefault(name, []).append(line)
+    return blocks

@@ -1,0 +1,1 @@
+"""Container images: their references, what they are built from, registries and bundles."""

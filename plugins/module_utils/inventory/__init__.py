@@ -1,0 +1,1 @@
+"""What the inventory says, put together and checked before anything is changed."""

@@ -1,0 +1,383 @@
+"""What production refuses: pure checks of an inventory and of what a host says of itself.
+
+The preflight calls them for inventories with ``auscat_environment: production`` and puts what they
+return into its one report. Each text names variable, value (never a password), accepted and remedy;
+docs/errors.md says why each is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
+
+#: Least length of a password in characters.
+PASSWORD_LENGTH = 16
+#: Fewer different characters than this are a pattern and no password.
+PASSWORD_VARIETY = 6
+#: Passwords that the services, their documentation and this project's simulation are known by.
+DEFAULT_PASSWORDS = (
+    *("admin", "administrator", "root", "user", "king"),
+    *("password", "pass", "secret", "changeme", "changeit", "letmein", "default", "test"),
+    *("auscat", "orthanc", "keydb", "postgres", "ctp", "dicom"),
+)
+#: Names of the options that hold what a person or a service of this node logs in with. Tokens and
+#: logins of registries and proxies are issued by others, who decide what they look like.
+PASSWORD_OPTION = re.compile(
+    r"(?!images_|auscat_).*_(passwords?|passphrase|encryption_key|users)\Z"
+)
+
+#: What an address family has in all, divided by this, is the whole world. A sixteenth is far more
+#: than any hospital owns, and refuses halves that add up as well as a world with one hole in it.
+WORLD = 16
+
+DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}\Z")
+#: Images of this project are named after the content of all that they are built from.
+BUILT_IMAGE = re.compile(r"auscat-imaging/[a-z0-9_-]+:[0-9a-f]{12}\Z")
+CHECKSUM = re.compile(r"(sha256:)?[0-9a-f]{64}\Z")
+
+VAULT_HEADER = "$ANSIBLE_VAULT;"
+VAULT_FILE = re.compile(r"vault([_-][\w-]*)?(\.(ya?ml|json))?\Z")
+
+
+class Credential(NamedTuple):
+    """One password of the node.
+
+    variable is the inventory's name for it, user the key where the variable holds several, and
+    here tells whether the host that is checked uses it.
+    """
+
+    variable: str
+    user: str
+    password: str
+    here: bool = True
+
+    @property
+    def label(self) -> str:
+        """How an operator finds it."""
+        return f"{self.variable}[{self.user!r}]" if self.user else self.variable
+
+
+def credentials_of(variable: str, value: Any, here: bool = True) -> list[Credential]:
+    """Return the passwords in a variable: a text, or a mapping of user names to texts.
+
+    What is empty or no text is left out: the check of the argument specifications reports it.
+    """
+    if isinstance(value, str) and value.strip():
+        return [Credential(variable, "", value, here)]
+    if isinstance(value, Mapping):
+        return [
+            Credential(variable, str(user), password, here)
+            for user, password in value.items()
+            if isinstance(password, str) and password.strip()
+        ]
+    return []
+
+
+def password_problems(credentials: Sequence[Credential]) -> list[str]:
+    """Refuse default, short and repeated passwords.
+
+    Args:
+        credentials: of all users and services of the node. Only those that are ``here`` are
+            reported, so that each problem appears on the machine that it belongs to.
+    """
+    problems = []
+    remedy = (
+        f"Accepted: at least {PASSWORD_LENGTH} characters that nothing else uses. "
+        "playbooks/init_secrets.yml makes such values (docs/secrets.md)."
+    )
+    for credential in credentials:
+        if not credential.here:
+            continue
+        password = credential.password
+        if _is_default(password, credential.user):
+            problems.append(f"{credential.label} is a default password. {remedy}")
+        elif len(password) < PASSWORD_LENGTH:
+            problems.append(
+                f"{credential.label} is shorter than {PASSWORD_LENGTH} characters. {remedy}"
+            )
+        elif len(set(password)) < PASSWORD_VARIETY:
+            problems.append(
+                f"{credential.label} consists of fewer than {PASSWORD_VARIETY} different "
+                f"characters. {remedy}"
+            )
+    holders: dict[str, list[Credential]] = {}
+    for credential in credentials:
+        known = holders.setdefault(credential.password, [])
+        if credential.label not in [each.label for each in known]:
+            known.append(credential)
+    for sharing in holders.values():
+        if len(sharing) > 1 and any(credential.here for credential in sharing):
+            labels = ", ".join(sorted(credential.label for credential in sharing))
+            problems.append(f"{labels} are one and the same password. {remedy}")
+    return problems
+
+
+def _is_default(password: str, user: str) -> bool:
+    word = password.lower()
+    if user and word == user.lower():
+        return True
+    # "admin", "admin123", and a default written often enough to be long.
+    core = word.rstrip("0123456789!.")
+    return any(
+        core and core == default * (len(core) // len(default)) for default in DEFAULT_PASSWORDS
+    )
+
+
+def flavour_problems(flavour: Any, image: str, distribution: Any, rehearsal: bool) -> list[str]:
+    """Refuse the CTP stand-in, unless the whole deployment is a declared rehearsal.
+
+    Args:
+        flavour: ctp_flavour.
+        image: what the service ctp runs; the stand-in's own is known by its name.
+        distribution: ctp_distribution.
+        rehearsal: auscat_rehearsal.
+    """
+    if rehearsal:
+        return []
+    if flavour == "standin":
+        what = "ctp_flavour is 'standin'"
+    elif flavour == "rsna" and distribution == "standin":
+        what = "ctp_distribution is 'standin'"
+    elif "/ctp_standin" in image:
+        what = f"The image of ctp is {image!r}"
+    else:
+        return []
+    return [
+        f"{what}. Accepted in production: a real CTP, since the stand-in is a "
+        "small gateway for simulation and tests whose de-identification nobody has certified. "
+        "Download CTP from RSNA, name it in ctp_distribution and set ctp_flavour: rsna, or use the "
+        "AusCAT image with ctp_flavour: auscat (docs/ctp.md). To rehearse this inventory with "
+        "synthetic data only, set auscat_rehearsal: true (docs/errors.md)."
+    ]
+
+
+def image_problems(images: Mapping[str, Any], source: str, checksum: Any) -> list[str]:
+    """Refuse images whose content can change under their name.
+
+    Args:
+        images: service to the reference that it runs.
+        source: images_source. Images built here are accepted: they are named after the content of
+            their inputs, which the checkout and Debian's signed archive fix.
+        checksum: images_archive_checksum, SHA-256 in hex; it fixes all images of an archive.
+    """
+    problems = []
+    fixed_by_archive = source == "archive" and bool(CHECKSUM.match(str(checksum or "")))
+    if source == "archive" and not fixed_by_archive:
+        problems.append(
+            f"images_archive_checksum is {str(checksum or '')!r}. Accepted in production: the "
+            "SHA-256 of the bundle, 64 hexadecimal digits, from the .sha256 file beside it. It "
+            "must have come another way than the bundle itself."
+        )
+    for service, image in sorted(images.items()):
+        reference = str(image)
+        if DIGEST.match(reference) or BUILT_IMAGE.match(reference) or source == "archive":
+            continue
+        problems.append(
+            f"{service}_image is {reference!r}, a name without a digest. Accepted in production: "
+            "name@sha256:<64 hexadecimal digits>, an image that this project builds, or an archive "
+            "with a checksum, since a registry can give a tag another content at any time. "
+            f"`docker buildx imagetools inspect {reference or 'IMAGE'}` prints the digest."
+        )
+    return problems
+
+
+def missing_source_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Refuse published ports for which nobody says who may reach them.
+
+    Args:
+        ports: declarations as the inventory has them, with published, service, sources and
+            optionally sources_variable and purpose.
+    """
+    return [
+        f"{_sources_of(port)} is empty, so nobody is declared who may reach {_port(port)}. "
+        "Accepted in production: networks, addresses, or hosts and groups of the inventory, such "
+        "as [192.0.2.0/24]; [127.0.0.1] for this machine alone. Set it in the inventory."
+        for port in ports
+        if not port.get("sources")
+    ]
+
+
+def open_port_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Refuse published ports that are open to the whole world, or a sixteenth of it.
+
+    Args:
+        ports: as for `missing_source_problems`, with names resolved to addresses. Sources that
+            cannot be read are left out: the check of the declarations reports them.
+    """
+    problems = []
+    for port in ports:
+        sources = port.get("sources")
+        networks = []
+        for source in sources if isinstance(sources, (list, tuple)) else []:
+            try:
+                networks.append(port_rules.parse_source(source))
+            except ValueError:
+                continue
+        world = [
+            f"IPv{version}"
+            for version, bits in ((4, 32), (6, 128))
+            if _addresses(network for network in networks if network.version == version) * WORLD
+            >= 2**bits
+        ]
+        if world:
+            shown = ", ".join(map(str, networks))
+            problems.append(
+                f"{_sources_of(port)} is [{shown}], which opens {_port(port)} to the whole world "
+                f"({' and '.join(world)}). Accepted in production: the networks and addresses of "
+                "those who need the port. Narrow it in the inventory."
+            )
+    return problems
+
+
+def _sources_of(port: Mapping[str, Any]) -> str:
+    return str(port.get("sources_variable") or f"{port.get('service')}_service: sources")
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    return f"port {port.get('published')} ({port.get('purpose') or port.get('service')})"
+
+
+def _addresses(networks: Iterable[port_rules.Network]) -> int:
+    """Return how many addresses the networks of one family have together."""
+    merged: Iterable[Any] = ipaddress.collapse_addresses(list(networks))
+    return sum(network.num_addresses for network in merged)
+
+
+def restriction_problems(restricted: bool) -> list[str]:
+    """Refuse ports whose declared sources are not enforced."""
+    if restricted:
+        return []
+    return [
+        "firewall_restrict_published_ports is false, so every published port is open to every "
+        "machine. Accepted in production: true. Remove it from the inventory."
+    ]
+
+
+def vault_problems(files: Mapping[str, str]) -> list[str]:
+    """Refuse vault files in clear.
+
+    Args:
+        files: path to content of the inventory's files that `is_vault_file` names.
+    """
+    return [
+        f"{path} is not encrypted. Accepted: a file made by ansible-vault. Run `ansible-vault "
+        f"encrypt {path}`, and change its passwords if anybody else could read or fetch it."
+        for path, text in sorted(files.items())
+        if not text.startswith(VAULT_HEADER) and _has_clear_value(text)
+    ]
+
+
+def is_vault_file(path: str) -> bool:
+    """Tell whether a path below group_vars or host_vars is meant to be encrypted.
+
+    These are vault, vault.yml, vault_x.yml and all in a directory of such a name.
+    """
+    return any(VAULT_FILE.match(part) for part in path.split("/"))
+
+
+def _has_clear_value(text: str) -> bool:
+    """Tell whether a YAML text has a value that is neither empty, encrypted nor a template."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return True
+    nodes = [root] if root else []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            nodes += [item for _, item in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif node.tag != "!vault" and node.value and "{{" not in node.value:
+            return True
+    return False
+
+
+def machine_problems(host: str, addresses: Mapping[str, str]) -> list[str]:
+    """Refuse one machine under two names of the inventory.
+
+    A host that stands in both groups is a site with a single machine, which has asked for it. Two
+    names for one machine look like the separation of two and are none.
+
+    Args:
+        host: the host that is checked.
+        addresses: host of the inventory to the address that Ansible connects to.
+    """
+    others = sorted(
+        other
+        for other, address in addresses.items()
+        if other != host and address and address == addresses.get(host)
+    )
+    if not others:
+        return []
+    return [
+        f"ansible_host of {host} is {addresses[host]}, and so is that of {', '.join(others)}: one "
+        "machine under several names, so that identifiable and de-identified data would share it. "
+        "Accepted: an address of its own for each, or, for a site with a single machine, one host "
+        "in both groups (inventories/single_vm)."
+    ]
+
+
+def swarm_problems(engine: Mapping[str, Any], accepted: bool) -> list[str]:
+    """Refuse an engine whose Swarm has other nodes: keyvm and catvm share nothing unasked.
+
+    Args:
+        engine: swarm_state, swarm_manager and swarm_nodes (number, as a manager knows it), as the
+            module preflight returns them.
+        accepted: preflight_accept_shared_swarm.
+    """
+    if accepted or engine.get("swarm_state") in (None, "", "inactive"):
+        return []
+    nodes = engine.get("swarm_nodes") or 0
+    if engine.get("swarm_manager") and nodes <= 1:
+        return []
+    role = f"manages a Swarm of {nodes} nodes" if engine.get("swarm_manager") else "is a worker"
+    return [
+        f"The Docker engine {role}, so it shares secrets and networks with other machines. "
+        "Accepted in production: a Swarm of its own on each machine, so that nothing crosses from "
+        "the identifiable to the de-identified side. Run `docker swarm leave` on the machine that "
+        "does not belong to it, or set preflight_accept_shared_swarm: true if one Swarm is wanted."
+    ]
+
+
+def system_disk_problems(root: str, on_system_disk: bool, accepted: bool) -> list[str]:
+    """Refuse data on the system's own file system unless the inventory accepts it."""
+    if accepted or not on_system_disk:
+        return []
+    return [
+        f"auscat_data_root is {root}, which lies on the system disk: a full one stops the machine, "
+        "and a new system takes the data with it. Accepted in production: a disk of its own "
+        "(host_volume_device), a directory on another mount, or, explicitly, "
+        "host_volume_allow_system_disk: true."
+    ]
+
+
+def moved_data_problems(
+    held: Iterable[Mapping[str, str]], wished: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """Refuse a changed data path while the old one still holds data.
+
+    Args:
+        held: bind mounts of the deployed stack whose directory is not empty: service, source (path
+            on the host), target (path in the container).
+        wished: (service, target) to the path on the host that the inventory asks for.
+    """
+    problems = []
+    for mount in held:
+        new = wished.get((mount["service"], mount["target"]))
+        if new is None or posixpath.normpath(new) == posixpath.normpath(mount["source"]):
+            continue
+        problems.append(
+            f"The inventory (auscat_data_root) puts the data of {mount['service']} at {new}, but "
+            f"what is deployed keeps it at {mount['source']}, which is not empty: the service "
+            "would start without its data. Accepted: the old path, or an old path that is empty. "
+            "Set the old path again, or stop the stack (docker stack rm), move the data there "
+            f"(mv {mount['source']} {new}), and run again."
+        )
+    return problems

@@ -1,0 +1,1 @@
+"""The proof: a phantom goes in with a name, and what comes out is judged."""

@@ -1,0 +1,1 @@
+"""What belongs to one service alone: KeyDB's database and Orthanc's configuration."""

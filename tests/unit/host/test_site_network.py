@@ -1,0 +1,111 @@
+"""What a machine is told of its site's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.filter.images import certificates
+from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
+
+PROXY = "http://proxy.example:3128"
+
+
+def pem(body: str) -> str:
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----"
+
+
+def files(**settings: Any) -> dict[str, tuple[str, int]]:
+    given = {"http": "", "https": "", "without": [], "pem": [], "engine": {}, "systemd": True}
+    return site_network.files(**{**given, **settings})
+
+
+def test_nothing_set_is_no_file() -> None:
+    assert files() == {}
+
+
+def test_proxy_reaches_apt_and_engine() -> None:
+    wished = files(http=PROXY, https="http://tls.example:1", without=["localhost", "10.0.0.0/8"])
+    apt, mode = wished[site_network.APT]
+    assert f'Acquire::http::Proxy "{PROXY}";' in apt
+    assert 'Acquire::https::Proxy "http://tls.example:1";' in apt
+    assert 'Acquire::http::Proxy::localhost "DIRECT";' in apt
+    # apt knows no networks there, and would stumble over the slash.
+    assert "Proxy::10.0.0.0" not in apt
+    assert mode == 0o644
+    unit, _ = wished[site_network.ENGINE_UNIT]
+    assert f'Environment="HTTP_PROXY={PROXY}"' in unit
+    assert 'Environment="HTTPS_PROXY=http://tls.example:1"' in unit
+    assert 'Environment="NO_PROXY=localhost,10.0.0.0/8"' in unit
+
+
+def test_without_systemd_there_is_no_unit() -> None:
+    assert site_network.ENGINE_UNIT not in files(http=PROXY, engine={"A": "1"}, systemd=False)
+
+
+def test_password_of_a_proxy_is_for_root_alone() -> None:
+    wished = files(http="http://me:p%40ss@proxy.example:1", engine={"A": "1"})
+    assert {mode for _, mode in wished.values()} == {0o600}
+    # In a unit file a percent sign begins a specifier.
+    assert "me:p%%40ss@" in wished[site_network.ENGINE_UNIT][0]
+
+
+def test_each_change_shows_in_the_digest() -> None:
+    digests = {
+        site_network.digest(files(**settings))
+        for settings in (
+            {},
+            {"engine": {"A": "1"}},
+            {"http": PROXY},
+            {"http": PROXY, "without": ["10.0.0.0/8"]},
+            {"http": PROXY, "without": ["10.0.0.0/8"], "systemd": False},
+            {"http": PROXY, "without": ["10.0.0.0/16"], "systemd": False},
+            {"pem": [pem("AAAA")]},
+        )
+    }
+    assert len(digests) == 7
+
+
+@pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://proxy", "http://a b", 'http://"'])
+def test_what_is_no_proxy(proxy: str) -> None:
+    with pytest.raises(site_network.SiteNetworkError, match=r"auscat_http_proxy is .*HOST:PORT"):
+        site_network.proxy_variables(proxy, "", [])
+
+
+def test_error_hides_the_password() -> None:
+    with pytest.raises(site_network.SiteNetworkError) as error:
+        site_network.proxy_variables("", "https://me:secret@proxy with a space", [])
+    assert "secret" not in str(error.value)
+
+
+def test_no_proxy_is_one_list() -> None:
+    given = ["localhost", "a,b , c", "", None, ["d", "a"], "localhost"]
+    assert site_network.no_proxy(given) == ["localhost", "a", "b", "c", "d"]
+
+
+def test_certificates_are_taken_apart() -> None:
+    one, two = pem("AAAA"), pem("BBBB")
+    assert site_network.certificates([f"# hospital\n{two}\n{one}\n", one]) == [one, two]
+    assert site_network.certificates([one.replace("\n", "\r\n")]) == [one]
+    wished = files(pem=[one, two])
+    assert len(wished) == 2
+    assert all(path.endswith(".crt") for path in wished)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("hello", "without a certificate"), ("-----BEGIN EC PRIVATE " + "KEY-----", "private key")],
+)
+def test_what_is_no_certificate(text: str, says: str) -> None:
+    with pytest.raises(site_network.SiteNetworkError, match=f"auscat_ca_certificates.*{says}"):
+        site_network.certificates([text])
+
+
+def test_filter_reads_files_of_the_controller(tmp_path: Any) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(pem("AAAA"))
+    assert certificates([str(file), pem("BBBB")]) == [pem("AAAA"), pem("BBBB")]
+    assert certificates([]) == []
+    with pytest.raises(AnsibleFilterError, match="cannot be read on the controller"):
+        certificates([str(tmp_path / "none.pem")])

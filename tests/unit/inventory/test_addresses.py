@@ -1,0 +1,145 @@
+"""Names among the sources become addresses, or a problem that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import addresses as a
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import definitions as d
+
+GROUPS = {
+    "keyvm": ["kv"],
+    "catvm": ["cat"],
+    "researchers": ["ws1", "ws2"],
+    "empty": [],
+    "lost": ["ws1", "gone"],
+}
+HOSTVARS: dict[str, dict[str, Any]] = {
+    "kv": {"auscat_address": ["10.0.0.1", "2001:db8::1"], "ansible_host": "192.0.2.1"},
+    "cat": {"ansible_host": "cat.example"},
+    "ws1": {"ansible_host": "10.0.1.1"},
+    "ws2": {},
+    "gone": {"ansible_host": "gone.example"},
+    "own": {"auscat_address": "own.example"},
+}
+DNS = {
+    "cat.example": ["2001:db8::2", "10.0.0.2", "10.0.0.2"],
+    "ws2": ["10.0.1.2"],
+    "pacs.example": ["10.0.2.9", "10.0.2.10"],
+    "own.example": ["127.0.1.1"],
+    "six.example": ["fe80::1%eth0", "2001:db8::6"],
+}
+
+
+def look_up(name: str) -> list[str]:
+    if name not in DNS:
+        raise OSError(-2, "Name or service not known")
+    return DNS[name]
+
+
+@pytest.mark.parametrize(
+    ("source", "meant"),
+    [
+        ("kv", ["10.0.0.1", "2001:db8::1"]),
+        ("keyvm", ["10.0.0.1", "2001:db8::1"]),
+        ("cat", ["10.0.0.2", "2001:db8::2"]),
+        ("researchers", ["10.0.1.1", "10.0.1.2"]),
+        ("pacs.example", ["10.0.2.9", "10.0.2.10"]),
+        ("six.example", ["2001:db8::6"]),
+    ],
+)
+def test_names(source: str, meant: list[str]) -> None:
+    assert a.source_addresses(source, GROUPS, HOSTVARS, look_up=look_up) == meant
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("reserchers", ["no host and no group", "cannot look up (Name or service not known)"]),
+        ("gone", ["host gone", "'gone.example' (ansible_host)", "Set auscat_address of gone"]),
+        ("lost", ["The host gone of the inventory"]),
+        ("empty", ["The group empty of the inventory has no hosts"]),
+        ("own", ["'own.example' (auscat_address)", "means 127.0.1.1", "no other machine"]),
+    ],
+)
+def test_names_without_an_address(source: str, words: list[str]) -> None:
+    with pytest.raises(a.AddressError) as error:
+        a.source_addresses(source, GROUPS, HOSTVARS, look_up=look_up)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("10.0.0.1", False),
+        ("10.0.0.0/8", False),
+        ("2001:db8::/32", False),
+        ("010.1.1.1", False),
+        ("10.1.2.3 } drop", False),
+        ("", False),
+        (5, False),
+        ("keyvm", True),
+        ("pacs-1.hospital.example", True),
+    ],
+)
+def test_what_is_a_name(source: Any, name: bool) -> None:
+    assert a.is_name(source, GROUPS, HOSTVARS) is name
+
+
+def port(sources: Any) -> dict[str, Any]:
+    return {
+        "name": "web",
+        "published": 8042,
+        "target": 8042,
+        "sources": sources,
+        "sources_variable": "orthanc_web_sources",
+    }
+
+
+def resolved(sources: Any, here: str = "") -> dict[str, Any]:
+    definition = {"name": "orthanc", "title": "Orthanc", "image": "o:1", "ports": [port(sources)]}
+    (found,) = a.with_addresses([definition], GROUPS, HOSTVARS, here, look_up)
+    return found
+
+
+def test_definitions_get_addresses_and_keep_the_names() -> None:
+    (found,) = resolved(["researchers", "10.9.0.0/16", "ws1"])["ports"]
+    assert found["sources"] == ["10.0.1.1", "10.0.1.2", "10.9.0.0/16"]
+    assert found["source_names"] == {"10.0.1.1": "researchers", "10.0.1.2": "researchers"}
+    assert d.definition_problems([resolved(["researchers", "10.9.0.0/16"])]) == []
+
+
+def test_all_names_without_an_address_are_told_together_with_the_variable() -> None:
+    problems = d.definition_problems([resolved(["gone", "kv", "nosuch", "10.0.0.1/8"])])
+    assert len(problems) == 3
+    assert problems[0].startswith("orthanc_web_sources[0] is 'gone'. Accepted: an address")
+    assert "orthanc_web_sources[2] is 'nosuch'" in problems[1]
+    assert "is '10.0.0.1/8'" in problems[2]
+
+
+def test_this_machine_is_left_out_of_its_sources() -> None:
+    (found,) = resolved(["lost"], here="gone")["ports"]
+    assert found["sources"] == ["10.0.1.1"]
+
+
+@pytest.mark.parametrize("sources", [None, "kv", {"kv": None}], ids=repr)
+def test_sources_that_are_no_list_are_left_to_their_check(sources: Any) -> None:
+    definition = resolved(sources)
+    assert definition["ports"][0]["sources"] == sources
+    assert d.definition_problems([definition])
+
+
+def test_service_hosts() -> None:
+    services = {"ctp": "keyvm", "orthanc": "catvm", "other": "nosuch"}
+    found = a.service_hosts(services, GROUPS)
+    assert found == {"ctp": ["kv"], "orthanc": ["cat"], "other": []}
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("kv", ["10.0.0.1", "2001:db8::1"]), ("gone", ["gone.example"]), ("own", ["own.example"])],
+)
+def test_a_table_shows_the_name_of_what_has_no_address(host: str, shown: list[str]) -> None:
+    assert a.shown_addresses(host, HOSTVARS, look_up) == shown

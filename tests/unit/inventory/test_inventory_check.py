@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import checks as check
+
+MISSING = object()
+OPTIONS: dict[str, Any] = {
+    "ctp_web_port": {"type": "int", "default": 9090, "description": "Port of the web page."},
+    "ctp_flavour": {"type": "str", "choices": ["standin"], "default": "standin"},
+    "keydb_password": {
+        "type": "str",
+        "required": True,
+        "no_log": True,
+        "description": "Password of the superuser.",
+    },
+    "orthanc_options": {"type": "dict", "default": {}, "description": "Any Orthanc option."},
+}
+SOUND = {
+    "ctp_web_port": 9090,
+    "ctp_flavour": "standin",
+    "keydb_password": "long enough",
+    "orthanc_options": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"ctp_web_port": "9090"}, []),
+        ({"ctp_web_port": "many"}, ["ctp_web_port is 'many'", "a whole number"]),
+        ({"ctp_flavour": "stock"}, ["ctp_flavour is 'stock'", "one of standin"]),
+        ({"keydb_password": MISSING}, ["keydb_password is not set", "vault"]),
+        ({"keydb_password": ""}, ["keydb_password is empty", "vault"]),
+        ({"keydb_password": ["hunter2"]}, ["keydb_password is of the type list"]),
+        ({"orthanc_options": "HttpPort"}, ["orthanc_options is 'HttpPort'", "a mapping"]),
+        ({"orthanc_options": [1]}, ["orthanc_options is of the type list", "a mapping"]),
+    ],
+)
+def test_specification(changes: dict[str, Any], words: list[str]) -> None:
+    values = {**SOUND, **changes}
+    problems = check.specification_problems(OPTIONS, lambda name: values[name], MISSING)
+    assert bool(problems) == bool(words)
+    for word in words:
+        assert word in "\n".join(problems)
+    assert "hunter2" not in "\n".join(problems)
+
+
+def test_a_variable_that_cannot_be_evaluated_is_a_problem() -> None:
+    def value_of(name: str) -> Any:
+        raise ValueError("'pacs_network' is undefined")
+
+    problems = check.specification_problems(OPTIONS, value_of, MISSING)
+    assert "ctp_web_port cannot be evaluated: 'pacs_network' is undefined" in problems
+
+
+@pytest.mark.parametrize(
+    ("services", "words"),
+    [
+        ({"orthanc": "catvm"}, []),
+        ({"ortanc": "catvm"}, ["names the service 'ortanc'", "keydb, orthanc"]),
+        ({"orthanc": "catwm"}, ["in the group 'catwm'"]),
+        (["orthanc"], ["of the type list", "a mapping"]),
+    ],
+)
+def test_services(services: Any, words: list[str]) -> None:
+    problems = check.service_problems(services, ["orthanc", "keydb"], {"catvm": [], "all": []})
+    assert bool(problems) == bool(words)
+    for word in words:
+        assert word in "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", ["srv/auscat", "", "/", "//", "/srv/../etc", None, 7])
+def test_paths_that_are_refused(path: Any) -> None:
+    (problem,) = check.path_problems({"auscat_data_root": path})
+    assert problem.startswith(f"auscat_data_root is {path!r}. Accepted: an absolute path")
+
+
+def test_paths_that_are_accepted() -> None:
+    assert check.path_problems({"auscat_data_root": "/srv/auscat", "b": "/data/"}) == []
+
+
+def test_encryption_needs_a_device() -> None:
+    assert check.volume_problems("/dev/sdb", True) == []
+    assert check.volume_problems("", False) == []
+    (problem,) = check.volume_problems("", True)
+    assert "host_volume_device is empty" in problem
+
+
+def test_a_secret_that_the_vault_lacks_names_the_way_to_make_it() -> None:
+    def value_of(name: str) -> Any:
+        raise ValueError("Error while resolving value: 'vault_keydb_password' is undefined")
+
+    options = {"keydb_password": OPTIONS["keydb_password"]}
+    (problem,) = check.specification_problems(options, value_of, MISSING)
+    assert problem.startswith("keydb_password is to be vault_keydb_password, which is not set")
+    assert "playbooks/init_secrets.yml" in problem
+
+
+@pytest.mark.parametrize(
+    ("address", "is_refused"),
+    [("192.0.2.1", False), ("kv01.hospital.example", False), ("", True), (" ", True), (None, True)],
+)
+def test_addresses(address: Any, is_refused: bool) -> None:
+    problems = check.address_problems("kv01", address)
+    assert bool(problems) == is_refused
+    assert all(problem.startswith("ansible_host of kv01 is empty") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("packages", "lacking"),
+    [
+        (["dcmtk", "ocr", "fonts"], ""),
+        (["dcmtk=3.6.7-9", "ocr:amd64", "fonts/stable", "more"], ""),
+        (["dcmtk"], "ocr, fonts"),
+        (["ocr-data", "dcmtk", "fonts"], "ocr"),
+        ([], "dcmtk, ocr, fonts"),
+        (None, ""),
+        ("dcmtk", ""),
+    ],
+)
+def test_packages_of_the_proof_from_an_earlier_inventory(packages: Any, lacking: str) -> None:
+    problems = check.proof_problems(packages, ["dcmtk", "ocr", "fonts"])
+    assert len(problems) == bool(lacking)
+    for problem in problems:
+        assert problem.startswith(f"verify_packages is {packages!r}, without {lacking}. Accepted: ")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    guardrails,
+    vault_values,
+)
+
+INVENTORY = """
+keydb_password: "{{ vault_keydb_password }}"
+orthanc_registered_users:
+  admin: "{{ vault_orthanc_admin_password }}"
+  "{{ vault_named_user }}": x
+# researcher: "{{ vault_commented_password }}"
+tokens: ["{{ vault_registry_token }}"]
+other: !vault |
+  vault_inside_password
+"""
+
+
+def test_what_is_referred_to() -> None:
+    assert vault_values.referenced([INVENTORY]) == {
+        "vault_keydb_password",
+        "vault_orthanc_admin_password",
+        "vault_registry_token",
+        "vault_inside_password",
+    }
+
+
+def test_what_the_inventory_sets_itself_is_not_asked_of_the_vault() -> None:
+    own = "vault_keydb_password: \"{{ lookup('env', 'KEYDB_PASSWORD') }}\""
+    assert "vault_keydb_password" not in vault_values.referenced([INVENTORY, own])
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+def test_an_empty_file_refers_to_nothing(text: str) -> None:
+    assert vault_values.referenced([text]) == set()
+
+
+def test_an_inventory_that_is_no_yaml_is_refused() -> None:
+    with pytest.raises(vault_values.VaultError, match="no YAML"):
+        vault_values.referenced(["a: b: c"])
+
+
+def test_values_pass_the_guardrails_and_every_syntax() -> None:
+    values = {vault_values.new_value() for _ in range(200)}
+    assert len(values) == 200
+    for value in values:
+        assert re.fullmatch(r"[A-Za-z0-9]{20,}", value)
+        assert not guardrails.password_problems([guardrails.Credential("x", "", value)])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_invented"),
+    [
+        ("vault_keydb_password", True),
+        ("vault_host_volume_encryption_key", True),
+        ("vault_images_registry_token", False),
+        ("vault_password_of_somebody", False),
+    ],
+)
+def test_which_values_are_invented(name: str, is_invented: bool) -> None:
+    assert bool(vault_values.INVENTED.search(name)) == is_invented
+
+
+def test_a_new_vault() -> None:
+    text = vault_values.completed("", ["vault_b_password", "vault_a_password"])
+    assert list(yaml.safe_load(text)) == ["vault_a_password", "vault_b_password"]
+    assert text.startswith("---\n")
+
+
+def test_what_is_there_stays() -> None:
+    before = "---\n# ours\nvault_a_password: 'old'  # since 2024\nvault_c_password:"
+    text = vault_values.completed(before, ["vault_a_password", "vault_b_password"])
+    assert text.startswith(before)
+    after = yaml.safe_load(text)
+    assert after["vault_a_password"] == "old"
+    assert len(after["vault_b_password"]) == vault_values.LENGTH
+    assert after["vault_c_password"] is None
+
+
+@pytest.mark.parametrize("text", ["- hunter2\n", "hunter2", "a: b: hunter2"])
+def test_a_vault_that_is_no_mapping_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(vault_values.VaultError) as error:
+        vault_values.names_in(text)
+    assert "hunter2" not in str(error.value)

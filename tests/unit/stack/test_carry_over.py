@@ -1,0 +1,89 @@
+"""What is done with the files that a failed Orthanc left, with a double of Orthanc's REST API.
+
+That Orthanc answers 400 to a file that lacks its end is shown by the scenario upgrade.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over import (
+    CarryOverError,
+    store_again,
+)
+
+HEADERS = {"Authorization": "Basic dTpw"}
+OBJECT = bytes(128) + b"DICM"
+ANSWERS = {b"good": 200, b"half": 400, b"full": 507}
+FILES = {
+    "00/00/1": OBJECT + b"good",
+    "00/00/2": OBJECT + b"half",
+    "00/00/3": b"what a plugin keeps of a series",
+    "00/00/4": OBJECT + b"good",
+}
+
+
+class OrthancDouble(BaseHTTPRequestHandler):
+    """Answers to POST /instances by the last word of the object."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked = (self.path, self.headers["Authorization"]) == (
+            "/instances",
+            HEADERS["Authorization"],
+        )
+        self.send_response(ANSWERS[body[-4:]] if asked else 401)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def orthanc_double() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OrthancDouble) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def left(source: Path) -> set[str]:
+    return {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+
+
+def test_a_refused_file_stays_and_those_after_it_are_stored(source: Path) -> None:
+    with orthanc_double() as port:
+        stored, refused = store_again(port, HEADERS, source, map(Path, FILES))
+    assert (stored, refused) == (2, [f"{source}/00/00/2"])
+    assert left(source) == {"00/00/2"}
+
+
+def test_a_full_orthanc_ends_it_and_the_rest_stays(source: Path) -> None:
+    (source / "00/00/2").write_bytes(OBJECT + b"full")
+    with orthanc_double() as port, pytest.raises(CarryOverError) as raised:
+        store_again(port, HEADERS, source, map(Path, FILES))
+    assert f"did not take {source}/00/00/2 back (HTTP status 507); 1 objects" in str(raised.value)
+    assert left(source) == {"00/00/2", "00/00/3", "00/00/4"}
+
+
+def test_an_orthanc_that_is_away_ends_it_and_all_stays(source: Path) -> None:
+    with orthanc_double() as port:
+        pass
+    with pytest.raises(CarryOverError, match="Connection refused"):
+        store_again(port, HEADERS, source, map(Path, FILES))
+    assert left(source) == set(FILES)
