@@ -1,13 +1,15 @@
-"""Filters for the closing table and the port table; logic in module_utils/stack/report.py."""
+"""Filters for the closing table, the port table and the table of what was proved."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_table
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     PortRuleError,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import outcome
 from ansible_collections.auscat.imaging.plugins.module_utils.stack import report
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan import (
     upgrade_report,
@@ -15,13 +17,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan 
 
 
 def port_rows(*arguments: Any) -> list[list[str]]:
-    """See report.port_rows.
+    """See firewall.port_table.port_rows.
 
     Raises:
         AnsibleFilterError: the declarations have problems; the text holds all of them.
     """
     try:
-        return report.port_rows(*arguments)
+        return port_table.port_rows(*arguments)
     except PortRuleError as error:
         raise AnsibleFilterError(str(error)) from error
 
@@ -46,7 +48,7 @@ class FilterModule:
             "isolation_verdict": isolation_verdict,
             "node_report": report.node_report,
             "port_rows": port_rows,
-            "port_table": report.port_table,
-            "proof_report": report.proof_report,
+            "port_table": port_table.port_table,
+            "proof_report": outcome.proof_report,
             "upgrade_report": upgrade_report,
         }

@@ -148,10 +148,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
     shown,
     summary,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    ClientError,
-    Http,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
 
 with contextlib.suppress(ImportError):  # studies and patients are not counted then
     from pydicom import dcmread

@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: What is to be done, see Plan in plugins/module_utils/volume/block_device.py.
+  description: What is to be done, see Plan in plugins/module_utils/volume/plan.py.
   type: dict
   returned: success
 steps:
@@ -122,7 +122,12 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 from ansible_collections.auscat.imaging.plugins.module_utils.host.directories import differences
-from ansible_collections.auscat.imaging.plugins.module_utils.volume import block_device
+from ansible_collections.auscat.imaging.plugins.module_utils.volume import (
+    checks,
+    device,
+    look,
+    plan,
+)
 
 
 def main() -> None:
@@ -159,11 +164,11 @@ def main() -> None:
     values = module.params
     report = values["state"] == "report"
     where = values["where"] or socket.gethostname()
-    wish = block_device.wish_of(values)
+    wish = device.wish_of(values)
     try:
-        host = block_device.read_host(wish, Path(values["drop_in"]))
-        devices = block_device.own_volume(wish, host.mounts)
-        made = block_device.plan(wish, host, *devices, new_uuid=str(uuid.uuid4()))
+        host = look.read_host(wish, Path(values["drop_in"]))
+        devices = look.own_volume(wish, host.mounts)
+        made = plan.plan(wish, host, *devices, new_uuid=str(uuid.uuid4()))
         different = differences(values["directories"])
     except (CommandError, OSError, ValueError) as error:
         module.fail_json(msg=f"{error} Nothing was changed on {where}.")
@@ -176,7 +181,7 @@ def main() -> None:
     for warning in made.warnings:
         module.warn(warning)
     steps = made.steps()
-    total, free = block_device.space(wish.data_root)
+    total, free = look.space(wish.data_root)
     least = (values["free_warning_percent"], values["free_warning_gib"])
     module.exit_json(
         # What is planned here is done by other tasks, which do not run in check mode.
@@ -185,8 +190,8 @@ def main() -> None:
         steps=steps,
         directories_differ=bool(different),
         checks=[
-            block_device.volume_check(wish, made, where),
-            block_device.free_space_check(wish.data_root, total, free, *least, where),
+            checks.volume_check(wish, made, where),
+            checks.free_space_check(wish.data_root, total, free, *least, where),
         ],
         space={"total": total, "free": free},
         systemd=host.systemd,

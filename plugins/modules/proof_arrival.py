@@ -102,7 +102,6 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import Orthanc
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import (
     Arrived,
     Retained,
@@ -117,6 +116,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import 
     is_proof_patient,
     is_proof_pseudonym,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
     Study,
     build_studies,

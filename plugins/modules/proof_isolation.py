@@ -113,16 +113,12 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    Orthanc,
-    container_of,
-    send_files,
-    tool,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import send_files, tool
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
     FOUND,
@@ -133,6 +129,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation imp
     read_phantoms,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import diagnosis
 
 

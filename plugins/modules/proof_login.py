@@ -58,14 +58,12 @@ since:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    ClientError,
-    Orthanc,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
 
 
 def look_before(orthanc: Orthanc, report: Report, timeout: int) -> int:

@@ -60,13 +60,11 @@ checks:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    KeyDb,
-)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import (
     patient_identifier,
     pseudonym_of,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.patients import KeyDb
 
 REMEDY = "See the container and the log of KeyDB; its secrets keydb_user and its schema must stand."
 

@@ -96,16 +96,15 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
     PIXELS_NOT_BLANKED,
     PIXELS_NOT_DECLARED,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.ctp import (
     CTP_FLAVOURS,
     AuscatCtp,
-    ClientError,
     Ctp,
-    Http,
     Quarantined,
     open_ctp,
     summarize_reasons,

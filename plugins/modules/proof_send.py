@@ -105,9 +105,9 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    container_of,
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
     echo_from,
     own_address,
     send_files,

@@ -69,11 +69,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    ClientError,
-    Http,
-    container_of,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
 
 ACCEPTED, REFUSED = "accepted", "refused"
 

@@ -111,17 +111,14 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host.command import
     docker_objects,
     run,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
 from ansible_collections.auscat.imaging.plugins.module_utils.host.facts import (
     existing_parent,
     operating_system,
     service_manager,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    ClientError,
-    Http,
-    container_of,
-    echo_from,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import echo_from
 from ansible_collections.auscat.imaging.plugins.module_utils.services import scram
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     Keydb,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import layouts as ctp_layouts
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 
 UNKNOWN_PATIENT = "unknown-patient"
 OTHER_ISSUER = "other-issuer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 
 NOTHING = (
     "nothing of it is in the account: nothing came since {since}, or it was complete and went out "

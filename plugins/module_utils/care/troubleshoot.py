@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import parse_source
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.rules import (
     held_back_remedy,
 )

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 
 #: Never removed, whatever a variable says: other programs' files lie there.
 SHARED = frozenset(

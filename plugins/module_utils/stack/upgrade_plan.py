@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 
 #: Prints a line "program version" for each program that it knows and finds; runs in an image.
 PROBE = r"""

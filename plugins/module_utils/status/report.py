@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.stack.report import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
 WORDS = {"critical": "CRITICAL", "warning": "WARNING", "ok": "ok", "unknown": "unknown"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import Device
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import Http
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import Http
 from ansible_collections.auscat.imaging.plugins.modules import ctp_quarantine
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian

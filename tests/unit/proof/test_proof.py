@@ -6,12 +6,9 @@ import re
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.host import http
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import checks as proof_report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
-    clients,
-    judgement,
-    phantom,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import judgement, phantom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
@@ -312,7 +309,7 @@ def test_report_keeps_going_when_a_look_fails() -> None:
         raise RuntimeError("no answer")
 
     def silent() -> tuple[list[str], str]:
-        raise clients.ClientError("no answer", remedy="start it")
+        raise http.ClientError("no answer", remedy="start it")
 
     def lacks() -> tuple[list[str], str]:
         raise KeyError("Version")

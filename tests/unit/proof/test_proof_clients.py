@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import clients, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import dcmtk, phantom
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import (
-    REMOVE_PROOFS,
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.ctp import (
     AuscatCtp,
-    ClientError,
-    Http,
-    KeyDb,
-    Orthanc,
     Quarantined,
     StatusPageCtp,
     open_ctp,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.patients import (
+    REMOVE_PROOFS,
+    KeyDb,
 )
 from ansible_collections.auscat.imaging.plugins.modules import proof_arrival, proof_quarantine
 
@@ -406,8 +407,8 @@ def test_only_patients_of_proofs_are_deleted(known: phantom.Study, unknown: phan
 
 
 needs_dcmtk = pytest.mark.skipif(
-    shutil.which("dcmsend", path=clients.SYSTEM_PATH) is None
-    or shutil.which("storescp", path=clients.SYSTEM_PATH) is None,
+    shutil.which("dcmsend", path=dcmtk.SYSTEM_PATH) is None
+    or shutil.which("storescp", path=dcmtk.SYSTEM_PATH) is None,
     reason="dcmtk is not installed",
 )
 
@@ -425,7 +426,7 @@ def test_dcmtk_delivers_the_study(known: phantom.Study, tmp_path: Path) -> None:
     received.mkdir()
     phantom.write_study(known, sent)
     port = free_port()
-    storescp = shutil.which("storescp", path=clients.SYSTEM_PATH)
+    storescp = shutil.which("storescp", path=dcmtk.SYSTEM_PATH)
     with subprocess.Popen([str(storescp), "-od", str(received), str(port)]) as receiver:
         try:
             deadline = time.monotonic() + 10
@@ -436,7 +437,7 @@ def test_dcmtk_delivers_the_study(known: phantom.Study, tmp_path: Path) -> None:
                 except OSError:
                     assert time.monotonic() < deadline, "storescp did not listen within 10 s"
                     time.sleep(0.05)
-            assert clients.send_files("127.0.0.1", port, "PROOF", "CTP", sent) == 8
+            assert dcmtk.send_files("127.0.0.1", port, "PROOF", "CTP", sent) == 8
         finally:
             receiver.terminate()
     assert sorted(file.name.partition(".")[2] for file in received.iterdir()) == sorted(
@@ -449,9 +450,9 @@ def test_dcmtk_delivers_the_study(known: phantom.Study, tmp_path: Path) -> None:
 def test_a_receiver_that_is_not_there(known: phantom.Study, tmp_path: Path) -> None:
     phantom.write_object(known.datasets[0], tmp_path / "1.dcm")
     with pytest.raises(ClientError, match="Connection refused"):
-        clients.send_files("127.0.0.1", free_port(), "PROOF", "CTP", tmp_path)
+        dcmtk.send_files("127.0.0.1", free_port(), "PROOF", "CTP", tmp_path)
 
 
 def test_a_program_that_is_not_installed() -> None:
     with pytest.raises(ClientError, match="is not installed on this host"):
-        clients.tool("no-such-program")
+        dcmtk.tool("no-such-program")

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.clients import REMOVE_PROOFS
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import (
     patient_identifier,
     pseudonym_of,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.patients import REMOVE_PROOFS
 
 IMAGE = Path(__file__).resolve().parents[3] / "images/keydb"
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")

@@ -5,9 +5,11 @@ import io
 from typing import Any
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_table
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     PortRuleError,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import outcome
 from ansible_collections.auscat.imaging.plugins.module_utils.stack import report
 
 
@@ -47,12 +49,12 @@ def test_the_proof_report_counts_what_failed() -> None:
         {"check": "a", "where": "catvm1", "passed": True, "detail": ""},
         {"check": "b", "where": "catvm1", "passed": False, "detail": "3 of 5 instances"},
     ]
-    lines = report.proof_report(checks, "Log in as admin.").splitlines()
+    lines = outcome.proof_report(checks, "Log in as admin.").splitlines()
     assert lines[-1] == "Log in as admin."
     assert lines[0] == "Proof: 1 of 2 checks FAILED"
     assert any(line.startswith("FAILED") and "3 of 5 instances" in line for line in lines)
-    assert report.proof_report(checks[:1]).startswith("Proof: all 1 checks passed")
-    assert "not run" in report.proof_report([])
+    assert outcome.proof_report(checks[:1]).startswith("Proof: all 1 checks passed")
+    assert "not run" in outcome.proof_report([])
 
 
 PORTS: list[dict[str, Any]] = [
@@ -69,7 +71,7 @@ PORTS: list[dict[str, Any]] = [
 
 
 def test_the_port_table_has_a_row_for_each_source() -> None:
-    rows = report.port_rows(PORTS, "cat", ["10.0.0.2", "2001:db8::2"], 22)
+    rows = port_table.port_rows(PORTS, "cat", ["10.0.0.2", "2001:db8::2"], 22)
     assert [row[:4] for row in rows] == [
         ["controller", "", "cat", "10.0.0.2 2001:db8::2"],
         ["researchers", "10.0.1.1", "cat", "10.0.0.2"],
@@ -77,23 +79,23 @@ def test_the_port_table_has_a_row_for_each_source() -> None:
         ["", "10.9.0.0/16", "cat", "10.0.0.2"],
         ["nobody", "", "cat", "10.0.0.2 2001:db8::2"],
     ]
-    assert report.port_table(rows).splitlines()[0].split() == list(report.PORT_COLUMNS)
-    assert report.port_rows(PORTS, "cat", ["10.0.0.2"])[0][0] == "researchers"
+    assert port_table.port_table(rows).splitlines()[0].split() == list(port_table.PORT_COLUMNS)
+    assert port_table.port_rows(PORTS, "cat", ["10.0.0.2"])[0][0] == "researchers"
 
 
 def test_the_port_table_as_csv_can_be_read_back() -> None:
-    rows = report.port_rows(PORTS, "cat", ["10.0.0.2"], 22)
-    read = list(csv.reader(io.StringIO(report.port_table(rows, "csv"))))
+    rows = port_table.port_rows(PORTS, "cat", ["10.0.0.2"], 22)
+    read = list(csv.reader(io.StringIO(port_table.port_table(rows, "csv"))))
     assert read[1:] == rows
     assert len(set(read[0])) == 7
 
 
 def test_the_port_table_refuses_what_the_firewall_would() -> None:
     with pytest.raises(PortRuleError, match=r"is '10\.0\.0\.1/8'"):
-        report.port_rows([{**PORTS[0], "sources": ["10.0.0.1/8"]}], "cat", ["10.0.0.2"])
+        port_table.port_rows([{**PORTS[0], "sources": ["10.0.0.1/8"]}], "cat", ["10.0.0.2"])
 
 
 def test_names_stand_before_their_addresses() -> None:
     port = PORTS[0]
-    text = report.senders(port["sources"], port["source_names"])
+    text = port_table.senders(port["sources"], port["source_names"])
     assert text == "this machine, researchers (10.0.1.1, 2001:db8::7), 10.9.0.0/16"

@@ -9,24 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.volume import block_device
-from ansible_collections.auscat.imaging.plugins.module_utils.volume.block_device import (
+from ansible_collections.auscat.imaging.plugins.module_utils.volume import (
+    checks,
+    device,
+    look,
+    plan,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.volume.device import (
     GIB,
     MIB,
     Device,
     Host,
     Mount,
     Partition,
-    Plan,
     Wish,
-    mount_options,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.volume.plan import Plan, mount_options
 
 ROOT = "/srv/auscat"
 UUID = "13306ed6-bef9-479c-9190-b6dfa7c301eb"
 NEW = "00000000-0000-4000-8000-000000000000"
 OPTIONS = "nodev,nosuid,noexec,nofail,x-systemd.device-timeout=30s"
-TOOLS = tuple(block_device.TOOLS)
+TOOLS = tuple(plan.TOOLS)
 SYSTEM = Mount("/", "8:1", "ext4", "/dev/sda1", ("rw",))
 VOLUME = Mount(ROOT, "8:16", "ext4", "/dev/sdb", ("rw", "nosuid", "nodev", "noexec"))
 
@@ -46,12 +50,12 @@ HOST = Host(mounts=(SYSTEM,), tools=TOOLS)
 DONE = Host(
     mounts=(SYSTEM, VOLUME),
     fstab=((f"UUID={UUID}", ROOT, "ext4", OPTIONS, "0", "2"),),
-    drop_in=block_device.drop_in_text(ROOT, ROOT),
+    drop_in=plan.drop_in_text(ROOT, ROOT),
     tools=TOOLS,
 )
 
 
-def plan(
+def planned(
     wish: Wish = WISH,
     host: Host = HOST,
     disk: Device | None = EMPTY,
@@ -60,11 +64,11 @@ def plan(
 ) -> Plan:
     """The volume is the disk, unless there is a partition."""
     volume = volume or (None if wish.partition else disk)
-    return block_device.plan(wish, host, disk, volume, mapping, NEW)
+    return plan.plan(wish, host, disk, volume, mapping, NEW)
 
 
 def problem(**arguments: Any) -> str:
-    made = plan(**arguments)
+    made = planned(**arguments)
     assert not made.steps(), "a plan with a problem must not do anything"
     assert "Accepted" in made.problems[0]
     return "\n".join(made.problems)
@@ -74,15 +78,15 @@ def problem(**arguments: Any) -> str:
 
 
 def test_empty_device_gets_a_file_system_and_is_mounted() -> None:
-    made = plan()
+    made = planned()
     assert made.problems == []
     assert (made.format, made.mount, made.again) == ("/dev/sdb", "mount", False)
     assert made.fstab == {"source": f"UUID={NEW}", "type": "ext4", "options": OPTIONS}
-    assert made.drop_in == block_device.drop_in_text(ROOT, ROOT)
+    assert made.drop_in == plan.drop_in_text(ROOT, ROOT)
 
 
 def test_empty_disk_gets_a_partition_first() -> None:
-    made = plan(replace(WISH, partition=True))
+    made = planned(replace(WISH, partition=True))
     assert (made.partition, made.device, made.again) == ("/dev/sdb", "/dev/sdb1", True)
     assert made.format == ""
 
@@ -96,16 +100,16 @@ def test_empty_disk_gets_a_partition_first() -> None:
     ],
 )
 def test_name_of_a_partition(disk: str, partition: str) -> None:
-    assert block_device.partition_path(disk, 1) == partition
+    assert device.partition_path(disk, 1) == partition
 
 
 def test_missing_tools_are_installed() -> None:
     wish = replace(WISH, filesystem="xfs", partition=True)
-    assert plan(wish, replace(HOST, tools=())).packages == ["parted", "xfsprogs"]
+    assert planned(wish, replace(HOST, tools=())).packages == ["parted", "xfsprogs"]
 
 
 def test_nothing_is_left_to_do() -> None:
-    made = plan(host=DONE, disk=OWN)
+    made = planned(host=DONE, disk=OWN)
     assert made.problems == []
     assert made.steps() == []
 
@@ -122,11 +126,11 @@ def test_nothing_is_left_to_do() -> None:
     ],
 )
 def test_only_what_is_missing_is_done(host: Host, steps: list[str]) -> None:
-    assert plan(host=host, disk=OWN).steps() == steps
+    assert planned(host=host, disk=OWN).steps() == steps
 
 
 def test_volume_that_is_not_mounted_is_mounted() -> None:
-    made = plan(host=replace(DONE, mounts=(SYSTEM,)), disk=replace(OWN, mounts=()))
+    made = planned(host=replace(DONE, mounts=(SYSTEM,)), disk=replace(OWN, mounts=()))
     assert made.steps() == ["mount the volume"]
 
 
@@ -175,7 +179,7 @@ def test_partition_of_somebody_else_is_refused() -> None:
 def test_own_partition_is_taken_up_where_an_earlier_run_stopped() -> None:
     disk = Device("/dev/sdb", GIB, ("gpt",), partitions=("/dev/sdb1",))
     first = Device("/dev/sdb1", GIB, partition_name="auscat")
-    assert plan(replace(WISH, partition=True), disk=disk, volume=first).format == "/dev/sdb1"
+    assert planned(replace(WISH, partition=True), disk=disk, volume=first).format == "/dev/sdb1"
 
 
 # Other refusals
@@ -226,24 +230,24 @@ def test_volume_mounted_elsewhere() -> None:
 
 
 def test_file_system_grows_with_the_disk() -> None:
-    made = plan(host=DONE, disk=replace(OWN, size=20 * GIB))
+    made = planned(host=DONE, disk=replace(OWN, size=20 * GIB))
     assert made.steps() == ["grow the file system on /dev/sdb"]
 
 
 def test_rounding_is_not_growth() -> None:
-    assert plan(host=DONE, disk=replace(OWN, size=10 * GIB + 31 * MIB)).steps() == []
+    assert planned(host=DONE, disk=replace(OWN, size=10 * GIB + 31 * MIB)).steps() == []
 
 
 def test_growth_can_be_switched_off() -> None:
     wish = replace(WISH, grow=False)
-    assert plan(wish, DONE, replace(OWN, size=20 * GIB)).steps() == []
+    assert planned(wish, DONE, replace(OWN, size=20 * GIB)).steps() == []
 
 
 @pytest.mark.parametrize(("alone", "grows"), [(True, True), (False, False)])
 def test_partition_grows_only_when_it_has_its_disk_for_itself(alone: bool, grows: bool) -> None:
     place = Partition("/dev/sdb", 1, 10 * GIB, 20 * GIB, alone)
     volume = replace(OWN, path="/dev/sdb1", partition=place)
-    made = plan(replace(WISH, device="/dev/sdb1"), DONE, volume, volume)
+    made = planned(replace(WISH, device="/dev/sdb1"), DONE, volume, volume)
     assert made.grow_partition == ({"disk": "/dev/sdb", "number": 1} if grows else {})
     assert made.again is grows
 
@@ -264,7 +268,7 @@ KEYED = replace(HOST, key=b"0123456789abcdef")
 
 
 def test_empty_device_is_encrypted_first() -> None:
-    made = plan(SECRET)
+    made = planned(SECRET)
     assert made.steps() == [
         "write the key file",
         "encrypt /dev/sdb",
@@ -275,13 +279,13 @@ def test_empty_device_is_encrypted_first() -> None:
 
 def test_then_what_is_inside_gets_the_file_system() -> None:
     inside = Device("/dev/dm-0", 10 * GIB - 16 * MIB)
-    made = plan(SECRET, KEYED, LUKS, mapping=inside)
+    made = planned(SECRET, KEYED, LUKS, mapping=inside)
     assert (made.format, made.crypttab, made.mount) == ("/dev/dm-0", "luks-uuid", "mount")
     assert not made.again
 
 
 def test_closed_volume_is_opened() -> None:
-    assert plan(SECRET, KEYED, replace(LUKS, holders=())).steps() == [
+    assert planned(SECRET, KEYED, replace(LUKS, holders=())).steps() == [
         "open the encrypted volume /dev/sdb"
     ]
 
@@ -292,7 +296,7 @@ def test_encrypted_volume_is_left_alone_when_all_is_done() -> None:
     opened = f"{OPTIONS},x-systemd.requires=systemd-cryptsetup@auscat.service"
     fstab = ((f"UUID={UUID}", ROOT, "ext4", opened, "0", "2"),)
     host = replace(DONE, key=KEYED.key, crypttab=table, fstab=fstab)
-    assert plan(SECRET, host, LUKS, mapping=inside).steps() == []
+    assert planned(SECRET, host, LUKS, mapping=inside).steps() == []
 
 
 def test_the_mount_opens_the_encrypted_volume_itself() -> None:
@@ -306,7 +310,7 @@ def test_encrypted_volume_grows() -> None:
     inside = replace(OWN, path="/dev/dm-0", size=10 * GIB - 16 * MIB)
     table = (("auscat", "UUID=luks-uuid", "/etc/auscat/volume.key", "luks"),)
     host = replace(DONE, key=KEYED.key, crypttab=table)
-    made = plan(SECRET, host, replace(LUKS, size=20 * GIB), mapping=inside)
+    made = planned(SECRET, host, replace(LUKS, size=20 * GIB), mapping=inside)
     assert made.grow_mapping
     assert made.again
 
@@ -338,20 +342,20 @@ def test_key_is_not_shown() -> None:
 
 
 def test_directory_on_the_system_disk_needs_nothing() -> None:
-    assert plan(Wish(ROOT), HOST, None).steps() == []
+    assert planned(Wish(ROOT), HOST, None).steps() == []
 
 
 def test_mount_that_is_already_there_is_waited_for() -> None:
     data = Mount("/srv", "0:50", "nfs4", "filer:/srv", ("rw",))
     host = replace(HOST, mounts=(SYSTEM, data), fstab=(("filer:/srv", "/srv", "nfs4", "hard"),))
-    made = plan(Wish(ROOT), host, None)
-    assert made.drop_in == block_device.drop_in_text(ROOT, "/srv")
+    made = planned(Wish(ROOT), host, None)
+    assert made.drop_in == plan.drop_in_text(ROOT, "/srv")
     assert made.warnings == []
 
 
 def test_mount_that_a_boot_would_forget_is_warned_of() -> None:
     host = replace(HOST, mounts=(SYSTEM, VOLUME))
-    assert "not in /etc/fstab" in plan(Wish(ROOT), host, None).warnings[0]
+    assert "not in /etc/fstab" in planned(Wish(ROOT), host, None).warnings[0]
 
 
 def test_mount_that_is_missing() -> None:
@@ -362,12 +366,12 @@ def test_mount_that_is_missing() -> None:
 
 
 def test_engine_no_longer_waits_for_a_volume_that_is_gone() -> None:
-    host = replace(HOST, drop_in=block_device.drop_in_text(ROOT, ROOT))
-    assert plan(Wish(ROOT), host, None).drop_in == ""
+    host = replace(HOST, drop_in=plan.drop_in_text(ROOT, ROOT))
+    assert planned(Wish(ROOT), host, None).drop_in == ""
 
 
 def test_nothing_for_systemd_where_there_is_none() -> None:
-    assert plan(Wish(ROOT), replace(HOST, systemd=False, drop_in="x"), None).drop_in is None
+    assert planned(Wish(ROOT), replace(HOST, systemd=False, drop_in="x"), None).drop_in is None
 
 
 # Watching
@@ -384,15 +388,15 @@ def test_nothing_for_systemd_where_there_is_none() -> None:
     ],
 )
 def test_free_space(total: int, free: int, percent: float, gib: float, passed: bool) -> None:
-    row = block_device.free_space_check(ROOT, total, free, percent, gib, "kv01")
+    row = checks.free_space_check(ROOT, total, free, percent, gib, "kv01")
     assert row["passed"] is passed
     assert bool(row["remedy"]) is not passed
     assert row["where"] == "kv01"
 
 
 def test_volume_that_is_not_as_declared_is_a_failed_row() -> None:
-    made = plan(disk=None)
-    row = block_device.volume_check(WISH, made, "kv01")
+    made = planned(disk=None)
+    row = checks.volume_check(WISH, made, "kv01")
     assert not row["passed"]
     assert "no such block device" in row["detail"]
 
@@ -402,21 +406,19 @@ def test_volume_that_is_not_as_declared_is_a_failed_row() -> None:
 
 def test_mountinfo() -> None:
     text = r"42 29 8:16 / /srv/au\040scat rw,nosuid,nodev - ext4 /dev/sdb rw,errors=remount-ro"
-    (mount,) = block_device.parse_mounts(text)
+    (mount,) = look.parse_mounts(text)
     assert mount == Mount("/srv/au scat", "8:16", "ext4", "/dev/sdb", ("rw", "nosuid", "nodev"))
 
 
 def test_the_last_of_several_mounts_counts() -> None:
     later = replace(VOLUME, source="/dev/sdc")
-    assert block_device.mount_of(f"{ROOT}/orthanc", (SYSTEM, VOLUME, later)) == later
-    assert block_device.mount_of("/srv/auscat2", (SYSTEM, VOLUME)) == SYSTEM
+    assert device.mount_of(f"{ROOT}/orthanc", (SYSTEM, VOLUME, later)) == later
+    assert device.mount_of("/srv/auscat2", (SYSTEM, VOLUME)) == SYSTEM
 
 
 def test_fstab() -> None:
     text = "# comment\n\nUUID=1 /srv/a\\040b ext4 defaults 0 2\nbroken line\n"
-    assert block_device.parse_table(text, 4) == (
-        ("UUID=1", "/srv/a b", "ext4", "defaults", "0", "2"),
-    )
+    assert look.parse_table(text, 4) == (("UUID=1", "/srv/a b", "ext4", "defaults", "0", "2"),)
 
 
 def lvm(disk: Path) -> None:
@@ -498,28 +500,28 @@ def test_signatures_as_the_tools_of_this_machine_find_them(
     disk = tmp_path / "disk"
     with disk.open("wb") as stream:
         stream.truncate(400 * MIB)
-    assert block_device.probe(str(disk)) == {}
-    assert block_device.signatures(str(disk)) == ()
+    assert look.probe(str(disk)) == {}
+    assert look.signatures(str(disk)) == ()
     write(disk)
     before = disk.stat().st_mtime_ns
-    assert kind in block_device.signatures(str(disk))
-    found = block_device.probe(str(disk))
+    assert kind in look.signatures(str(disk))
+    found = look.probe(str(disk))
     assert kind in (found.get("TYPE"), found.get("PTTYPE"))
     if kind in ("ext4", "xfs"):
         assert found["LABEL"] == "auscat"
-        assert block_device.filesystem_size(str(disk), kind) == 400 * MIB
+        assert look.filesystem_size(str(disk), kind) == 400 * MIB
     assert disk.stat().st_mtime_ns == before, "looking must not write"
 
 
 def test_what_is_no_block_device_is_none(tmp_path: Path) -> None:
-    assert block_device.look(str(tmp_path / "missing"), ()) is None
+    assert look.look(str(tmp_path / "missing"), ()) is None
     (tmp_path / "file").write_text("text")
-    assert block_device.look(str(tmp_path / "file"), ()) is None
+    assert look.look(str(tmp_path / "file"), ()) is None
 
 
 def test_this_machine_can_be_read(tmp_path: Path) -> None:
-    host = block_device.read_host(Wish(str(tmp_path)), tmp_path / "drop-in")
+    host = look.read_host(Wish(str(tmp_path)), tmp_path / "drop-in")
     assert any(mount.point == "/" for mount in host.mounts)
     assert host.drop_in == ""
-    total, free = block_device.space(str(tmp_path / "later"))
+    total, free = look.space(str(tmp_path / "later"))
     assert total > free > 0
