@@ -117,10 +117,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import 
     is_proof_pseudonym,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
-    Study,
-    build_studies,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import build_studies
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.studies import Study
 
 # A busy node receives other studies while the proof runs. Files larger than any of the proof's, and
 # more of them than this, are not searched. The images of declared devices are as large as theirs.

@@ -112,7 +112,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.ctp import (
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
 
 if TYPE_CHECKING:
-    from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import Study
+    from ansible_collections.auscat.imaging.plugins.module_utils.proof.studies import Study
 
 
 def wait_for_table(ctp: Ctp, report: Report, timeout: int) -> None:

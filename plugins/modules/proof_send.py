@@ -114,11 +114,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import 
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import legible_problems
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
-    Study,
     make_study,
     write_object,
     write_study,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.studies import Study
 
 
 def main() -> None:

@@ -50,8 +50,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "unit"))
 
 import conftest  # noqa: E402,F401  makes the checkout importable as the collection
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (  # noqa: E402
+    marks as proof_marks,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names  # noqa: E402
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom, ps3_15_e1_1  # noqa: E402
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (  # noqa: E402
+    phantom,
+    ps3_15_e1_1,
+    studies,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import (  # noqa: E402
     KEPT_ELEMENTS,
 )
@@ -210,7 +217,7 @@ class Encoder:
             if vr in MARKED_VRS:
                 chosen.setdefault(vr, tag)
         parts = {
-            tag: self.element(tag, vr, self.marks.value(vr, place + phantom.describe_tag(tag)))
+            tag: self.element(tag, vr, self.marks.value(vr, place + proof_marks.describe_tag(tag)))
             for vr, tag in chosen.items()
         }
         parts |= self.private(place, 0x0009, 0)
@@ -231,7 +238,7 @@ class Encoder:
     def merged(self, place: str, parts: dict[int, bytes]) -> bytes:
         """Encode an item that has marks of each VR besides the parts given."""
         for tag, vr in ((0x00100010, "PN"), (0x00080104, "LO"), (0x00081155, "UI")):
-            mark = self.marks.value(vr, f"{place}nested {phantom.describe_tag(tag)}")
+            mark = self.marks.value(vr, f"{place}nested {proof_marks.describe_tag(tag)}")
             parts.setdefault(tag, self.element(tag, vr, mark))
         return b"".join(parts[tag] for tag in sorted(parts))
 
@@ -245,7 +252,7 @@ class Encoder:
                 if nested:
                     parts[tag] = self.element(tag, vr, NUMBERS[vr])
                 continue
-            mark = self.marks.value(vr, place + phantom.describe_tag(tag))
+            mark = self.marks.value(vr, place + proof_marks.describe_tag(tag))
             parts[tag] = self.element(tag, vr, mark)
         return parts
 
@@ -262,7 +269,7 @@ class Encoder:
             items = b""
             for number, item in enumerate(element.value):
                 # The other items stay as they are: an object with a mark in each would be huge.
-                path = f"{within}{phantom.describe_tag(tag)} > "
+                path = f"{within}{proof_marks.describe_tag(tag)} > "
                 full = number == 0
                 body = (
                     self.dataset(item, f"{place}{path}", path, [])
@@ -279,7 +286,7 @@ class Encoder:
                 parts.setdefault(tag, data)
         for tag in sequences:
             if tag not in parts:
-                path = f"{place}{phantom.describe_tag(tag)} > "
+                path = f"{place}{proof_marks.describe_tag(tag)} > "
                 inner = self.everything(path, set(), True) | self.private(path, 0x0009, 1)
                 inner |= self.deep(path)
                 body = b"".join(inner[key] for key in sorted(inner))
@@ -306,7 +313,7 @@ class Encoder:
         return b"".join(parts)
 
 
-def _phantom(token: str, slices: int) -> phantom.Study:
+def _phantom(token: str, slices: int) -> studies.Study:
     """Return the phantom's study without its own marks' files: only its structure is used."""
     return phantom.make_study(token, True, slices)
 
@@ -354,7 +361,7 @@ def _reference(sop_class: str, uid: str) -> Dataset:
     return item
 
 
-def _others(study: phantom.Study) -> list[Dataset]:
+def _others(study: studies.Study) -> list[Dataset]:
     """Return an SR that measures something on a slice and a secondary capture made from one."""
     image = study.of_class(phantom.CT)[0]
     found = []
@@ -566,7 +573,7 @@ def _leaks(
     numbers: Counter[str] = Counter()
     kept = 0
     try:
-        elements = list(phantom.walk(dataset))
+        elements = list(studies.walk(dataset))
     except Exception as error:  # whatever a broken file makes pydicom raise
         # The bytes below tell what is in it all the same.
         leaks.append(f"it cannot be read to its end ({error})")
@@ -627,11 +634,11 @@ def _compare(sent: Dataset, arrived: Dataset, became: dict[str, str]) -> tuple[l
     """Compare references, geometry and pixels of an object with what it has become."""
     problems = []
     try:
-        there = dict(phantom.walk(arrived))
+        there = dict(studies.walk(arrived))
     except Exception:  # said by the search for marks
         return [], 0
     count = 0
-    for path, element in phantom.walk(sent):
+    for path, element in studies.walk(sent):
         if (
             element.VR == "UI"
             and str(element.value) in became

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom, studies
 from shared.ctp_node import Patient, status
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, arrived
@@ -99,7 +99,7 @@ def test_no_secret_and_no_patient_is_in_the_bundle(
         assert useful in everything, useful
 
     for study in (known, unknown):
-        assert not phantom.find_marks(everything, study)
+        assert not studies.find_marks(everything, study)
         for dataset in study.datasets:
             for keyword in ("PatientID", "PatientName", "SOPInstanceUID", "StudyInstanceUID"):
                 assert str(dataset[keyword].value).encode() not in everything, keyword

@@ -14,14 +14,16 @@ from typing import Any, Callable
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import pixel_text, ps3_15_e1_1
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.marks import describe_tag
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
     CT,
     SOP_CLASS_NAMES,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.studies import (
     TIME_OF_STUDY,
     TOKEN_ALONE,
     Lettered,
     Study,
-    describe_tag,
     find_marks,
     walk,
 )

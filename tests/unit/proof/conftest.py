@@ -7,7 +7,11 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import checks as proof_report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import judgement, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
+    judgement,
+    phantom,
+    studies,
+)
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
@@ -21,7 +25,7 @@ def mapped(uid: str) -> str:
     return f"2.25.{int.from_bytes(hashlib.sha256(uid.encode()).digest()[:15], 'big')}"
 
 
-def deidentified(study: phantom.Study, source: Dataset) -> Dataset:
+def deidentified(study: studies.Study, source: Dataset) -> Dataset:
     """De-identify rightly, by another rule than any gateway: drop whatever holds a mark."""
     target = Dataset()
     for element in source:
@@ -34,7 +38,7 @@ def deidentified(study: phantom.Study, source: Dataset) -> Dataset:
                 target.add_new(element.tag, "SQ", items)
         elif element.VR == "UI":
             target.add_new(element.tag, "UI", mapped(str(element.value)))
-        elif not phantom.find_marks(judgement._bytes_of(element), study):
+        elif not studies.find_marks(judgement._bytes_of(element), study):
             target.add_new(element.tag, element.VR, element.value)
     return target
 
@@ -61,17 +65,17 @@ FUNCTIONAL_SEQUENCES = {
 
 
 @pytest.fixture(scope="session")
-def known() -> phantom.Study:
+def known() -> studies.Study:
     return phantom.make_study(TOKEN, known=True, pixel_rules=[])
 
 
 @pytest.fixture(scope="session")
-def unknown() -> phantom.Study:
+def unknown() -> studies.Study:
     return phantom.make_study(TOKEN, known=False, pixel_rules=[])
 
 
 @pytest.fixture(scope="session")
-def delivered(known: phantom.Study) -> list[Dataset]:
+def delivered(known: studies.Study) -> list[Dataset]:
     """The known patient's study as a right gateway delivers it."""
     datasets = []
     for sent in known.datasets:
@@ -98,7 +102,7 @@ def clean(delivered: list[Dataset]) -> list[Dataset]:
 
 
 @pytest.fixture
-def judge(known: phantom.Study, tmp_path: Path) -> Callable[..., dict[str, proof_report.Check]]:
+def judge(known: studies.Study, tmp_path: Path) -> Callable[..., dict[str, proof_report.Check]]:
     """Write datasets as files, read and judge them, and return the rows by name."""
 
     def run(datasets: list[Dataset], records: dict[str, str] | None = None) -> dict[str, Any]:

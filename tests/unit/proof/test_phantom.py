@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import names, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import names, phantom, studies
 from ansible_collections.auscat.imaging.plugins.module_utils.services.key_list import new_pseudonym
 
 TOKEN = "1234567890"
@@ -23,7 +23,7 @@ def test_equal_tokens_give_equal_files(tmp_path: Path) -> None:
 
 
 def test_known_and_unknown_share_no_uid_and_no_image(
-    known: phantom.Study, unknown: phantom.Study
+    known: studies.Study, unknown: studies.Study
 ) -> None:
     assert known.patient_id != unknown.patient_id
     assert not set(known.sop_instance_uids) & set(unknown.sop_instance_uids)
@@ -36,19 +36,19 @@ def test_known_and_unknown_share_no_uid_and_no_image(
     assert len(set(images)) == len(images) == 10
 
 
-def test_the_study_has_the_objects_of_radiotherapy(known: phantom.Study) -> None:
+def test_the_study_has_the_objects_of_radiotherapy(known: studies.Study) -> None:
     counts = {name: len(known.of_class(uid)) for uid, name in phantom.SOP_CLASS_NAMES.items()}
     assert counts == {"CT": 5, "RTSTRUCT": 1, "RTPLAN": 1, "RTDOSE": 1}
     assert all(len(bytes(image.PixelData)) == 64 * 64 * 2 for image in known.of_class(phantom.CT))
 
 
-def test_the_pseudonym_tells_nothing_of_the_token(known: phantom.Study) -> None:
+def test_the_pseudonym_tells_nothing_of_the_token(known: studies.Study) -> None:
     assert known.pseudonym.startswith("PROOF-ANON-")
-    assert phantom.find_marks(known.pseudonym.encode(), known) == []
+    assert studies.find_marks(known.pseudonym.encode(), known) == []
 
 
 @pytest.mark.parametrize("prefix", ["", "ANON-", "Site.7_", "A" * 32])
-def test_a_pseudonym_under_the_prefix_of_a_site(known: phantom.Study, prefix: str) -> None:
+def test_a_pseudonym_under_the_prefix_of_a_site(known: studies.Study, prefix: str) -> None:
     study = phantom.make_study(TOKEN, known=True, ct_instances=4, pseudonym_prefix=prefix)
     assert study.pseudonym == prefix + known.pseudonym
     assert len(study.pseudonym) <= 64
@@ -71,12 +71,12 @@ def test_pseudonyms_that_are_made_are_none_of_a_proof() -> None:
 
 @pytest.mark.parametrize("index", range(8))
 def test_every_text_of_the_file_is_found_as_bytes_and_as_elements(
-    known: phantom.Study, tmp_path: Path, index: int
+    known: studies.Study, tmp_path: Path, index: int
 ) -> None:
     path = tmp_path / "object.dcm"
     phantom.write_object(known.datasets[index], path)
     dataset = pydicom.dcmread(path)
-    found = phantom.find_marks(path.read_bytes(), known)
+    found = studies.find_marks(path.read_bytes(), known)
     for place in (
         "AccessionNumber (0008,0050)",
         "DataSetTrailingPadding (FFFC,FFFC)",
@@ -119,13 +119,13 @@ def test_every_text_of_the_file_is_found_as_bytes_and_as_elements(
         (b"021632.394444", ["the time of the study"]),
     ],
 )
-def test_find_marks(known: phantom.Study, data: bytes, places: list[str | int]) -> None:
+def test_find_marks(known: studies.Study, data: bytes, places: list[str | int]) -> None:
     expected = [known.texts[place] if isinstance(place, int) else place for place in places]
-    assert phantom.find_marks(data, known) == expected
+    assert studies.find_marks(data, known) == expected
 
 
-def test_find_marks_names_the_uid(known: phantom.Study) -> None:
-    assert phantom.find_marks(known.datasets[0].SOPInstanceUID.encode(), known) == [
+def test_find_marks_names_the_uid(known: studies.Study) -> None:
+    assert studies.find_marks(known.datasets[0].SOPInstanceUID.encode(), known) == [
         "SOPInstanceUID (0008,0018) of CT slice 1"
     ]
 
@@ -148,7 +148,7 @@ def test_all_numbers_of_marks_fit_into_a_mark() -> None:
     assert len(study.uids) < 100_000
 
 
-def test_references_lead_from_contour_to_slice(known: phantom.Study) -> None:
+def test_references_lead_from_contour_to_slice(known: studies.Study) -> None:
     positions = {
         str(image.SOPInstanceUID): float(image.ImagePositionPatient[2])
         for image in known.of_class(phantom.CT)
@@ -161,7 +161,7 @@ def test_references_lead_from_contour_to_slice(known: phantom.Study) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dcmdump") is None, reason="dcmtk is not installed")
-def test_dcmtk_reads_every_object(known: phantom.Study, tmp_path: Path) -> None:
+def test_dcmtk_reads_every_object(known: studies.Study, tmp_path: Path) -> None:
     for file in phantom.write_study(known, tmp_path):
         done = subprocess.run(
             ["dcmdump", "--print-all", str(file)], capture_output=True, check=True

@@ -10,6 +10,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
     judgement,
     phantom,
     pixel_text,
+    studies,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
 from pydicom.dataset import Dataset
@@ -44,7 +45,7 @@ BLANK, READ = (
 
 
 @pytest.fixture(scope="module")
-def study() -> phantom.Study:
+def study() -> studies.Study:
     return phantom.make_study(TOKEN, True, pixel_rules=RULES)
 
 
@@ -59,7 +60,7 @@ def copied(source: Dataset) -> Dataset:
     return dataset
 
 
-def blanked(sent: phantom.Lettered) -> Dataset:
+def blanked(sent: studies.Lettered) -> Dataset:
     """What a right supervisor lets through, drawn row by row."""
     dataset = copied(sent.dataset)
     columns = int(dataset.Columns)
@@ -75,7 +76,7 @@ def blanked(sent: phantom.Lettered) -> Dataset:
     return dataset
 
 
-def judge(study: phantom.Study, images: list[Dataset]) -> dict[str, Any]:
+def judge(study: studies.Study, images: list[Dataset]) -> dict[str, Any]:
     """The rows about pixels; the study itself arrived as sent."""
     datasets = [*study.datasets, *images]
     arrived = [
@@ -169,7 +170,7 @@ def test_small_images_are_enlarged_to_be_read() -> None:
     assert pixel_text.missing(pixel_text.read_together([plain] * 4, control), [control]) == []
 
 
-def test_frames_of_other_depths(study: phantom.Study) -> None:
+def test_frames_of_other_depths(study: studies.Study) -> None:
     dose = pixel_text.pictures(study.of_class(phantom.RTDOSE)[0])
     assert len(dose) == 5 and {(each.columns, len(each.pixels)) for each in dose} == {(16, 256)}
     (slice_,) = pixel_text.pictures(study.datasets[0])
@@ -183,7 +184,7 @@ def test_frames_of_other_depths(study: phantom.Study) -> None:
         pixel_text.pictures(short)
 
 
-def test_what_is_sent_of_devices(study: phantom.Study) -> None:
+def test_what_is_sent_of_devices(study: studies.Study) -> None:
     assert [each.what for each in study.held] == ["capture", "ultrasound image"]
     echo, grab = study.blanked
     assert (echo.what, grab.what) == (
@@ -228,7 +229,7 @@ def test_an_image_as_long_as_is_sent_can_be_read() -> None:
         pixel_text.read(pixel_text.Picture(side + 1, 9, bytes(side * 9 + 9)))
 
 
-def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: phantom.Study) -> None:
+def test_ocr_that_cannot_read_what_is_sent_proves_nothing(study: studies.Study) -> None:
     """The capture is as good as without a name: nothing that arrives can be judged by it."""
     dataset = copied(study.captures[0].dataset)
     dataset.PixelData = bytes([70]) * len(dataset.PixelData)
@@ -261,7 +262,7 @@ def test_no_text_is_larger_than_what_is_cut_out_of_a_region(
     assert below < lines[-1] < pixel_text._HIGHEST - 4
 
 
-def test_a_node_that_blanks_passes(study: phantom.Study) -> None:
+def test_a_node_that_blanks_passes(study: studies.Study) -> None:
     rows = judge(study, [blanked(each) for each in study.blanked])
     assert [row.passed for row in rows.values()] == [True, True], rows
     assert rows[BLANK].detail == (
@@ -274,12 +275,12 @@ def test_a_node_that_blanks_passes(study: phantom.Study) -> None:
     )
 
 
-def pass_as_clean(images: list[Dataset], study: phantom.Study) -> None:
+def pass_as_clean(images: list[Dataset], study: studies.Study) -> None:
     """As a device that was declared clean and is not."""
     images[0].PixelData = study.blanked[0].dataset.PixelData
 
 
-def blank_too_little(images: list[Dataset], study: phantom.Study) -> None:
+def blank_too_little(images: list[Dataset], study: studies.Study) -> None:
     """The last row of the banner, below the letters."""
     sent = bytes(study.blanked[0].dataset.PixelData)
     pixels = bytearray(images[0].PixelData)
@@ -287,30 +288,30 @@ def blank_too_little(images: list[Dataset], study: phantom.Study) -> None:
     images[0].PixelData = bytes(pixels)
 
 
-def blank_too_much(images: list[Dataset], study: phantom.Study) -> None:
+def blank_too_much(images: list[Dataset], study: studies.Study) -> None:
     pixels = bytearray(images[1].PixelData)
     pixels[190 * 301 + 279] = 0
     images[1].PixelData = bytes(pixels)
 
 
-def leave_small_region(images: list[Dataset], study: phantom.Study) -> None:
+def leave_small_region(images: list[Dataset], study: studies.Study) -> None:
     images[1].PixelData = study.blanked[1].dataset.PixelData
 
 
-def lose_one(images: list[Dataset], study: phantom.Study) -> None:
+def lose_one(images: list[Dataset], study: studies.Study) -> None:
     del images[1]
 
 
-def say_nothing_of_it(images: list[Dataset], study: phantom.Study) -> None:
+def say_nothing_of_it(images: list[Dataset], study: studies.Study) -> None:
     del images[0].DeidentificationMethodCodeSequence
     images[0].BurnedInAnnotation = "YES"
 
 
-def let_capture_through(images: list[Dataset], study: phantom.Study) -> None:
+def let_capture_through(images: list[Dataset], study: studies.Study) -> None:
     images.append(study.captures[1].dataset)
 
 
-def write_into_slice(images: list[Dataset], study: phantom.Study) -> None:
+def write_into_slice(images: list[Dataset], study: studies.Study) -> None:
     """A further slice, with letters of 12 pixels."""
     dataset = copied(study.datasets[0])
     lettered = pixel_text.Image.new("L", (64, 64), 40)
@@ -332,7 +333,7 @@ def write_into_slice(images: list[Dataset], study: phantom.Study) -> None:
     ],
 )
 def test_a_node_that_blanks_wrongly_fails(
-    study: phantom.Study, spoil: Callable[[list[Dataset], phantom.Study], None], words: str
+    study: studies.Study, spoil: Callable[[list[Dataset], studies.Study], None], words: str
 ) -> None:
     images = [blanked(each) for each in study.blanked]
     spoil(images, study)
@@ -351,7 +352,7 @@ def test_a_node_that_blanks_wrongly_fails(
     ],
 )
 def test_a_node_that_lets_a_name_through_fails(
-    study: phantom.Study, spoil: Callable[[list[Dataset], phantom.Study], None], words: str
+    study: studies.Study, spoil: Callable[[list[Dataset], studies.Study], None], words: str
 ) -> None:
     images = [blanked(each) for each in study.blanked]
     spoil(images, study)
@@ -361,7 +362,7 @@ def test_a_node_that_lets_a_name_through_fails(
     assert row.detail == f"the name, or a part of it, {words}"
 
 
-def test_pixels_that_cannot_be_read_fail(study: phantom.Study) -> None:
+def test_pixels_that_cannot_be_read_fail(study: studies.Study) -> None:
     images = [blanked(each) for each in study.blanked]
     images[0].SamplesPerPixel = 3
     rows = judge(study, images)
@@ -376,7 +377,7 @@ def test_what_a_host_sets_for_others_does_not_matter(monkeypatch: pytest.MonkeyP
     assert pixel_text.missing(pixel_text.read(pixel_text.Picture(300, 40, pixels)), NAME) == []
 
 
-def test_a_host_without_ocr_says_so(study: phantom.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_ocr_says_so(study: studies.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_text, "_SYSTEM_PATH", "/nowhere")
     rows = judge(study, [blanked(each) for each in study.blanked])
     assert not rows[READ].passed
@@ -395,7 +396,7 @@ def test_a_host_without_pillow_or_font_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert phantom.make_study(TOKEN, True).captures == []
 
 
-def test_strays_are_known_by_a_row(study: phantom.Study) -> None:
+def test_strays_are_known_by_a_row(study: studies.Study) -> None:
     other = phantom.make_study("1234567891", True, pixel_rules=RULES)
     for image in study.lettered:
         raw = b"header" + bytes(blanked(image).PixelData)

@@ -8,7 +8,11 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.host import http
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import checks as proof_report
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import judgement, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
+    judgement,
+    phantom,
+    studies,
+)
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
@@ -38,29 +42,29 @@ def test_a_right_gateway_passes_every_check(clean: Study, judge: Judge) -> None:
     assert all(check.where == "cat01" and check.remedy == "" for check in checks.values())
 
 
-def test_what_was_sent_fails_as_it_is(known: phantom.Study, judge: Judge) -> None:
+def test_what_was_sent_fails_as_it_is(known: studies.Study, judge: Judge) -> None:
     checks = judge(list(known.datasets))
     failed = [name for name, check in checks.items() if not check.passed]
     assert failed == [PSEUDONYM, MARKS, PRIVATE, DECLARED]
 
 
-def put(keyword: str, number: int) -> Callable[[Study, phantom.Study], None]:
-    def spoil(study: Study, known: phantom.Study) -> None:
+def put(keyword: str, number: int) -> Callable[[Study, studies.Study], None]:
+    def spoil(study: Study, known: studies.Study) -> None:
         setattr(study[CT_3], keyword, f"see Q{known.token}N{number:04d}")
 
     return spoil
 
 
-def leak_sent(index: int, keyword: str) -> Callable[[Study, phantom.Study], None]:
+def leak_sent(index: int, keyword: str) -> Callable[[Study, studies.Study], None]:
     """Let an element of the sent object through, as a script does that does not list it."""
 
-    def spoil(study: Study, known: phantom.Study) -> None:
+    def spoil(study: Study, known: studies.Study) -> None:
         study[index][keyword] = known.datasets[index][keyword]
 
     return spoil
 
 
-def leak_sequence(study: Study, known: phantom.Study) -> None:
+def leak_sequence(study: Study, known: studies.Study) -> None:
     item = Dataset()
     item.ProcedureCodeSequence = Sequence([Dataset()])
     item.ProcedureCodeSequence[0].PatientName = (
@@ -69,121 +73,121 @@ def leak_sequence(study: Study, known: phantom.Study) -> None:
     study[CT_1].RequestAttributesSequence = Sequence([item])
 
 
-def leak_preamble(study: Study, known: phantom.Study) -> None:
+def leak_preamble(study: Study, known: studies.Study) -> None:
     study[DOSE].preamble = known.datasets[DOSE].preamble
 
 
-def leak_file_meta(study: Study, known: phantom.Study) -> None:
+def leak_file_meta(study: Study, known: studies.Study) -> None:
     mark = known.datasets[PLAN].file_meta.SourceApplicationEntityTitle
     study[PLAN].file_meta.SourceApplicationEntityTitle = mark
 
 
-def leak_uid(study: Study, known: phantom.Study) -> None:
+def leak_uid(study: Study, known: studies.Study) -> None:
     for dataset in study:
         dataset.StudyInstanceUID = known.datasets[0].StudyInstanceUID
 
 
-def leak_time(study: Study, known: phantom.Study) -> None:
+def leak_time(study: Study, known: studies.Study) -> None:
     study[CT_1].ContentTime = known.time[:6]
 
 
-def leak_birth_date(study: Study, known: phantom.Study) -> None:
+def leak_birth_date(study: Study, known: studies.Study) -> None:
     study[CT_1].PatientBirthDate = known.datasets[0].PatientBirthDate
 
 
-def leak_date_in_comment(study: Study, known: phantom.Study) -> None:
+def leak_date_in_comment(study: Study, known: studies.Study) -> None:
     date = known.datasets[0].PatientBirthDate
     study[CT_1].ImageComments = f"born {date[:4]}-{date[4:6]}-{date[6:]}"
 
 
-def leave_private(study: Study, known: phantom.Study) -> None:
+def leave_private(study: Study, known: studies.Study) -> None:
     block = study[PLAN].private_block(0x3287, "VENDOR", create=True)
     block.add_new(0x10, "LO", "harmless")
 
 
-def leave_nested_private(study: Study, known: phantom.Study) -> None:
+def leave_nested_private(study: Study, known: studies.Study) -> None:
     item = study[STRUCTURES].StructureSetROISequence[1]
     item.private_block(0x0031, "VENDOR", create=True).add_new(0x10, "LO", "harmless")
 
 
-def lose_ct(study: Study, known: phantom.Study) -> None:
+def lose_ct(study: Study, known: studies.Study) -> None:
     del study[CT_3]
 
 
-def lose_dose(study: Study, known: phantom.Study) -> None:
+def lose_dose(study: Study, known: studies.Study) -> None:
     del study[DOSE]
 
 
-def double_ct(study: Study, known: phantom.Study) -> None:
+def double_ct(study: Study, known: studies.Study) -> None:
     study.append(study[CT_3])
 
 
-def split_study(study: Study, known: phantom.Study) -> None:
+def split_study(study: Study, known: studies.Study) -> None:
     study[CT_3].StudyInstanceUID = "2.25.77"
 
 
-def wrong_name(study: Study, known: phantom.Study) -> None:
+def wrong_name(study: Study, known: studies.Study) -> None:
     study[DOSE].PatientName = "Somebody^Else"
 
 
-def wrong_id(study: Study, known: phantom.Study) -> None:
+def wrong_id(study: Study, known: studies.Study) -> None:
     study[CT_1].PatientID = "ANON"
 
 
-def not_declared(study: Study, known: phantom.Study) -> None:
+def not_declared(study: Study, known: studies.Study) -> None:
     del study[STRUCTURES].PatientIdentityRemoved
 
 
-def declared_no(study: Study, known: phantom.Study) -> None:
+def declared_no(study: Study, known: studies.Study) -> None:
     study[CT_1].PatientIdentityRemoved = "NO"
 
 
-def change_pixel(study: Study, known: phantom.Study) -> None:
+def change_pixel(study: Study, known: studies.Study) -> None:
     pixels = bytearray(study[CT_3].PixelData)
     pixels[100] ^= 1
     study[CT_3].PixelData = bytes(pixels)
 
 
-def change_dose_pixel(study: Study, known: phantom.Study) -> None:
+def change_dose_pixel(study: Study, known: studies.Study) -> None:
     study[DOSE].PixelData = bytes(len(study[DOSE].PixelData))
 
 
-def shift_contour(study: Study, known: phantom.Study) -> None:
+def shift_contour(study: Study, known: studies.Study) -> None:
     contour = study[STRUCTURES].ROIContourSequence[1].ContourSequence[2]
     contour.ContourData = ["0.5", *list(contour.ContourData)[1:]]
 
 
-def lose_modality(study: Study, known: phantom.Study) -> None:
+def lose_modality(study: Study, known: studies.Study) -> None:
     del study[CT_1].Modality
 
 
-def scale_dose(study: Study, known: phantom.Study) -> None:
+def scale_dose(study: Study, known: studies.Study) -> None:
     study[DOSE].DoseGridScaling = "0.0004"
 
 
-def shift_slice(study: Study, known: phantom.Study) -> None:
+def shift_slice(study: Study, known: studies.Study) -> None:
     study[CT_3].ImagePositionPatient = ["0", "0", "1000"]
 
 
-def dangling_contour(study: Study, known: phantom.Study) -> None:
+def dangling_contour(study: Study, known: studies.Study) -> None:
     contour = study[STRUCTURES].ROIContourSequence[0].ContourSequence[3]
     contour.ContourImageSequence[0].ReferencedSOPInstanceUID = "2.25.78"
 
 
-def contour_on_other_slice(study: Study, known: phantom.Study) -> None:
+def contour_on_other_slice(study: Study, known: studies.Study) -> None:
     contour = study[STRUCTURES].ROIContourSequence[0].ContourSequence[3]
     contour.ContourImageSequence[0].ReferencedSOPInstanceUID = study[CT_1].SOPInstanceUID
 
 
-def no_contour_image(study: Study, known: phantom.Study) -> None:
+def no_contour_image(study: Study, known: studies.Study) -> None:
     del study[STRUCTURES].ROIContourSequence[0].ContourSequence[3].ContourImageSequence
 
 
-def other_frame_of_reference(study: Study, known: phantom.Study) -> None:
+def other_frame_of_reference(study: Study, known: studies.Study) -> None:
     study[STRUCTURES].StructureSetROISequence[0].ReferencedFrameOfReferenceUID = "2.25.79"
 
 
-def dose_of_other_plan(study: Study, known: phantom.Study) -> None:
+def dose_of_other_plan(study: Study, known: studies.Study) -> None:
     study[DOSE].ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID = "2.25.80"
 
 
@@ -236,9 +240,9 @@ def dose_of_other_plan(study: Study, known: phantom.Study) -> None:
 )
 def test_a_gateway_that_is_wrong_in_one_way_fails_there(
     clean: Study,
-    known: phantom.Study,
+    known: studies.Study,
     judge: Judge,
-    spoil: Callable[[Study, phantom.Study], None],
+    spoil: Callable[[Study, studies.Study], None],
     failing: str,
     words: str,
 ) -> None:
@@ -249,7 +253,7 @@ def test_a_gateway_that_is_wrong_in_one_way_fails_there(
     assert re.search(words, check.detail), check.detail
 
 
-def test_a_mark_in_the_index_alone_fails(clean: Study, known: phantom.Study, judge: Judge) -> None:
+def test_a_mark_in_the_index_alone_fails(clean: Study, known: studies.Study, judge: Judge) -> None:
     records = {"Orthanc's index, series 12345678": f"{{'RemoteAET': 'Q{known.token}N0000'}}"}
     check = judge(clean, records)[MARKS]
     assert not check.passed
@@ -262,7 +266,7 @@ def test_nothing_arrived(judge: Judge) -> None:
     assert not checks[COMPLETE].passed
 
 
-def test_compressed_pixel_data_cannot_pass(clean: Study, known: phantom.Study) -> None:
+def test_compressed_pixel_data_cannot_pass(clean: Study, known: studies.Study) -> None:
     clean[CT_1].file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
     arrived = [judgement.Arrived("CT 1", b"", clean[CT_1])]
     problems = judgement.pixel_problems(known, arrived)
@@ -286,8 +290,8 @@ def test_a_broken_file_is_named() -> None:
 )
 def test_strays_are_known_by_their_image(
     clean: Study,
-    known: phantom.Study,
-    unknown: phantom.Study,
+    known: studies.Study,
+    unknown: studies.Study,
     tmp_path: Any,
     change: Callable[..., Any],
     stray: bool,
@@ -298,7 +302,7 @@ def test_strays_are_known_by_their_image(
     assert judgement.is_stray((tmp_path / "x.dcm").read_bytes(), [known, unknown]) is stray
 
 
-def unknown_image(unknown: phantom.Study) -> bytes:
+def unknown_image(unknown: studies.Study) -> bytes:
     return bytes(unknown.datasets[2].PixelData)
 
 

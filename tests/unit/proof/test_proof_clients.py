@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import dcmtk, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import dcmtk, phantom, studies
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import names as proof_names
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.ctp import (
@@ -230,7 +230,7 @@ class Held(Table):
     ("reason", "passed"), [("pixels-not-declared", True), ("known-patient", False), ("", False)]
 )
 def test_images_with_a_name_must_be_held_back_for_their_pixels(
-    known: phantom.Study, unknown: phantom.Study, reason: str, passed: bool
+    known: studies.Study, unknown: studies.Study, reason: str, passed: bool
 ) -> None:
     capture, ultrasound = known.captures
     held = [Quarantined(uid, uid, "unknown-patient") for uid in unknown.sop_instance_uids]
@@ -258,7 +258,7 @@ def test_images_with_a_name_must_be_held_back_for_their_pixels(
     ],
 )
 def test_what_is_declared_to_be_blanked_is_held_back_where_nothing_blanks(
-    unknown: phantom.Study, blanks: bool, reason: str, passed: list[bool]
+    unknown: studies.Study, blanks: bool, reason: str, passed: list[bool]
 ) -> None:
     region = {"x": 0, "y": 0, "width": 400, "height": 40}
     rule = {"manufacturer": "ACME", "model": "Echo", "rows": 99, "columns": 400}
@@ -371,7 +371,7 @@ class Archive(Orthanc):
     ],
 )
 def test_strays_are_deleted_and_nothing_else(
-    known: phantom.Study, unknown: phantom.Study, names: list[str], deleted: list[str]
+    known: studies.Study, unknown: studies.Study, names: list[str], deleted: list[str]
 ) -> None:
     image = b"header" + bytes(unknown.datasets[0].PixelData) + b"trailer"
     files = {name: image if name.endswith("image") else b"somebody else's" for name in names}
@@ -390,7 +390,7 @@ def test_a_stray_of_a_large_declared_image_is_found() -> None:
     assert proof_arrival.find_strays(archive, 0, [study], []) == (["s1-image"], 2, 2)
 
 
-def test_only_patients_of_proofs_are_deleted(known: phantom.Study, unknown: phantom.Study) -> None:
+def test_only_patients_of_proofs_are_deleted(known: studies.Study, unknown: studies.Study) -> None:
     patients = {
         "p1": "PROOF-1234567890-UNKNOWN",  # a gateway that lets everything through
         "p2": known.pseudonym,
@@ -420,7 +420,7 @@ def free_port() -> int:
 
 
 @needs_dcmtk
-def test_dcmtk_delivers_the_study(known: phantom.Study, tmp_path: Path) -> None:
+def test_dcmtk_delivers_the_study(known: studies.Study, tmp_path: Path) -> None:
     sent, received = tmp_path / "sent", tmp_path / "received"
     sent.mkdir()
     received.mkdir()
@@ -447,7 +447,7 @@ def test_dcmtk_delivers_the_study(known: phantom.Study, tmp_path: Path) -> None:
 
 
 @needs_dcmtk
-def test_a_receiver_that_is_not_there(known: phantom.Study, tmp_path: Path) -> None:
+def test_a_receiver_that_is_not_there(known: studies.Study, tmp_path: Path) -> None:
     phantom.write_object(known.datasets[0], tmp_path / "1.dcm")
     with pytest.raises(ClientError, match="Connection refused"):
         dcmtk.send_files("127.0.0.1", free_port(), "PROOF", "CTP", tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import names, phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import names, phantom, studies
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
     FOUND,
@@ -36,12 +36,12 @@ def as_file(dataset: Dataset, directory: Path) -> bytes:
 def test_every_object_of_a_phantom_is_accepted(
     patient: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    study: phantom.Study = request.getfixturevalue(patient)
+    study: studies.Study = request.getfixturevalue(patient)
     phantom.write_study(study, tmp_path)
     assert [each.sop_instance_uid for each in read_phantoms(tmp_path)] == study.sop_instance_uids
 
 
-def test_phantom_is_made(known: phantom.Study, tmp_path: Path) -> None:
+def test_phantom_is_made(known: studies.Study, tmp_path: Path) -> None:
     assert [each.sop_instance_uid for each in made_phantoms(TOKEN, tmp_path)] == (
         known.sop_instance_uids
     )
@@ -67,7 +67,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("spoil", "problem"), FOREIGN, ids=[str(each) for each in range(9)])
 def test_anything_else_is_refused(
-    known: phantom.Study, tmp_path: Path, spoil: Callable[[Dataset], Any], problem: str
+    known: studies.Study, tmp_path: Path, spoil: Callable[[Dataset], Any], problem: str
 ) -> None:
     dataset = copy.deepcopy(known.datasets[0])
     spoil(dataset)
@@ -90,7 +90,7 @@ def test_what_came_out_of_ctp_is_refused(delivered: list[Dataset], tmp_path: Pat
         read_phantom(as_file(delivered[0], tmp_path))
 
 
-def test_one_foreign_file_refuses_all(known: phantom.Study, tmp_path: Path) -> None:
+def test_one_foreign_file_refuses_all(known: studies.Study, tmp_path: Path) -> None:
     files = phantom.write_study(known, tmp_path)
     (tmp_path / "below").mkdir()
     dataset = pydicom.dcmread(files[0])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import Retained
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.marks import describe_tag
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import make_study
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.studies import (
     TIME_OF_STUDY,
     TOKEN_ALONE,
-    describe_tag,
-    make_study,
 )
 
 DATE = "the date of the study"
