@@ -43,7 +43,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import elements as ctp_elements
-from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import numbers, pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import roi_names as ctp_roi_names
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import terms as ctp_terms
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import words as ctp_words
@@ -239,7 +239,7 @@ def elements() -> tuple[Element, ...]:
     """Return the elements that have a rule."""
     found = []
     rule = ""
-    for line in ctp_elements.ELEMENTS.strip().splitlines():
+    for line in (ctp_elements.ELEMENTS.strip() + numbers.NUMBERS).strip().splitlines():
         if line.startswith("["):
             rule = line.strip("[]")
             continue
@@ -260,7 +260,7 @@ def sequences() -> tuple[Element, ...]:
 @cache
 def required() -> frozenset[str]:
     """Return the tags of numbers that are Type 1 or 1C in an IOD (PS3.3)."""
-    return frozenset(ctp_elements.REQUIRED_NUMBERS.split())
+    return frozenset(numbers.REQUIRED_NUMBERS.split())
 
 
 @cache
