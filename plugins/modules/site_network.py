@@ -57,7 +57,6 @@ restart_due:
   returned: success
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -65,16 +64,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
 from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-
-
-def write(path: Path, content: str, mode: int) -> None:
-    """Replace a file as a whole."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(content)
-    unfinished.chmod(mode)
-    unfinished.replace(path)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.files import write
 
 
 def main() -> None:
@@ -107,7 +97,9 @@ def main() -> None:
         try:
             for path in differing:
                 if path in wished:
-                    write(Path(path), *wished[path])
+                    place = Path(path)
+                    place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                    write({place: wished[path]})
                 else:
                     Path(path).unlink()
             certificates = [path for path in differing if path.endswith(".crt")]

@@ -30,6 +30,7 @@ HIGHEST_PORT = 65535
 
 TABLE_FAMILY = "inet"
 TABLE_NAME = "auscat"
+TABLE = f"{TABLE_FAMILY} {TABLE_NAME}"
 
 #: The bridge through which the tasks of a Swarm reach, and are reached from, other machines.
 SWARM_BRIDGE = "docker_gwbridge"

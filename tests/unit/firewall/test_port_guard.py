@@ -32,11 +32,12 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 _AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.auscat.imaging.plugins.modules import port_guard
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import at_boot
 # A namespace has no files of its own: what the node of this machine has there is left alone.
 for name in ("UNIT", "NFTABLES_DROP_IN", "DOCKER_DROP_IN", "INIT_SCRIPT"):
-    path = getattr(port_guard, name)
-    setattr(port_guard, name, path.__class__(sys.argv[3]) / path.relative_to("/"))
-port_guard.rc_links = list
+    path = getattr(at_boot, name)
+    setattr(at_boot, name, path.__class__(sys.argv[3]) / path.relative_to("/"))
+at_boot.rc_links = list
 with patch_module_args(json.loads(sys.argv[2])):
     port_guard.main()
 """

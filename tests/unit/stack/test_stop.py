@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.stack import deployment
 from ansible_collections.auscat.imaging.plugins.module_utils.stack import state as stack_state
-from ansible_collections.auscat.imaging.plugins.modules import swarm_stack
 
 GONE = "gone"  # a task that is removed between the two questions
 
@@ -42,13 +42,13 @@ class Engine:
 
 
 def stop(monkeypatch: pytest.MonkeyPatch, engine: Engine, timeout: int = 60) -> None:
-    for module in (swarm_stack, stack_state):
+    for module in (deployment, stack_state):
         monkeypatch.setattr(module, "run", engine.run)
-    monkeypatch.setattr(swarm_stack, "read_stack", lambda _: {"keydb": object()})
-    monkeypatch.setattr(swarm_stack, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(deployment, "read_stack", lambda _: {"keydb": object()})
+    monkeypatch.setattr(deployment, "POLL_INTERVAL", 0.0)
     parameters = {"name": "auscat", "timeout": timeout, "order": [], "kept_secrets": []}
     directories = {"directory": Path("/nowhere"), "copies": "/nowhere", "data": []}
-    swarm_stack.Stack({**parameters, **directories}).stop("keydb")
+    deployment.Stack({**parameters, **directories}).stop("keydb")
     assert engine.scaled
 
 
@@ -79,5 +79,5 @@ def test_no_task_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_service_that_does_not_stop_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(swarm_stack.StackError, match="keydb did not stop within 0 s"):
+    with pytest.raises(deployment.StackError, match="keydb did not stop within 0 s"):
         stop(monkeypatch, Engine(["ready"]), timeout=0)
