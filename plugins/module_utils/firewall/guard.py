@@ -134,7 +134,7 @@ class Guard:
             return
         update_rc = self.module.get_bin_path("update-rc.d", opt_dirs=SBIN)
         if at_boot.INIT_SCRIPT.parent.is_dir() and update_rc is not None:
-            self.write(boot.init_script(nft, self.rules_file))
+            self.write(at_boot.init_script(nft, self.rules_file))
             if not at_boot.rc_links():
                 self.act(
                     f"Enable the init script {at_boot.INIT_SCRIPT}",
