@@ -262,7 +262,7 @@ def deploy(module: AnsibleModule) -> None:
         unlimited = unlimited_ports(module)
         there = present_configs(stack.name)
         present = stack.present()
-        states = read_stack(stack.name)
+        states = read_stack(stack.name, stack.engine)
         before = {service: state.spec_digest for service, state in states.items()}
         reasons = reasons_to_deploy(wished, states, rendered, present, stack.last())
         if not module.check_mode:

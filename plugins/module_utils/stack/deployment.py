@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host.command import
     manages_a_swarm,
     run,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.engine import Engine
 from ansible_collections.auscat.imaging.plugins.module_utils.host.files import write
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over import (
     CarryOverError,
@@ -39,6 +40,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.secret_versio
     LABEL_STACK as LABEL_SECRET_STACK,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import (
+    DIGEST_OF,
     LABEL_STACK,
     ServiceState,
     diagnosis,
@@ -100,7 +102,9 @@ def reasons_to_deploy(
     for name in sorted(states.keys() - wished):
         reasons.append(f"the service {name} is no longer declared")
     for name in sorted(wished & states.keys()):
-        if last.get(name) not in (None, states[name].spec_digest):
+        if last.get(name) and not last[name].startswith(DIGEST_OF):
+            reasons.append(f"the service {name} was deployed by an earlier version of the role")
+        elif last.get(name) not in (None, states[name].spec_digest):
             reasons.append(f"the service {name} was changed by another way")
         elif last.get(name) is None:
             reasons.append(f"the service {name} was not deployed to its end")
@@ -139,6 +143,7 @@ class Stack:
         self.order: list[str] = parameters["order"]
         self.kept_secrets: list[str] = parameters["kept_secrets"]
         self.copies = copies_of(parameters)
+        self._engine: Engine | None = None
         directory = Path(parameters["directory"])
         self.file = directory / f"stack-{self.name}.json"
         #: Digests of the services that were deployed to their end; absent while a deployment runs.
@@ -150,6 +155,16 @@ class Stack:
         #: What there is to say about going back, and what could not be carried over.
         self.notes: list[str] = []
         self.doubts: list[str] = []
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; whoever only looks at files does not connect to it.
+
+        Raises:
+            CommandError: it does not answer.
+        """
+        self._engine = self._engine or Engine()
+        return self._engine
 
     def present(self) -> str:
         """Return the text of the rendered file."""
@@ -245,17 +260,17 @@ class Stack:
         none is wanted: so two looks in a row must find nothing.
         """
         name = f"{self.name}_{service}"
-        if service not in read_stack(self.name):
+        if service not in read_stack(self.name, self.engine):
             return
         # For Swarm it begins anew then, and is no update that it would give up.
-        self.earlier[service] = task_ids(self.name, service)
+        self.earlier[service] = task_ids(self.engine, self.name, service)
         run(["docker", "service", "update", "--detach", "--quiet", "--replicas", "0", name])
         deadline = time.monotonic() + self.timeout
         label = f"label=com.docker.swarm.service.name={name}"
         quiet = 0
         while quiet < QUIET_LOOKS:
             running = run(["docker", "ps", "--quiet", "--filter", label]).split()
-            quiet = 0 if running or unfinished_tasks(self.name, service) else quiet + 1
+            quiet = 0 if running or unfinished_tasks(self.engine, self.name, service) else quiet + 1
             if time.monotonic() > deadline:
                 raise StackError(f"{service} did not stop within {self.timeout} s (stack_timeout).")
             time.sleep(POLL_INTERVAL / 2)
@@ -267,7 +282,7 @@ class Stack:
         # Swarm watches an update for a while after it, and not what began anew.
         watched = deployed and any(service in self.earlier for service in wished)
         while True:
-            states = read_stack(self.name)
+            states = read_stack(self.name, self.engine)
             waiting = sorted(
                 service
                 for service in wished
@@ -311,7 +326,10 @@ class Stack:
         if state.rolled_back:
             return True
         earlier = self.earlier.get(state.name)
-        return earlier is not None and failed_tasks(self.name, state.name, earlier) >= FAILED_TASKS
+        return (
+            earlier is not None
+            and failed_tasks(self.engine, self.name, state.name, earlier) >= FAILED_TASKS
+        )
 
     def finish(self, states: dict[str, ServiceState], wished: set[str]) -> None:
         """Note that all was deployed to its end."""

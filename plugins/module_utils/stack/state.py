@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
-    docker_objects,
     run,
-    run_json,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.engine import Engine
 
 LABEL_STACK = "com.docker.stack.namespace"
 #: States of a task that neither runs nor will.
 ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 LOG_LINES = 15
+DIGEST_OF = "engine:"
+"""What a digest is of: the engine's own words. Records of earlier versions have no such mark: they
+are of the docker command's, which leave unset parts out."""
 
 
 @dataclass
@@ -51,20 +52,27 @@ class ServiceState:
 
 
 def spec_digest(service: dict[str, Any]) -> str:
-    """Return the SHA-256 of a service's Spec as Swarm keeps it."""
-    return hashlib.sha256(json.dumps(service["Spec"], sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of a service's Spec as Swarm keeps it, behind `DIGEST_OF`."""
+    return (
+        DIGEST_OF + hashlib.sha256(json.dumps(service["Spec"], sort_keys=True).encode()).hexdigest()
+    )
 
 
-def read_stack(stack: str) -> dict[str, ServiceState]:
+def read_stack(stack: str, engine: Engine | None = None) -> dict[str, ServiceState]:
     """Return the services of a stack by plain name (without the stack's).
+
+    Args:
+        stack: name of the stack.
+        engine: a connection that is there already.
 
     Raises:
         CommandError: the engine does not answer.
     """
     states = {}
-    services = docker_objects("service", [f"label={LABEL_STACK}={stack}"])
-    containers = _running_containers(stack) if services else {}
-    tasks = _tasks(
+    engine = engine or Engine()
+    services = engine.services(f"{LABEL_STACK}={stack}")
+    containers = _running_containers(engine, stack) if services else {}
+    tasks = engine.tasks(
         container["Config"]["Labels"]["com.docker.swarm.task.id"]
         for found in containers.values()
         for container in found
@@ -96,28 +104,13 @@ def read_stack(stack: str) -> dict[str, ServiceState]:
     return states
 
 
-def _running_containers(stack: str) -> dict[str, list[dict[str, Any]]]:
+def _running_containers(engine: Engine, stack: str) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
-    for container in docker_objects("container", [f"label={LABEL_STACK}={stack}"]):
+    for container in engine.containers(f"{LABEL_STACK}={stack}"):
         found.setdefault(container["Config"]["Labels"]["com.docker.swarm.service.name"], []).append(
             container
         )
     return found
-
-
-def _tasks(ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the tasks by id, without those that were removed meanwhile."""
-    wanted = list(ids)
-    if not wanted:
-        return {}
-    try:
-        found = run_json(["docker", "inspect", "--type", "task", *wanted])
-    except CommandError:
-        # It fails for all when one is not there any more.
-        if len(wanted) == 1:
-            return {}
-        return {key: task for each in wanted for key, task in _tasks([each]).items()}
-    return {task["ID"]: task for task in found}
 
 
 def _belongs(
@@ -159,44 +152,41 @@ def _ports(holder: dict[str, Any] | None) -> set[tuple[int, int, str]]:
     }
 
 
-def task_ids(stack: str, name: str) -> set[str]:
-    """Return the tasks that a service has or had, as far as Swarm remembers; none without it."""
-    try:
-        return set(
-            run(["docker", "service", "ps", "--quiet", "--no-trunc", f"{stack}_{name}"]).split()
-        )
-    except CommandError:
-        return set()
+def task_ids(engine: Engine, stack: str, name: str) -> set[str]:
+    """Return the tasks that a service has or had, as far as Swarm remembers; none without it.
+
+    Raises:
+        CommandError: the engine does not answer.
+    """
+    return {task["ID"] for task in engine.tasks_of(f"{stack}_{name}")}
 
 
-def unfinished_tasks(stack: str, name: str) -> int:
+def unfinished_tasks(engine: Engine, stack: str, name: str) -> int:
     """Return how many of a service's tasks run or may still be started.
 
     A task that waits for its start has no container that runs, and Swarm may start it although the
-    service was scaled to nothing in the meantime. What cannot be told counts as one: ask again.
+    service was scaled to nothing in the meantime.
+
+    Raises:
+        CommandError: the engine does not answer.
     """
-    service = f"{stack}_{name}"
-    try:
-        ids = run(["docker", "service", "ps", "--quiet", "--no-trunc", service]).split()
-        found = json.loads(run(["docker", "inspect", "--type", "task", *ids])) if ids else []
-    except CommandError:
-        return 1  # such as one that was removed between the two questions
-    return sum(task["Status"]["State"] not in ENDED for task in found)
+    tasks = engine.tasks_of(f"{stack}_{name}")
+    return sum(task["Status"]["State"] not in ENDED for task in tasks)
 
 
-def failed_tasks(stack: str, name: str, known: set[str]) -> int:
+def failed_tasks(engine: Engine, stack: str, name: str, known: set[str]) -> int:
     """Return how many of a service's tasks ended of themselves, those `known` left out.
 
     One that Swarm ends since it is not healthy counts by its exit code: 0 is "complete".
+
+    Raises:
+        CommandError: the engine does not answer.
     """
-    new = sorted(task_ids(stack, name) - known)
-    if not new:
-        return 0
-    try:
-        found = json.loads(run(["docker", "inspect", "--type", "task", *new]))
-    except CommandError:
-        return 0  # one of them was removed between the two questions
-    return sum(task["Status"]["State"] in ("failed", "rejected", "complete") for task in found)
+    return sum(
+        task["Status"]["State"] in ("failed", "rejected", "complete")
+        for task in engine.tasks_of(f"{stack}_{name}")
+        if task["ID"] not in known
+    )
 
 
 def diagnosis(stack: str, name: str) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.host import command
+from ansible_collections.auscat.imaging.plugins.module_utils.host import engine as engine_module
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.host.engine import Engine
 from ansible_collections.auscat.imaging.plugins.module_utils.stack import state as stack_state
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment import (
+    reasons_to_deploy,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import _filled, read_stack
+from stack_engine import engine_double
 
 
 @pytest.mark.parametrize(
@@ -40,64 +46,17 @@ def test_set_settings_do(task: object, service: object) -> None:
     assert _filled(task) != _filled(service)
 
 
-class EngineDouble:
-    """A double of the docker command with two services, and no engine.
-
-    Its ``inspect`` fails as a whole when one object is not there, as that of the docker command.
-    """
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {"service": {}, "container": {}, "task": {}}
-        for name in ("one", "two"):
-            spec = {"ContainerSpec": {"Image": name}, "ForceUpdate": 0}
-            labels = {
-                "com.docker.swarm.task.id": f"task-{name}",
-                "com.docker.swarm.service.name": f"node_{name}",
-            }
-            self.objects["service"][f"service-{name}"] = {
-                "Spec": {"Name": f"node_{name}", "TaskTemplate": spec, "Mode": {"Replicated": {}}}
-            }
-            self.objects["container"][f"container-{name}"] = {
-                "Config": {"Labels": labels},
-                "State": {"Health": {"Status": "healthy"}},
-            }
-            self.objects["task"][f"task-{name}"] = {
-                "ID": f"task-{name}",
-                "Spec": spec,
-                "Status": {"State": "running"},
-                "DesiredState": "running",
-            }
-        self.asked = 0
-        self.goes: tuple[str, int] = ("", -1)
-        """An object, and before which question it goes."""
-
-    def __call__(self, arguments: Sequence[str], **_: Any) -> str:
-        name, at = self.goes
-        if self.asked == at:
-            del self.objects[name.partition("-")[0]][name]
-        self.asked += 1
-        if arguments[2] == "ls":
-            return "".join(f"{each}\n" for each in self.objects[arguments[1]])
-        kind, names = arguments[1], arguments[3:]
-        if kind == "inspect":
-            assert arguments[2] == "--type"
-            kind, names = arguments[3], arguments[4:]
-        try:
-            return json.dumps([self.objects[kind][each] for each in names])
-        except KeyError as error:
-            raise CommandError(f"docker ended with code 1: no such object: {error}") from error
-
-
 @pytest.mark.parametrize("kind", ["service", "container", "task"])
 def test_what_goes_while_it_is_looked_at_is_there_or_not(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+
     def running(goes: tuple[str, int] = ("", -1)) -> tuple[dict[str, int], int]:
-        engine = EngineDouble()
-        engine.goes = goes
-        for each in (command, stack_state):
-            monkeypatch.setattr(each, "run", engine)
-        return {name: state.running for name, state in read_stack("node").items()}, engine.asked
+        with engine_double(tmp_path) as engine:
+            engine.goes = goes
+            found = read_stack("node")
+            return {name: state.running for name, state in found.items()}, engine.asked
 
     before, questions = running()
     assert before == {"one": 1, "two": 1}
@@ -107,7 +66,54 @@ def test_what_goes_while_it_is_looked_at_is_there_or_not(
     assert all(each in (before, after) for each in found)
 
 
-def test_what_cannot_be_looked_at_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_looked_at_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with engine_double(tmp_path) as engine:
+        engine.ill = "the engine is ill"
+        with pytest.raises(CommandError, match=r"^The Docker engine says: the engine is ill$"):
+            read_stack("node")
+    with pytest.raises(CommandError, match=r"^The Docker engine "):
+        read_stack("node")
+
+
+def test_tasks_of_a_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with engine_double(tmp_path) as double:
+        engine = Engine()
+        assert stack_state.task_ids(engine, "node", "one") == {"task-one", "task-two"}
+        assert stack_state.task_ids(engine, "node", "three") == set()
+        assert stack_state.unfinished_tasks(engine, "node", "one") == 2
+        double.objects["task"]["task-two"]["Status"]["State"] = "failed"
+        assert stack_state.unfinished_tasks(engine, "node", "one") == 1
+        assert stack_state.failed_tasks(engine, "node", "one", set()) == 1
+        assert stack_state.failed_tasks(engine, "node", "one", {"task-two"}) == 0
+
+
+def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "DOCKER_ERROR", "No module named 'docker'")
+    with pytest.raises(CommandError, match="Install python3-docker"):
+        Engine()
+
+
+@pytest.mark.parametrize(
+    ("last", "reasons"),
+    [
+        ({"one": f"{stack_state.DIGEST_OF}abc"}, []),
+        ({"one": f"{stack_state.DIGEST_OF}def"}, ["the service one was changed by another way"]),
+        ({"one": "abc"}, ["the service one was deployed by an earlier version of the role"]),
+        ({}, ["the service one was not deployed to its end"]),
+    ],
+)
+def test_what_was_deployed_is_known_by_its_digest(last: dict[str, str], reasons: list[str]) -> None:
+    states = {
+        "one": stack_state.ServiceState(name="one", spec_digest=f"{stack_state.DIGEST_OF}abc")
+    }
+    assert reasons_to_deploy({"one"}, states, "text", "text", last) == reasons
+
+
+def test_a_list_of_the_docker_command_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def broken(arguments: Sequence[str], **_: Any) -> str:
@@ -118,5 +124,5 @@ def test_what_cannot_be_looked_at_is_an_error(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(command, "run", broken)
     with pytest.raises(CommandError, match="is ill"):
-        read_stack("node")
+        command.docker_objects("service", [])
     assert asked == ["ls", "inspect"] * command.LOOKS
