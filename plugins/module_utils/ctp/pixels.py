@@ -6,7 +6,7 @@ that can show a name: captures, screens, ultrasound, photographs, video, scanned
 of it, and of the variable ctp_pixel_rules, the one rule of CTP's script that holds such an object
 back unless its device is declared. The supervisor and the stand-in carry out that very rule; there
 is no second list. Regions are blanked by the supervisor when an object leaves
-(images/ctp_rsna, ctp_supervisor.blanking); the script says in the object that it is blanked, and
+(images/ctp_rsna, data_set.blanking); the script says in the object that it is blanked, and
 holds back what cannot be.
 
 Sources: SOP Classes and transfer syntaxes of PS3.6 2025b (A), by pydicom 3.0.2; Conversion Type of

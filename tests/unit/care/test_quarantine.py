@@ -206,7 +206,7 @@ def test_the_manifest_says_which_file_is_whose() -> None:
 
 
 # Every reason that CTP's supervisor and the stand-in can give, from where they say it.
-SUPERVISOR = (IMAGES / "ctp_rsna/src/ctp_supervisor/quarantine.py").read_text()
+SUPERVISOR = (IMAGES / "ctp_rsna/src/ctp_supervisor/held_back/quarantine.py").read_text()
 SHARED = (IMAGES / "shared/ctp_rules/refusals.py").read_text()
 REASONS = set(
     re.findall(

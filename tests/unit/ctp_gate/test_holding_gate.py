@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
-from ctp_supervisor import holding, pdu
-from ctp_supervisor.gate import HEALTHCHECK_AET, Pipeline
-from ctp_supervisor.holding import Absence, HoldingGate
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.gate import holding
+from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Pipeline
+from ctp_supervisor.gate.holding import Absence, HoldingGate
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ctp_supervisor import dicomfile, egress, pdu
-from ctp_supervisor.outgoing import Outgoing
+from ctp_supervisor.dicom import part10, pdu
+from ctp_supervisor.export import egress
+from ctp_supervisor.export.outgoing import Outgoing
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -281,16 +282,16 @@ def test_files(tmp_path: Path, implicit: bool) -> None:
     valid = stream.getvalue()[: -len(_only_uid())] + (IMPLICIT if implicit else EXPLICIT)
     path = tmp_path / "object.dcm"
     path.write_bytes(valid)
-    assert not dicomfile.is_truncated(path)
+    assert not part10.is_truncated(path)
     for data in _inputs([valid], INPUTS // 3):
         path.write_bytes(data)
-        dicomfile.is_truncated(path)
-        dicomfile.read_header(path)
+        part10.is_truncated(path)
+        part10.read_header(path)
         with (
             path.open("rb") as file,
             contextlib.suppress(ValueError, EOFError, struct.error),
         ):
-            dicomfile.begin_data_set(file)
+            part10.begin_data_set(file)
 
 
 def test_what_is_wrong_with_a_value_does_not_stand_in_the_log(tmp_path: Path) -> None:
@@ -303,14 +304,15 @@ def test_what_is_wrong_with_a_value_does_not_stand_in_the_log(tmp_path: Path) ->
     dataset.PatientID, dataset.SOPInstanceUID = "SECRET-" * 20, "SECRET"
     dataset.save_as(path, enforce_file_format=True)
     program = (
-        "import sys; from pathlib import Path; from ctp_supervisor.dicomfile import read_header;"
+        "import sys; from pathlib import Path;"
+        " from ctp_supervisor.dicom.part10 import read_header;"
         " print(read_header(Path(sys.argv[1])).sop_instance_uid)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, str(path)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(dicomfile.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(part10.__file__).parents[2])},
     )
     assert (run.stdout, run.stderr) == ("SECRET\n", "")
 

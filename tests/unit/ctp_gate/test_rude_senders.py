@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
-from ctp_supervisor import gate as gate_module
-from ctp_supervisor import holding, lobby, pdu
-from ctp_supervisor.gate import HEALTHCHECK_AET, Association, Gate, Pipeline
-from ctp_supervisor.holding import MIB, Budget, HoldingGate
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.gate import gate as gate_module
+from ctp_supervisor.gate import holding, lobby
+from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Association, Gate, Pipeline
+from ctp_supervisor.gate.holding import MIB, Budget, HoldingGate
 from ports import free_port
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE

@@ -180,7 +180,8 @@ def test_settings_that_are_wrong_are_named(
 
 FAULTY = """
 import os, sys
-from ctp_supervisor import __main__, disk
+from ctp_supervisor import __main__
+from ctp_supervisor.machine import disk
 usual = disk.SpaceGuard.check
 def check(self):
     if os.path.exists({trigger!r}):

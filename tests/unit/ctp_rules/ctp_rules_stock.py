@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ctp_supervisor import tags_class
+from ctp_supervisor.engine import tags_class
 
 
 def distribution() -> Path | None:

@@ -20,7 +20,7 @@ from ctp_rules_way import (
     of_the_patient,
     script_text,
 )
-from ctp_supervisor.egress import Violation
+from ctp_supervisor.export.egress import Violation
 from pydicom.dataset import Dataset
 
 ALL = [(source, options) for source in SOURCES for options in OPTIONS]

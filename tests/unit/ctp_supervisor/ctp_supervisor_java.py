@@ -6,7 +6,7 @@ import struct
 import zipfile
 from pathlib import Path
 
-from ctp_supervisor import tags_class
+from ctp_supervisor.engine import tags_class
 
 
 def java_class(

@@ -23,7 +23,7 @@ from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
-from ctp_supervisor.dicomfile import begin_data_set
+from ctp_supervisor.dicom.part10 import begin_data_set
 from ctp_supervisor_site import Site
 from ports import free_port
 from pydicom.uid import UID

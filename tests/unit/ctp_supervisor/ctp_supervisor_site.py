@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ctp_supervisor.engine.verify import LOOKUP
 from ctp_supervisor.settings import Settings, load
-from ctp_supervisor.verify import LOOKUP
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 

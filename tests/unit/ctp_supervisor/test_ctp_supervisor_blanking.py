@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ctp_rules.encoded import Encoded
-from ctp_supervisor import blanking
+from ctp_supervisor.data_set import blanking
 from ctp_supervisor.settings import Declared, Region
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO

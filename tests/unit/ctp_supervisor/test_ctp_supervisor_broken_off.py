@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ctp_supervisor.broken_off import QUIET_SECONDS, BrokenOff
+from ctp_supervisor.entrance.broken_off import QUIET_SECONDS, BrokenOff
 from ctp_supervisor_site import dicom
 
 UID = "1.2.3"

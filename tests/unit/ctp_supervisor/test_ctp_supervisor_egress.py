@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ctp_supervisor import egress
-from ctp_supervisor.egress import Checker, Violation
+from ctp_supervisor.export import egress
+from ctp_supervisor.export.egress import Checker, Violation
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO

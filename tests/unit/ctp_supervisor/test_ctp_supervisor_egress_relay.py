@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor import pdu
-from ctp_supervisor.lanes import Lanes
-from ctp_supervisor.lookup import Patients
-from ctp_supervisor.outgoing import Outgoing
-from ctp_supervisor.quarantine import Quarantines
-from ctp_supervisor.refusals import Refusals
-from ctp_supervisor.relay import ExportRelay
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.export.lanes import Lanes
+from ctp_supervisor.export.outgoing import Outgoing
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.export.relay import ExportRelay
+from ctp_supervisor.export.suspects import Suspects
+from ctp_supervisor.held_back.quarantine import Quarantines
+from ctp_supervisor.lookup.keydb import Patients
 from ctp_supervisor.settings import STAGE_KINDS, Export, Pipeline, Stage
-from ctp_supervisor.suspects import Suspects
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -250,7 +250,7 @@ def test_orthanc_is_free_as_soon_as_an_association_is_over(
 ) -> None:
     """A receiver with one thread that, as Orthanc's toolkit does, waits for the end of the
     connection behind its A-RELEASE-RP. CTP opens an association for each change of class."""
-    monkeypatch.setattr("ctp_supervisor.relay.CONNECT_SECONDS", 3600)
+    monkeypatch.setattr("ctp_supervisor.export.relay.CONNECT_SECONDS", 3600)
     node = Node(tmp_path, 0, OneAtATime())
     try:
         for number in range(3):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
-from ctp_supervisor import fast_script, workdir
-from ctp_supervisor.verify import LOOKUP, VerificationError, verify
+from ctp_supervisor.engine import fast_script, workdir
+from ctp_supervisor.engine.verify import LOOKUP, VerificationError, verify
 from ctp_supervisor_java import archive, java_class
 from ctp_supervisor_site import Site
 

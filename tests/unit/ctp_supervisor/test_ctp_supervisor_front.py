@@ -20,17 +20,17 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
-from ctp_supervisor.incoming import MARK
-from ctp_supervisor.lookup import Patients
-from ctp_supervisor.process import NOT_STORED, Client, command, environment
-from ctp_supervisor.profile import Profile
-from ctp_supervisor.quarantine import AUTOMATIC_ATTEMPTS, Quarantined, Quarantines
-from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.engine.process import NOT_STORED, Client, command, environment
+from ctp_supervisor.engine.verify import verify
+from ctp_supervisor.engine.workdir import make
+from ctp_supervisor.entrance.incoming import MARK
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.front.status import Counters, Queues
+from ctp_supervisor.front.web import Front
+from ctp_supervisor.held_back.profile import Profile
+from ctp_supervisor.held_back.quarantine import AUTOMATIC_ATTEMPTS, Quarantined, Quarantines
+from ctp_supervisor.lookup.keydb import Patients
 from ctp_supervisor.settings import Settings
-from ctp_supervisor.status import Counters, Queues
-from ctp_supervisor.verify import verify
-from ctp_supervisor.web import Front
-from ctp_supervisor.workdir import make
 from ctp_supervisor_site import Site, dicom
 from pydicom import dcmread
 
@@ -398,7 +398,7 @@ def test_a_form_is_not_kept_for_ever(
 ) -> None:
     target, body, headers = form_of(ask("GET", "/quarantines/queueAll?p=0&s=1"))
     later = time.monotonic() + 601
-    monkeypatch.setattr("ctp_supervisor.confirm.time.monotonic", lambda: later)
+    monkeypatch.setattr("ctp_supervisor.front.confirm.time.monotonic", lambda: later)
     assert ask("POST", target, sent_body=body.encode(), **headers)[0] == 403
     assert not pages.asked
 
@@ -695,7 +695,7 @@ def test_details_name_elements_and_no_patient(tmp_path: Path) -> None:
 
 def test_exports_are_repeated_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, found, double = quarantines(tmp_path, {})
-    monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("ctp_supervisor.held_back.quarantine._PAUSES", (0.0, 0.0, 0.0))
     path = settings.pipelines[0].stage("export").quarantine / "TQ-1.dcm"
     data = dicom(path, "ANON-1", done=True)
     assert found.repeat_exports(lambda _: False) == 0
@@ -718,7 +718,7 @@ def test_a_clock_that_was_set_back_does_not_keep_exports_from_being_repeated(
     dicom(path, "ANON-1", done=True)
     assert found.repeat_exports(lambda _: True) == 0, "it has only just come"
     hours_ago = time.time() - 7200
-    monkeypatch.setattr("ctp_supervisor.quarantine.time.time", lambda: hours_ago)
+    monkeypatch.setattr("ctp_supervisor.held_back.quarantine.time.time", lambda: hours_ago)
     assert found.repeat_exports(lambda _: True) == 1
     double.server.shutdown()
 

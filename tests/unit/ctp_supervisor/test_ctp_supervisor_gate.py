@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ctp_supervisor import disk, pdu
-from ctp_supervisor.disk import GroupSync, SpaceGuard
-from ctp_supervisor.gate import HEALTHCHECK_AET, Gate, Pipeline
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Gate, Pipeline
+from ctp_supervisor.machine import disk
+from ctp_supervisor.machine.disk import GroupSync, SpaceGuard
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt

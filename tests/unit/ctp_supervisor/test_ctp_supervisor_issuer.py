@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
-from ctp_supervisor import lookup
-from ctp_supervisor.dicomfile import read_header
-from ctp_supervisor.quarantine import KNOWN_PATIENT, OTHER_ISSUER, UNKNOWN_PATIENT, Quarantined
-from ctp_supervisor.verify import LOOKUP, ONE_VALUE
+from ctp_supervisor.dicom.part10 import read_header
+from ctp_supervisor.engine.verify import LOOKUP, ONE_VALUE
+from ctp_supervisor.held_back.quarantine import (
+    KNOWN_PATIENT,
+    OTHER_ISSUER,
+    UNKNOWN_PATIENT,
+    Quarantined,
+)
+from ctp_supervisor.lookup import keydb
 from pydicom import config
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -128,7 +133,7 @@ def write(case: Case, path: Path) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-TABLE = lookup.table(ROWS, ("ANON-",), False, ISSUERS)
+TABLE = keydb.table(ROWS, ("ANON-",), False, ISSUERS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -138,7 +143,7 @@ def test_the_supervisor_knows_why(tmp_path: Path, name: str) -> None:
     header = read_header(path)
     assert header is not None
     held = Quarantined(0, 1, "anonymizer", path, "1", header.patient_id, 0.0, header.issuer)
-    assert held.reason(lookup.Patients(TABLE.pseudonyms)) == CASES[name].reason
+    assert held.reason(keydb.Patients(TABLE.pseudonyms)) == CASES[name].reason
 
 
 def test_the_script_and_who_judges_it_agree() -> None:

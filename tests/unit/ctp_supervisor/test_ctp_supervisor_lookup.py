@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor.lookup import (
+from ctp_supervisor.lookup.keydb import (
     LookupUpdater,
     Patients,
     TableFile,

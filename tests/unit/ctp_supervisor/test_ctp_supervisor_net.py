@@ -20,19 +20,20 @@ import pytest
 from ctp_rules import reading
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.script import parse
-from ctp_supervisor import arrivals as arrivals_module
-from ctp_supervisor import pdu, tables
-from ctp_supervisor.arrivals import Pixels, Record
-from ctp_supervisor.incoming import NO_RULES, Incoming
-from ctp_supervisor.lookup import LookupUpdater, Patients, read_values
-from ctp_supervisor.net import Net
-from ctp_supervisor.outgoing import Outgoing
-from ctp_supervisor.process import Client
-from ctp_supervisor.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER, Quarantines
-from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.completeness import arrivals as arrivals_module
+from ctp_supervisor.completeness.arrivals import Pixels, Record
+from ctp_supervisor.completeness.net import Net
+from ctp_supervisor.completeness.whole import Finding
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.engine.process import Client
+from ctp_supervisor.entrance.incoming import NO_RULES, Incoming
+from ctp_supervisor.export.outgoing import Outgoing
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.held_back.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER, Quarantines
+from ctp_supervisor.lookup import tables
+from ctp_supervisor.lookup.keydb import LookupUpdater, Patients, read_values
+from ctp_supervisor.lookup.tables import Tables
 from ctp_supervisor.settings import SettingsError
-from ctp_supervisor.tables import Tables
-from ctp_supervisor.whole import Finding
 from ctp_supervisor_site import Site
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
-from ctp_supervisor import predecessor
-from ctp_supervisor.status import Counters
+from ctp_supervisor.engine import predecessor
+from ctp_supervisor.front.status import Counters
 from ctp_supervisor_node import IMAGES, Node
 from ctp_supervisor_site import Site, dicom
 

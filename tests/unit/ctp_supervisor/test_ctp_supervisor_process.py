@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ctp_supervisor.process import Threads
+from ctp_supervisor.engine.process import Threads
 
 # The kernel keeps 15 bytes of a name: the two long ones are one to it.
 NAMES = ["orthanc-1", "radiotherapy-north-1", "radiotherapy-north-2"]

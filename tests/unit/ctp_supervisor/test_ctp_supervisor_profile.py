@@ -10,12 +10,12 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
 from ctp_rules.refusals import Refused
-from ctp_supervisor.incoming import MARK
-from ctp_supervisor.lookup import Patients
-from ctp_supervisor.process import Client
-from ctp_supervisor.profile import Profile
-from ctp_supervisor.quarantine import Quarantines
-from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.engine.process import Client
+from ctp_supervisor.entrance.incoming import MARK
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.held_back.profile import Profile
+from ctp_supervisor.held_back.quarantine import Quarantines
+from ctp_supervisor.lookup.keydb import Patients
 from ctp_supervisor_site import Site, dicom
 from pydicom import dcmread
 from test_ctp_supervisor_front import PASSWORD, CtpPagesDouble

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ctp_supervisor import dicomfile
-from ctp_supervisor.recovery import (
+from ctp_supervisor.dicom import part10
+from ctp_supervisor.engine.recovery import (
     Marks,
     Recovered,
     files_below,
@@ -295,13 +295,13 @@ def test_truncated_everywhere(tmp_path: Path, step: int) -> None:
     """Cut within an element: truncated. Cut between two: not to be told from a whole one."""
     path = tmp_path / "a.dcm"
     data = dicom(path, pixels=200)
-    assert not dicomfile.is_truncated(path)
+    assert not part10.is_truncated(path)
     whole = []
     for length in range(0, len(data), step):
         path.write_bytes(data[:length])
-        if not dicomfile.is_truncated(path):
+        if not part10.is_truncated(path):
             whole.append(length)
     # Six elements in front of the pixel data: as many places between two.
     assert len(whole) <= 6
     path.write_bytes(b"no DICOM at all".ljust(500))
-    assert not dicomfile.is_truncated(path)
+    assert not part10.is_truncated(path)

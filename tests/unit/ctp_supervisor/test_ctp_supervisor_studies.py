@@ -8,8 +8,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from ctp_supervisor import account, lookup, pdu, quarantine
-from ctp_supervisor.studies import Studies, Watcher
+from ctp_supervisor import account
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.entrance.studies import Studies, Watcher
+from ctp_supervisor.held_back import quarantine
+from ctp_supervisor.lookup import keydb
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -106,7 +109,7 @@ def test_what_cannot_be_followed_is_left_alone() -> None:
 def test_whose_uids_are_in_a_file_in_quarantine(engine: str, kind: str) -> None:
     """It was sent with (0012,0062) YES, as data are that another site has de-identified."""
     file = quarantine.Quarantined(0, 1, kind, Path("TQ-1.dcm"), "1.2.3", "PAT-1", 0.0, done=True)
-    known = lookup.Patients({"PAT-1|": "ANON-1"})
+    known = keydb.Patients({"PAT-1|": "ANON-1"})
     (found,) = account.in_quarantine([(file, "incomplete")], known, engine)
     assert found.leaving == (engine == "ctp" and kind != "anonymizer")
     assert found.pseudonym == "ANON-1"

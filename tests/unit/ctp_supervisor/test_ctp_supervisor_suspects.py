@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor import lanes, pdu, relay
-from ctp_supervisor.lanes import Lanes
-from ctp_supervisor.quarantine import Quarantines
-from ctp_supervisor.refusals import Refusals
-from ctp_supervisor.suspects import TRIES, TRIES_AT_MOST, Suspects
+from ctp_supervisor.dicom import pdu
+from ctp_supervisor.export import lanes, relay
+from ctp_supervisor.export.lanes import Lanes
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.export.suspects import TRIES, TRIES_AT_MOST, Suspects
+from ctp_supervisor.held_back.quarantine import Quarantines
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
 from test_ctp_supervisor_egress_relay import (
@@ -305,7 +306,7 @@ def test_its_quarantine_says_why_and_keeps_it(node: Node, monkeypatch: pytest.Mo
     assert row["held_back"] == f"Orthanc ended, 3 times; 300 MiB, SOP class {CTImageStorage}"
     (row,) = found.detailed()
     assert row["why"].startswith("Orthanc ended") and row["releasable"] is False
-    monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("ctp_supervisor.held_back.quarantine._PAUSES", (0.0, 0.0, 0.0))
     assert found.repeat_exports(lambda _: True) == 0
     assert found.release()["left"] == {"refused-by-orthanc": 1}
     # Not enough room, and enough.
@@ -324,8 +325,8 @@ def test_the_stand_in_keeps_it_under_another_uid(
     quarantined(directory / "TQ-1.dcm", "2.25.99")
     client: Any = ClientDouble()
     found = listing(node, client, 200)
-    monkeypatch.setattr("ctp_supervisor.quarantine._PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("ctp_supervisor.suspects._KEEP_SECONDS", -1.0)
+    monkeypatch.setattr("ctp_supervisor.held_back.quarantine._PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("ctp_supervisor.export.suspects._KEEP_SECONDS", -1.0)
     assert found.repeat_exports(lambda _: True) == 0 and not client.asked
     assert found.release()["left"] == {"refused-by-orthanc": 1} and not client.asked
     listing(node, client, 201).release()

@@ -7,7 +7,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
-from ctp_supervisor import tags_class
+from ctp_supervisor.engine import tags_class
 from ctp_supervisor_java import archive, java_class
 
 NAMES = {0x00100020: "PatientID", 0x00100010: "PatientName", 0xFFFEE000: "Item"}

@@ -10,20 +10,21 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import ScriptOptions
-from ctp_supervisor import threads
+from ctp_supervisor.machine import threads
 from ctp_supervisor_node import Node, _has_ended
 
 SECRET = "Doe^Jane 4711"
 FAULTY = """
 import os, sys
-from ctp_supervisor import __main__, lookup, supervisor
+from ctp_supervisor import __main__, supervisor
+from ctp_supervisor.lookup import keydb
 supervisor.FIRST_TABLE_SECONDS = 0.1  # KeyDB is not there
-usual = lookup.LookupUpdater.update
+usual = keydb.LookupUpdater.update
 def update(self):
     if os.path.exists({trigger!r}):
         raise ValueError({secret!r})
     usual(self)
-lookup.LookupUpdater.update = update
+keydb.LookupUpdater.update = update
 status = __main__.main([])
 sys.stdout.flush()
 os._exit(status)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor import recovery, trials
-from ctp_supervisor.quarantine import Quarantines
-from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.engine import recovery
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.held_back import trials
+from ctp_supervisor.held_back.quarantine import Quarantines
+from ctp_supervisor.held_back.trials import TRIES, Trials
 from ctp_supervisor.settings import Pipeline
-from ctp_supervisor.trials import TRIES, Trials
 from ctp_supervisor_site import METHOD, Site, dicom
 
 MARKS = recovery.Marks(("ANON-",), METHOD)

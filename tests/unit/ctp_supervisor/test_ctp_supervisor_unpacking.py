@@ -24,17 +24,17 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script a
 from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.script import Script
-from ctp_supervisor import unpacking
-from ctp_supervisor.arrivals import Arrivals
-from ctp_supervisor.incoming import NO_RULES
-from ctp_supervisor.lookup import Patients
-from ctp_supervisor.order import Order
-from ctp_supervisor.process import Client
-from ctp_supervisor.profile import Profile
-from ctp_supervisor.quarantine import Quarantines
-from ctp_supervisor.refusals import Refusals
+from ctp_supervisor.completeness.arrivals import Arrivals
+from ctp_supervisor.engine.process import Client
+from ctp_supervisor.entrance.incoming import NO_RULES
+from ctp_supervisor.export.refusals import Refusals
+from ctp_supervisor.held_back import unpacking
+from ctp_supervisor.held_back.profile import Profile
+from ctp_supervisor.held_back.quarantine import Quarantines
+from ctp_supervisor.held_back.unpacking import ProblemError, Unpacker
+from ctp_supervisor.lookup.keydb import Patients
+from ctp_supervisor.lookup.order import Order
 from ctp_supervisor.settings import MIB, Declared, Region
-from ctp_supervisor.unpacking import ProblemError, Unpacker
 from ctp_supervisor_compressed import GREY, PALETTE, RGB, WORDS, YBR, by_dcmtk, by_openjpeg
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
-from ctp_supervisor import tags_class
-from ctp_supervisor.broken_off import BrokenOff
-from ctp_supervisor.egress import Checker
-from ctp_supervisor.gate import Gate, Pipeline
-from ctp_supervisor.incoming import rules
+from ctp_supervisor.engine import tags_class
+from ctp_supervisor.entrance.broken_off import BrokenOff
+from ctp_supervisor.entrance.incoming import rules
+from ctp_supervisor.export.egress import Checker
+from ctp_supervisor.gate.gate import Gate, Pipeline
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -368,7 +368,7 @@ def test_ctp_is_not_kept_busy_by_what_stands_behind_the_pixel_data(ctp: Ctp, beh
 def test_what_broke_off_leaves_nothing_on_the_disk(
     ctp: Ctp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctp_supervisor.broken_off.QUIET_SECONDS", 1.0)
+    monkeypatch.setattr("ctp_supervisor.entrance.broken_off.QUIET_SECONDS", 1.0)
     dataset = header(BitsAllocated=8, PixelData=bytes(4 * 1024 * 1024))
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -4,18 +4,18 @@ Stock CTP passes objects unmodified when a script is missing or broken, answers 
 that it turns away, and drops what it acknowledged when it is killed or its disk is full. Nothing of
 CTP is changed here; this program stands around it:
 
-1. ``verify``: what CTP is about to read, before it is started.
-2. ``workdir``: CTP's working directory in memory, made anew at every start.
-3. ``recovery``: what an earlier kill left on disk, before CTP sees it.
-4. ``gate``: the DICOM port. Refuses so that the sender sees it; an answer of CTP passes only when
-   the object is on disk.
-5. ``disk``: closes the gate, and freezes CTP, before there is no space left.
-6. ``relay``: CTP's way to Orthanc. Closed at once when a file that CTP reads was changed.
-7. ``lookup``: CTP's lookup table, kept equal to KeyDB.
-8. ``process``: CTP itself, its log, its end.
-9. ``quarantine``, ``status``, ``web``, ``healthcheck``: what is to be seen, and released.
-10. ``blanking``: regions of images that the site declares, on the way out. ``unpacking``: what of
-   these came compressed, before; the decoder is a process of its own, ``unpack``.
+- ``engine``: CTP itself. What it is about to read is verified before it is started, its working
+  directory is made anew in memory, and what an earlier kill left on disk is put right.
+- ``gate``: the DICOM port, and the program in front of CTP's container. Refuses so that the sender
+  sees it; an answer of CTP passes only when the object is on disk.
+- ``entrance``: how CTP is given what a sender sends. ``data_set``: what may not pass as it is.
+- ``completeness``: what came is kept, and what leaves has to be what the script makes of it.
+- ``export``: CTP's way to Orthanc. Closed at once when a file that CTP reads was changed.
+- ``lookup``: CTP's lookup table, kept equal to KeyDB.
+- ``held_back``: the quarantines, and how their objects go round again.
+- ``front``: what is to be seen.
+- ``machine``: closes the gate, and freezes CTP, before there is no space left. ``dicom``: what is
+  read of DICOM.
 
 ``supervisor`` wires them, ``settings`` holds the table of what can be set.
 """

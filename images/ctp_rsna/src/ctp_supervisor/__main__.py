@@ -18,11 +18,11 @@ def main(arguments: list[str]) -> int:
     """Return the exit status."""
     # Each imported here: the health checks run every few seconds and need little of it.
     if arguments == ["gate", "healthcheck"]:
-        from .gate_settings import healthcheck
+        from .gate.settings import healthcheck
 
         return healthcheck(os.environ)
     if arguments[:1] == ["gate"]:
-        from .standalone import main as gate
+        from .gate.standalone import main as gate
 
         return gate(arguments[1:])
     try:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         print(f"CTP is not started: {error}", file=sys.stderr, flush=True)
         return 2
     if arguments:
-        from .healthcheck import check
+        from .front.healthcheck import check
 
         healthy, text = check(settings)
         print(text)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from study_account import uids
 from study_account.account import Account, Quarantined
 
-from . import lookup, quarantine
+from .engine.verify import PLACEHOLDER, Verified
+from .held_back import quarantine
+from .lookup import keydb
 from .settings import Settings
-from .verify import PLACEHOLDER, Verified
 
 FILE = "account.sqlite"
 _BLANKS = "".join(map(chr, range(33)))
@@ -19,7 +20,7 @@ def make(
     settings: Settings,
     verified: Verified,
     key: bytes,
-    patients: Callable[[], lookup.Patients],
+    patients: Callable[[], keydb.Patients],
     idle: Callable[[], bool],
 ) -> Account:
     """The account of this node. Where the scripts do not hash UIDs as they have to, it says so and
@@ -37,10 +38,10 @@ def make(
         problem = f"there is no account of studies: {error}"
 
     def pseudonym(patient_id: str, issuer: str) -> str:
-        return patients().pseudonyms.get(lookup.key(patient_id.strip(_BLANKS), issuer), "")
+        return patients().pseudonyms.get(keydb.key(patient_id.strip(_BLANKS), issuer), "")
 
     def pseudonyms(patient_id: str) -> Iterable[str]:
-        start = lookup.key(patient_id, "")
+        start = keydb.key(patient_id, "")
         return {name for known, name in patients().pseudonyms.items() if known.startswith(start)}
 
     return Account(
@@ -64,14 +65,14 @@ def is_leaving(found: quarantine.Quarantined, engine: str) -> bool:
 
 
 def in_quarantine(
-    found: Iterable[tuple[quarantine.Quarantined, str]], patients: lookup.Patients, engine: str
+    found: Iterable[tuple[quarantine.Quarantined, str]], patients: keydb.Patients, engine: str
 ) -> list[Quarantined]:
     """What lies in quarantine and why, for the account."""
     return [of_one(each, reason, patients, engine) for each, reason in found]
 
 
 def of_one(
-    each: quarantine.Quarantined, reason: str, patients: lookup.Patients, engine: str
+    each: quarantine.Quarantined, reason: str, patients: keydb.Patients, engine: str
 ) -> Quarantined:
     """One of them."""
     return Quarantined(
@@ -81,14 +82,14 @@ def of_one(
         reason,
         each.arrived,
         is_leaving(each, engine),
-        patients.pseudonyms.get(lookup.key(each.patient_id or "", each.issuer), ""),
+        patients.pseudonyms.get(keydb.key(each.patient_id or "", each.issuer), ""),
     )
 
 
 class Notes:
     """What is done with files in quarantine, noted in the account."""
 
-    def __init__(self, to: Account, patients: Callable[[], lookup.Patients], engine: str) -> None:
+    def __init__(self, to: Account, patients: Callable[[], keydb.Patients], engine: str) -> None:
         self._account = to
         self._patients = patients
         self._engine = engine

@@ -16,26 +16,29 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from . import NAME, account, disk, pdu, predecessor, recovery, threads, verify, workdir
-from .broken_off import BrokenOff
-from .disk import GroupSync, SpaceGuard
-from .gate import HEALTHCHECK_AET, Gate, Pipeline
-from .healthcheck import OPEN
-from .lanes import Lanes
-from .lookup import LookupUpdater
-from .net import Net
-from .process import Client, Engine
-from .profile import Profile
-from .quarantine import ENDED_CTP, Quarantined, Quarantines
-from .refusals import Refusals
-from .relay import ExportRelay
+from . import NAME, account
+from .completeness.net import Net
+from .dicom import pdu
+from .engine import predecessor, recovery, verify, workdir
+from .engine.process import Client, Engine
+from .entrance.broken_off import BrokenOff
+from .entrance.studies import Studies
+from .export.lanes import Lanes
+from .export.refusals import Refusals
+from .export.relay import ExportRelay
+from .export.suspects import Suspects
+from .front.healthcheck import OPEN
+from .front.status import Counters, Queues, total
+from .front.web import Front
+from .gate.gate import HEALTHCHECK_AET, Gate, Pipeline
+from .held_back.profile import Profile
+from .held_back.quarantine import ENDED_CTP, Quarantined, Quarantines
+from .held_back.trials import Trials
+from .held_back.unpacking import Unpacker
+from .lookup.keydb import LookupUpdater
+from .machine import disk, threads
+from .machine.disk import GroupSync, SpaceGuard
 from .settings import MIB, Settings, SettingsError
-from .status import Counters, Queues, total
-from .studies import Studies
-from .suspects import Suspects
-from .trials import Trials
-from .unpacking import Unpacker
-from .web import Front
 
 LOG = logging.getLogger("ctp_supervisor")
 

@@ -1,0 +1,1 @@
+"""The way out to Orthanc: the last look at what leaves, and what becomes of it."""

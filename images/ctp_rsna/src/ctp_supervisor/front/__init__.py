@@ -1,0 +1,1 @@
+"""What is to be seen from outside: the pages, the figures, the health check."""

@@ -1,0 +1,1 @@
+"""What CTP could not deliver: why, and how it goes round again."""
