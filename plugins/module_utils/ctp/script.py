@@ -53,7 +53,7 @@ UID_KEY_PLACEHOLDER = "@@UID_KEY@@"
 # should an object have it all the same, it is removed.
 UID_KEY_TAG = "0012FFF0"
 # The supervisor puts it into an object of which something would be lost that the script keeps
-# (images/ctp_rsna, ``incoming``).
+# (images/ctp_rsna, ``rewrite``).
 MARK_TAG = "7FDEFFF0"
 # Where it puts the days of DT elements that have a fraction or an offset: dates of the dictionary,
 # since CTP reads what it does not know as bytes where there is no representation. They are retired

@@ -16,7 +16,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.ps3_15_e1_1 i
 from ctp_rules.anonymizer import Action, Outcome
 from ctp_rules_judge import DEMANDED, Fault, faults, introduced
 from ctp_rules_way import OPTIONS, Passed, Way, of_the_patient, real_files
-from ctp_supervisor.entrance.incoming import DAYS
+from ctp_supervisor.data_set.rewrite import DAYS
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 

@@ -24,9 +24,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp.script import (
 )
 from ctp_rules import reading, script
 from ctp_rules.anonymizer import Anonymizer, Outcome, QuarantineError, flat, shown
+from ctp_supervisor.data_set.rewrite import Rewriter
+from ctp_supervisor.data_set.rules import Rules, rules
+from ctp_supervisor.dicom.encapsulated import ENCAPSULATED
+from ctp_supervisor.dicom.encoding import EXPLICIT, IMPLICIT
 from ctp_supervisor.dicom.part10 import begin_data_set, is_truncated
-from ctp_supervisor.entrance.incoming import _IMPLICIT_CLASSES, Rewriter, Rules, rules
-from ctp_supervisor.export.egress import ENCAPSULATED, EXPLICIT, IMPLICIT, Checker, Violation
+from ctp_supervisor.entrance.incoming import _IMPLICIT_CLASSES
+from ctp_supervisor.export.egress import Checker, Violation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO

@@ -12,9 +12,10 @@ from typing import Any
 
 import pydicom
 import pytest
-from ctp_supervisor.data_set.beside import Image, without_unused
+from ctp_supervisor.data_set.image_pixel import Image, without_unused
+from ctp_supervisor.data_set.rewrite import Rewriter
+from ctp_supervisor.data_set.rules import NO_RULES
 from ctp_supervisor.dicom.part10 import begin_data_set
-from ctp_supervisor.entrance.incoming import NO_RULES, Rewriter
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_supervisor.data_set import bounds
-from ctp_supervisor.entrance.incoming import rules
+from ctp_supervisor.data_set.rules import rules
 from pydicom._dicom_dict import DicomDictionary
 from test_ctp_supervisor_incoming import SCRIPT, bare, element, item, rewritten
 

@@ -20,10 +20,10 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
+from ctp_supervisor.dicom.marks import MARK
 from ctp_supervisor.engine.process import NOT_STORED, Client, command, environment
 from ctp_supervisor.engine.verify import verify
 from ctp_supervisor.engine.workdir import make
-from ctp_supervisor.entrance.incoming import MARK
 from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.front.status import Counters, Queues
 from ctp_supervisor.front.web import Front

@@ -10,17 +10,12 @@ from typing import Any
 import pydicom
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
+from ctp_supervisor.data_set.rewrite import Rewriter
+from ctp_supervisor.data_set.rules import NO_RULES, Rules, rules
 from ctp_supervisor.dicom import pdu
+from ctp_supervisor.dicom.marks import MARK, MARKED
 from ctp_supervisor.dicom.part10 import begin_data_set
-from ctp_supervisor.entrance.incoming import (
-    MARK,
-    MARKED,
-    NO_RULES,
-    Incoming,
-    Rewriter,
-    Rules,
-    rules,
-)
+from ctp_supervisor.entrance.incoming import Incoming
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset

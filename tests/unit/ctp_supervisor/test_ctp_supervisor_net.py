@@ -24,9 +24,10 @@ from ctp_supervisor.completeness import arrivals as arrivals_module
 from ctp_supervisor.completeness.arrivals import Pixels, Record
 from ctp_supervisor.completeness.net import Net
 from ctp_supervisor.completeness.whole import Finding
+from ctp_supervisor.data_set.rules import NO_RULES
 from ctp_supervisor.dicom import pdu
 from ctp_supervisor.engine.process import Client
-from ctp_supervisor.entrance.incoming import NO_RULES, Incoming
+from ctp_supervisor.entrance.incoming import Incoming
 from ctp_supervisor.export.outgoing import Outgoing
 from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.held_back.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER, Quarantines

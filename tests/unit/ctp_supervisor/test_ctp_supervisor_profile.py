@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
 from ctp_rules import script
 from ctp_rules.refusals import Refused
+from ctp_supervisor.dicom.marks import MARK
 from ctp_supervisor.engine.process import Client
-from ctp_supervisor.entrance.incoming import MARK
 from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.held_back.profile import Profile
 from ctp_supervisor.held_back.quarantine import Quarantines

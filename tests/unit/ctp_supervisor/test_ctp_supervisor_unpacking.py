@@ -25,8 +25,8 @@ from ctp_rules import script
 from ctp_rules.anonymizer import Anonymizer
 from ctp_rules.script import Script
 from ctp_supervisor.completeness.arrivals import Arrivals
+from ctp_supervisor.data_set.rules import NO_RULES
 from ctp_supervisor.engine.process import Client
-from ctp_supervisor.entrance.incoming import NO_RULES
 from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.held_back import unpacking
 from ctp_supervisor.held_back.profile import Profile

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script as ctp_script
+from ctp_supervisor.data_set.rules import rules
 from ctp_supervisor.engine import tags_class
 from ctp_supervisor.entrance.broken_off import BrokenOff
-from ctp_supervisor.entrance.incoming import rules
 from ctp_supervisor.export.egress import Checker
 from ctp_supervisor.gate.gate import Gate, Pipeline
 from ports import free_port

@@ -29,21 +29,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, Union
+from typing import IO, Any
 
 from ctp_rules import encoded
 from ctp_rules.anonymizer import Anonymizer, QuarantineError
 from ctp_rules.encoded import Encoded
 from ctp_rules.names import Named
 
+from ..data_set.rewrite import hidden as hidden_in
+from ..dicom.encapsulated import ENCAPSULATED
+from ..dicom.encoding import EXPLICIT, IMPLICIT, LONG, SEQUENCE_END, UNDEFINED, Bytes
 from ..dicom.part10 import begin_data_set
-from ..entrance.incoming import hidden as hidden_in
-from ..export.egress import ENCAPSULATED, EXPLICIT, IMPLICIT
 from ..lookup.order import Order
 
 LOG = logging.getLogger(__name__)
 
-Bytes = Union[bytes, bytearray, memoryview]
 
 MEMORY_BYTES = 256 * 1024
 """A longer data set in front of the pixel data is not held in memory."""
@@ -51,9 +51,6 @@ YOUNG_NS = 60_000_000_000
 """CTP may not have written its own file before."""
 _SOP_INSTANCE_UID = 0x00080018
 _PIXEL_DATA = 0x7FE00010
-_ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _END = struct.Struct("<I4s")
 _MAGIC = b"CAME"
 _PART = ".part"
@@ -100,19 +97,19 @@ class Pixels:
 
     def _needed(self) -> int:
         has_long = len(self._rest) >= 8 and not self._implicit and not self._fragments
-        return 12 if has_long and self._rest[4:6] in _LONG else 8
+        return 12 if has_long and self._rest[4:6] in LONG else 8
 
     def _begin(self, head: bytes) -> None:
         group, element, length = struct.unpack_from("<HHI", head)
         tag = group << 16 | element
         if self._fragments:
-            self._fragments = tag != _SEQUENCE_END
+            self._fragments = tag != SEQUENCE_END
         elif tag > _PIXEL_DATA:
             self._behind = True
             return
         elif not self._implicit:
             length = struct.unpack_from("<I", head, 8)[0] if len(head) == 12 else length >> 16
-        if length == _UNDEFINED:
+        if length == UNDEFINED:
             self._fragments = True
             self._add(struct.pack("<II", tag, length))
             return

@@ -26,11 +26,11 @@ from ctp_rules.names import Named, merged
 from ctp_rules.script import Script
 
 from ..data_set import blanking
-from ..export.egress import IMPLICIT
+from ..dicom.encoding import IMPLICIT, Bytes
 from ..lookup.order import Order
 from ..lookup.tables import Tables
 from ..settings import Declared
-from .arrivals import Arrivals, Bytes, Came, Record, Split
+from .arrivals import Arrivals, Came, Record, Split
 
 LOG = logging.getLogger(__name__)
 

@@ -18,25 +18,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from ctp_rules import encoded
 from ctp_rules.anonymizer import QuarantineError
 from ctp_rules.encoded import Encoded, UnreadableError
 
+from ..dicom.encoding import UNDEFINED, Bytes
 from ..settings import Declared, Region
-from . import beside
-
-Bytes = Union[bytes, bytearray, memoryview]
+from . import image_pixel
 
 CODE = b"113101"
 """Clean Pixel Data Option (PS3.16 CID 7050)."""
 _METHOD_CODES, _CODE_VALUE = 0x00120064, 0x00080100
 _CLASS, _MAKER, _MODEL = 0x00080016, 0x00080070, 0x00081090
 _ROWS, _COLUMNS, _PLANAR, _ALLOCATED = 0x00280010, 0x00280011, 0x00280006, 0x00280100
-_LAST_OF_IMAGE = max(beside.WANTED)
+_LAST_OF_IMAGE = max(image_pixel.WANTED)
 _PIXELS = 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF
 _LONGEST_HEAD = 12
 _OTHER = frozenset({b"OB", b"OW"})
 
@@ -102,7 +99,7 @@ def _values(header: Encoded) -> dict[int, bytes] | None:
     try:
         level = encoded.root(header, last=_LAST_OF_IMAGE)
         values = {}
-        for tag in (_CLASS, _MAKER, _MODEL, _PLANAR, *beside.WANTED):
+        for tag in (_CLASS, _MAKER, _MODEL, _PLANAR, *image_pixel.WANTED):
             element = level.get(tag)
             values[tag] = element.raw or b"" if element is not None else b""
     except (UnreadableError, QuarantineError):
@@ -121,7 +118,7 @@ def _is_for(declared: Declared, values: Mapping[int, bytes]) -> bool:
 
 
 def _planned(regions: tuple[Region, ...], values: Mapping[int, bytes]) -> Task:
-    image = beside.image({tag: value for tag, value in values.items() if value})
+    image = image_pixel.image({tag: value for tag, value in values.items() if value})
     if image is None:
         return Task(regions, problem="it does not say how its image is encoded")
     black = _BLACK.get(image.photometric)
@@ -238,7 +235,7 @@ class Blanker:
             (length,) = struct.unpack_from("<I", head, 8)
         if group << 16 | element != _PIXELS or (not self._implicit and head[4:6] not in _OTHER):
             self.problem = "something else stands in the place of its pixel data"
-        elif length == _UNDEFINED:
+        elif length == UNDEFINED:
             self.problem = "its pixel data are compressed"
         elif length != self.task.size + self.task.size % 2:
             self.problem = "its pixel data are not as long as its image"

@@ -13,29 +13,16 @@ import pydicom
 from pydicom.filereader import read_file_meta_info
 from pydicom.tag import Tag
 
-from ..entrance.incoming import MARK, MARKED
+from .encoding import BIG_ENDIAN, DEFLATED, IMPLICIT, LONG, UNDEFINED
+from .marks import MARK, MARKED, UNPACKED
 
 # The library's warnings quote values, and standard error is the container's log.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?\Z")
 
 PREAMBLE = 132
-UNPACKED = "AUSCAT_UNPACKED"
-"""Implementation Version Name, (0002,0013), of a file whose image this program has decompressed
-(``unpacking``). CTP writes its own into what a sender sends."""
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR"}) | {
-    b"UT",
-    b"UV",
-}
-_UNDEFINED = 0xFFFFFFFF
 _DEPTH = 60
 _CHUNK = 64 * 1024
-
-IMPLICIT, BIG_ENDIAN, DEFLATED = (
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2.1.99",
-)
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Header:
     ambiguous: bool = False
     """The PatientID is not one value of visible characters: no table can tell whose it is."""
     mark: str = ""
-    """What would have been lost of it (``incoming``)."""
+    """What would have been lost of it (``data_set.rewrite``)."""
     study: str = ""
     series: str = ""
     unpacked: bool = False
@@ -243,7 +230,7 @@ class _Walker:
         vr = self._take(2)
         if not vr.isalpha():
             raise ValueError("no VR")
-        if vr in _LONG:
+        if vr in LONG:
             self._take(2)
             return group, element, vr, struct.unpack(self.order + "I", self._take(4))[0]
         return group, element, vr, struct.unpack(self.order + "H", self._take(2))[0]
@@ -258,7 +245,7 @@ class _Walker:
             group, element, vr, length = self._header()
             if (group, element) == (0xFFFE, 0xE00D):
                 return
-            if length != _UNDEFINED:
+            if length != UNDEFINED:
                 self._skip(length)
             elif (group, element) == (0x7FE0, 0x0010) or vr in (b"OB", b"OW"):
                 self._items(depth, fragments=True)
@@ -274,7 +261,7 @@ class _Walker:
                 return
             if (group, element) != (0xFFFE, 0xE000):
                 raise ValueError("no item")
-            if length != _UNDEFINED:
+            if length != UNDEFINED:
                 self._skip(length)
             elif fragments:
                 raise ValueError("a fragment of undefined length")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..entrance.incoming import Rules
-from ..entrance.incoming import rules as read_rules
+from ..data_set.rules import Rules
+from ..data_set.rules import rules as read_rules
 from ..settings import Pipeline, Settings, Stage
 
 PLACEHOLDER = "@@UID_KEY@@"

@@ -13,11 +13,12 @@ import secrets
 import struct
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from study_account.identity import Identity
 
 from ..dicom import pdu
+from ..dicom.encoding import ITEM_END, LONG, SEQUENCE_END, UNDEFINED, Bytes
 
 if TYPE_CHECKING:
     from study_account.account import Sender
@@ -32,12 +33,7 @@ TOLD = 0x00201209
 _READ = frozenset({SOP_INSTANCE, PATIENT_ID, ISSUER, STUDY, SERIES, TOLD})
 _LAST = max(_READ)
 _BLANKS = "".join(map(chr, range(33)))
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _LONGEST = 1024
-
-Bytes = Union[bytes, bytearray, memoryview]
 
 
 class Studies:
@@ -121,11 +117,11 @@ class _Identity:
         if self._explicit is None:
             self._explicit = vr.isalpha() and vr.isupper()
         if group == 0xFFFE:
-            if tag in (_ITEM_END, _SEQUENCE_END):
+            if tag in (ITEM_END, SEQUENCE_END):
                 self._depth -= 1
                 self.done = self._depth < 0
                 return after
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 self._depth += 1
                 return after
             return after + length
@@ -133,14 +129,14 @@ class _Identity:
             self.done = True
             return after
         if self._explicit:
-            if vr in _LONG:
+            if vr in LONG:
                 if len(data) - position < 12:
                     return 0
                 (length,) = struct.unpack_from("<I", data, position + 8)
                 after = 12
             else:
                 length >>= 16
-        if length == _UNDEFINED:
+        if length == UNDEFINED:
             self._depth += 1
             return after
         if not self._depth and tag in _READ and length <= _LONGEST:

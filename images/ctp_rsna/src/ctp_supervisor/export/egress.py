@@ -14,26 +14,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Union
 
 from pydicom._dicom_dict import DicomDictionary
-from pydicom.uid import AllTransferSyntaxes
 
-Bytes = Union[bytes, bytearray, memoryview]
-
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-_UNREADABLE = {
-    "1.2.840.10008.1.2.2",  # big endian
-    "1.2.840.10008.1.2.1.99",  # deflated
-    "1.2.840.10008.1.2.4.95",  # JPIP, deflated
-    "1.2.840.10008.1.2.4.205",  # JPIP of HTJ2K, deflated
-}
-ENCAPSULATED = frozenset(
-    str(uid) for uid in AllTransferSyntaxes if uid.is_encapsulated and str(uid) not in _UNREADABLE
+from ..dicom.encapsulated import ENCAPSULATED
+from ..dicom.encoding import (
+    EXPLICIT,
+    IMPLICIT,
+    ITEM,
+    ITEM_END,
+    LONG,
+    SEQUENCE_END,
+    UNDEFINED,
+    VRS,
+    Bytes,
 )
 
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _ITEM_BYTES = struct.pack("<HH", 0xFFFE, 0xE000)
 _FIRST_OF_PIXELS, _PIXEL_DATA = 0x7FE00000, 0x7FE00010
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
@@ -45,12 +41,9 @@ STUDY, SERIES, PATIENT_ID = 0x0020000D, 0x0020000E, _PATIENT_ID
 _READ = _COMPARED | {STUDY, SERIES}
 _LONGEST_COMPARED = 1024
 
-_UNDEFINED = 0xFFFFFFFF
 _OPEN = 1 << 62
 """The end of what has no length of its own."""
 _DEEPEST = 64
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 _DATASET, _SEQUENCE, _FRAGMENTS = range(3)
 
@@ -174,18 +167,18 @@ class Checker:
             if level.kind != _DATASET or group == 0xFFFE:
                 if offset + after > level.limit:
                     raise self._violation(tag, "longer than what it is in")
-                if tag == _ITEM and level.kind == _SEQUENCE:
+                if tag == ITEM and level.kind == _SEQUENCE:
                     level.count += 1
                     if len(levels) >= _DEEPEST:
                         raise self._violation(level.tag, "too deep")
                     end, limit = self._ends(level, tag, offset + after, length)
                     level = _Level(_DATASET, level.tag, end, limit)
                     levels.append(level)
-                elif tag == _ITEM and level.kind == _FRAGMENTS and length != _UNDEFINED:
+                elif tag == ITEM and level.kind == _FRAGMENTS and length != UNDEFINED:
                     self._ends(level, tag, offset + after, length)
                     after += length
                 elif (
-                    tag == (_ITEM_END if level.kind == _DATASET else _SEQUENCE_END)
+                    tag == (ITEM_END if level.kind == _DATASET else SEQUENCE_END)
                     and not length
                     and level.end == _OPEN
                     and len(levels) > 1
@@ -214,9 +207,9 @@ class Checker:
                 sequence = b"SQ" in known
             else:
                 vr = bytes(data[position + 4 : position + 6])
-                if vr not in _VRS:
+                if vr not in VRS:
                     raise self._violation(tag, _why_vr(vr))
-                if vr in _LONG:
+                if vr in LONG:
                     if size - position < 12:
                         break
                     after = position + 12
@@ -235,7 +228,7 @@ class Checker:
                 levels.append(level)
                 position = after
                 continue
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 if tag != _PIXEL_DATA or not self._encapsulated:
                     raise self._violation(tag, "of undefined length, but no sequence")
                 level.last = tag
@@ -274,7 +267,7 @@ class Checker:
 
     def _ends(self, level: _Level, tag: int, start: int, length: int) -> tuple[int, int]:
         """Where what starts there ends, and what it may not go beyond."""
-        if length == _UNDEFINED:
+        if length == UNDEFINED:
             if start > level.limit:
                 raise self._violation(tag, "longer than what it is in")
             return _OPEN, level.limit
@@ -331,5 +324,5 @@ def _why_unknown(group: int) -> str:
 
 
 def _why_vr(vr: bytes) -> str:
-    shown = vr.decode() if vr in _VRS else "no VR"
+    shown = vr.decode() if vr in VRS else "no VR"
     return f"{shown}, which the dictionary does not have for it"

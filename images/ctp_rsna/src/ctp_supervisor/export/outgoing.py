@@ -10,9 +10,10 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..completeness.arrivals import Bytes, Record
+from ..completeness.arrivals import Record
 from ..completeness.whole import Departure, Finding, Whole
 from ..dicom import pdu
+from ..dicom.encoding import Bytes
 from .egress import Checker, Violation
 
 REFUSED = 0xC001

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..data_set.rules import NO_RULES, Rules
 from ..dicom import pdu
 from ..entrance.broken_off import BrokenOff
-from ..entrance.incoming import NO_RULES, Incoming, Rules
+from ..entrance.incoming import Incoming
 from ..entrance.studies import Studies, Watcher
 from ..machine.threads import OfOneConnection
 from .lobby import LOOPBACK, Bounds, Lobby, Notices

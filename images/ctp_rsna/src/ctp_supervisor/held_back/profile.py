@@ -20,7 +20,7 @@ from ctp_rules.refusals import UNREADABLE, Judge, Refused
 from ctp_rules.script import Script
 
 from ..completeness import arrivals
-from ..export.egress import IMPLICIT
+from ..dicom.encoding import IMPLICIT
 
 LOG = logging.getLogger(__name__)
 

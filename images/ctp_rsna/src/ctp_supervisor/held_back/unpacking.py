@@ -36,10 +36,12 @@ from ctp_rules.encoded import Encoded, UnreadableError
 
 from ..completeness import arrivals
 from ..completeness.arrivals import Arrivals
-from ..data_set import beside, blanking
-from ..dicom.part10 import PREAMBLE, UNPACKED
-from ..entrance.incoming import Rewriter, Rules
-from ..export.egress import EXPLICIT
+from ..data_set import blanking, image_pixel
+from ..data_set.rewrite import Rewriter
+from ..data_set.rules import Rules
+from ..dicom.encoding import EXPLICIT, LONG, UNDEFINED
+from ..dicom.marks import UNPACKED
+from ..dicom.part10 import PREAMBLE
 from ..settings import MIB, Declared
 from .unpack import (
     BROKEN,
@@ -68,9 +70,7 @@ _WAIT = 3
 _CHUNK = MIB
 _HEAD = struct.Struct("<HH2sHI")
 _PHOTOMETRIC, _PLANAR, _LOSSY, _PIXELS = 0x00280004, 0x00280006, 0x00282110, 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF
 _META_LENGTH, _META_SYNTAX, _META_VERSION = 0x00020000, 0x00020010, 0x00020013
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _FULL = {"YBR_FULL_422": "YBR_FULL"}
 """What a decoder makes of it: each pixel has all of its samples."""
 _BY_JPEG_2000 = {**_FULL, "YBR_RCT": "RGB", "YBR_ICT": "RGB"}
@@ -137,7 +137,7 @@ class Unpacker:
 
     def _request(self, header: Encoded, syntax: str, offset: int) -> Request:
         values = _values(header)
-        image = beside.image({tag: value for tag, value in values.items() if value})
+        image = image_pixel.image({tag: value for tag, value in values.items() if value})
         if image is None:
             raise ProblemError("it does not say how its image is encoded")
         if image.signed and syntax in JPEG_LS | JPEG_2000 and not image.is_full:
@@ -298,13 +298,13 @@ class Unpacker:
 
 def _look_at_pixels(head: bytes) -> None:
     group, element, vr, _, length = _HEAD.unpack(head)
-    if group << 16 | element != _PIXELS or vr not in (b"OB", b"OW") or length != _UNDEFINED:
+    if group << 16 | element != _PIXELS or vr not in (b"OB", b"OW") or length != UNDEFINED:
         raise ProblemError("it has no compressed pixel data")
 
 
 def _values(header: Encoded) -> Mapping[int, bytes]:
     """The elements that describe the image. Raises ``ProblemError``."""
-    wanted: Collection[int] = {*beside.WANTED, _LOSSY, _PLANAR}
+    wanted: Collection[int] = {*image_pixel.WANTED, _LOSSY, _PLANAR}
     try:
         level = encoded.root(header)
         if level.doubled & set(wanted):
@@ -335,7 +335,7 @@ def _edited(header: Encoded, found: Unpacked, syntax: str) -> bytes:
     for tag, (vr, start, after, _) in sorted(level.places.items(), key=lambda each: each[1][1]):
         if not after:
             continue
-        begin = start - (8 if (vr or "").encode() not in _LONG else 12)
+        begin = start - (8 if (vr or "").encode() not in LONG else 12)
         for new in sorted(changes):
             if new <= tag:
                 pieces += [data[done:begin], changes.pop(new)]
@@ -355,7 +355,7 @@ def _meta(before: bytes) -> bytes:
     while at + 8 <= len(before):
         group, element, vr, length = struct.unpack_from("<HH2sH", before, at)
         size = 8
-        if vr in _LONG:
+        if vr in LONG:
             size = 12
             (length,) = struct.unpack_from("<I", before, at + 8)
         found[group << 16 | element] = before[at : at + size + length]
