@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
-from ctp_supervisor.dicom import pdu
+from ctp_supervisor.dicom import dimse, pdu, scan
+from ctp_supervisor.dicom.echo import HEALTHCHECK_AET, echo
 from ctp_supervisor.gate import holding
-from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Pipeline
+from ctp_supervisor.gate.gate import Pipeline
 from ctp_supervisor.gate.holding import Absence, HoldingGate
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -218,14 +219,14 @@ def test_ctp_away_for_too_long(bench: Bench) -> None:
 
 
 def test_what_the_health_check_is_told(bench: Bench) -> None:
-    def echo() -> str:
-        return pdu.echo("127.0.0.1", bench.port, "GATE", HEALTHCHECK_AET, 5)
+    def asked() -> str:
+        return echo("127.0.0.1", bench.port, "GATE", HEALTHCHECK_AET, 5)
 
     bench.gate(hold=1)
-    assert "A-ASSOCIATE-RJ 2/3/2" in echo()  # waits
-    wait_until("it waits no more", lambda: "A-ASSOCIATE-RJ 2/3/1" in echo())
+    assert "A-ASSOCIATE-RJ 2/3/2" in asked()  # waits
+    wait_until("it waits no more", lambda: "A-ASSOCIATE-RJ 2/3/1" in asked())
     bench.scp.start()
-    assert echo() == ""
+    assert asked() == ""
 
 
 def test_no_other_transfer_syntax_behind_the_senders_back(bench: Bench) -> None:
@@ -345,20 +346,20 @@ def test_messages_sent_without_waiting_are_answered_in_turn(bench: Bench) -> Non
     bench.scp.start()
     bench.gate()
 
-    def echo(number: int) -> bytes:
+    def echo_request(number: int) -> bytes:
         uid = b"1.2.840.10008.1.1\0"
         command = struct.pack("<HHI", 0, 2, len(uid)) + uid
-        for element, value in ((0x0100, 0x30), (0x0110, number), (0x0800, pdu.NO_DATA_SET)):
+        for element, value in ((0x0100, 0x30), (0x0110, number), (0x0800, dimse.NO_DATA_SET)):
             command += struct.pack("<HHIH", 0, element, 2, value)
         command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
         fragment = struct.pack(">IBB", len(command) + 2, 1, 3) + command
         return struct.pack(">BxI", pdu.P_DATA, len(fragment)) + fragment
 
     with socket.create_connection(("127.0.0.1", bench.port), timeout=10) as connection:
-        reader = pdu.PduReader(connection)
+        reader = scan.PduReader(connection)
         # The messages come with the request already, as nobody may do, and in odd pieces.
         request = pdu.associate_request("CTP", "PACS", pdu.VERIFICATION)
-        data = request + b"".join(map(echo, range(1, 6))) + pdu.release_request()
+        data = request + b"".join(map(echo_request, range(1, 6))) + pdu.release_request()
         for start in range(0, len(data), 97):
             connection.sendall(data[start : start + 97])
         answers = [reader.read() for _ in range(7)]
@@ -378,19 +379,19 @@ def test_the_end_of_a_message_is_found(piece: int, fragments: list[int]) -> None
 
     uid = b"1.2.3\0"
     command = struct.pack("<HHI", 0, 0x1000, len(uid)) + uid
-    for element, value in ((0x0100, pdu.C_STORE_RQ), (0x0800, 1)):
+    for element, value in ((0x0100, dimse.C_STORE_RQ), (0x0800, 1)):
         command += struct.pack("<HHIH", 0, element, 2, value)
     data = [pdv(0, bytes(size)) for size in fragments[:-1]] + [pdv(2, bytes(fragments[-1]))]
     message = p_data(pdv(1, command[:9])) + p_data(pdv(3, command[9:]), *data)
     stream = memoryview(message + p_data(pdv(1, command)))
-    scanner = pdu.MessageScanner()
+    scanner = scan.MessageScanner()
     consumed = 0
     while not scanner.ended:
         count = scanner.feed(stream[consumed : consumed + piece])
         assert count
         consumed += count
     assert consumed == len(message)
-    assert scanner.command == pdu.Command(pdu.C_STORE_RQ, 0xFFFF, True, uid)
+    assert scanner.command == dimse.Command(dimse.C_STORE_RQ, 0xFFFF, True, uid)
     assert scanner.feed(stream[consumed:]) == 0
 
 
@@ -407,20 +408,20 @@ def test_the_end_of_a_message_is_found(piece: int, fragments: list[int]) -> None
 )
 def test_what_is_no_message(wrong: bytes) -> None:
     with pytest.raises(pdu.ProtocolError):
-        pdu.MessageScanner().feed(memoryview(wrong))
+        scan.MessageScanner().feed(memoryview(wrong))
 
 
 def message(field: int, context: int) -> bytes:
     """A command without a data set, as one P-DATA-TF PDU."""
     command = b""
-    for element, value in ((0x0100, field), (0x0120, 1), (0x0800, pdu.NO_DATA_SET)):
+    for element, value in ((0x0100, field), (0x0120, 1), (0x0800, dimse.NO_DATA_SET)):
         command += struct.pack("<HHIH", 0, element, 2, value)
     command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
     fragment = struct.pack(">IBB", len(command) + 2, context, 3) + command
     return struct.pack(">BxI", pdu.P_DATA, len(fragment)) + fragment
 
 
-@pytest.mark.parametrize("field", [pdu.C_CANCEL_RQ, pdu.C_STORE_RSP])
+@pytest.mark.parametrize("field", [dimse.C_CANCEL_RQ, dimse.C_STORE_RSP])
 def test_what_wants_no_answer_keeps_nobody_waiting(bench: Bench, field: int) -> None:
     bench.scp.start()
     bench.gate()

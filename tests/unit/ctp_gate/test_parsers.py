@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ctp_supervisor.dicom import part10, pdu
+from ctp_supervisor.dicom import dimse, part10, pdu, scan
 from ctp_supervisor.export import egress
 from ctp_supervisor.export.outgoing import Outgoing
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -158,14 +158,14 @@ def test_a_title_is_text_or_nothing() -> None:
 
 def test_commands() -> None:
     for data in _inputs([_command(1), _command(0x8001, False)]):
-        pdu.parse_command(data)  # takes what it can
+        dimse.parse(data)  # takes what it can
 
 
 Scanned = tuple[str, int, int, bool, int]
 
 
 def _scan(pieces: list[bytes]) -> Scanned:
-    scanner = pdu.MessageScanner()
+    scanner = scan.MessageScanner()
     consumed = 0
     try:
         for piece in pieces:
@@ -201,7 +201,7 @@ def _read(pieces: list[bytes]) -> tuple[str, list[bytes]]:
 
         sender = threading.Thread(target=send)
         sender.start()
-        reader, found = pdu.PduReader(ours, largest=64 * 1024), []
+        reader, found = scan.PduReader(ours, largest=64 * 1024), []
         try:
             while (each := reader.read()) is not None:
                 found.append(each)
@@ -221,7 +221,7 @@ def test_whole_pdus_in_any_pieces() -> None:
 def test_responses() -> None:
     found = 0
     for data in _inputs([RESPONSE, echo_request(), STORE]):
-        scanner = pdu.ResponseScanner()
+        scanner = scan.ResponseScanner()
         try:
             for _ in range(2):
                 if data:
@@ -343,7 +343,7 @@ def _only_uid() -> bytes:
     ],
 )
 def test_lengths_that_are_claimed_take_no_memory(begins: bytes) -> None:
-    scanner = pdu.MessageScanner()
+    scanner = scan.MessageScanner()
     block = memoryview(bytes(1024 * 1024))
     tracemalloc.start()
     try:

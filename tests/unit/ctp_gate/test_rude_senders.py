@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
-from ctp_supervisor.dicom import pdu
+from ctp_supervisor.dicom import sockets
+from ctp_supervisor.dicom.echo import HEALTHCHECK_AET, echo
 from ctp_supervisor.gate import gate as gate_module
 from ctp_supervisor.gate import holding, lobby
-from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Association, Gate, Pipeline
+from ctp_supervisor.gate.gate import Association, Gate, Pipeline
 from ctp_supervisor.gate.holding import MIB, Budget, HoldingGate
 from ports import free_port
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -300,7 +301,7 @@ def test_one_address_has_a_share_of_the_associations(holding_doors: Doors) -> No
             assert rude.send(request()).rejection() == (2, 3, 2)
         with Rude(doors.port, "127.0.0.3") as other:
             assert other.send(request()).answer()[:1] == b"\x02"
-        assert pdu.echo("127.0.0.1", doors.port, "ANY", HEALTHCHECK_AET, 5) == ""
+        assert echo("127.0.0.1", doors.port, "ANY", HEALTHCHECK_AET, 5) == ""
     finally:
         for each in held:
             each.socket.close()
@@ -389,7 +390,7 @@ def test_unfinished_objects_of_one_address_leave_room_for_the_others(
             "all have all of theirs",
             lambda: caplog.text.count("status 0xA700") + len(gate.budget._held) == len(rude),
         )
-        refused = [each for each in rude if pdu.readable(each.socket, 1)]
+        refused = [each for each in rude if sockets.readable(each.socket, 1)]
         assert 4 <= len(refused) < 8, "of 32 MiB some have room, and not all"
         for each in refused:
             assert struct.pack("<HHIH", 0, 0x0900, 2, 0xA700) in each.answer()
@@ -450,7 +451,7 @@ def test_one_that_stops_in_the_middle_takes_no_room_from_others(
         assert store(sender, dataset) == 0
         sender.release()
         assert shown(dataset) in [(uid, pixels) for _, uid, pixels in doors.scp.lines("object")]
-        wait_until("it is cut off", lambda: pdu.readable(rude.socket, 0))
+        wait_until("it is cut off", lambda: sockets.readable(rude.socket, 0))
     assert "stopped in the middle of an object" in caplog.text
     wait_until("nothing of it is held", lambda: not gate.budget.held())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor.dicom import pdu
+from ctp_supervisor.dicom import dimse, pdu, scan
 from ctp_supervisor.export.lanes import Lanes
 from ctp_supervisor.export.outgoing import Outgoing
 from ctp_supervisor.export.refusals import Refusals
@@ -338,7 +338,7 @@ def test_bytes_as_tcp_likes(tmp_path: Path) -> None:
         ):
             connection = socket.create_connection(("127.0.0.1", node.port))
             connection.settimeout(10)
-            reader = pdu.PduReader(connection)
+            reader = scan.PduReader(connection)
             connection.sendall(
                 pdu.associate_request("ORTHANC", "CTP", CTImageStorage, ExplicitVRLittleEndian)
             )
@@ -349,7 +349,7 @@ def test_bytes_as_tcp_likes(tmp_path: Path) -> None:
                 connection.sendall(stream[start : start + 501])
             answer = reader.read()
             assert answer is not None
-            assert pdu.ResponseScanner().feed(answer) == [(pdu.C_STORE_RSP, status)]
+            assert scan.ResponseScanner().feed(answer) == [(dimse.C_STORE_RSP, status)]
             connection.sendall(struct.pack(">BxIxxxx", pdu.RELEASE_RQ, 4))
             released = reader.read()
             assert released is not None and released[0] == pdu.RELEASE_RP

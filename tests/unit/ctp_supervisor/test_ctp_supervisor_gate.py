@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ctp_supervisor.dicom import pdu
-from ctp_supervisor.gate.gate import HEALTHCHECK_AET, Gate, Pipeline
+from ctp_supervisor.dicom import dimse, pdu, scan
+from ctp_supervisor.dicom.echo import HEALTHCHECK_AET, echo
+from ctp_supervisor.gate.gate import Gate, Pipeline
 from ctp_supervisor.machine import disk
 from ctp_supervisor.machine.disk import GroupSync, SpaceGuard
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -158,7 +159,7 @@ def test_not_now(ctp: CtpDouble) -> None:
     assert rejection(double.port, "CTP") == (2, 3, 1)
     assert not ctp.called
     double.closed = ""
-    assert pdu.echo("127.0.0.1", double.port, "CTP", "PACS", 5) == ""
+    assert echo("127.0.0.1", double.port, "CTP", "PACS", 5) == ""
 
 
 def test_ctp_that_does_not_listen() -> None:
@@ -183,8 +184,8 @@ def test_the_pipeline_with_the_fewest_associations() -> None:
 
 def test_the_health_check_may_always_ask_and_never_store(ctp: CtpDouble) -> None:
     double = GateDouble(pipeline(ctp.port, {"CTP"}, {"PACS"}))
-    assert pdu.echo("127.0.0.1", double.port, "ANY", HEALTHCHECK_AET, 5) == ""
-    assert "A-ASSOCIATE-RJ 1/1/7" in pdu.echo("127.0.0.1", double.port, "ANY", "ELSE", 5)
+    assert echo("127.0.0.1", double.port, "ANY", HEALTHCHECK_AET, 5) == ""
+    assert "A-ASSOCIATE-RJ 1/1/7" in echo("127.0.0.1", double.port, "ANY", "ELSE", 5)
     assert rejection(double.port, "ANY", HEALTHCHECK_AET) == (1, 1, 7)
 
 
@@ -233,14 +234,14 @@ def test_other_protocols(ctp: CtpDouble, sent: bytes) -> None:
 
 
 def test_a_response_in_pieces() -> None:
-    command = struct.pack("<HHIH", 0, 0x0100, 2, pdu.C_STORE_RSP)
+    command = struct.pack("<HHIH", 0, 0x0100, 2, dimse.C_STORE_RSP)
     command += struct.pack("<HHIH", 0, 0x0900, 2, 0xA700)
-    scanner = pdu.ResponseScanner()
+    scanner = scan.ResponseScanner()
     found = []
     for number, piece in enumerate((command[:7], command[7:])):
         fragment = struct.pack(">IBB", len(piece) + 2, 1, 1 if number == 0 else 3) + piece
         found += scanner.feed(struct.pack(">BxI", pdu.P_DATA, len(fragment)) + fragment)
-    assert found == [(pdu.C_STORE_RSP, 0xA700)]
+    assert found == [(dimse.C_STORE_RSP, 0xA700)]
 
 
 def test_one_sync_serves_all_who_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctp_supervisor.dicom import pdu
+from ctp_supervisor.dicom import sockets
 from ctp_supervisor.export import lanes, relay
 from ctp_supervisor.export.lanes import Lanes
 from ctp_supervisor.export.refusals import Refusals
@@ -71,7 +71,7 @@ class MortalOrthanc(Orthanc):
         self.deaths += 1
         connections, self._connections = self._connections, []
         for each in connections:
-            pdu.reset(each)
+            sockets.reset(each)
 
     def _store(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
@@ -183,7 +183,7 @@ def test_those_in_company_are_tried_alone(node: Node) -> None:
 def test_an_orthanc_that_is_away_blames_nobody(node: Node) -> None:
     orthanc: Any = node.orthanc
     orthanc.begun.clear()
-    pdu.reset(orthanc.listener)
+    sockets.reset(orthanc.listener)
     with contextlib.suppress(AssertionError):
         node.associate()
     assert not node.suspects._suspects
@@ -200,7 +200,7 @@ def test_an_association_that_orthanc_breaks_off(
         # As when it stops: it takes no connection any more, and breaks off what it has.
         wait_until("the relay listens", lambda: node.relay._listener)
         association = node.associate()
-        pdu.reset(orthanc.listener)
+        sockets.reset(orthanc.listener)
         data = encoded(image(666), ExplicitVRLittleEndian)
         assert send(association, POISON, data) is None
         wait_until("the relay has ended it", lambda: not node.relay._open)

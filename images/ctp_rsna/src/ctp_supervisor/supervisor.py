@@ -18,7 +18,7 @@ from typing import Any
 
 from . import NAME, account
 from .completeness.net import Net
-from .dicom import pdu
+from .dicom.echo import HEALTHCHECK_AET, echo
 from .engine import predecessor, recovery, verify, workdir
 from .engine.process import Client, Engine
 from .entrance.broken_off import BrokenOff
@@ -30,7 +30,7 @@ from .export.suspects import Suspects
 from .front.healthcheck import OPEN
 from .front.status import Counters, Queues, total
 from .front.web import Front
-from .gate.gate import HEALTHCHECK_AET, Gate, Pipeline
+from .gate.gate import Gate, Pipeline
 from .held_back.profile import Profile
 from .held_back.quarantine import ENDED_CTP, Quarantined, Quarantines
 from .held_back.trials import Trials
@@ -552,7 +552,7 @@ class Supervisor:
     def _is_ready(self) -> bool:
         for pipeline in self.settings.pipelines:
             # A bare connection would leave a stack trace in CTP's log.
-            if pdu.echo("127.0.0.1", pipeline.import_port, "CTP", HEALTHCHECK_AET, 2):
+            if echo("127.0.0.1", pipeline.import_port, "CTP", HEALTHCHECK_AET, 2):
                 return False
         return self.client.ping()
 

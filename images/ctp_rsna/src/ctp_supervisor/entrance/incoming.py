@@ -13,7 +13,7 @@ from ..completeness.arrivals import Arrival, Arrivals
 from ..data_set import beside
 from ..data_set.rewrite import MOST_HELD, Rewriter
 from ..data_set.rules import Rules
-from ..dicom import pdu
+from ..dicom import dimse, pdu
 from ..dicom.encapsulated import ENCAPSULATED
 from ..dicom.encoding import EXPLICIT, IMPLICIT, Bytes
 from .broken_off import BrokenOff
@@ -133,7 +133,7 @@ class Incoming:
         if self._control & 1:
             self._command += piece
             if last:
-                self._begins(pdu.parse_command(self._command))
+                self._begins(dimse.parse(self._command))
                 self._command = b""
             elif len(self._command) > MOST_HELD:
                 raise pdu.ProtocolError("a command without end")
@@ -158,11 +158,11 @@ class Incoming:
         if last and not self._control & 1:
             self._ends()
 
-    def _begins(self, command: pdu.Command) -> None:
+    def _begins(self, command: dimse.Command) -> None:
         self._ends()
-        self._class = pdu.uid(command.sop_class_uid)
-        if command.field == pdu.C_STORE_RQ and command.data_set and self._broken_off is not None:
-            self._uid, self._given = pdu.uid(command.sop_instance_uid), 0
+        self._class = dimse.uid(command.sop_class_uid)
+        if command.field == dimse.C_STORE_RQ and command.data_set and self._broken_off is not None:
+            self._uid, self._given = dimse.uid(command.sop_instance_uid), 0
             self._broken_off.begins(self._uid)
 
     def _ends(self) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from study_account.identity import Identity
 
-from ..dicom import pdu
+from ..dicom import dimse, pdu, scan
 from ..dicom.encoding import ITEM_END, LONG, SEQUENCE_END, UNDEFINED, Bytes
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Identity:
         return after + length
 
 
-class _Message(pdu.MessageScanner):
+class _Message(scan.MessageScanner):
     def __init__(self) -> None:
         super().__init__()
         self.identity = _Identity()
@@ -180,18 +180,18 @@ class Watcher:
                 self._message = _Message()
                 self._last = message.kind
                 values = message.identity.values
-                if message.command is not None and message.command.field == pdu.C_STORE_RQ:
+                if message.command is not None and message.command.field == dimse.C_STORE_RQ:
                     self._studies.seen(
                         *(values.get(tag, b"") for tag in (STUDY, PATIENT_ID, ISSUER))
                     )
                     if self._sender is not None:
                         self._sender.came(message.command.message_id, _identity(message))
 
-    def answered(self, commands: Iterable[pdu.Command]) -> None:
+    def answered(self, commands: Iterable[dimse.Command]) -> None:
         """The sender has these answers."""
         if self._sender is not None:
             for each in commands:
-                if each.field == pdu.C_STORE_RSP:
+                if each.field == dimse.C_STORE_RSP:
                     self._sender.answered(each.responded_to, each.status)
 
     def ended(self, here: bool) -> None:
@@ -200,7 +200,7 @@ class Watcher:
             return
         message, partial = self._message, None
         if message is not None and message.command is not None:
-            partial = _identity(message) if message.command.field == pdu.C_STORE_RQ else None
+            partial = _identity(message) if message.command.field == dimse.C_STORE_RQ else None
         released, aborted = self._last == pdu.RELEASE_RQ, self._last == pdu.ABORT
         self._sender.ended(partial, released, here and not aborted)
 
@@ -220,7 +220,7 @@ def _identity(message: _Message) -> Identity:
     told = text(TOLD)
     return Identity(
         # Of the command, where the data set has none that could be read.
-        text(SOP_INSTANCE) or pdu.uid(message.command.sop_instance_uid),
+        text(SOP_INSTANCE) or dimse.uid(message.command.sop_instance_uid),
         text(STUDY),
         text(SERIES),
         text(PATIENT_ID),

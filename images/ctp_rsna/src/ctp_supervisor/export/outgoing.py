@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..completeness.arrivals import Record
 from ..completeness.whole import Departure, Finding, Whole
-from ..dicom import pdu
+from ..dicom import dimse, pdu
 from ..dicom.encoding import Bytes
 from .egress import Checker, Violation
 
@@ -26,26 +26,21 @@ class Request:
     """A command that a data set follows."""
 
     context: int
-    field: int
-    message_id: int
-    sop_class_uid: str
-    sop_instance_uid: str
+    command: dimse.Command
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Affected SOP Class UID, as text."""
+        return _text(self.command.sop_class_uid)
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Affected SOP Instance UID, as text."""
+        return _text(self.command.sop_instance_uid)
 
     def answer(self, status: int) -> bytes:
-        """The C-STORE-RSP (PS3.7 9.3.1.2) with that status, as a PDU."""
-        command = b""
-        for element, value in (
-            (0x0002, _padded(self.sop_class_uid)),
-            (0x0100, struct.pack("<H", pdu.C_STORE_RSP)),
-            (0x0120, struct.pack("<H", self.message_id)),
-            (0x0800, struct.pack("<H", pdu.NO_DATA_SET)),
-            (0x0900, struct.pack("<H", status)),
-            (0x1000, _padded(self.sop_instance_uid)),
-        ):
-            command += struct.pack("<HHI", 0, element, len(value)) + value
-        command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
-        fragment = struct.pack(">IBB", len(command) + 2, self.context, 3) + command
-        return struct.pack(">BxI", pdu.P_DATA, len(fragment)) + fragment
+        """The C-STORE-RSP with that status, as a PDU."""
+        return dimse.store_response(self.context, self.command, status)
 
 
 @dataclass(frozen=True)
@@ -143,13 +138,13 @@ class Outgoing:
             raise pdu.ProtocolError("a command without end")
         if not last:
             return
-        command = bytes(self._command)
+        command = dimse.parse(bytes(self._command), strict=True)
         self._command.clear()
         self._context = _NO_CONTEXT
-        self._request = _parse(context, command)
-        if self._request is None:
+        if not command.data_set:
             return
-        if self._request.field != pdu.C_STORE_RQ:
+        self._request = Request(context, command)
+        if command.field != dimse.C_STORE_RQ:
             # Nothing that CTP exports is sent so, and nothing may leave that is not checked.
             raise pdu.ProtocolError("a data set that is not to be stored")
         if not self._request.sop_instance_uid:
@@ -216,28 +211,5 @@ class Outgoing:
         self.refused = Refused(self._request, str(violation))
 
 
-def _parse(context: int, data: bytes) -> Request | None:
-    """The request, if a data set follows it (PS3.7 9.3, 6.3)."""
-    numbers = {0x0100: 0, 0x0110: 0, 0x0800: -1}
-    uids = {0x0002: "", 0x1000: ""}
-    position = 0
-    while position < len(data):
-        if position + 8 > len(data):
-            raise pdu.ProtocolError("a command cut short")
-        group, element, length = struct.unpack_from("<HHI", data, position)
-        value = data[position + 8 : position + 8 + length]
-        if group or len(value) != length:
-            raise pdu.ProtocolError("no command")
-        if element in numbers and length == 2:
-            (numbers[element],) = struct.unpack("<H", value)
-        elif element in uids:
-            uids[element] = value.decode("ascii", "replace").strip(" \0")
-        position += 8 + length
-    if numbers[0x0800] == pdu.NO_DATA_SET:
-        return None
-    return Request(context, numbers[0x0100], numbers[0x0110], uids[0x0002], uids[0x1000])
-
-
-def _padded(uid: str) -> bytes:
-    data = uid.encode("ascii", "replace")
-    return data + b"\0" * (len(data) % 2)
+def _text(uid: bytes) -> str:
+    return uid.decode("ascii", "replace").strip(" \0")

@@ -23,7 +23,7 @@ from ctp_rules.names import Named
 
 from ..completeness.arrivals import Record
 from ..completeness.whole import Whole
-from ..dicom import pdu
+from ..dicom import dimse, pdu, scan, sockets
 from ..machine.threads import OfOneConnection
 from ..settings import Pipeline
 from .egress import PATIENT_ID, SERIES, STUDY
@@ -119,11 +119,11 @@ class ExportRelay:
         """Cut everything, for good."""
         self._stopped = self.stopping = True
         with self._lock:
-            sockets = list(self._open)
+            connections = list(self._open)
             if self._listener is not None:
-                sockets.append(self._listener)
-        for each in sockets:
-            pdu.reset(each)
+                connections.append(self._listener)
+        for each in connections:
+            sockets.reset(each)
 
     def _connect(self) -> socket.socket | None:
         export = self.pipeline.export
@@ -168,11 +168,11 @@ class ExportRelay:
                     ctp, _ = listener.accept()
                     self.moved = time.monotonic()
                     if not self._intact():
-                        pdu.reset(ctp)
+                        sockets.reset(ctp)
                         continue
                     orthanc = self._connect()
                     if orthanc is None:
-                        pdu.reset(ctp)
+                        sockets.reset(ctp)
                         return
                     OfOneConnection(
                         target=self._relay, args=(ctp, orthanc), name="export", daemon=True
@@ -185,7 +185,7 @@ class ExportRelay:
         with self._lock:
             self._open |= {ctp, orthanc}
         if self._stopped:
-            pdu.reset(ctp)
+            sockets.reset(ctp)
         association = _Association(self._prefixes, self._whole)
         outgoing = association.outgoing
         answers = OfOneConnection(
@@ -194,12 +194,12 @@ class ExportRelay:
             name="export answers",
             daemon=True,
         )
-        reader = pdu.PduReader(ctp)
+        reader = scan.PduReader(ctp)
         try:
             for connection in (ctp, orthanc):
-                pdu.prepare(connection)
+                sockets.prepare(connection)
                 connection.settimeout(None)
-            pdu.notice_silence(orthanc, SILENT_SECONDS)
+            sockets.notice_silence(orthanc, SILENT_SECONDS)
             orthanc.settimeout(ANSWER_SECONDS)
             answers.start()
             passed = ""
@@ -218,7 +218,7 @@ class ExportRelay:
                 # than the change.
                 if not self._intact():
                     association.over = True
-                    pdu.reset(ctp)
+                    sockets.reset(ctp)
                     break
                 before, size = outgoing.latest, outgoing.size
                 if not outgoing.may_leave(found):
@@ -258,8 +258,8 @@ class ExportRelay:
             pass
         finally:
             association.over = True
-            pdu.reset(ctp)
-            pdu.reset(orthanc)
+            sockets.reset(ctp)
+            sockets.reset(orthanc)
             self._lanes.leave(association)
             outgoing.close()
             with self._lock:
@@ -361,7 +361,7 @@ class ExportRelay:
         self,
         ctp: socket.socket,
         orthanc: socket.socket,
-        reader: pdu.PduReader,
+        reader: scan.PduReader,
         association: _Association,
     ) -> None:
         """Let Orthanc drop what it has of the object, answer CTP in its place, and end."""
@@ -392,7 +392,7 @@ class ExportRelay:
     def _hold_back(
         self,
         ctp: socket.socket,
-        reader: pdu.PduReader,
+        reader: scan.PduReader,
         association: _Association,
         found: bytes | None = None,
     ) -> None:
@@ -410,7 +410,7 @@ class ExportRelay:
             found = None
         self._end_refused(ctp, reader, found or reader.read())
 
-    def _drain(self, reader: pdu.PduReader, outgoing: Outgoing) -> None:
+    def _drain(self, reader: scan.PduReader, outgoing: Outgoing) -> None:
         """Take the rest of the object: CTP reads no answer before it has sent all of it."""
         while not outgoing.complete:
             found = reader.read()
@@ -426,7 +426,7 @@ class ExportRelay:
             association.refused = True
             ctp.sendall(request.answer(REFUSED))
 
-    def _end_refused(self, ctp: socket.socket, reader: pdu.PduReader, found: bytes | None) -> None:
+    def _end_refused(self, ctp: socket.socket, reader: scan.PduReader, found: bytes | None) -> None:
         ctp.settimeout(RELEASE_SECONDS)
         if found is not None and found[0] == pdu.RELEASE_RQ:
             ctp.sendall(pdu.release_reply())
@@ -440,8 +440,8 @@ class ExportRelay:
     def _relay_answers(
         self, ctp: socket.socket, orthanc: socket.socket, association: _Association
     ) -> None:
-        reader = pdu.PduReader(orthanc)
-        scanner = pdu.ResponseScanner()
+        reader = scan.PduReader(orthanc)
+        scanner = scan.ResponseScanner()
         last = 0
         end: OSError | str = "Orthanc ended"
         try:
@@ -465,7 +465,7 @@ class ExportRelay:
                 last = found[0]
                 if last == pdu.ASSOCIATE_AC:
                     association.outgoing.accepted(found)
-                stored = [s for field, s in scanner.feed(found) if field == pdu.C_STORE_RSP]
+                stored = [s for field, s in scanner.feed(found) if field == dimse.C_STORE_RSP]
                 if stored:
                     # Before CTP knows: its next object may be here at once.
                     self._answered(association, stored[-1])
@@ -486,7 +486,7 @@ class ExportRelay:
                     pass  # the other direction answers and ends
                 elif held:
                     association.cut = True
-                    pdu.reset(orthanc)
+                    sockets.reset(orthanc)
                     if association.sent_at is not None:
                         with contextlib.suppress(OSError):
                             self._answer_refused(ctp, association)
@@ -494,4 +494,4 @@ class ExportRelay:
                     with contextlib.suppress(OSError):
                         ctp.shutdown(socket.SHUT_WR)
                 else:
-                    pdu.reset(ctp)
+                    sockets.reset(ctp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 
-from ..dicom import pdu
+from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..settings import Settings
 
 SECONDS = 5.0
@@ -30,7 +30,7 @@ def check(settings: Settings) -> tuple[bool, str]:
         return True, text
     ports = [settings.dicom_port] + [each.import_port for each in settings.pipelines]
     for port in ports:
-        problem = pdu.echo("127.0.0.1", port, "CTP", pdu.HEALTHCHECK_AET, SECONDS)
+        problem = echo("127.0.0.1", port, "CTP", HEALTHCHECK_AET, SECONDS)
         if problem:
             return False, f"Port {port} {problem}."
     return True, text

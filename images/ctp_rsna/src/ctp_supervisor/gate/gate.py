@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..data_set.rules import NO_RULES, Rules
-from ..dicom import pdu
+from ..dicom import dimse, pdu, scan, sockets
+from ..dicom.echo import HEALTHCHECK_AET
 from ..entrance.broken_off import BrokenOff
 from ..entrance.incoming import Incoming
 from ..entrance.studies import Studies, Watcher
@@ -45,7 +46,6 @@ MOST_ASSOCIATIONS = 96
 MOST_PER_PIPELINE = 48
 """CTP itself takes 50 on one port."""
 MOST_HEALTHCHECKS = 16
-HEALTHCHECK_AET = pdu.HEALTHCHECK_AET
 _CHUNK = 256 * 1024
 _STEP = 0.25
 
@@ -95,7 +95,7 @@ class Association:
         """Take a connection to CTP in, which ends with this; false when this has ended."""
         with self.lock:
             if self.ended:
-                pdu.reset(ctp)
+                sockets.reset(ctp)
                 return False
             self._ctp.add(ctp)
             return True
@@ -118,9 +118,9 @@ class Association:
                     return False
                 if time.monotonic() > deadline:
                     with self.lock:
-                        pdu.reset(self.sender)
+                        sockets.reset(self.sender)
                     raise TimeoutError("the sender does not read")
-                if pdu.writable(self.sender, _STEP):
+                if sockets.writable(self.sender, _STEP):
                     with contextlib.suppress(BlockingIOError):
                         rest = rest[self.sender.send(rest, socket.MSG_DONTWAIT) :]
             return not self.ended
@@ -133,16 +133,16 @@ class Association:
                 return
             self.ended = True
             for ctp in self._ctp:
-                pdu.reset(ctp)
+                sockets.reset(ctp)
         left = ABORT_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
         in_turn = self._sending.acquire(timeout=left)
         try:
             with self.lock, contextlib.suppress(OSError):
-                if in_turn and self.sender.fileno() >= 0 and pdu.writable(self.sender, 0):
+                if in_turn and self.sender.fileno() >= 0 and sockets.writable(self.sender, 0):
                     self.sender.send(pdu.abort(), socket.MSG_DONTWAIT)
                     self.sender.shutdown(socket.SHUT_RDWR)
                 else:
-                    pdu.reset(self.sender)
+                    sockets.reset(self.sender)
         finally:
             if in_turn:
                 self._sending.release()
@@ -332,7 +332,7 @@ class Gate:
             return
         if not association.attach(ctp):
             return
-        pdu.prepare(ctp)
+        sockets.prepare(ctp)
         ctp.settimeout(None)
         incoming = Incoming(self._rules, self._broken_off, self._arrivals.get(port))
         watcher = self._watcher(association)
@@ -360,7 +360,7 @@ class Gate:
                     data = association.sender.recv(_CHUNK)
                 finally:
                     here = association.ended
-                pdu.acknowledge_quickly(association.sender)
+                sockets.acknowledge_quickly(association.sender)
                 if not data:
                     break
                 here = True
@@ -374,9 +374,9 @@ class Gate:
             answers.join(10)
         except (OSError, pdu.ProtocolError):
             # CTP must not take half an object for a whole one.
-            pdu.reset(ctp)
+            sockets.reset(ctp)
         except Exception:
-            pdu.reset(ctp)
+            sockets.reset(ctp)
             raise
         finally:
             association.close()
@@ -397,8 +397,8 @@ class Gate:
         incoming: Incoming,
         watcher: Watcher | None,
     ) -> None:
-        reader = pdu.PduReader(ctp)
-        scanner = pdu.ResponseScanner()
+        reader = scan.PduReader(ctp)
+        scanner = scan.ResponseScanner()
         try:
             while True:
                 found = reader.read()
@@ -408,7 +408,7 @@ class Gate:
                 if found[0] == pdu.ASSOCIATE_AC:
                     found = incoming.answer(found)
                 responses = scanner.feed(found)
-                stored = [status for field, status in responses if field == pdu.C_STORE_RSP]
+                stored = [status for field, status in responses if field == dimse.C_STORE_RSP]
                 if found[0] == pdu.P_DATA and not (responses and not stored):
                     why = self._before_answer()
                     if why:

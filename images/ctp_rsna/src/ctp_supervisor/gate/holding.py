@@ -26,9 +26,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..dicom import pdu
+from ..dicom import dimse, pdu, scan, sockets
+from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..machine.disk import free_bytes
-from .gate import CONNECT_SECONDS, HEALTHCHECK_AET, Association, Gate, Pipeline
+from .gate import CONNECT_SECONDS, Association, Gate, Pipeline
 from .lobby import Bounds
 
 LOG = logging.getLogger(__name__)
@@ -170,9 +171,9 @@ class _Message:
             self._file.close()
 
 
-def _wants_answer(command: pdu.Command) -> bool:
+def _wants_answer(command: dimse.Command) -> bool:
     """Not: a C-CANCEL (PS3.7 9.3.2.3), nor what is an answer itself."""
-    return command.field != pdu.C_CANCEL_RQ and not command.field & 0x8000
+    return command.field != dimse.C_CANCEL_RQ and not command.field & 0x8000
 
 
 class Budget:
@@ -286,11 +287,11 @@ class _Lane:
             raise _EndError
         self._connection = connection
         try:
-            pdu.prepare(connection)
-            pdu.notice_silence(connection, UNACKNOWLEDGED_SECONDS)
+            sockets.prepare(connection)
+            sockets.notice_silence(connection, UNACKNOWLEDGED_SECONDS)
             connection.settimeout(ASSOCIATE_SECONDS)
             connection.sendall(self._request)
-            answer = pdu.PduReader(connection, pdu.LARGEST_REQUEST).read()
+            answer = scan.PduReader(connection, pdu.LARGEST_REQUEST).read()
             connection.settimeout(None)
         except (OSError, pdu.ProtocolError):
             answer = None
@@ -311,16 +312,16 @@ class _Lane:
         except OSError:
             self.drop()
 
-    def answer(self) -> tuple[bytes, pdu.Command] | None:
+    def answer(self) -> tuple[bytes, dimse.Command] | None:
         """The next message of CTP; ``None`` when the lane broke."""
-        scanner = pdu.MessageScanner()
+        scanner = scan.MessageScanner()
         found = bytearray()
         data, count = b"", 0
         try:
             while not scanner.ended:
                 assert self._connection is not None
                 data = self._connection.recv(_CHUNK)
-                pdu.acknowledge_quickly(self._connection)
+                sockets.acknowledge_quickly(self._connection)
                 count = scanner.feed(memoryview(data))
                 found += data[:count]
                 if not data or len(found) > pdu.LARGEST_ANSWER:
@@ -337,7 +338,7 @@ class _Lane:
 
     def drop_if_ended(self) -> None:
         """Between two messages CTP says nothing but that it ends."""
-        if self._connection is not None and pdu.readable(self._connection, 0):
+        if self._connection is not None and sockets.readable(self._connection, 0):
             self.drop()
 
     def drop(self) -> None:
@@ -345,7 +346,7 @@ class _Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._association.detach(connection)
-            pdu.reset(connection)
+            sockets.reset(connection)
 
     def release(self) -> None:
         """End it in order, between two messages."""
@@ -486,7 +487,7 @@ class _Session:
         sender = self._association.sender
         if self._association.ended or self._gate.draining:
             raise _EndError
-        if pdu.readable(sender, 0):
+        if sockets.readable(sender, 0):
             found = sender.recv(1, socket.MSG_PEEK)
             if not found or (not self._rest and found[0] == pdu.ABORT):
                 raise _EndError
@@ -495,7 +496,7 @@ class _Session:
 
     def _pass_message(self) -> bool:
         """Pass one message on, and its answer back. False when the sender has ended."""
-        scanner = pdu.MessageScanner()
+        scanner = scan.MessageScanner()
         message = _Message(self._gate.spool)
         try:
             lane: _Lane | None = None
@@ -535,7 +536,7 @@ class _Session:
         finally:
             message.close()
             self._gate.budget.forget(self._association)
-        stored = response.field == pdu.C_STORE_RSP
+        stored = response.field == dimse.C_STORE_RSP
         if (stored and self._gate.before_answer()) or not self._association.answer(answer):
             raise _EndError
         if stored:
@@ -544,40 +545,40 @@ class _Session:
                 raise _EndError
         return True
 
-    def _refuse_rest(self, scanner: pdu.MessageScanner, why: str) -> bool:
+    def _refuse_rest(self, scanner: scan.MessageScanner, why: str) -> bool:
         """Read the rest of an object that is not taken, and say so: no sender reads an answer
         before it has sent all. Raises ``_EndError`` for what is no object."""
         self._gate.budget.forget(self._association)
         command = scanner.command
-        if command is None or command.field != pdu.C_STORE_RQ:
+        if command is None or command.field != dimse.C_STORE_RQ:
             raise _EndError("a message without end")
         while not scanner.ended:
             if not self._receive(scanner):
                 return False
         self._gate.tell_not_taken(self._association.peer, scanner.data_bytes, command, why)
-        if not self._association.answer(pdu.store_response(scanner.context, command, TOO_LARGE)):
+        if not self._association.answer(dimse.store_response(scanner.context, command, TOO_LARGE)):
             raise _EndError
         return True
 
-    def _receive(self, scanner: pdu.MessageScanner) -> memoryview:
+    def _receive(self, scanner: scan.MessageScanner) -> memoryview:
         """The next bytes of the message; none when the sender closed."""
         sender = self._association.sender
         if not self._rest:
             idle = not scanner.begun and any(lane.up for lane in self._lanes)
-            if idle and not pdu.readable(sender, LANE_IDLE_SECONDS):
+            if idle and not sockets.readable(sender, LANE_IDLE_SECONDS):
                 for lane in self._lanes:
                     lane.release()
             data = sender.recv(_CHUNK)
-            pdu.acknowledge_quickly(sender)
+            sockets.acknowledge_quickly(sender)
             self._rest = memoryview(data)
             self._association.came(len(data))
         count = scanner.feed(self._rest)
         part, self._rest = self._rest[:count], self._rest[count:]
         return part
 
-    def _choose(self, command: pdu.Command) -> _Lane:
+    def _choose(self, command: dimse.Command) -> _Lane:
         """Objects in turn to CTP's pipelines, but the same one always to the same."""
-        if command.field != pdu.C_STORE_RQ or self._association.pipeline.parallel == 1:
+        if command.field != dimse.C_STORE_RQ or self._association.pipeline.parallel == 1:
             return self._lanes[0]
         if not self._dealt and self._lanes[0].up:
             self._dealt = True
@@ -604,7 +605,7 @@ class _Session:
             with contextlib.suppress(_AwayError, _NotThisError, _RefusedError):
                 self._open(lane)
 
-    def _answer(self, lane: _Lane, message: _Message) -> tuple[bytes, pdu.Command]:
+    def _answer(self, lane: _Lane, message: _Message) -> tuple[bytes, dimse.Command]:
         """CTP's answer to the message, which is sent again as needed. Raises ``_EndError``."""
         for _ in range(ATTEMPTS):
             while not lane.up:
@@ -723,7 +724,7 @@ class HoldingGate(Gate):
 
     def ctp_answers(self, port: int) -> bool:
         """Whether CTP answers a C-ECHO of this program's own. A refusal for good is an answer."""
-        problem = pdu.echo(self.ctp_host, port, "CTP", HEALTHCHECK_AET, ECHO_SECONDS)
+        problem = echo(self.ctp_host, port, "CTP", HEALTHCHECK_AET, ECHO_SECONDS)
         return not problem or f"A-ASSOCIATE-RJ {pdu.PERMANENT}/" in problem
 
     def _free(self) -> int:
@@ -733,7 +734,7 @@ class HoldingGate(Gate):
             return 0
 
     def may_not_keep(
-        self, association: Association, scanner: pdu.MessageScanner, message: _Message
+        self, association: Association, scanner: scan.MessageScanner, message: _Message
     ) -> str:
         """Why no more of a message is taken; empty while it is.
 
@@ -747,14 +748,14 @@ class HoldingGate(Gate):
             return "the disk has no room for more objects under way"
         return ""
 
-    def tell_not_taken(self, peer: str, size: int, command: pdu.Command, why: str) -> None:
+    def tell_not_taken(self, peer: str, size: int, command: dimse.Command, why: str) -> None:
         """Log that an object was refused: its size and SOP class."""
         LOG.warning(
             "Refused an object from %s with status 0x%04X: %d MiB, SOP class %s; %s",
             peer,
             TOO_LARGE,
             -(-size // MIB),
-            pdu.uid(command.sop_class_uid) or "unknown",
+            dimse.uid(command.sop_class_uid) or "unknown",
             why,
         )
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..dicom import pdu
+from ..dicom import pdu, sockets
 
 LOG = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Lobby:
             caller = Caller(connection, peer, time.monotonic() + REQUEST_SECONDS)
             try:
                 connection.setblocking(False)
-                pdu.prepare(connection)
+                sockets.prepare(connection)
                 self._selector.register(connection, selectors.EVENT_READ, caller)
             except OSError:
                 connection.close()  # gone already
@@ -266,7 +266,7 @@ class Lobby:
     def _reset(self, caller: Caller) -> None:
         """Close without anything left of it, in the kernel either."""
         self._forget(caller)
-        pdu.reset(caller.connection)
+        sockets.reset(caller.connection)
 
 
 def _what_it_is(start: bytes) -> str:

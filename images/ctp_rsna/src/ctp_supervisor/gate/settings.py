@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dicom import pdu
+from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..machine.disk import free_bytes
 from ..settings import MIB, SettingsError, _Reader
 
@@ -111,8 +111,8 @@ def check(settings: GateSettings) -> str:
     Closed for want of space is well, and so is to wait for CTP: a restart of this cures neither,
     and would end what waits.
     """
-    problem = pdu.echo(
-        "127.0.0.1", settings.dicom_port, "GATE", pdu.HEALTHCHECK_AET, seconds=HEALTH_SECONDS
+    problem = echo(
+        "127.0.0.1", settings.dicom_port, "GATE", HEALTHCHECK_AET, seconds=HEALTH_SECONDS
     )
     if not problem or WAITING in problem:
         return ""
