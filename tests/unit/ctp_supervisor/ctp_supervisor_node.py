@@ -90,7 +90,8 @@ class Node:
         if engine == "ctp":
             site.distribution = DISTRIBUTION
         else:
-            for part in ("ctp_standin/src/ctp_standin", "shared/ctp_rules"):
+            parts = ("ctp_standin/src/ctp_standin", "shared/ctp_rules", "shared/whole_files")
+            for part in parts:
                 (site.distribution / Path(part).name).symlink_to(IMAGES / part)
         site.supervisor |= {"dicom_port": self.port, "web_port": self.web, "date_shift": True}
         site.supervisor |= {"ctp_web_port": ctp_web, "sync_before_acknowledge": False}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ctp_supervisor.engine import workdir
 from ctp_supervisor.engine.verify import LOOKUP, VerificationError, verify
-from ctp_supervisor.settings import SettingsError
+from ctp_supervisor.reading import SettingsError
 from ctp_supervisor_site import METHOD, SCRIPT, Site
 
 PATIENT = f'<e en="T" t="00100020" n="PatientID">@always(){LOOKUP}</e>'

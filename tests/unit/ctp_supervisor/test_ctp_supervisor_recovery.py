@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 from ctp_supervisor.dicom import part10
-from ctp_supervisor.engine.recovery import (
-    Marks,
-    Recovered,
-    files_below,
-    holds_objects,
-    mark_active,
-    recover,
-)
+from ctp_supervisor.engine.recovery import Marks, Recovered, holds_objects, mark_active, recover
+from ctp_supervisor.machine.files import files_below
 from ctp_supervisor.settings import Pipeline
 from ctp_supervisor_site import METHOD, Site, dicom
 

@@ -11,6 +11,7 @@ from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.held_back import trials
 from ctp_supervisor.held_back.quarantine import Quarantines
 from ctp_supervisor.held_back.trials import TRIES, Trials
+from ctp_supervisor.machine import files
 from ctp_supervisor.settings import Pipeline
 from ctp_supervisor_site import METHOD, Site, dicom
 
@@ -39,9 +40,7 @@ class Place:
 
     def takes(self, index: int, kind: str = "import") -> bool:
         """Let CTP take the next object of a queue in hand; whether there was one."""
-        waiting = sorted(
-            Path(e.path) for e in recovery.files_below(self.part(index, kind, "queue"))
-        )
+        waiting = sorted(Path(e.path) for e in files.files_below(self.part(index, kind, "queue")))
         if waiting:
             self.number += 1
             target = self.part(index, kind, "active") / f"QF-{self.number}"
@@ -60,13 +59,13 @@ class Place:
             recovery.recover(pipeline, MARKS, clean=False)
 
     def passes(self, index: int, kind: str = "import") -> None:
-        for path in recovery.files_in(self.part(index, kind, "active")):
+        for path in files.files_in(self.part(index, kind, "active")):
             path.unlink()
 
     def goes_on(self, busy: bool = False) -> None:
         def is_empty(pipeline: Pipeline, kind: str) -> bool:
             below = pipeline.stage(kind).root / "queue"
-            return not busy and next(recovery.files_below(below), None) is None
+            return not busy and next(files.files_below(below), None) is None
 
         self.trials.go_on(is_empty)
 
@@ -75,7 +74,7 @@ class Place:
             path.name
             for pipeline in self.pipelines
             for stage in pipeline.stages
-            for path in recovery.files_in(stage.quarantine)
+            for path in files.files_in(stage.quarantine)
         ]
 
 
@@ -99,7 +98,7 @@ def test_the_culprit_is_held_back_and_the_innocent_one_goes_on(place: Place, kin
     for _ in range(TRIES):
         place.goes_on()
         assert place.takes(0, kind) != place.takes(1, kind), "one at a time"
-        if recovery.files_in(place.part(0, kind, "active")):
+        if files.files_in(place.part(0, kind, "active")):
             place.passes(0, kind)
         else:
             place.ends()
@@ -148,13 +147,13 @@ def test_one_that_passed_begins_anew(place: Place) -> None:
         place.ends()
         place.goes_on()
         assert place.takes(0)
-        path = recovery.files_in(place.part(0, "import", "active"))[0]
+        path = files.files_in(place.part(0, "import", "active"))[0]
         content = path.read_bytes()
         path.unlink()
         # CTP ends at another one, which was sent meanwhile.
         dicom(place.part(0, "import", "active") / "QF-x", pixels=3000)
         place.ends()
-        recovery.files_in(place.settings.data / "suspects" / "0" / "import")[0].unlink()
+        files.files_in(place.settings.data / "suspects" / "0" / "import")[0].unlink()
         (place.part(0, "import", "queue") / "again").parent.mkdir(parents=True, exist_ok=True)
         (place.part(0, "import", "queue") / "again").write_bytes(content)
     assert not place.trials.held()

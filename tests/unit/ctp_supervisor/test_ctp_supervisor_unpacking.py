@@ -34,7 +34,8 @@ from ctp_supervisor.held_back.quarantine import Quarantines
 from ctp_supervisor.held_back.unpacking import ProblemError, Unpacker
 from ctp_supervisor.lookup.keydb import Patients
 from ctp_supervisor.lookup.order import Order
-from ctp_supervisor.settings import MIB, Declared, Region
+from ctp_supervisor.machine.disk import MIB
+from ctp_supervisor.settings import Declared, Region
 from ctp_supervisor_compressed import GREY, PALETTE, RGB, WORDS, YBR, by_dcmtk, by_openjpeg
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset

@@ -79,7 +79,8 @@ class Node:
         if engine == "standin":
             self.distribution = directory / "ctp"
             self.distribution.mkdir()
-            for package in ("ctp_standin/src/ctp_standin", "shared/ctp_rules"):
+            parts = ("ctp_standin/src/ctp_standin", "shared/ctp_rules", "shared/whole_files")
+            for package in parts:
                 source = IMAGES / package
                 (self.distribution / source.name).symlink_to(source)
         for name, value in (

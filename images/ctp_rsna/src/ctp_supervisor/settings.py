@@ -16,19 +16,15 @@ The data directory is the one that ``lookup_table`` lies in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from . import reading
+from .reading import Reader, SettingsError, read_secret
 
 STAGE_KINDS = ("import", "anonymizer", "filter", "export")
 ENGINES = ("ctp", "standin")
-MIB = 1024 * 1024
-
-
-class SettingsError(Exception):
-    """Something that the program cannot run with; the text says what, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -148,21 +144,6 @@ class Settings:
         return read_secret(self.secrets, name)
 
 
-def read_secret(directory: Path, name: str) -> str:
-    """Content of ``directory/name`` without its line end; ``SettingsError`` when there is none."""
-    path = directory / name
-    try:
-        value = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"The secret file {path} cannot be read ({type(error).__name__}). Create the secret"
-            f" {name} and mount it there, readable by the user of this process."
-        ) from error
-    if not value:
-        raise SettingsError(f"The secret file {path} is empty. Give the secret {name} a value.")
-    return value
-
-
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the variables of the table and ``supervisor.json``.
 
@@ -170,15 +151,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     """
     configuration = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp")
     path = configuration / "supervisor.json"
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path} cannot be read ({type(error).__name__}). It is rendered by the role ctp."
-        ) from error
-    except ValueError as error:
-        raise SettingsError(f"{path} is not JSON: {error}.") from error
-    read = _Reader(given, str(path))
+    read = reading.read(path)
     keydb = read.part("keydb")
     settings = Settings(
         configuration=configuration,
@@ -246,57 +219,7 @@ def _refuse_shared(settings: Settings, path: Path) -> None:
             raise SettingsError(f"{path}: {directory} does not lie under {data}.")
 
 
-class _Reader:
-    def __init__(self, given: Any, where: str) -> None:
-        if not isinstance(given, dict):
-            raise SettingsError(f"{where} has to be a mapping.")
-        self._given = given
-        self._where = where
-
-    def _value(self, key: str) -> Any:
-        if key not in self._given:
-            raise SettingsError(f"{self._where}: {key} is missing.")
-        return self._given[key]
-
-    def text(self, key: str, empty: bool = False) -> str:
-        value = self._value(key)
-        if not isinstance(value, str) or not (value or empty):
-            raise SettingsError(f"{self._where}: {key} has to be a text.")
-        return value
-
-    def texts(self, key: str, empty: bool = False) -> list[str]:
-        value = self._value(key)
-        if not isinstance(value, list) or not all(
-            isinstance(each, str) and (each or empty) for each in value
-        ):
-            raise SettingsError(f"{self._where}: {key} has to be a list of texts.")
-        return value
-
-    def number(self, key: str, lowest: int, highest: int) -> int:
-        value = self._value(key)
-        if type(value) is not int or not lowest <= value <= highest:
-            raise SettingsError(
-                f"{self._where}: {key} has to be a whole number from {lowest} to {highest}."
-            )
-        return value
-
-    def boolean(self, key: str) -> bool:
-        value = self._value(key)
-        if not isinstance(value, bool):
-            raise SettingsError(f"{self._where}: {key} has to be true or false.")
-        return value
-
-    def part(self, key: str) -> _Reader:
-        return _Reader(self._value(key), f"{self._where}: {key}")
-
-    def parts(self, key: str) -> list[_Reader]:
-        value = self._value(key)
-        if not isinstance(value, list):
-            raise SettingsError(f"{self._where}: {key} has to be a list.")
-        return [_Reader(each, f"{self._where}: {key}[{n}]") for n, each in enumerate(value)]
-
-
-def _declared(read: _Reader) -> Declared:
+def _declared(read: Reader) -> Declared:
     rows, columns = read.number("rows", 1, 65535), read.number("columns", 1, 65535)
     return Declared(
         read.text("sop_class", empty=True),
@@ -308,13 +231,13 @@ def _declared(read: _Reader) -> Declared:
     )
 
 
-def _region(read: _Reader, rows: int, columns: int) -> Region:
+def _region(read: Reader, rows: int, columns: int) -> Region:
     left, top = read.number("x", 0, columns - 1), read.number("y", 0, rows - 1)
     width, height = read.number("width", 1, columns - left), read.number("height", 1, rows - top)
     return Region(left, top, width, height)
 
 
-def _pipeline(read: _Reader) -> Pipeline:
+def _pipeline(read: Reader) -> Pipeline:
     export = read.part("export")
     return Pipeline(
         name=read.text("name"),

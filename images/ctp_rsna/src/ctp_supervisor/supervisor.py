@@ -36,9 +36,10 @@ from .held_back.quarantine import ENDED_CTP, Quarantined, Quarantines
 from .held_back.trials import Trials
 from .held_back.unpacking import Unpacker
 from .lookup.keydb import LookupUpdater
-from .machine import disk, threads
-from .machine.disk import GroupSync, SpaceGuard
-from .settings import MIB, Settings, SettingsError
+from .machine import disk, files, threads
+from .machine.disk import MIB, GroupSync, SpaceGuard
+from .reading import SettingsError
+from .settings import Settings
 
 LOG = logging.getLogger("ctp_supervisor")
 
@@ -620,7 +621,7 @@ class Supervisor:
         self.trials.go_on(lambda pipeline, kind: not waiting[pipeline.index, kind])
         temp = [each.stage("import").root / "temp" for each in self.settings.pipelines]
         others = self.to_unpack or self.trials.waiting()
-        if any(waiting.values()) or others or any(map(recovery.files_in, temp)):
+        if any(waiting.values()) or others or any(map(files.files_in, temp)):
             self.busy = time.monotonic()
         if self.engine is not None:
             lost = self.engine.lost()
@@ -679,7 +680,7 @@ class Supervisor:
         found = recovery.Recovered()
         for pipeline in self.settings.pipelines:
             root = pipeline.stage("import").root
-            for path in recovery.files_in(root / "temp"):
+            for path in files.files_in(root / "temp"):
                 try:
                     old = time.time() - path.stat().st_mtime > TEMP_SECONDS
                     if not old or path in _open_files(engine.process.pid):
@@ -765,7 +766,7 @@ class Supervisor:
             left = [
                 path
                 for pipeline in self.settings.pipelines
-                for path in recovery.files_in(pipeline.stage("import").root / "temp")
+                for path in files.files_in(pipeline.stage("import").root / "temp")
             ]
             if not left or left == before:
                 return

@@ -35,6 +35,7 @@ from enum import Enum
 from pathlib import Path
 
 import pydicom
+import whole_files
 
 LOG = logging.getLogger(__name__)
 
@@ -243,7 +244,7 @@ class Spool:
                     view = view[file.write(view) :]
                 os.fsync(file.fileno())
             part.rename(path)
-            _sync_directory(self._incoming)
+            whole_files.sync_directory(self._incoming)
         except BaseException:
             for leftover in (part, path):
                 with contextlib.suppress(OSError):
@@ -294,8 +295,8 @@ class Spool:
             self._quarantined[entry.id] = _quarantined(target, entry.id, reason.value)
         # Without this a power failure could only bring it back to incoming/, to be judged again.
         with contextlib.suppress(OSError):
-            _sync_directory(target.parent)
-            _sync_directory(self._incoming)
+            whole_files.sync_directory(target.parent)
+            whole_files.sync_directory(self._incoming)
 
     def defer(self, entry: QueuedObject, delay: float) -> None:
         """Put it back; it may be tried again after ``delay`` seconds, others before it."""
@@ -391,8 +392,8 @@ class Spool:
             heapq.heappush(self._queue, QueuedObject(time.monotonic(), object_id, path))
             self._changed.notify_all()
         with contextlib.suppress(OSError):
-            _sync_directory(self._incoming)
-            _sync_directory(found.path.parent)
+            whole_files.sync_directory(self._incoming)
+            whole_files.sync_directory(found.path.parent)
         return True
 
     # Counters ------------------------------------------------------------------------------
@@ -470,10 +471,8 @@ class Spool:
 
     def _save_counters(self) -> None:
         content = {"forwarded": self._forwarded, "deleted": self._deleted, "last": self._last}
-        temporary = self._counters.with_suffix(".tmp")
         try:
-            temporary.write_text(json.dumps(content), encoding="utf-8")
-            temporary.replace(self._counters)
+            whole_files.replace(self._counters, json.dumps(content), durable=False)
         except OSError as error:
             # A full disk must not stop the queue from draining.
             LOG.warning("The counters could not be written (%s)", type(error).__name__)
@@ -493,24 +492,5 @@ def _quarantined(path: Path, object_id: str, reason: str) -> QuarantinedObject:
     return QuarantinedObject(object_id, reason, uid, path)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Create ``path`` (mode 0600) so that it is complete or absent, also after a power failure."""
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb", opener=_private) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_directory(path.parent)
-
-
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

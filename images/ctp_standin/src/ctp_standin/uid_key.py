@@ -10,7 +10,9 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from .spool import SpoolError, write_durably
+import whole_files
+
+from .spool import SpoolError
 
 KEY_BYTES = 32
 
@@ -31,7 +33,7 @@ def load_key(path: Path, *, may_create: bool) -> bytes:
                 " or empty the spool directory to begin anew."
             ) from None
         key = secrets.token_bytes(KEY_BYTES)
-        write_durably(path, key)
+        whole_files.replace(path, key)
     if len(key) != KEY_BYTES:
         raise SpoolError(f"{path} has {len(key)} bytes, not {KEY_BYTES}. Restore it from a backup.")
     return key

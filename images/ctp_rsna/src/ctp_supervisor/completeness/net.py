@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ctp_rules.script import ScriptError
 
-from ..engine.recovery import files_below
 from ..engine.verify import PLACEHOLDER, VerificationError
 from ..lookup.tables import Tables
+from ..machine.files import files_below
 from ..settings import Pipeline, Settings
 from .arrivals import Arrivals
 from .whole import Scripts, Whole

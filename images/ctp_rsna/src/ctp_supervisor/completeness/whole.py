@@ -12,12 +12,12 @@ So an object may fit any script and any row of the table that was in force from 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import whole_files
 from ctp_rules import encoded, script
 from ctp_rules.anonymizer import Anonymizer, Lookup, QuarantineError, Refusal, path_text
 from ctp_rules.comparison import Difference, Kind
@@ -78,12 +78,7 @@ class Scripts:
         if not files or files[-1][1].read_bytes() != content:
             now = order.next()
             path = directory / f"{now}.script"
-            temporary = path.with_suffix(".new")
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
+            whole_files.replace(path, content)
             files.append((now, path))
         self.began = files[-1][0]
         """When this one came into force."""

@@ -17,11 +17,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import whole_files
 
 from ..settings import Pipeline, Settings
 from .recovery import requeue
@@ -100,10 +101,5 @@ def _count_anew(path: Path, found: list[Path]) -> str:
         return ""  # the counts are not known, and it is said where they are read
     waiting = sum(each.stem != last for each in found)
     counts = {"received": forwarded + deleted + waiting, "forwarded": forwarded}
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({**counts, "deleted": deleted, "last": last}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    whole_files.replace(path, json.dumps({**counts, "deleted": deleted, "last": last}))
     return last

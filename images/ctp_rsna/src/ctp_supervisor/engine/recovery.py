@@ -36,6 +36,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..dicom import part10
+from ..machine.files import files_below, files_in
 from ..settings import Pipeline
 
 LOG = logging.getLogger(__name__)
@@ -126,27 +127,6 @@ def may_be_anonymized(path: Path, marks: Marks) -> bool:
 def _made_there(path: Path) -> bool:
     """Whether a file was made in a marked directory, and not moved there."""
     return bool(path.stat().st_mode & stat.S_IRGRP)
-
-
-def files_in(directory: Path) -> list[Path]:
-    """The files of a directory, empty ones too; none when there is no directory."""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(directory) if entry.is_file())
-    except FileNotFoundError:
-        return []
-
-
-def files_below(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """The files of a directory tree; directories that vanish meanwhile are skipped."""
-    try:
-        entries = list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            yield entry
 
 
 def holds_objects(pipelines: Iterable[Pipeline]) -> bool:

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from ..settings import Settings, SettingsError
+import whole_files
+
+from ..reading import SettingsError
+from ..settings import Settings
 from . import fast_script, tags_class
 from .verify import PLACEHOLDER, Verified
 
@@ -173,7 +176,7 @@ def uid_key(settings: Settings, was_used: bool) -> bytes:
                 " backup: with a new key, further objects of a study would not belong to it."
             ) from None
         key = secrets.token_bytes(KEY_BYTES)
-        _write(path, key)
+        whole_files.replace(path, key)
     if len(key) != KEY_BYTES:
         raise SettingsError(f"{path} has {len(key)} bytes and not {KEY_BYTES}: restore it.")
     print_of_key = hashlib.sha256(b"uid.key\n" + key).hexdigest().encode() + b"\n"
@@ -183,18 +186,5 @@ def uid_key(settings: Settings, was_used: bool) -> bytes:
                 f"{path} is not the key that was used here before ({seal} differs). Restore it."
             )
     except FileNotFoundError:
-        _write(seal, print_of_key)
+        whole_files.replace(seal, print_of_key)
     return key
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)

@@ -15,6 +15,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import NamedTuple
 
+import whole_files
+
 LOG = logging.getLogger(__name__)
 
 _KEEP_SECONDS = 3600.0
@@ -96,12 +98,8 @@ class Refusals:
         return found
 
     def _save(self) -> None:
-        temporary = self._path.with_name(self._path.name + ".new")
+        lines = [json.dumps([uid, *each]) + "\n" for uid, each in self._refused.items()]
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps([uid, *r]) + "\n" for uid, r in self._refused.items())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path)
+            whole_files.replace(self._path, "".join(lines))
         except OSError as error:
             LOG.error("%s cannot be written (%s)", self._path, type(error).__name__)

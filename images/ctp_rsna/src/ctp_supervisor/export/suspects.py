@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Set
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+import whole_files
+
+from ..machine.disk import MIB
 
 LOG = logging.getLogger(__name__)
 
@@ -27,7 +30,6 @@ TRIES_AT_MOST = 6
 """Where Orthanc stores no other object either."""
 _KEEP_SECONDS = 60.0
 """CTP needs some time to put an object into its quarantine."""
-_MIB = 1024 * 1024
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Suspect:
 
     def why(self) -> str:
         """What an operator has to know of it. Nothing of it identifies a patient."""
-        size = f"{self.size / _MIB:.0f} MiB" + ("" if self.whole else " or more")
+        size = f"{self.size / MIB:.0f} MiB" + ("" if self.whole else " or more")
         return f"{self.what}, {self.tries} times; {size}, SOP class {self.sop_class_uid}"
 
 
@@ -129,7 +131,7 @@ class Suspects:
             held = [found] if found is not None else self._under_another_uid(present)
             return all(
                 not each.held
-                or (each.largest_mib < self._largest_mib and each.size <= self._largest_mib * _MIB)
+                or (each.largest_mib < self._largest_mib and each.size <= self._largest_mib * MIB)
                 for each in held
             )
 
@@ -194,12 +196,8 @@ class Suspects:
             return {}
 
     def _save(self) -> None:
-        temporary = self._path.with_name(self._path.name + ".new")
+        found = {uid: asdict(each) for uid, each in self._suspects.items()}
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump({uid: asdict(each) for uid, each in self._suspects.items()}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path)
+            whole_files.replace(self._path, json.dumps(found))
         except OSError as error:
             LOG.error("%s cannot be written (%s)", self._path, type(error).__name__)

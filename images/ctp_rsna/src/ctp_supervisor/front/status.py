@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engine.recovery import files_below
+import whole_files
+
+from ..machine.files import files_below
 from ..settings import Pipeline
 
 LOG = logging.getLogger(__name__)
@@ -58,10 +60,8 @@ class Counters:
         counts = self.all()
         if counts == self._saved or None in counts.values():
             return
-        temporary = self._path.with_name(self._path.name + ".new")
         try:
-            temporary.write_text(json.dumps(counts), encoding="utf-8")
-            temporary.rename(self._path)
+            whole_files.replace(self._path, json.dumps(counts), durable=False)
             self._saved = counts
         except OSError as error:
             LOG.error("The counts cannot be written (%s)", type(error).__name__)

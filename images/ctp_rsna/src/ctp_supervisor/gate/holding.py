@@ -28,7 +28,7 @@ from pathlib import Path
 
 from ..dicom import dimse, pdu, scan, sockets
 from ..dicom.echo import HEALTHCHECK_AET, echo
-from ..machine.disk import free_bytes
+from ..machine.disk import MIB, free_bytes
 from .gate import CONNECT_SECONDS, Association, Gate, Pipeline
 from .lobby import Bounds
 
@@ -62,7 +62,6 @@ MOST_KNOWN = 64
 MOST_REMEMBERED = 2_000
 MOST_EXTRA_LANES = 24
 """With many senders each pipeline has something to do anyway."""
-MIB = 1024 * 1024
 _CHUNK = 256 * 1024
 
 

@@ -27,15 +27,15 @@ Key                             Meaning
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import reading
 from ..dicom.echo import HEALTHCHECK_AET, echo
-from ..machine.disk import free_bytes
-from ..settings import MIB, SettingsError, _Reader
+from ..machine.disk import MIB, free_bytes
+from ..reading import SettingsError
 
 HEALTH_SECONDS = 8.0
 WAITING = "A-ASSOCIATE-RJ 2/3/2"
@@ -73,15 +73,7 @@ class GateSettings:
 def load(environment: Mapping[str, str]) -> GateSettings:
     """Read ``gate.json``. Raises ``SettingsError`` naming the file and the key."""
     path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "gate.json"
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path} cannot be read ({type(error).__name__}). It is rendered by the role ctp."
-        ) from error
-    except ValueError as error:
-        raise SettingsError(f"{path} is not JSON: {error}.") from error
-    read = _Reader(given, str(path))
+    read = reading.read(path)
     return GateSettings(
         bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
         dicom_port=read.number("dicom_port", 1, 65535),

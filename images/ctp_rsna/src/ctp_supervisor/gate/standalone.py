@@ -2,7 +2,6 @@
 
 It has no secret, and so no reason to be restarted when one is changed.
 
-``python3 -m ctp_supervisor gate`` runs it, ``python3 -m ctp_supervisor gate healthcheck`` asks one.
 It refuses AE titles so that the sender sees it, turns senders away before the disk is full, and
 lets them wait while CTP is restarted (``holding``). In front of a CTP of which nothing else is
 known, it also holds CTP's answers until the object is on disk. CTP cannot be frozen from here: what
@@ -21,8 +20,8 @@ import tempfile
 import threading
 
 from ..machine import threads
-from ..machine.disk import CRITICAL, LOW, OPEN, GroupSync, SpaceGuard
-from ..settings import MIB, SettingsError
+from ..machine.disk import CRITICAL, LOW, MIB, OPEN, GroupSync, SpaceGuard
+from ..reading import SettingsError
 from .gate import Pipeline
 from .holding import HoldingGate
 from .settings import GateSettings, load
@@ -101,8 +100,7 @@ class StandaloneGate:
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0 well, 1 not healthy or a part of it failed, 2 cannot run with these
-    settings."""
+    """Run until told to stop; return the exit status."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
     )

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+import whole_files
 from ctp_rules import refusals as profile_words
 from ctp_rules.refusals import Refused
 
 from ..dicom import part10
 from ..engine.process import Client
-from ..engine.recovery import files_in
 from ..export import egress
 from ..export.refusals import Refusals
 from ..export.suspects import Suspects
 from ..lookup import keydb
-from ..settings import MIB, Pipeline
+from ..machine.disk import MIB
+from ..machine.files import files_in
+from ..settings import Pipeline
 from .profile import Profile
 from .trials import TRIES, Trials
 from .unpacking import Plan, ProblemError, Unpacker
@@ -535,10 +537,8 @@ class Quarantines:
             return {}
 
     def _save_attempts(self) -> None:
-        temporary = self._attempts_file.with_name(self._attempts_file.name + ".new")
         try:
-            temporary.write_text(json.dumps(self._attempts), encoding="utf-8")
-            temporary.rename(self._attempts_file)
+            whole_files.replace(self._attempts_file, json.dumps(self._attempts), durable=False)
         except OSError as error:
             LOG.error("The export attempts cannot be written (%s)", type(error).__name__)
 

@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import whole_files
+
 from ..engine import recovery
+from ..machine import files
 from ..settings import Pipeline, Stage
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +67,7 @@ class Trials:
         for pipeline in self._pipelines:
             for kind in _QUARANTINES:
                 active = pipeline.stage(kind).root / "active"
-                for path in recovery.files_in(active):
+                for path in files.files_in(active):
                     if not path.stat().st_size or path.suffix == ".anon":
                         continue
                     if kind == "import" and is_done(pipeline, path):
@@ -108,7 +111,7 @@ class Trials:
             (pipeline, pipeline.stage(stage), path)
             for pipeline in self._pipelines
             for kind, stage in _QUARANTINES.items()
-            for path in recovery.files_in(self._held / str(pipeline.index) / kind)
+            for path in files.files_in(self._held / str(pipeline.index) / kind)
         ]
 
     def is_held(self, path: Path) -> bool:
@@ -129,7 +132,7 @@ class Trials:
         return len(self._waiting())
 
     def _waiting(self) -> list[Path]:
-        return sorted(Path(each.path) for each in recovery.files_below(self._directory))
+        return sorted(Path(each.path) for each in files.files_below(self._directory))
 
     def _waiting_names(self) -> set[str]:
         return {path.name for path in self._waiting()}
@@ -145,9 +148,7 @@ class Trials:
             return {}
 
     def _save(self, counts: dict[str, int]) -> None:
-        temporary = self._counts_file.with_name(self._counts_file.name + ".new")
-        temporary.write_text(json.dumps(counts), encoding="utf-8")
-        temporary.rename(self._counts_file)
+        whole_files.replace(self._counts_file, json.dumps(counts), durable=False)
 
 
 def _name_of(path: Path) -> str:

@@ -42,7 +42,8 @@ from ..data_set.rules import Rules
 from ..dicom.encoding import EXPLICIT, LONG, UNDEFINED
 from ..dicom.marks import UNPACKED
 from ..dicom.part10 import PREAMBLE
-from ..settings import MIB, Declared
+from ..machine.disk import MIB
+from ..settings import Declared
 from .unpack import (
     BROKEN,
     JPEG_2000,

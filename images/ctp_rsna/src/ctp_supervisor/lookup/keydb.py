@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..settings import Settings, SettingsError
+import whole_files
+
+from ..reading import SettingsError
+from ..settings import Settings
 from .tables import Tables
 
 LOG = logging.getLogger(__name__)
@@ -238,14 +241,7 @@ class TableFile:
         that one's lies in the future, and CTP reads no table before it is a second old.
         """
         readable = not self._is_ahead()
-        temporary = self.path.with_name(self.path.name + ".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        self._set_time(temporary)
-        temporary.rename(self.path)
+        whole_files.replace(self.path, text.encode("ascii"), stamp=self._set_time)
         self._again = True
         return readable
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import whole_files
 from ctp_rules.anonymizer import Lookup
 
 from .order import Order
@@ -95,12 +96,7 @@ class Tables:
                 for key, rows in self._replaced.items()
                 for at, value in rows
             ]
-            temporary = self._path.with_name(self._path.name + ".new")
-            with temporary.open("w", encoding="utf-8") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path)
+            whole_files.replace(self._path, "".join(lines))
 
     def _load(self) -> dict[str, list[tuple[int, str]]]:
         found: dict[str, list[tuple[int, str]]] = {}

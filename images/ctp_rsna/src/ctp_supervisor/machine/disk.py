@@ -11,6 +11,7 @@ from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 
+MIB = 1024 * 1024
 POLL_SECONDS = 0.05
 LEAST_INODES = 2000
 """A file system without inodes refuses new files although it has space."""
