@@ -1,4 +1,4 @@
-"""What one object says of itself. Alone here: the gate in a container of its own needs no more."""
+"""What one object says of itself. Alone here: who reads it off a stream needs no more."""
 
 from __future__ import annotations
 

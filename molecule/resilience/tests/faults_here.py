@@ -249,7 +249,7 @@ CASES = [
     Case(
         "kill_gate",
         "`kill -9` of the gate in front of CTP",
-        kill("kv", "ctp_gate", "python3 -m ctp_supervisor gate$"),
+        kill("kv", "ctp_gate", "python3 -m ctp_supervisor.gate$"),
     ),
     Case("restart_engine_kv", "restart of the Docker engine, keyvm", restart_engine("kv")),
     Case("restart_engine_cat", "restart of the Docker engine, catvm", restart_engine("cat")),

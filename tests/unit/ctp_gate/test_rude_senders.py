@@ -21,6 +21,7 @@ from ctp_gate_scp import Scp
 from ctp_standin_doubles import wait_until
 from ctp_supervisor.dicom import sockets
 from ctp_supervisor.dicom.echo import HEALTHCHECK_AET, echo
+from ctp_supervisor.entrance.door import Door
 from ctp_supervisor.gate import gate as gate_module
 from ctp_supervisor.gate import holding, lobby
 from ctp_supervisor.gate.gate import Association, Gate, Pipeline
@@ -52,7 +53,7 @@ class Doors:
                 "127.0.0.1", 30, directory, LARGEST,
             )  # fmt: skip
         else:
-            self.gate = Gate(address, pipelines, lambda: "", lambda: "", self._count)
+            self.gate = Door(address, pipelines, lambda: "", lambda: "", self._count)
 
     def _count(self, number: int) -> None:
         self.received += number

@@ -71,7 +71,7 @@ class GateProcess:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "ctp_supervisor", "gate", *arguments],
+            [sys.executable, "-m", "ctp_supervisor.gate", *arguments],
             env=self.environment,
             capture_output=True,
             encoding="utf-8",
@@ -82,7 +82,7 @@ class GateProcess:
         """``program``: another one than the gate."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *(program or ("-m", "ctp_supervisor", "gate"))],
+                [sys.executable, *(program or ("-m", "ctp_supervisor.gate"))],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -180,7 +180,7 @@ def test_settings_that_are_wrong_are_named(
 
 FAULTY = """
 import os, sys
-from ctp_supervisor import __main__
+from ctp_supervisor.gate import __main__
 from ctp_supervisor.machine import disk
 usual = disk.SpaceGuard.check
 def check(self):
@@ -188,7 +188,7 @@ def check(self):
         raise ValueError("Doe^Jane")
     return usual(self)
 disk.SpaceGuard.check = check
-status = __main__.main(["gate"])
+status = __main__.main([])
 sys.stdout.flush()
 os._exit(status)
 """

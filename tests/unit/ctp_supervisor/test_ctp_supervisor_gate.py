@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ctp_supervisor.dicom import dimse, pdu, scan
 from ctp_supervisor.dicom.echo import HEALTHCHECK_AET, echo
-from ctp_supervisor.gate.gate import Gate, Pipeline
+from ctp_supervisor.entrance.door import Door
+from ctp_supervisor.gate.gate import Pipeline
 from ctp_supervisor.machine import disk
 from ctp_supervisor.machine.disk import GroupSync, SpaceGuard
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -69,7 +70,7 @@ class GateDouble:
         self.asked = 0
         self.received = 0
         self.port = free_port()
-        self.gate = Gate(
+        self.gate = Door(
             ("127.0.0.1", self.port),
             pipelines,
             lambda: self.closed,

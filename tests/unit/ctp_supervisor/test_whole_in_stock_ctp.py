@@ -23,8 +23,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script a
 from ctp_supervisor.data_set.rules import rules
 from ctp_supervisor.engine import tags_class
 from ctp_supervisor.entrance.broken_off import BrokenOff
+from ctp_supervisor.entrance.door import Door
 from ctp_supervisor.export.egress import Checker
-from ctp_supervisor.gate.gate import Gate, Pipeline
+from ctp_supervisor.gate.gate import Pipeline
 from ports import free_port
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -105,7 +106,7 @@ class Ctp:
             stderr=subprocess.DEVNULL,
         )
         self._wait(lambda: _listens(port), "CTP listens")
-        self.gate = Gate(
+        self.gate = Door(
             ("127.0.0.1", 0),
             [Pipeline(port, frozenset(), frozenset())],
             lambda: "",

@@ -1,7 +1,5 @@
 """``python3 -m ctp_supervisor`` runs CTP; ``python3 -m ctp_supervisor healthcheck`` asks one.
 
-``python3 -m ctp_supervisor gate`` runs the gate alone, see ``standalone``.
-
 Exit status: 0 stopped as told, or healthy; 1 CTP ended by itself, or not healthy; 2 cannot start
 with these files; 3 a file that CTP reads was changed while it ran.
 """
@@ -11,20 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from .settings import SettingsError, load
+from .reading import SettingsError
+from .settings import load
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
-    # Each imported here: the health checks run every few seconds and need little of it.
-    if arguments == ["gate", "healthcheck"]:
-        from .gate.settings import healthcheck
-
-        return healthcheck(os.environ)
-    if arguments[:1] == ["gate"]:
-        from .gate.standalone import main as gate
-
-        return gate(arguments[1:])
     try:
         settings = load(os.environ)
         if arguments and arguments != ["healthcheck"]:
@@ -32,6 +22,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(f"CTP is not started: {error}", file=sys.stderr, flush=True)
         return 2
+    # Each imported here: the health check runs every few seconds and needs little of it.
     if arguments:
         from .front.healthcheck import check
 

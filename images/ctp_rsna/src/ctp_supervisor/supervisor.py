@@ -22,6 +22,7 @@ from .dicom.echo import HEALTHCHECK_AET, echo
 from .engine import predecessor, recovery, verify, workdir
 from .engine.process import Client, Engine
 from .entrance.broken_off import BrokenOff
+from .entrance.door import Door
 from .entrance.studies import Studies
 from .export.lanes import Lanes
 from .export.refusals import Refusals
@@ -30,7 +31,7 @@ from .export.suspects import Suspects
 from .front.healthcheck import OPEN
 from .front.status import Counters, Queues, total
 from .front.web import Front
-from .gate.gate import Gate, Pipeline
+from .gate.gate import Pipeline
 from .held_back.profile import Profile
 from .held_back.quarantine import ENDED_CTP, Quarantined, Quarantines
 from .held_back.trials import Trials
@@ -169,7 +170,7 @@ class Supervisor:
         self.tampered = threading.Event()
         self.studies = Studies()
         self.broken_off = BrokenOff()
-        self.gate = Gate(
+        self.gate = Door(
             (settings.bind, settings.dicom_port),
             [
                 Pipeline(each.import_port, each.called_aets, each.calling_aets)

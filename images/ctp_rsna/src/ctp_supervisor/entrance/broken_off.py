@@ -13,6 +13,8 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.filereader import read_file_meta_info
+
 QUIET_SECONDS = 5.0
 """After so long CTP has noticed that the transfer broke off."""
 _KEEP_SECONDS = 3600.0
@@ -94,9 +96,6 @@ class BrokenOff:
 
 
 def _sop_instance_uid(path: Path) -> str:
-    # Imported here: the gate's health check, every few seconds, would pay for it.
-    from pydicom.filereader import read_file_meta_info
-
     try:
         return str(read_file_meta_info(path).get("MediaStorageSOPInstanceUID") or "")
     except Exception:  # pydicom raises whatever a broken file leads to

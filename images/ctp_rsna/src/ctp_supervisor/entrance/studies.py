@@ -13,15 +13,12 @@ import secrets
 import struct
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from study_account.account import Sender
 from study_account.identity import Identity
 
 from ..dicom import dimse, pdu, scan
 from ..dicom.encoding import ITEM_END, LONG, SEQUENCE_END, UNDEFINED, Bytes
-
-if TYPE_CHECKING:
-    from study_account.account import Sender
 
 LOG = logging.getLogger(__name__)
 

@@ -99,7 +99,7 @@ class StandaloneGate:
         return ""
 
 
-def main(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Run until told to stop; return the exit status."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
