@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from study_account import uids
 from study_account.account import Account, Quarantined
 
-from .engine.verify import PLACEHOLDER, Verified
+from .engine.verify import Verified, with_key
 from .held_back import quarantine
 from .lookup import keydb
 from .settings import Settings
@@ -28,8 +28,7 @@ def make(
     leaving, problem = None, ""
     try:
         found = {
-            uids.read(verified.files[each.script].replace(PLACEHOLDER.encode(), key.hex().encode()))
-            for each in settings.pipelines
+            uids.read(with_key(verified.files[each.script], key)) for each in settings.pipelines
         }
         if len(found) > 1:
             raise uids.RuleError("the scripts of the pipelines hash UIDs in different ways")

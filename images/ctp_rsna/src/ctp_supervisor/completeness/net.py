@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ctp_rules.script import ScriptError
 
-from ..engine.verify import PLACEHOLDER, VerificationError
+from ..engine.verify import VerificationError, with_key
 from ..lookup.tables import Tables
 from ..machine.files import files_below
 from ..settings import Pipeline, Settings
@@ -50,7 +50,7 @@ class Net:
                 scripts = Scripts(
                     directory / "scripts",
                     files[pipeline.script],
-                    lambda text: text.replace(PLACEHOLDER.encode(), key.hex().encode()),
+                    partial(with_key, key=key),
                     tables.order,
                 )
             except ScriptError as error:

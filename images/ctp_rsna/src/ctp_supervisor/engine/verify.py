@@ -97,6 +97,11 @@ def verify(settings: Settings) -> Verified:
     return Verified(files, methods, rules)
 
 
+def with_key(script: bytes, key: bytes) -> bytes:
+    """A script as it has been rendered, with the key for UIDs in it."""
+    return script.replace(PLACEHOLDER.encode(), key.hex().encode())
+
+
 def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()

@@ -22,7 +22,7 @@ import whole_files
 from ..reading import SettingsError
 from ..settings import Settings
 from . import fast_script, tags_class
-from .verify import PLACEHOLDER, Verified
+from .verify import Verified, with_key
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _made(path: Path, settings: Settings, verified: Verified, key: bytes, passwo
         shutil.copyfile(page, path / "ROOT" / "index.html")
     contents = dict(verified.files)
     for script in {pipeline.script for pipeline in settings.pipelines}:
-        contents[script] = contents[script].replace(PLACEHOLDER.encode(), key.hex().encode())
+        contents[script] = with_key(contents[script], key)
     if settings.engine == "ctp":
         dictionary = tags_class.dictionary(settings.distribution / "libraries")
         names = tags_class.names(dictionary)
