@@ -16,9 +16,9 @@ from ctp_supervisor.export.refusals import Refusals
 from ctp_supervisor.held_back.profile import Profile
 from ctp_supervisor.held_back.quarantine import Quarantines
 from ctp_supervisor.lookup.keydb import Patients
+from ctp_supervisor_pages import PASSWORD, CtpPagesDouble
 from ctp_supervisor_site import Site, dicom
 from pydicom import dcmread
-from test_ctp_supervisor_front import PASSWORD, CtpPagesDouble
 
 TEXT = ctp_script.anonymizer_script(ctp_script.ScriptOptions())
 PRIVATE = "1.3.12.2.1107.5.9.1"

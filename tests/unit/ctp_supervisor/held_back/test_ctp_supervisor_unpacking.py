@@ -37,6 +37,7 @@ from ctp_supervisor.lookup.order import Order
 from ctp_supervisor.machine.disk import MIB
 from ctp_supervisor.settings import Declared, Region
 from ctp_supervisor_compressed import GREY, PALETTE, RGB, WORDS, YBR, by_dcmtk, by_openjpeg
+from ctp_supervisor_pages import PASSWORD, CtpPagesDouble
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -49,7 +50,6 @@ from pydicom.uid import (
     RLELossless,
     UltrasoundImageStorage,
 )
-from test_ctp_supervisor_front import PASSWORD, CtpPagesDouble
 
 ROWS, COLUMNS = 61, 83
 DECLARED = Declared("", "AusCAT", "Banner", ROWS, COLUMNS, (Region(0, 0, COLUMNS, 10),))
