@@ -206,3 +206,18 @@ def test_it_ends_when_a_part_of_it_does(tmp_path: Path, gates: list[GateProcess]
     log = gate.log.read_text()
     assert "The thread disk ended by a fault of this program: ValueError in" in log
     assert "Doe" not in log and "Traceback" not in log
+
+
+def test_it_needs_nothing_that_reads_data_sets() -> None:
+    """A start of it is what senders wait for, and its memory is its own container's."""
+    path = os.pathsep.join(str(REPOSITORY / "images" / each) for each in ("ctp_rsna/src", "shared"))
+    run = subprocess.run(
+        [sys.executable, "-c", "import ctp_supervisor.gate.standalone, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    found = {each.partition(".")[0] for each in run.stdout.split()}
+    assert "ctp_supervisor" in found
+    assert not found & {"pydicom", "pynetdicom", "ctp_rules", "study_account", "sqlite3"}
