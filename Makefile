@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help environment simulation verify check lint unit test test-all docs screenshots
+.PHONY: help root environment simulation verify check lint machine unit test test-all docs screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -11,11 +11,17 @@ help: ## Show this list
 environment: ## Make the Python environment .venv (pinned; kept outside the tree)
 	@tools/environment.sh
 
-simulation: environment ## Bring up the whole node on this machine and prove it
-	$(ACTIVATE) ansible-playbook site.yml $(ARGS)
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "You are $$(id -un), and this installs packages and changes this machine:" \
+		"run it as root (sudo make $(MAKECMDGOALS)). Nothing was changed." >&2; exit 1; }
 
-verify: environment ## Prove the running node again
-	$(ACTIVATE) ansible-playbook playbooks/verify.yml $(ARGS)
+simulation: root environment ## Bring up the whole node on this machine and prove it (needs root)
+	$(ACTIVATE) ansible-playbook -i inventories/simulation site.yml $(ARGS)
+
+verify: environment ## Prove a running node again: make verify INVENTORY=inventories/simulation
+	@[ -n "$(INVENTORY)" ] || { echo "Name the node: make verify INVENTORY=inventories/simulation, or your own" \
+		"inventory. Nothing was proved." >&2; exit 1; }
+	$(ACTIVATE) ansible-playbook -i $(INVENTORY) playbooks/verify.yml $(ARGS)
 
 check: environment ## Style, types and unit tests, within minutes
 	$(ACTIVATE) tools/lint.sh --units
@@ -23,16 +29,19 @@ check: environment ## Style, types and unit tests, within minutes
 lint: environment ## Check style and types
 	$(ACTIVATE) tools/lint.sh
 
+machine: root environment ## Install what the tests call on this machine (needs root)
+	$(ACTIVATE) ansible-playbook -i localhost, tests/machine.yml $(ARGS)
+
 unit: environment ## Test the Python
 	$(ACTIVATE) tools/unit.sh $(ARGS)
 
-test: environment ## All tests: lint, unit, and the node on test hosts (needs root)
+test: root environment ## All tests: lint, unit, and the node on test hosts (needs root)
 	$(ACTIVATE) tools/test.sh $(ARGS)
 
-test-all: environment ## As test, and the long scenarios too
+test-all: root environment ## As test, and the long scenarios too
 	$(ACTIVATE) tools/test.sh --all $(ARGS)
 
-screenshots: environment ## Take the pictures of the documents again (needs root)
+screenshots: root environment ## Take the pictures of the documents again (needs root)
 	$(ACTIVATE) tools/screenshots.sh
 
 docs: environment ## Write the generated documentation again (needs dciodvfy)
