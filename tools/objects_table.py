@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write docs/ctp-objects.md: what objects lose, by de-identifying and judging them as the tests do.
 
-Needs dciodvfy (``ansible-playbook tests/machine.yml`` installs it). The tests of
+Needs dciodvfy (``make machine`` installs it). The tests of
 tests/unit/ctp_rules compare the page with what they find.
 """
 

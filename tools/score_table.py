@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write docs/ctp-score.md, and its table by action into docs/ctp.md: the share of right actions.
 
-Needs dciodvfy (``ansible-playbook tests/machine.yml`` installs it), since the tests that share the
+Needs dciodvfy (``make machine`` installs it), since the tests that share the
 objects judge them. The tests of tests/unit/ctp_rules compare the pages with what they find.
 """
 

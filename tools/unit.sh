@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The unit tests, two beside each other on each core, since many wait for a program that they have
 # started. Needs the environment (source .venv/bin/activate) and the tools that
-# ansible-playbook tests/machine.yml installs.
+# make machine installs.
 # A module's tests stay together, as they share what its fixtures have made; the longest modules
 # come first (tests/unit/conftest.py).
 #   --stock-ctp   those that run stock CTP instead, which need CTP_DISTRIBUTION and a JDK

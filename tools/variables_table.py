@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Write docs/variables.md from the roles' argument specifications.
 
+What stands before them there is tools/variables_introduction.md.
+
 Usage::
 
     variables_table.py            write docs/variables.md
@@ -21,15 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TARGET = REPOSITORY / "docs" / "variables.md"
 LONGEST_INLINE_DEFAULT = 60
 
-INTRODUCTION = """\
-# Variables
-
-<!-- Written by tools/variables_table.py from roles/*/meta/argument_specs.yml. Do not edit. -->
-
-Set these in the inventory: what all machines share in `group_vars/all.yml`, the rest in the file
-of a group or a machine; passwords in the vault. Each role's `defaults/main.yml` says the same with
-more words. A wrong type or value stops a run before anything is changed.
-"""
+INTRODUCTION = (REPOSITORY / "tools" / "variables_introduction.md").read_text()
 
 
 def role_options(role: Path) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
         self._variables = task_vars or {}
         host = self._variables["inventory_hostname"]
         # Whatever is not called a simulation is held to production's rules.
-        production = self._value("auscat_environment", "simulation") != "simulation"
+        production = self._value("auscat_environment", "production") != "simulation"
         problems, definitions = self._inventory_problems()
         unreachable = address_problems(host, self._value("ansible_host", host))
         problems = [*unreachable, *problems]

@@ -91,6 +91,7 @@ problems:
   returned: always
 """
 
+import os
 import platform
 import socket
 from pathlib import Path
@@ -122,6 +123,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # Without root nothing else can be looked at.
+    if problem := host_facts.user_problem(os.geteuid()):
+        module.fail_json(msg=problem)
     facts = {
         "os": host_facts.operating_system(),
         "architecture": platform.machine(),

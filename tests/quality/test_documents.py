@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import yaml
+from ansible.cli.playbook import PlaybookCLI
+from ansible.cli.vault import VaultCLI
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -20,25 +30,74 @@ DOCUMENTS = sorted(
         *(REPOSITORY / "images").glob("*.md"),
     ]
 )
-SHELL_BLOCK = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PLAYBOOKS = [REPOSITORY / "site.yml", *sorted((REPOSITORY / "playbooks").glob("*.yml"))]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`]+)`")
+COMMENT = re.compile(r"^# +(ansible-playbook .*)", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SHELL = ("sh", "bash", "shell", "console")
+COMMANDS = ("ansible-playbook", "ansible-vault", "make", "molecule")
+"""Programs that are looked for in text, too; and whatever lies in tools/."""
+ELLIPSIS = "…"
+"""Stands where a reader puts something of his own."""
 
 
-def commands(document: Path) -> Iterator[list[str]]:
-    """Give the commands of a document's shell blocks, split into words."""
-    for block in SHELL_BLOCK.findall(document.read_text()):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
-            while words and re.match(r"[A-Z_]+=", words[0]):
-                words.pop(0)
-            if words:
-                yield words
+class Shown(NamedTuple):
+    """A command that a file shows to a person."""
+
+    file: Path
+    words: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"{self.file.relative_to(REPOSITORY)}: {' '.join(self.words)}"
 
 
-def make_targets() -> set[str]:
-    makefile = REPOSITORY / "Makefile"
-    text = makefile.read_text() if makefile.exists() else ""
-    return set(re.findall(r"^([\w-]+):(?!=)", text, re.MULTILINE))
+def words_of(line: str) -> tuple[str, ...]:
+    """Split a command line; variables of the environment before it are left out."""
+    words = shlex.split(line.removeprefix("$ "), comments=True)
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        words.pop(0)
+    return tuple(words)
+
+
+def is_ours(line: str) -> bool:
+    return line.startswith("tools/") or line.split(" ")[0] in COMMANDS
+
+
+def lines_of(file: Path) -> Iterator[str]:
+    """Give what a file shows as commands."""
+    text = file.read_text()
+    if file.suffix != ".md":
+        yield from (line.replace("[", "").replace("]", "") for line in COMMENT.findall(text))
+        return
+    for _, language, block in BLOCK.findall(text):
+        for line in textwrap.dedent(block).replace("\\\n", " ").splitlines():
+            if language in SHELL or (not language and is_ours(line)):
+                yield line
+    for span in SPAN.findall(BLOCK.sub("", text)):
+        line = " ".join(span.split())
+        if is_ours(line) and " " in line:
+            yield line
+
+
+@cache
+def shown() -> tuple[Shown, ...]:
+    files = (*DOCUMENTS, *PLAYBOOKS)
+    found = (Shown(file, words_of(line)) for file in files for line in lines_of(file))
+    return tuple(each for each in found if each.words)
+
+
+def of(program: str) -> list[Shown]:
+    """Give the commands of a program; a history tells what was, not what to type."""
+    return [
+        each
+        for each in shown()
+        if each.words[0] == program
+        and each.file.name != "CHANGELOG.md"
+        and each.file.parent.name != "decisions"
+        and not any(ELLIPSIS in word for word in each.words)
+    ]
 
 
 def test_variable_reference_is_current() -> None:
@@ -49,30 +108,174 @@ def test_variable_reference_is_current() -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_in_documents_exist(document: Path) -> None:
-    missing = []
-    for words in commands(document):
-        program, *arguments = words
-        if program == "make":
-            targets = [word for word in arguments if "=" not in word and word[0] != "-"]
-            missing += [f"make {target}" for target in targets if target not in make_targets()]
-        elif program == "ansible-playbook":
-            playbooks = [word for word in arguments if word.endswith((".yml", ".yaml"))]
-            missing += [word for word in playbooks if not (REPOSITORY / word).exists()]
-            inventories = [
-                value
-                for option, value in zip(arguments, arguments[1:])
-                if option in ("-i", "--inventory")
-            ]
-            missing += [word for word in inventories if not (REPOSITORY / word).exists()]
-        elif program == "molecule" and "-s" in arguments:
-            scenario = arguments[arguments.index("-s") + 1]
-            if not (REPOSITORY / "molecule" / scenario / "molecule.yml").exists():
-                missing.append(f"molecule scenario {scenario}")
-        elif "/" in program and not program.startswith("/"):
-            missing += [] if (REPOSITORY / program).exists() else [program]
-    assert not missing
+# --- Commands of Ansible ------------------------------------------------------------------
+
+
+def playbook_options(each: Shown) -> dict[str, object]:
+    """Read the arguments as ansible-playbook itself does; empty where it would refuse them."""
+    cli = PlaybookCLI(list(each.words))
+    cli.init_parser()
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        return vars(cli.parser.parse_args(list(each.words[1:])))
+    return {}
+
+
+def inventory_problems(each: Shown, options: dict[str, object]) -> Iterator[str]:
+    inventories = options["inventory"]
+    if not isinstance(inventories, list) or not inventories:
+        yield "names no inventory: add -i inventories/production or the one that is meant"
+        return
+    for name in inventories:
+        # INVENTORY is the reader's own; a comma makes it a list of hosts.
+        if name != "INVENTORY" and "," not in name and not (REPOSITORY / name).is_dir():
+            yield f"the inventory {name} does not exist"
+
+
+def playbook_problems(options: dict[str, object]) -> Iterator[str]:
+    names = options["args"]
+    assert isinstance(names, list)
+    for name in names:
+        short = name.removeprefix("auscat.imaging.")
+        file = REPOSITORY / (name if short == name else f"playbooks/{short}.yml")
+        if file not in PLAYBOOKS and file != REPOSITORY / "tests" / "machine.yml":
+            yield f"the playbook {name} does not exist"
+
+
+@cache
+def known_variables() -> str:
+    """All texts in which a variable that is given with -e can be declared."""
+    specifications = (REPOSITORY / "roles").glob("*/meta/argument_specs.yml")
+    inventories = (REPOSITORY / "inventories").rglob("*.yml")
+    return "\n".join(file.read_text() for file in (*PLAYBOOKS, *specifications, *inventories))
+
+
+def variable_problems(options: dict[str, object]) -> Iterator[str]:
+    given = options["extra_vars"]
+    assert isinstance(given, (list, tuple))
+    for text in given:
+        names = yaml.safe_load(text) if text.startswith("{") else [text.split("=")[0]]
+        for name in names:
+            if not re.search(rf"(?<!\w){name}(?!\w)", known_variables()):
+                yield f"no role and no playbook knows the variable {name}"
+
+
+def tag_problems(options: dict[str, object]) -> Iterator[str]:
+    tags = {tag for role in roles_of_the_site() for tag in role["tags"]}
+    given = [*(options["tags"] or []), *(options["skip_tags"] or [])]  # type: ignore[misc]
+    for tag in ",".join(given).split(",") if given else ():
+        if tag not in {*tags, "all", "never", "always"}:
+            yield f"no role of site.yml has the tag {tag}"
+
+
+def test_commands_of_playbooks_name_an_inventory_and_what_exists() -> None:
+    wrong = []
+    for each in of("ansible-playbook"):
+        options = playbook_options(each)
+        if not options:
+            wrong.append(f"{each.text}: ansible-playbook does not know these options")
+            continue
+        problems = [*inventory_problems(each, options), *playbook_problems(options)]
+        problems += [*variable_problems(options), *tag_problems(options)]
+        wrong += [f"{each.text}: {problem}" for problem in problems]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_commands_are_found() -> None:
+    """The test above would pass over documents that it cannot read."""
+    playbooks = {name.rsplit("/", 1)[-1] for each in of("ansible-playbook") for name in each.words}
+    assert {file.name for file in PLAYBOOKS} <= playbooks
+    assert len(of("make")) >= 5
+    assert len(of("molecule")) >= 5
+
+
+def test_commands_of_the_vault_exist() -> None:
+    for each in of("ansible-vault"):
+        VaultCLI(list(each.words)).init_parser()
+        assert each.words[1] in ("view", "edit", "encrypt", "create", "rekey"), each.text
+
+
+def test_without_an_inventory_no_playbook_starts() -> None:
+    """Every playbook: nobody proves, rotates or removes another node by leaving -i out."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        ["ansible-playbook", *(str(file.relative_to(REPOSITORY)) for file in PLAYBOOKS)],
+        cwd=REPOSITORY,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert "NO INVENTORY WAS NAMED. ADD -i inventories/production" in printed
+    assert "PLAY" not in done.stdout
+
+
+def test_a_misspelt_inventory_is_an_error() -> None:
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "inventories/prodution", "playbooks/status.yml"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "inventories/prodution" in done.stdout + done.stderr
+
+
+# --- Commands of the project ------------------------------------------------------------------
+
+
+def makefile() -> str:
+    return (REPOSITORY / "Makefile").read_text()
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([\w-]+):(?!=)", makefile(), re.MULTILINE))
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_targets_of_make_exist() -> None:
+    variables = {*re.findall(r"\$\((\w+)\)", makefile()), "PYTHON"}
+    wrong = []
+    for each in of("make"):
+        names = [word for word in each.words[1:] if word[0] != "-"]
+        wrong += [each.text for name in names if "=" not in name and name not in make_targets()]
+        wrong += [
+            each.text for name in names if "=" in name and name.split("=")[0] not in variables
+        ]
+    assert not wrong
+
+
+def test_the_simulation_is_named_and_a_proof_asks_for_a_name() -> None:
+    planned = make("--dry-run", "simulation").stdout
+    assert "ansible-playbook -i inventories/simulation site.yml" in planned
+    refused = make("--assume-old=environment", "verify")
+    assert refused.returncode != 0
+    assert "INVENTORY=" in refused.stderr
+    assert "Nothing was proved" in refused.stderr
+
+
+def test_scenarios_and_programs_exist() -> None:
+    wrong = []
+    for each in of("molecule"):
+        for option, value in zip(each.words, each.words[1:]):
+            scenario = REPOSITORY / "molecule" / value / "molecule.yml"
+            named = option in ("-s", "--scenario-name") and value != "SCENARIO"
+            if named and not scenario.exists():
+                wrong.append(each.text)
+    for each in shown():
+        program = each.words[0]
+        if "/" in program and program[0] not in "/~" and ELLIPSIS not in program:
+            wrong += [] if (REPOSITORY / program).exists() else [each.text]
+    assert not wrong
+
+
+# --- Links, examples and tables ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -80,3 +283,88 @@ def test_links_between_documents_resolve(document: Path) -> None:
     targets = [link.split("#")[0] for link in LINK.findall(document.read_text())]
     local = [target for target in targets if target and not re.match(r"\w+:", target)]
     assert not [target for target in local if not (document.parent / target).exists()]
+
+
+@cache
+def anchors(document: Path) -> frozenset[str]:
+    """The anchors of a document's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.*)", BLOCK.sub("", document.read_text()), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return frozenset(heading.strip().replace(" ", "-") for heading in plain)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_headings(document: Path) -> None:
+    missing = []
+    for link in LINK.findall(document.read_text()):
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if anchor and target.suffix == ".md" and not re.match(r"\w+:", link):
+            missing += [] if anchor in anchors(target) else [link]
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_yaml_of_documents_can_be_read(document: Path) -> None:
+    for _, language, block in BLOCK.findall(document.read_text()):
+        if language == "yaml":
+            assert yaml.safe_load(textwrap.dedent(block)) is not None
+
+
+def test_the_index_lists_every_page() -> None:
+    index = REPOSITORY / "docs" / "README.md"
+    linked = {link.split("#")[0] for link in LINK.findall(index.read_text())}
+    pages = {file.name for file in (REPOSITORY / "docs").glob("*.md")} - {index.name}
+    assert pages <= linked, f"not in docs/README.md: {sorted(pages - linked)}"
+
+
+def roles_of_the_site() -> list[dict[str, list[str]]]:
+    (play,) = yaml.safe_load((REPOSITORY / "playbooks" / "site.yml").read_text())
+    return [{"tags": [], **role} for role in play["roles"]]
+
+
+def test_the_guide_lists_the_steps_of_the_site_in_order() -> None:
+    guide = (REPOSITORY / "docs" / "guide.md").read_text()
+    table = re.findall(r"^\| [^|]+ \| `(\w+)` \| [^|]+ \|$", guide, re.MULTILINE)
+    roles = roles_of_the_site()
+    unnamed = [role for role in roles if not set(role["tags"]) & set(table)]
+    assert not unnamed, f"steps that docs/guide.md does not list: {unnamed}"
+    # Each by its last tag: the ones before are those of a group of roles.
+    order = [role["tags"][-1] for role in roles]
+    steps = [tag for tag in order if tag in table]
+    assert steps == [tag for tag in table if tag in order]
+    assert set(table) <= {tag for role in roles for tag in role["tags"]}
+
+
+def test_the_sample_lists_what_must_be_set() -> None:
+    sample = REPOSITORY / "inventories" / "production"
+    listed = (sample / "group_vars" / "all" / "main.yml").read_text().split("Everything else")[0]
+    for group in ("keyvm", "catvm"):
+        values = yaml.safe_load((sample / "group_vars" / f"{group}.yml").read_text())
+        for name in (name for name, value in values.items() if value in ("", [])):
+            assert name in listed, f"{name} of {group}.yml is not in the list of all/main.yml"
+
+
+def test_the_two_machines_of_the_page_have_its_port_table(tmp_path: Path) -> None:
+    """Its files, laid over the sample, are an inventory that prints what the page shows."""
+    page = (REPOSITORY / "docs" / "two-machines.md").read_text()
+    inventory = tmp_path / "production"
+    shutil.copytree(REPOSITORY / "inventories" / "production", inventory)
+    files = re.findall(
+        r"^`inventories/production/(\S+)`:\n\n```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    assert len(files) == 3
+    for name, content in files:
+        assert (inventory / name).exists()
+        (inventory / name).write_text(content)
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), "playbooks/port_table.yml"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (shown_table,) = (block for _, _, block in BLOCK.findall(page) if block.startswith("from "))
+    printed = textwrap.dedent(done.stdout.split("msg: |-\n")[1].split("\n\n")[0]).strip()
+    assert printed.splitlines() == shown_table.strip().splitlines()

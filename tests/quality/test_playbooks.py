@@ -10,6 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PLAYBOOKS = [
     REPOSITORY / "site.yml",
     *sorted((REPOSITORY / "playbooks").glob("*.yml")),
+    REPOSITORY / "tests" / "machine.yml",
     *(REPOSITORY / "molecule/shared" / f"{name}.yml" for name in ("create", "converge", "destroy")),
 ]
 

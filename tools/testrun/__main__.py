@@ -159,7 +159,9 @@ def steps(chosen: plan.Plan, history: History) -> list[Job]:
     """Give all steps of a run. The long scenario in turn starts before the other scenarios."""
     jobs = []
     if chosen.scenarios or chosen.units:
-        jobs.append(Job(INSTALL, ("ansible-playbook", "tests/machine.yml"), rank=0))
+        jobs.append(
+            Job(INSTALL, ("ansible-playbook", "-i", "localhost,", "tests/machine.yml"), rank=0)
+        )
     if chosen.style:
         jobs.append(Job(STYLE, ("tools/lint.sh",), rank=1))
     if chosen.units:

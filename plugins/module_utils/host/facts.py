@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -25,6 +26,25 @@ def operating_system(text: str | None = None) -> dict[str, str]:
         "version": values.get("VERSION_ID", "unknown"),
         "codename": values.get("VERSION_CODENAME", ""),
     }
+
+
+def user_problem(user_id: int) -> str:
+    """Return what is wrong with the user that Ansible works as; empty for root.
+
+    Args:
+        user_id: the effective one, geteuid(2).
+    """
+    if user_id == 0:
+        return ""
+    try:
+        name = pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        name = f"number {user_id}"
+    return (
+        f"Ansible works as the user {name} on this machine. Accepted: root. Run a simulation as "
+        "root (sudo make simulation). On any other machine leave ansible_become true and allow the "
+        "user that Ansible logs in as to use sudo. Nothing was changed."
+    )
 
 
 def memory_mib() -> int:

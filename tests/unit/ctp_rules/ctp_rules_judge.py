@@ -127,7 +127,7 @@ def faults(content: bytes) -> frozenset[Fault]:
     program = shutil.which("dciodvfy")
     assert program, (
         "dciodvfy is not installed on this machine. Install what the tests call on it with "
-        "'ansible-playbook tests/machine.yml', or it alone with 'apt-get install dicom3tools'."
+        "'make machine', or it alone with 'apt-get install dicom3tools'."
     )
     with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
         file.write(content)

@@ -97,7 +97,7 @@ def test_the_judge_says_when_it_aborts() -> None:
 
 def test_without_the_judge_a_test_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(AssertionError, match=r"ansible-playbook tests/machine\.yml"):
+    with pytest.raises(AssertionError, match=r"make machine"):
         faults(b"nothing that was judged before")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import shutil
 import socket
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_each_fact_is_checked(tmp_path: Path, changes: dict[str, Any], words: li
     (problem,) = host_facts.host_problems(wished(tmp_path, **changes), FACTS)
     for word in words:
         assert word in problem
+
+
+def test_who_is_not_root_is_told_how_to_be() -> None:
+    assert not host_facts.user_problem(0)
+    problem = host_facts.user_problem(pwd.getpwnam("nobody").pw_uid)
+    assert "the user nobody" in problem
+    assert "Accepted: root" in problem
+    assert "sudo make simulation" in problem
+    assert "ansible_become" in problem
+    assert "number 4294967000" in host_facts.user_problem(4294967000)
 
 
 def test_a_file_in_the_place_of_the_data_root(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ TOOLS = {**dict.fromkeys(JPEGS, "dcmdjpeg"), **dict.fromkeys(JPEG_LS, "dcmdjpls"
 
 def needed(tool: str) -> str:
     found = shutil.which(tool)
-    assert found, f"{tool} is not installed: ansible-playbook tests/machine.yml"
+    assert found, f"{tool} is not installed: make machine"
     return found
 
 
