@@ -56,7 +56,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Give the running KeyDB the passwords of the inventory
+- name: Set the inventory's passwords in the running KeyDB
   auscat.imaging.keydb_passwords:
     stack: auscat
     user: key_admin

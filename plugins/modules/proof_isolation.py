@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_isolation
-short_description: Try Orthanc without CTP, with a phantom that is removed again
+short_description: Test Orthanc without CTP, with a phantom that is removed again
 version_added: 0.1.0
 description:
   - Nothing de-identifies what reaches Orthanc past CTP. Only phantoms of this project are sent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_patient
-short_description: Enter the proof's patient in KeyDB, or remove those of all proofs
+short_description: Add the proof's patient to KeyDB, or remove those of all proofs
 version_added: 0.1.0
 description:
   - Works through the KeyDB container on this host, as the superuser whose name its secrets hold.
@@ -44,7 +44,7 @@ author: The AusCAT imaging node project
 """
 
 EXAMPLES = r"""
-- name: Enter the proof's patient in KeyDB
+- name: Add the proof's patient to KeyDB
   auscat.imaging.proof_patient:
     token: "1234567890"
     where: "{{ inventory_hostname }}"

@@ -69,7 +69,7 @@ author: The AusCAT imaging node project
 """
 
 EXAMPLES = r"""
-- name: Look at the machine
+- name: Inspect the machine
   auscat.imaging.troubleshoot_host:
     where: "{{ inventory_hostname }}"
     services: [orthanc]

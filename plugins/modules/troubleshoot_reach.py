@@ -31,7 +31,7 @@ author: The AusCAT imaging node project
 """
 
 EXAMPLES = r"""
-- name: Try the ports from here
+- name: Check the ports from here
   auscat.imaging.troubleshoot_reach:
     address: 10.20.30.40
     ports: "{{ __auscat_published_ports }}"

@@ -46,7 +46,7 @@ author: The AusCAT imaging node project
 """
 
 EXAMPLES = r"""
-- name: Make what the inventory refers to and its vault lacks
+- name: Create the values that the inventory refers to and the vault lacks
   auscat.imaging.vault_secrets:
     inventory: "{{ ansible_inventory_sources }}"
 """

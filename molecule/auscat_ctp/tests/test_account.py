@@ -42,7 +42,7 @@ def test_the_command_says_what_cannot_be_told(
     outcome = play(playbook, study_pseudonym="ANON-1")
     assert outcome.returncode != 0
     assert "ctp_flavour is auscat. Accepted: rsna" in outcome.errors
-    assert f"Nobody can tell here {what}: the AusCAT image does not say" in outcome.errors
+    assert f"Here nobody can know {what}: the AusCAT image does not say" in outcome.errors
     assert "Nothing was looked up." in outcome.errors
 
 

@@ -150,9 +150,9 @@ def test_a_check_shows_it_and_removes_nothing(
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        ({"teardown_data": "nodes"}, "and nodes is no machine of this run"),
-        ({"teardown_data": "node,kv01"}, "and kv01 is no machine of this run"),
-        ({"teardown_data": "all"}, "and all is no machine of this run"),
+        ({"teardown_data": "nodes"}, "and nodes is not a machine of this run"),
+        ({"teardown_data": "node,kv01"}, "and kv01 is not a machine of this run"),
+        ({"teardown_data": "all"}, "and all is not a machine of this run"),
         ({"teardown_swarm": True}, "the Swarm of node has .*service foreign_service"),
     ],
     ids=["wrong", "one wrong of two", "all", "a shared Swarm"],

@@ -141,7 +141,7 @@ def test_what_cannot_be_is_refused(
     shown = show(**extra)
     assert shown.returncode != 0
     assert words in shown.errors
-    assert "No machine was looked at" in shown.errors
+    assert "No machine was inspected" in shown.errors
     assert not shown.table
 
 

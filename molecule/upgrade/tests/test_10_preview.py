@@ -97,7 +97,7 @@ def test_an_unhealthy_node_is_refused(scenario: Scenario, node: Node) -> None:
         outcome = scenario.play("playbooks/upgrade.yml", extra={"orthanc_memory_mib": 1100})
         assert outcome.returncode != 0
         assert re.search(
-            r"The service ctp \(.*\) is not healthy now. Find out why first .* insist with -e "
+            r"The service ctp \(.*\) is not healthy now. Find out why first .* override with -e "
             r"upgrade_unhealthy=true. Nothing was changed on node",
             outcome.errors,
         ), outcome.errors

@@ -52,7 +52,7 @@ def test_a_second_run_changes_nothing_in_one_task(scenario: Scenario) -> None:
         for name, result in outcome.results
         if not result.get("skipped") and "Validating arguments" not in name
     ]
-    assert ran == ["auscat.imaging.host_volume : Look at the volume and the data directories"]
+    assert ran == ["auscat.imaging.host_volume : Check the volume and the data directories"]
 
 
 def test_check_mode_says_what_would_be_done(

@@ -95,7 +95,7 @@ def test_no_task_sends_or_waits_in_vain() -> None:
         for task in yaml.safe_load((ROLE / "tasks" / "main.yml").read_text())
         if task["name"] == "Prove the node"
     )
-    entered = [task["name"] for task in block].index("Enter the proof's patient in KeyDB")
+    entered = [task["name"] for task in block].index("Add the proof's patient to KeyDB")
     assert len(block) > entered + 3
     for task in block[entered + 1 :]:
         assert "__verify_obstacles | length == 0" in task["when"], task["name"]
