@@ -529,7 +529,7 @@ def main() -> None:
                 result["changed"] = result["left"] + differing < len(picked)
     except (ClientError, KeyError, TypeError, ValueError) as error:
         module.fail_json(
-            msg=f"CTP's quarantine cannot be looked at: {error}. See whether CTP runs:"
+            msg=f"CTP's quarantine cannot be read: {error}. Check whether CTP runs:"
             " playbooks/troubleshoot.yml. Nothing was changed."
         )
     module.exit_json(**result)

@@ -10,7 +10,7 @@ module: node_status
 short_description: Read and judge the state of a node
 description:
   - Reads services, figures, disks, certificates, clock, firewall, last proof and last backups of
-    this host, and tells what wants attention. Changes nothing.
+    this host, and reports what needs attention. Changes nothing.
   - The passwords of Orthanc and CTP are read from their containers and forgotten again. What is
     returned holds counts, ages and versions, and no identifier of a patient.
   - The same program takes the samples of the role C(status).
@@ -36,7 +36,7 @@ state:
   type: dict
   returned: success
 alerts:
-  description: What wants attention, the most urgent first, each with what to do next.
+  description: What needs attention, the most urgent first, each with what to do next.
   type: list
   elements: dict
   returned: success

@@ -23,7 +23,7 @@ options:
     elements: str
     required: true
   memory_mib:
-    description: Least memory of the host in MiB.
+    description: Minimum memory of the host, in MiB.
     type: int
     required: true
   names:

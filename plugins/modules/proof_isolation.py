@@ -249,8 +249,8 @@ def main() -> None:
 
     answers = report.attempt(
         ANSWERS,
-        "See whether Orthanc's service runs, whether orthanc_web_port is published, and whether the"
-        " password of the first of orthanc_registered_users is the one that was deployed.",
+        "Check whether Orthanc's service runs, whether orthanc_web_port is published, and whether"
+        " the password of the first of orthanc_registered_users is the one that was deployed.",
         lambda: ([], f"{orthanc.url} answers: Orthanc {orthanc.version()}"),
     )
     if answers:

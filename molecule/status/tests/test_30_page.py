@@ -260,7 +260,7 @@ def test_nothing_is_fetched_and_nothing_is_refused(page: Page) -> None:
 
 def test_it_says_what_wants_attention_first(page: Page) -> None:
     first = page.locator("main section").first.inner_text()
-    assert first.startswith("What wants attention first")
+    assert first.startswith("What needs attention first")
     assert "kv: quarantine not empty (ctp)" in first
     assert "unknown-patient" in first
     assert "playbooks/load_keys.yml" in first

@@ -125,7 +125,7 @@ _REASONS = (
     (
         r"Could not resolve|no such host|Connection refused|No route to host|timed out|i/o timeout"
         r"|Network is unreachable|Connection reset|unable to start the sftp session|server closed",
-        "The repository cannot be reached. Look whether the server runs, its name and address are "
+        "The repository cannot be reached. Check whether the server runs, its name and address are "
         "right, and a firewall is in the way.",
     ),
     (

@@ -66,7 +66,7 @@ NEXT_STEPS = {
     "refused-by-profile": "no release cures it: CTP's script refuses the element that is named;"
     " correct it where it comes from and send it again, or leave it out; then purge",
     "deidentification-failed": "send it again from the PACS; then purge",
-    NOT_TOLD: "this CTP tells no reason: look at its own page",
+    NOT_TOLD: "this CTP gives no reason: see its own page",
 }
 
 

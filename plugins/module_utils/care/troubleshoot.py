@@ -32,7 +32,7 @@ RECENT_MINUTES = 15
 """As the module troubleshoot_host counts."""
 SOON_DAYS = 14
 
-# Causes before what follows from them; the first finding is what to mend first.
+# Causes before what follows from them; the first finding is what to fix first.
 (
     MACHINE,
     ENGINE,
@@ -135,7 +135,7 @@ def _machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             MACHINE,
             host,
             f"The machine {host} cannot be reached from here; nothing on it could be checked.",
-            "See whether it runs and whether you can log in: ansible -m ping. Then run this again.",
+            "Check whether it runs and you can log in: ansible -m ping. Then run this again.",
         )
         return
     engine = seen.get("engine")
@@ -145,7 +145,7 @@ def _machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         result.step(host, what, FAILED, "no engine" if engine == "absent" else "engine down")
         if engine == "absent":
             text = f"Docker is not installed on {host}: no node was ever deployed there."
-            remedy = "Deploy it: ansible-playbook site.yml."
+            remedy = "Deploy it: run site.yml."
         else:
             text = f"The Docker engine on {host} does not run, so none of the services does."
             remedy = "Start it: systemctl start docker; if it ends again, journalctl -u docker."
@@ -255,7 +255,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 SERVICE,
                 host,
                 f"{title} is not deployed on {host}.",
-                "Deploy it: ansible-playbook site.yml.",
+                "Deploy it: run site.yml.",
             )
         elif not row["desired"]:
             wrong.append(f"{name}: stopped")
@@ -331,8 +331,7 @@ def _secrets(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             host,
             f"What runs on {host} was given other secrets than the inventory has now:"
             f" {', '.join(other)}.",
-            "Where the inventory is right, deploy it: ansible-playbook site.yml. Else correct"
-            " the vault.",
+            "If the inventory is right, deploy it: run site.yml. Otherwise correct the vault.",
         )
     names = ", ".join(other) or f"{len({row['secret'] for row in rows})} compared"
     result.step(host, what, FAILED if other else OK, names)
@@ -378,7 +377,7 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 FIREWALL,
                 host,
                 f"{program} is active on {host} and lacks the rules for port {ports}.",
-                "Set them: ansible-playbook site.yml --tags firewall.",
+                "Set them: run site.yml --tags firewall.",
             )
     if not found["table"] and (seen.get("services") or {}):
         wrong.append("the table inet auscat is missing")
@@ -386,7 +385,7 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             FIREWALL,
             host,
             f"The table inet auscat is missing on {host}: the ports are open to everybody.",
-            "Load it: ansible-playbook site.yml --tags firewall.",
+            "Load it: run site.yml --tags firewall.",
         )
     dropped = [f"{count} packets to {port}" for port, count in found["dropped"].items() if count]
     detail = "; ".join(wrong) or (
@@ -436,7 +435,7 @@ def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             SECRET,
             host,
             f"CTP's page on {host} refuses the inventory's password for admin.",
-            "Where the inventory is right, deploy it: ansible-playbook site.yml.",
+            "If the inventory is right, deploy it: run site.yml.",
         )
         result.step(host, "CTP's page lets the inventory's admin in", FAILED)
     page = _page(result, seen, "CTP accepts studies")
@@ -576,7 +575,7 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             " inventory"
             " (keydb_ctp_password), so it refuses CTP. CTP goes on with the patients that it knew"
             " before; new ones stay unknown.",
-            "Set it to the inventory's: ansible-playbook site.yml.",
+            "Set it to the inventory's: run site.yml.",
         )
     else:
         result.step(host, what, OK, f"{found['patients']} patients")
@@ -608,7 +607,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         ),
         "known-patient": (
             "their patients were loaded or the rules changed after they came",
-            "Release them: ansible-playbook playbooks/release_quarantine.yml.",
+            "Release them: run playbooks/release_quarantine.yml.",
         ),
         "burned-in-annotation": (
             "they declare text, (0028,0301), or a face, (0028,0302), in their pixels, so that no"
@@ -622,8 +621,8 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         ),
         "refused-by-profile": (
             "CTP's script refuses an element of them, so that no release gets them further",
-            "See which: ansible-playbook playbooks/quarantine.yml. Correct it at the source and"
-            " send them again, or leave them out; then purge (docs/quarantine.md).",
+            "playbooks/quarantine.yml says which. Correct it at the source and send them again,"
+            " or leave them out; then purge (docs/quarantine.md).",
         ),
         "pixels-not-declared": (
             "they may show a name in their pixels, and their device is not declared",
@@ -644,7 +643,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         ),
         "refused-by-orthanc": (
             "Orthanc refused them",
-            "Mend what is found about Orthanc, then: playbooks/release_quarantine.yml.",
+            "Fix the findings about Orthanc, then run playbooks/release_quarantine.yml.",
         ),
     }
     for held in page.get("held_back") or []:
@@ -655,9 +654,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             held_back_remedy(held),
         )
     for reason, count in sorted(reasons.items()):
-        why, remedy = words.get(
-            reason, (f"reason {reason}", "See ansible-playbook playbooks/quarantine.yml.")
-        )
+        why, remedy = words.get(reason, (f"reason {reason}", "See playbooks/quarantine.yml."))
         result.find(
             QUARANTINE,
             host,
@@ -749,7 +746,7 @@ def _orthanc(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             host,
             f"Orthanc on {host} refuses the first user of orthanc_registered_users: it has another"
             " password, or does not know the user.",
-            "Where the inventory is right, deploy it: ansible-playbook site.yml.",
+            "If the inventory is right, deploy it: run site.yml.",
         )
     else:
         counts = f"{found['studies']} studies, {found['instances']} instances"
@@ -975,7 +972,7 @@ def report(observations: Iterable[Mapping[str, Any]]) -> str:
             " port and AE title, and what it was answered."
         )
     else:
-        lines.append("Diagnosis, what to mend first at the top:")
+        lines.append("Diagnosis, what to fix first at the top:")
         for number, finding in enumerate(found.findings, start=1):
             lines += [f"{number}. {finding.text}", f"   -> {finding.remedy}"]
     return "\n".join(lines)

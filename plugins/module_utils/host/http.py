@@ -76,7 +76,7 @@ class Http:
             reason = getattr(error, "reason", error)
             raise ClientError(
                 f"{self.url} does not answer: {reason}",
-                "Nothing can be said before it answers. See whether the service runs (docker"
+                "Nothing can be said before it answers. Check whether the service runs (docker"
                 " service ls), its log, and whether the firewall lets this machine in.",
             ) from error
 

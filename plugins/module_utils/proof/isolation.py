@@ -137,7 +137,7 @@ def isolation_verdict(checks: Iterable[Mapping[str, Any]], log: str = "") -> str
     elif TAKEN not in passed:
         words.append(
             "The phantom did NOT arrive in Orthanc, and CTP had no part in it: the issue is with"
-            " Orthanc or with the network before it. See whether its service runs, check the"
+            " Orthanc or with the network before it. Check whether its service runs, check the"
             " network configuration, and look for errors in Orthanc's log."
         )
     elif ANSWERS not in passed:

@@ -105,9 +105,9 @@ def reasons_to_deploy(
         if last.get(name) and not last[name].startswith(DIGEST_OF):
             reasons.append(f"the service {name} was deployed by an earlier version of the role")
         elif last.get(name) not in (None, states[name].spec_digest):
-            reasons.append(f"the service {name} was changed by another way")
+            reasons.append(f"the service {name} was changed outside Ansible")
         elif last.get(name) is None:
-            reasons.append(f"the service {name} was not deployed to its end")
+            reasons.append(f"the last deployment of the service {name} did not finish")
     return reasons
 
 

@@ -214,9 +214,9 @@ def _attention(alerts: Sequence[Mapping[str, str]]) -> str:
         f'<p class="next soft">{remedy(each["next"])}</p></li>'
         for each in alerts
     )
-    rows = rows or f'<li class="is-ok"><p>{chip("ok")} Nothing wants attention.</p></li>'
+    rows = rows or f'<li class="is-ok"><p>{chip("ok")} Nothing needs attention.</p></li>'
     return (
-        '<section aria-labelledby="attention"><h2 id="attention">What wants attention first</h2>'
+        '<section aria-labelledby="attention"><h2 id="attention">What needs attention first</h2>'
         f'<ul class="alerts">{rows}</ul></section>'
     )
 

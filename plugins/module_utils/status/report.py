@@ -55,7 +55,7 @@ def verdict(listed: Sequence[Mapping[str, Any]]) -> str:
     told = [
         f"{n} {name}{'s' if n > 1 and name == 'warning' else ''}" for name, n in counts.items() if n
     ]
-    return ", ".join(told) if told else "nothing wants attention"
+    return ", ".join(told) if told else "nothing needs attention"
 
 
 def worst(alerts: Sequence[Mapping[str, Any]], names: Sequence[str], subject: str = "") -> str:
@@ -151,8 +151,8 @@ def _figure_rows(
             text += f"{rules.words(ctp['keydb_age_seconds'])} ago"
             found.append(("CTP's patient list", worst(alerts, ["keydb_table_stale"]), text))
     elif state["services"].get("ctp") and not state.get("ctp"):
-        found.append(("queue", "unknown", "this CTP tells no figures; look at its page"))
-        found.append(("studies", "unknown", "this CTP tells nothing of single studies"))
+        found.append(("queue", "unknown", "this CTP reports no figures; see its page"))
+        found.append(("studies", "unknown", "this CTP reports nothing about single studies"))
     if orthanc.get("answers"):
         text = f"{count(orthanc['studies'])} studies, {count(orthanc['instances'])} instances, "
         found.append(("Orthanc holds", "ok", text + rules.gib(orthanc["bytes"])))
@@ -299,7 +299,7 @@ def stamp(seconds: float) -> str:
 
 
 def status_table(results: Mapping[str, Mapping[str, Any]], now: float, studies: bool = True) -> str:
-    """Return the status of all machines as text: the verdict, what wants attention, one table.
+    """Return the status of all machines as text: the verdict, what needs attention, one table.
 
     Args:
         results: as `nodes` takes them.

@@ -31,7 +31,7 @@ def free_space_check(
         "where": where,
         "passed": passed,
         "detail": f"{free / GIB:.1f} of {total / GIB:.1f} GiB ({share:.0f} %) are free; "
-        f"complained about below {least / GIB:.1f} GiB",
+        f"warns below {least / GIB:.1f} GiB",
         "remedy": ""
         if passed
         else "Enlarge the disk and run site.yml, or remove studies. When the disk is full, CTP "

@@ -34,7 +34,7 @@ def test_the_table_has_a_row_for_each_thing_of_each_machine() -> None:
     lines = status_report.status_table(results, NOW).splitlines()
     assert lines[0].endswith("1 warning")
     assert lines[2].startswith("WARNING  cat: clock_unsynchronised (clock): ")
-    assert "-> See whether the machine reaches its time server" in lines[3]
+    assert "-> Check whether the machine reaches its time server" in lines[3]
     rows = {tuple(line.split()[:3]) for line in lines}
     assert {("kv", "ctp", "ok"), ("cat", "clock", "WARNING"), ("kv", "clock", "ok")} <= rows
 

@@ -1,4 +1,4 @@
-"""What of a node's state wants attention: one pure function, and what to do about each alert."""
+"""What of a node's state needs attention: one pure function, and what to do about each alert."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "figures_missing": (
         (WARNING,),
-        "Look whether the service answers on its web port on the machine itself; until it does, "
-        "alerts that rest on its figures cannot be raised.",
+        "Check whether the service answers on its web port on the machine itself; until it does, "
+        "alerts that depend on its figures cannot be raised.",
     ),
     "reception_closed": (
         (CRITICAL,),
-        "CTP refuses senders, which then keep their studies: look at /api/status of CTP's page for "
-        "the reason; most often the disk is full.",
+        "CTP refuses senders, which then keep their studies: /api/status of CTP's page says why; "
+        "most often the disk is full.",
     ),
     "orthanc_not_receiving": (
         (CRITICAL,),
-        "See whether Orthanc runs and CTP reaches it: ansible-playbook playbooks/test_orthanc.yml. "
-        "What CTP holds stays queued.",
+        "Check whether Orthanc runs and CTP reaches it: run playbooks/test_orthanc.yml. What CTP "
+        "holds stays queued.",
     ),
     "queue_old": (
         (WARNING,),
-        "See why CTP does not pass objects on: ansible-playbook playbooks/test_orthanc.yml, then "
+        "Find out why CTP does not pass objects on: run playbooks/test_orthanc.yml, then read "
         "`docker service logs` of CTP.",
     ),
     "queue_growing": (
         (WARNING,),
-        "More comes in than goes out: see whether Orthanc is away or the machine is too slow, and "
-        "hold large transfers back.",
+        "More comes in than goes out: check whether Orthanc is away or the machine is too slow, "
+        "and postpone large transfers.",
     ),
     "quarantine_not_empty": (
         (WARNING,),
-        "Do what the reasons ask for: ansible-playbook playbooks/quarantine.yml says it of each. "
-        "Of missing patients, load the list (playbooks/load_keys.yml), then "
+        "Run playbooks/quarantine.yml: it says what to do for each reason. If patients are "
+        "missing, load the list (playbooks/load_keys.yml), then run "
         "playbooks/release_quarantine.yml.",
     ),
     "object_held_back": (
@@ -72,21 +72,21 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "quarantine_growing": (
         (WARNING,),
-        "Look at the reasons: unknown-patient means a list that was not loaded "
+        "Check the reasons: unknown-patient means that a list was not loaded "
         "(playbooks/load_keys.yml), any other that CTP's script and the sender do not fit.",
     ),
     "study_incomplete": (
         (WARNING,),
-        "See what is missing of each, why, and what to do: ansible-playbook playbooks/study.yml.",
+        "Run playbooks/study.yml: it says what is missing of each, why, and what to do.",
     ),
     "study_mixed": (
         (WARNING,),
-        "Two people in one study, or a corrected identifier: ansible-playbook playbooks/study.yml "
-        "says which it is; look at the source, and in Orthanc at what has left.",
+        "Two people in one study, or a corrected identifier: playbooks/study.yml says which. Check "
+        "the source, and in Orthanc what has left.",
     ),
     "keydb_table_stale": (
         (WARNING,),
-        "CTP works on with the last list of patients: see whether KeyDB runs and CTP reaches it.",
+        "CTP keeps using the last list of patients: check whether KeyDB runs and CTP reaches it.",
     ),
     "disk_low": (
         (WARNING, CRITICAL),
@@ -98,11 +98,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "backup_failed": (
         (CRITICAL,),
-        "Read the error, mend it, and run the backup again by hand.",
+        "Read the error, fix its cause, and run playbooks/backup.yml.",
     ),
     "backup_overdue": (
         (CRITICAL,),
-        "Look at the backup's timer and log on the machine, and run it by hand.",
+        "Check the backup's timer and log on the machine, and run playbooks/backup.yml.",
     ),
     "backup_verify_failed": (
         (CRITICAL,),
@@ -110,12 +110,12 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "proof_failed": (
         (CRITICAL,),
-        "Send no patient through the node; ansible-playbook playbooks/verify.yml says what fails.",
+        "Send no patient through the node; playbooks/verify.yml says what fails.",
     ),
-    "proof_old": ((WARNING,), "Prove the node again: ansible-playbook playbooks/verify.yml."),
+    "proof_old": ((WARNING,), "Prove the node again: run playbooks/verify.yml."),
     "certificate_expired": (
         (CRITICAL,),
-        "Replace the certificate in the inventory and run site.yml; a Swarm's own is made again by "
+        "Replace the certificate in the inventory and run site.yml; a Swarm's own is renewed by "
         "`docker swarm ca --rotate`.",
     ),
     "certificate_expiring": (
@@ -142,15 +142,15 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "clock_unsynchronised": (
         (WARNING,),
-        "See whether the machine reaches its time server: timedatectl, or chronyc sources.",
+        "Check whether the machine reaches its time server: timedatectl, or chronyc sources.",
     ),
     "sampler_stopped": (
         (WARNING,),
-        "Look at `journalctl -u auscat-status` on the machine, and run site.yml --tags status.",
+        "Read `journalctl -u auscat-status` on the machine, and run site.yml --tags status.",
     ),
     "unreachable": (
         (CRITICAL,),
-        "See whether the machine runs and Ansible may log in to it.",
+        "Check whether the machine runs and Ansible may log in to it.",
     ),
 }
 
@@ -308,12 +308,12 @@ def _services(state: State, history: History, limits: Limits) -> Found:
         created = service.get("image_created")
         if created and now - created > limits["image_days"] * DAY:
             yield alert(
-                "image_old", WARNING, name, f"Its image was made {words(now - created)} ago."
+                "image_old", WARNING, name, f"Its image was built {words(now - created)} ago."
             )
     for name in ("ctp", "orthanc", "keydb"):
         figures = state.get(name)
         if figures is not None and not figures["answers"]:
-            yield alert("figures_missing", WARNING, name, "It tells no figures.")
+            yield alert("figures_missing", WARNING, name, "It reports no figures.")
 
 
 def _ctp(state: State, history: History, limits: Limits) -> Found:
