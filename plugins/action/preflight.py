@@ -97,7 +97,7 @@ class ActionModule(ActionBase):
             answer = {"failed": True, "msg": str(error)}
         if answer.get("failed"):
             if problems:
-                problems.append(f"The machine itself could not be looked at: {answer.get('msg')}")
+                problems.append(f"The machine itself could not be inspected: {answer.get('msg')}")
                 answer = self._failure(problems)
             return {**result, **answer}
         problems += answer["problems"]

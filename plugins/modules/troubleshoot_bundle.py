@@ -26,7 +26,7 @@ author: The AusCAT imaging node project
 """
 
 EXAMPLES = r"""
-- name: Write the bundle for support
+- name: Write the support bundle
   auscat.imaging.troubleshoot_bundle:
     path: troubleshoot.tar.gz
     files: {report.txt: "Nothing wrong found."}

@@ -90,7 +90,7 @@ def test_a_machine_that_cannot_be_reached_hides_no_problem(production: Site) -> 
     outcome = production.play("--limit", "keyvm", **variables)
     assert outcome.returncode != 0
     assert "keydb_password is shorter than 16 characters" in outcome.errors
-    assert "could not be looked at" in outcome.errors
+    assert "could not be inspected" in outcome.errors
 
 
 def test_passwords_from_elsewhere(production: Site, monkeypatch: pytest.MonkeyPatch) -> None:
