@@ -36,7 +36,7 @@ SPAN = re.compile(r"`([^`]+)`")
 COMMENT = re.compile(r"^# +(ansible-playbook .*)", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SHELL = ("sh", "bash", "shell", "console")
-COMMANDS = ("ansible-playbook", "ansible-vault", "make", "molecule")
+COMMANDS = ("ansible-playbook", "ansible-vault", "make", "molecule", "pytest")
 """Programs that are looked for in text, too; and whatever lies in tools/."""
 ELLIPSIS = "…"
 """Stands where a reader puts something of his own."""
@@ -271,9 +271,15 @@ def test_scenarios_and_programs_exist() -> None:
             if named and not scenario.exists():
                 wrong.append(each.text)
     for each in shown():
-        program = each.words[0]
+        program, *arguments = each.words
         if "/" in program and program[0] not in "/~" and ELLIPSIS not in program:
             wrong += [] if (REPOSITORY / program).exists() else [each.text]
+        if program == "pytest":
+            places = [word for word in arguments if word.startswith(("tests/", "molecule/"))]
+            known = [
+                word for word in places if word.endswith("/ROOM") or (REPOSITORY / word).exists()
+            ]
+            wrong += [each.text] if known != places else []
     assert not wrong
 
 
