@@ -357,8 +357,8 @@ def export(module: AnsibleModule, held: list[Held]) -> int:
     if needed > free:
         module.fail_json(
             msg=f"{parent} has {max(free, 0) // 2**20} MiB to spare (beside {PAUSE_MIB} MiB that"
-            f" stay free); the export needs {needed // 2**20} MiB. Choose another"
-            " quarantine_export_directory. Nothing was copied."
+            f" stay free); the export needs {needed // 2**20} MiB. Choose another "
+            "quarantine_export_directory. Nothing was copied."
         )
     if module.check_mode:
         return 0

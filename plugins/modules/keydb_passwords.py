@@ -163,8 +163,8 @@ def main() -> None:
     try:
         names = ", ".join(literal(role) for role in wanted)
         stored = database.query(
-            "SELECT json_object_agg(rolname, rolpassword) FROM pg_authid "
-            f"WHERE rolname IN ({names});",
+            "SELECT json_object_agg(rolname, rolpassword) FROM pg_authid WHERE rolname IN "
+            f"({names});",
             database="postgres",
         )
         changed = differing(wanted, stored or {}, database.service)

@@ -222,8 +222,8 @@ def look_after(
         records.update(index_records(orthanc, list(files)))
         if not in_time:
             problems.append(
-                f"{len(instances)} of {expected} objects stood under the pseudonym"
-                f" {known.pseudonym} after {timeout} s"
+                f"{len(instances)} of {expected} objects stood under the pseudonym "
+                f"{known.pseudonym} after {timeout} s"
             )
         return problems, f"{len(arrived)} objects found under {known.pseudonym} and read"
 

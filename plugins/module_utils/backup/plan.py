@@ -154,25 +154,22 @@ def backup_problems(variables: Mapping[str, Any], data_root: str) -> list[str]:
         if len(password) < PASSWORD_LENGTH:
             problems.append(
                 f"backup_{kind}_password has {len(password)} characters. Accepted: at least "
-                f"{PASSWORD_LENGTH}, since it alone keeps the backups of {kind} data shut. Set "
-                f"it to "
-                f"vault_backup_{kind}_password and run playbooks/init_secrets.yml."
+                f"{PASSWORD_LENGTH}, since it alone keeps the backups of {kind} data shut. Set it "
+                f"to vault_backup_{kind}_password and run playbooks/init_secrets.yml."
             )
         if repository.startswith("sftp:"):
             for needed in ("backup_sftp_private_key", "backup_sftp_known_hosts"):
                 if not str(variables.get(needed) or "").strip():
                     problems.append(
-                        f"{needed} is empty and {name} is on an SFTP server. Accepted: the key "
-                        f"to log "
-                        "in with, and the server's line of known_hosts (docs/backup.md)."
+                        f"{needed} is empty and {name} is on an SFTP server. Accepted: the key to "
+                        "log in with, and the server's line of known_hosts (docs/backup.md)."
                     )
         if repository.startswith("s3:"):
             for needed in ("backup_s3_access_key_id", "backup_s3_secret_access_key"):
                 if not str(variables.get(needed) or "").strip():
                     problems.append(
-                        f"{needed} is empty and {name} is in an object store. Accepted: the "
-                        f"access key "
-                        "and its secret (docs/backup.md)."
+                        f"{needed} is empty and {name} is in an object store. Accepted: the access "
+                        "key and its secret (docs/backup.md)."
                     )
     if len(places) == 2:
         one, other = places.values()
@@ -186,8 +183,8 @@ def backup_problems(variables: Mapping[str, Any], data_root: str) -> list[str]:
         if first == second:
             problems.append(
                 "backup_identifiable_password and backup_deidentified_password are one and the "
-                "same. "
-                "Accepted: two passwords. Who has one must not open the other repository with it."
+                "same. Accepted: two passwords. Who has one must not open the other repository "
+                "with it."
             )
     for period in ("daily", "weekly", "monthly"):
         name = f"backup_keep_{period}"
@@ -197,9 +194,8 @@ def backup_problems(variables: Mapping[str, Any], data_root: str) -> list[str]:
             )
     if not _is_positive(variables.get("backup_max_age_hours")):
         problems.append(
-            f"backup_max_age_hours is {variables.get('backup_max_age_hours')}. Accepted: at "
-            f"least 1, "
-            "and more than there is between two backups."
+            f"backup_max_age_hours is {variables.get('backup_max_age_hours')}. Accepted: at least "
+            "1, and more than there is between two backups."
         )
     return problems
 
@@ -233,9 +229,8 @@ def _place_problems(name: str, repository: str, data_root: str) -> list[str]:
         ]
     if is_within(normal(repository), posixpath.normpath(data_root)):
         return [
-            f"{name} is {repository}, which lies in auscat_data_root ({data_root}). Accepted: "
-            f"a place "
-            "outside of the data, best on another machine."
+            f"{name} is {repository}, which lies in auscat_data_root ({data_root}). Accepted: a "
+            "place outside of the data, best on another machine."
         ]
     return []
 
@@ -255,14 +250,12 @@ def place_problems(
         if is_within(str(each["real"]), str(data["real"])):
             problems.append(
                 f"{each['name']} is {each['path']}, which leads to {each['real']}, in "
-                f"auscat_data_root. "
-                "Accepted: a place outside of the data, best on another machine."
+                "auscat_data_root. Accepted: a place outside of the data, best on another machine."
             )
         elif each["device"] == data["device"] and not allow_data_disk:
             problems.append(
-                f"{each['name']} is {each['path']}, which is on the disk that the data itself "
-                f"lies on: "
-                "it would be lost with it. Accepted: another disk or machine, or "
+                f"{each['name']} is {each['path']}, which is on the disk that the data itself lies "
+                "on: it would be lost with it. Accepted: another disk or machine, or "
                 "backup_allow_data_disk: true for trying out. Is the backup's disk not mounted?"
             )
     for index, each in enumerate(facts):
@@ -270,9 +263,9 @@ def place_problems(
             one, two = str(each["real"]), str(other["real"])
             if is_within(one, two) or is_within(two, one):
                 problems.append(
-                    f"{each['name']} and {other['name']} lead to one and the same place "
-                    f"({one}, {two}). "
-                    "Accepted: two places. Who may read one must not get the other with it."
+                    f"{each['name']} and {other['name']} lead to one and the same place ({one}, "
+                    f"{two}). Accepted: two places. Who may read one must not get the other with "
+                    "it."
                 )
     return problems
 

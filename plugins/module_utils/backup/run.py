@@ -99,20 +99,17 @@ _REASONS = (
     (
         r"wrong password or no key found",
         "The password does not open the repository. It is the one that the repository was made "
-        "with, "
-        "whatever the vault says now: put that one back into the vault (docs/backup.md).",
+        "with, whatever the vault says now: put that one back into the vault (docs/backup.md).",
     ),
     (
         r"no space left on device|disk quota exceeded|sftp: \"Failure\"|SSH_FX_FAILURE",
         "The repository has no space left. Make room there, or lower backup_keep_daily and the "
-        "like "
-        "and run again: nothing that was complete before is lost.",
+        "like and run again: nothing that was complete before is lost.",
     ),
     (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION",
-        "The server's host key is not in backup_sftp_known_hosts. Ask its administrator for "
-        "the key, "
-        "and set the line that `ssh-keyscan SERVER` gives only after comparing it.",
+        "The server's host key is not in backup_sftp_known_hosts. Ask its administrator for the "
+        "key, and set the line that `ssh-keyscan SERVER` gives only after comparing it.",
     ),
     (
         r"Permission denied \(publickey",
@@ -130,9 +127,8 @@ _REASONS = (
     ),
     (
         r"already locked",
-        "Another machine works on this repository, or was killed while it did. Each machine "
-        "needs a "
-        "repository of its own. When no other does: `restic unlock` (docs/backup.md).",
+        "Another machine works on this repository, or was killed while it did. Each machine needs "
+        "a repository of its own. When no other does: `restic unlock` (docs/backup.md).",
     ),
     (
         r"permission denied",
@@ -293,26 +289,24 @@ class Restic:
         if known and same_place and there != known[0]:
             raise BackupError(
                 f"The repository at {self.repository} is not the one that this machine used "
-                f"before. "
-                f"Put that one back, or remove {noted} when the exchange is meant."
+                f"before. Put that one back, or remove {noted} when the exchange is meant."
             )
         listed = self.snapshots()
         other = next(each for each in KINDS if each != self.kind)
         if any(other in (each.get("tags") or []) for each in listed):
             raise BackupError(
                 f"The repository {self.repository} holds {other} data. Identifiable and "
-                f"de-identified "
-                f"data never share one: give backup_{self.kind}_repository a place of its own."
+                f"de-identified data never share one: give backup_{self.kind}_repository a place "
+                "of its own."
             )
         mine = of_node(listed, self.node, self.kind)
         if write and mine and (not known or not same_place) and not adopt:
             raise BackupError(
                 f"The repository {self.repository} holds backups of {self.node}, which this "
-                f"machine "
-                "was not restored from. Restore them (playbooks/restore.yml), or go on without "
-                "them: "
-                f"playbooks/backup.yml -e backup_adopt={self.node}. Until then nothing is written "
-                "there, so that the old ones are not forgotten in favour of an empty node."
+                "machine was not restored from. Restore them (playbooks/restore.yml), or go on "
+                f"without them: playbooks/backup.yml -e backup_adopt={self.node}. Until then "
+                "nothing is written there, so that the old ones are not forgotten in favour of an "
+                "empty node."
             )
         self._there = str(there)
         if write:
@@ -559,9 +553,8 @@ def link_tree(source: Path, target: Path, deadline: float) -> int:
                     if count % 1000 == 0 and time.monotonic() > deadline:
                         raise BackupError(
                             f"More than {count} files lie in {source}, too many to note within "
-                            f"{PAUSE_SECONDS:g} s while CTP is held. Is Orthanc away for long, "
-                            f"or a "
-                            "quarantine full? Empty them first."
+                            f"{PAUSE_SECONDS:g} s while CTP is held. Is Orthanc away for long, or "
+                            "a quarantine full? Empty them first."
                         )
         os.chown(copy, stat.st_uid, stat.st_gid)
         copy.chmod(stat.st_mode & 0o7777)
@@ -576,8 +569,7 @@ def needs_space(directory: Path, wanted: int) -> None:
     if free < wanted * 1.1:
         raise BackupError(
             f"{directory} has {free / 1e9:.1f} GB free, and {wanted * 1.1 / 1e9:.1f} GB are "
-            f"needed. Make "
-            "room, or enlarge the volume (docs/volumes.md)."
+            "needed. Make room, or enlarge the volume (docs/volumes.md)."
         )
 
 
@@ -1007,8 +999,7 @@ class Orthanc(Part):
         if found["wrong"] > wanted["missing"]:
             raise BackupError(
                 f"Orthanc finds {found['wrong']} of {found['instances']} objects damaged or "
-                f"missing: "
-                f"{', '.join(found['examples'])}."
+                f"missing: {', '.join(found['examples'])}."
             )
         return f"{found['studies']} studies, {found['instances']} objects, each with its MD5"
 
@@ -1095,8 +1086,7 @@ class Run:
         if kind not in settings["kinds"]:
             raise BackupError(
                 f"This machine has no backup of the kind {kind}. Set backup_{kind}_repository, "
-                f"then run "
-                "site.yml."
+                "then run site.yml."
             )
         self.kind = kind
         self.node = str(settings["node"])
@@ -1134,9 +1124,9 @@ class Run:
                 self.restic.run("forget", snapshot)
                 if attempt == TAKES:
                     raise BackupError(
-                        f"Objects were deleted in Orthanc during each of {TAKES} attempts, so "
-                        f"that index "
-                        "and storage do not belong together. Run it again when nobody deletes."
+                        f"Objects were deleted in Orthanc during each of {TAKES} attempts, so that "
+                        "index and storage do not belong together. Run it again when nobody "
+                        "deletes."
                     )
         finally:
             self.cleanup()
@@ -1151,9 +1141,8 @@ class Run:
             "counts": manifest["counts"],
             "held_seconds": {part.name: round(part.seconds, 2) for part in self.parts},
             "error": (
-                f"{missing} files that Orthanc's index names were missing from its storage "
-                f"before the "
-                "backup began. The rest is saved. Look at Orthanc's disk."
+                f"{missing} files that Orthanc's index names were missing from its storage before "
+                "the backup began. The rest is saved. Look at Orthanc's disk."
                 if missing
                 else None
             ),
@@ -1264,8 +1253,7 @@ class Run:
             if not part.is_empty() and not (part.directory / RESTORING).exists() and not replace:
                 raise BackupError(
                     f"{part.directory} holds data. Nothing was changed. To put it aside and "
-                    f"restore: "
-                    f"-e restore_replace={self.node}."
+                    f"restore: -e restore_replace={self.node}."
                 )
         chosen = self.chosen(which, not_after)
         done: dict[str, Any] = {"parts": {}, "warnings": []}
@@ -1283,11 +1271,9 @@ class Run:
         moment = taken(chosen["ctp"], "ctp") if "ctp" in chosen else None
         if moment and not_after and moment > parse_time(not_after):
             done["warnings"].append(
-                f"CTP's data is of {moment:%Y-%m-%d %H:%M:%S}Z and Orthanc's of {not_after}, "
-                f"and no older "
-                "one of CTP is there. What reached Orthanc between the two is in neither: send "
-                "again what "
-                "came in then."
+                f"CTP's data is of {moment:%Y-%m-%d %H:%M:%S}Z and Orthanc's of {not_after}, and "
+                "no older one of CTP is there. What reached Orthanc between the two is in "
+                "neither: send again what came in then."
             )
         return done
 
@@ -1454,9 +1440,8 @@ def locked(seconds: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BusyError(
-                        "Another backup, restore or verification runs on this machine. Wait "
-                        "for it: "
-                        "nothing was done."
+                        "Another backup, restore or verification runs on this machine. Wait for "
+                        "it: nothing was done."
                     ) from None
                 time.sleep(0.5)
         yield

@@ -227,9 +227,8 @@ def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             CERTIFICATE,
             host,
             f"The certificate {row['path']} on {host} expired on {_date(row['expires'])}.",
-            "The Swarm renews it by itself while its engine runs and the clock is right: set the"
-            " clock,"
-            " and restart docker."
+            "The Swarm renews it by itself while its engine runs and the clock is right: set the "
+            "clock, and restart docker."
             if swarm
             else "Get a new one from who issued it, put it into auscat_ca_certificates: site.yml.",
         )
@@ -329,8 +328,8 @@ def _secrets(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         result.find(
             SECRET,
             host,
-            f"What runs on {host} was given other secrets than the inventory has now:"
-            f" {', '.join(other)}.",
+            f"What runs on {host} was given other secrets than the inventory has now: "
+            f"{', '.join(other)}.",
             "If the inventory is right, deploy it: run site.yml. Otherwise correct the vault.",
         )
     names = ", ".join(other) or f"{len({row['secret'] for row in rows})} compared"
@@ -351,23 +350,19 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             result.find(
                 FIREWALL,
                 host,
-                f"The firewall of {host} does not let {who} in to port {port}: the address is not"
-                " in the"
-                f" set {block['sets'][0]} of the table inet auscat.",
-                f"If it should be, add it to {block.get('variable') or 'the sources of the port'}"
-                " in the"
-                " inventory and run site.yml --tags firewall.",
+                f"The firewall of {host} does not let {who} in to port {port}: the address is not "
+                f"in the set {block['sets'][0]} of the table inet auscat.",
+                f"If it should be, add it to {block.get('variable') or 'the sources of the port'} "
+                "in the inventory and run site.yml --tags firewall.",
             )
         else:
             result.find(
                 FIREWALL,
                 host,
-                f"A firewall rule on {host} that is not of this project drops what {who} sends to"
-                " port"
-                f" {port}: {block['where']}: {block['rule']}.",
-                "Ask who made it. It is listed by nft -a list ruleset, and removed by nft delete"
-                " rule with"
-                " the family, table, chain and handle above.",
+                f"A firewall rule on {host} that is not of this project drops what {who} sends to "
+                f"port {port}: {block['where']}: {block['rule']}.",
+                "Ask who made it. It is listed by nft -a list ruleset, and removed by nft delete "
+                "rule with the family, table, chain and handle above.",
             )
     for name, program in (("ufw", "ufw"), ("firewalld", "firewalld")):
         if found.get(name):
@@ -450,9 +445,8 @@ def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         result.find(
             DISK,
             host,
-            f"CTP on {host} has closed its reception: only {page['free_mib']} MiB are left on the"
-            " disk of"
-            " its data.",
+            f"CTP on {host} has closed its reception: only {page['free_mib']} MiB are left on the "
+            "disk of its data.",
             "Make room or grow the disk (docs/volumes.md). Senders are refused and keep what"
             " they have.",
         )
@@ -519,8 +513,8 @@ def _queue(
         result.find(
             QUEUE,
             host,
-            f"{page['queued']} objects wait in CTP's queues on {host}, the oldest for"
-            f" {_duration(oldest)}.",
+            f"{page['queued']} objects wait in CTP's queues on {host}, the oldest for "
+            f"{_duration(oldest)}.",
             "Look at CTP's log; where its page says that it is not healthy, restart the service.",
         )
     elif waiting and not any(
@@ -571,10 +565,9 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         result.find(
             SECRET,
             host,
-            f"KeyDB on {host} has another password for CTP's role ctp_key_db_select than the"
-            " inventory"
-            " (keydb_ctp_password), so it refuses CTP. CTP goes on with the patients that it knew"
-            " before; new ones stay unknown.",
+            f"KeyDB on {host} has another password for CTP's role ctp_key_db_select than the "
+            "inventory (keydb_ctp_password), so it refuses CTP. CTP goes on with the patients "
+            "that it knew before; new ones stay unknown.",
             "Set it to the inventory's: run site.yml.",
         )
     else:
@@ -626,15 +619,15 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         ),
         "pixels-not-declared": (
             "they may show a name in their pixels, and their device is not declared",
-            "See which devices wait (playbooks/quarantine.yml), look at one object of each, and"
-            " declare in ctp_pixel_rules what shows nothing of a patient, or where"
-            " (docs/quarantine.md).",
+            "See which devices wait (playbooks/quarantine.yml), look at one object of each, and "
+            "declare in ctp_pixel_rules what shows nothing of a patient, or where "
+            "(docs/quarantine.md).",
         ),
         "pixels-not-blanked": (
             "regions of them are to be blanked, and they cannot be decompressed, or are in colours"
             " in which nothing can be",
-            "Have the device or the PACS send them uncompressed, and purge these"
-            " (docs/quarantine.md).",
+            "Have the device or the PACS send them uncompressed, and purge these "
+            "(docs/quarantine.md).",
         ),
         "ended-ctp": (
             "CTP ended at each of them three times",
@@ -686,9 +679,8 @@ def _way(
         return
     texts = {
         "name": (
-            f"CTP on {host} does not find Orthanc: its name {target.get('hostname')} has no"
-            " address in"
-            " CTP's network.",
+            f"CTP on {host} does not find Orthanc: its name {target.get('hostname')} has no "
+            "address in CTP's network.",
             "The service must be called orthanc; with two machines see ctp_orthanc_hostname.",
         ),
         "port": (
@@ -706,9 +698,8 @@ def _way(
             "Make ctp_orthanc_aet and orthanc_aet the same and run site.yml.",
         ),
         "calling": (
-            f"Orthanc refuses CTP: it does not know the AE title {target.get('calling')} under"
-            " which CTP"
-            " comes, or not from this address.",
+            f"Orthanc refuses CTP: it does not know the AE title {target.get('calling')} under "
+            "which CTP comes, or not from this address.",
             "See orthanc_ctp_aet, ctp_aet and orthanc_ctp_addresses; site.yml sets Orthanc's"
             " DicomModalities.",
         ),
@@ -775,9 +766,8 @@ def _phantom(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     result.find(
         ALONE,
         host,
-        f"Orthanc on {host} does not take a phantom that is sent to it without CTP, so the fault"
-        " is with"
-        " Orthanc and not with CTP.",
+        f"Orthanc on {host} does not take a phantom that is sent to it without CTP, so the fault "
+        "is with Orthanc and not with CTP.",
         "See Orthanc's log, DicomModalities and DicomCheckCalledAet (orthanc_ctp_aet, orthanc_aet):"
         " playbooks/test_orthanc.yml shows more.",
     )
@@ -804,9 +794,9 @@ def _reach(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
                 host,
                 f"Port {row['port']} of {host} ({row['purpose']}) cannot be reached from here"
                 f" ({row['from']}): {row['state']}. No rule on {host} is to blame.",
-                "Something between the two machines blocks it: ask the network team to let"
-                f" {row['from']} reach {host} on port {row['port']}/tcp"
-                " (playbooks/port_table.yml prints the whole list).",
+                "Something between the two machines blocks it: ask the network team to let "
+                f"{row['from']} reach {host} on port {row['port']}/tcp (playbooks/port_table.yml "
+                "prints the whole list).",
             )
 
 
@@ -967,9 +957,8 @@ def report(observations: Iterable[Mapping[str, Any]]) -> str:
             + (f"; {unknown} steps could not be checked." if unknown else ".")
         )
         lines.append(
-            "Where a study is missing all the same, look at the sender: what it sent, to which"
-            " address,"
-            " port and AE title, and what it was answered."
+            "Where a study is missing all the same, look at the sender: what it sent, to which "
+            "address, port and AE title, and what it was answered."
         )
     else:
         lines.append("Diagnosis, what to fix first at the top:")

@@ -372,9 +372,8 @@ PATTERNS = {
     # The first of several may be empty: the default repertoire (PS3.3 C.12.1.1.2).
     "CHARSET": r"\\?"
     + _list(
-        "ISO_IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|192)"
-        "|ISO 2022 IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|87|159|149|58)"
-        "|GB18030|GBK"
+        "ISO_IR (?:6|100|101|109|110|144|127|126|138|148|203|166|13|192)|ISO 2022 IR "
+        "(?:6|100|101|109|110|144|127|126|138|148|203|166|13|87|159|149|58)|GB18030|GBK"
     ),
     "MODALITY": _words(_MODALITIES),
     "POSITION": _words("HFP HFS HFDR HFDL FFDR FFDL FFP FFS LFP LFS RFP RFS AFDR AFDL PFDR PFDL"),

@@ -108,8 +108,8 @@ def parse_source(source: Any) -> Network:
         int(prefix_text) > address.max_prefixlen
     ):
         raise ValueError(
-            f"is {source!r}. Accepted after the slash: the number of network bits, "
-            f"0 to {address.max_prefixlen}."
+            f"is {source!r}. Accepted after the slash: the number of network bits, 0 to "
+            f"{address.max_prefixlen}."
         )
     network = ipaddress.ip_network((address, int(prefix_text)), strict=False)
     if network.network_address != address:
@@ -263,8 +263,8 @@ def _read(ports: Any) -> tuple[list[PortRule], list[str]]:
             found.append(
                 f"{_variable(port, 'published', position)} is {rule.published}, and "
                 f"{rule.protocol} port {rule.published} is claimed by {claims[claim]} already. "
-                "Accepted: a port that nothing else on this host publishes. "
-                "Give one of the two another number."
+                "Accepted: a port that nothing else on this host publishes. Give one of the two "
+                "another number."
             )
             continue
         claims[claim] = _variable(port, "published", position)
@@ -309,8 +309,8 @@ def _read_one(port: Mapping[str, Any], position: int) -> tuple[PortRule | None, 
             network = parse_source(source)
         except ValueError as error:
             found.append(
-                f"{_variable(port, 'sources', position)}[{index}] {error} "
-                "Correct it in the inventory."
+                f"{_variable(port, 'sources', position)}[{index}] {error} Correct it in the "
+                "inventory."
             )
             continue
         if isinstance(network, ipaddress.IPv4Network):

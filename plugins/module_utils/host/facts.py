@@ -355,8 +355,8 @@ def _data_root_problems(
             problems.append(
                 f"{device if coming else places[number]} has {free:.1f} GiB free. Accepted: at "
                 f"least {gib:g} GiB for the data of {', '.join(names[number])} "
-                "(<service>_free_gib). Free some space, set "
-                "auscat_data_root to a larger disk, or declare less."
+                "(<service>_free_gib). Free some space, set auscat_data_root to a larger disk, or "
+                "declare less."
             )
     return problems
 
@@ -377,8 +377,7 @@ def _port_problems(ports: Iterable[Mapping[str, Any]], stack: str) -> list[str]:
             if owner.startswith(ENGINE_OWNERS) and key in ports_declared_by_stack(stack):
                 continue
             problems.append(
-                f"Port {key[0]}/{key[1]}, which {port['service']} publishes, is in use by "
-                f"{owner}. Accepted: a free port. Stop that program or choose "
-                "another port in the inventory."
+                f"Port {key[0]}/{key[1]}, which {port['service']} publishes, is in use by {owner}. "
+                "Accepted: a free port. Stop that program or choose another port in the inventory."
             )
     return problems

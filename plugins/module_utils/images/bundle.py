@@ -133,8 +133,7 @@ def images_of(manifest: Mapping[str, Any], names: Iterable[str]) -> dict[str, st
     lacking = sorted(set(names) - held.keys())
     if lacking:
         raise BundleError(
-            f"The bundle lacks the images {', '.join(lacking)}; it has "
-            f"{', '.join(sorted(held))}. "
+            f"The bundle lacks the images {', '.join(lacking)}; it has {', '.join(sorted(held))}. "
             "It was made from another version of the project or for other settings "
             "(<service>_image, images_refresh): run playbooks/bundle.yml again with the inventory "
             "that is deployed."

@@ -149,11 +149,11 @@ def flavour_problems(flavour: Any, image: str, distribution: Any, rehearsal: boo
     else:
         return []
     return [
-        f"{what}. Accepted in production: a real CTP, since the stand-in is a "
-        "small gateway for simulation and tests whose de-identification nobody has certified. "
-        "Download CTP from RSNA, name it in ctp_distribution and set ctp_flavour: rsna, or use the "
-        "AusCAT image with ctp_flavour: auscat (docs/ctp.md). To rehearse this inventory with "
-        "synthetic data only, set auscat_rehearsal: true (docs/errors.md)."
+        f"{what}. Accepted in production: a real CTP, since the stand-in is a small gateway for "
+        "simulation and tests whose de-identification nobody has certified. Download CTP from "
+        "RSNA, name it in ctp_distribution and set ctp_flavour: rsna, or use the AusCAT image "
+        "with ctp_flavour: auscat (docs/ctp.md). To rehearse this inventory with synthetic data "
+        "only, set auscat_rehearsal: true (docs/errors.md)."
     ]
 
 

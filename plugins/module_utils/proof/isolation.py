@@ -99,8 +99,8 @@ def read_phantoms(directory: Path) -> list[Phantom]:
     if refused:
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise ForeignFileError(
-            f"{len(refused)} of {len(files)} files are no phantom of this project:"
-            f" {'; '.join(refused[:3])}{more}"
+            f"{len(refused)} of {len(files)} files are no phantom of this project: "
+            f"{'; '.join(refused[:3])}{more}"
         )
     return phantoms
 
@@ -129,10 +129,10 @@ def isolation_verdict(checks: Iterable[Mapping[str, Any]], log: str = "") -> str
     words = []
     if {TAKEN, ANSWERS, FOUND} <= passed:
         words.append(
-            "The phantom arrived in Orthanc without CTP. Where studies that come through CTP do not"
-            " arrive, the issue is with CTP communicating with Orthanc: look at CTP's page and log,"
-            " at ctp_orthanc_hostname, ctp_orthanc_port and ctp_orthanc_aet, and run"
-            " playbooks/verify.yml, which tries that way."
+            "The phantom arrived in Orthanc without CTP. Where studies that come through CTP do "
+            "not arrive, the issue is with CTP communicating with Orthanc: look at CTP's page and "
+            "log, at ctp_orthanc_hostname, ctp_orthanc_port and ctp_orthanc_aet, and run "
+            "playbooks/verify.yml, which tries that way."
         )
     elif TAKEN not in passed:
         words.append(

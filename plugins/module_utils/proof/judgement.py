@@ -465,8 +465,8 @@ def judge_study(
         "Its pixel data are as sent",
         pixel_problems(study, own),
         "equal byte for byte",
-        "Neither CTP nor Orthanc may change or transcode pixel data; see Orthanc's"
-        " IngestTranscoding.",
+        "Neither CTP nor Orthanc may change or transcode pixel data; see Orthanc's "
+        "IngestTranscoding.",
     )
     report.add(
         "Its geometry is as sent",

@@ -60,8 +60,8 @@ class KeyDb:
             if not is_proofs(value):
                 raise ClientError(f"{value!r} is no identifier of a proof")
         self._run(
-            f"INSERT INTO {self._table} (patient_id, pseudonym)"
-            f" VALUES ('{patient_id}', '{pseudonym}');"
+            f"INSERT INTO {self._table} (patient_id, pseudonym) VALUES ('{patient_id}', "
+            f"'{pseudonym}');"
         )
 
     def remove_all(self) -> list[str]:

@@ -208,15 +208,15 @@ def _faults(key: Key, prefixes: Sequence[str]) -> Iterator[Problem]:
             yield Problem(
                 key.line,
                 column,
-                "has a control character or another one that cannot be seen, "
-                "such as a line feed or a no-break space",
+                "has a control character or another one that cannot be seen, such as a line feed "
+                "or a no-break space",
             )
         elif column == "pseudonym" and not value.isascii():
             yield Problem(
                 key.line,
                 column,
-                "has a character outside ASCII; a pseudonym must be valid in "
-                "every DICOM character set",
+                "has a character outside ASCII; a pseudonym must be valid in every DICOM "
+                "character set",
             )
         if len(value) > LONGEST:
             yield Problem(

@@ -443,8 +443,8 @@ def went_back(stack: Stack, reason: str) -> str:
             *(
                 stack.doubts
                 or [
-                    "What was acknowledged is there,"
-                    " as far as the failed version left it on the disk."
+                    "What was acknowledged is there, as far as the failed version left it on the "
+                    "disk."
                 ]
             ),
             "Put the inventory back, or try another version.",
