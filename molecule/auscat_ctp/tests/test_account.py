@@ -48,7 +48,8 @@ def test_the_command_says_what_cannot_be_told(
 
 def test_the_status_says_that_it_does_not_know(play: Callable[..., Outcome]) -> None:
     table = shown(play("playbooks/status.yml"))
-    assert re.search(r"studies +unknown +this CTP reports nothing about single studies", table), table
+    row = r"studies +unknown +this CTP reports nothing about single studies"
+    assert re.search(row, table), table
 
 
 def test_what_is_held_back_is_counted_without_reasons(
