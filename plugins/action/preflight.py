@@ -29,6 +29,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks im
     path_problems,
     proof_problems,
     service_problems,
+    service_roles,
     specification_problems,
     volume_problems,
 )
@@ -193,7 +194,8 @@ class ActionModule(ActionBase):
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
         services = self._value("auscat_services")
         declared = [name[:-8] for name in self._variables if name.endswith("_service")]
-        problems += service_problems(services, declared, self._variables["groups"])
+        known = {*declared, *service_roles(COLLECTION / "roles")}
+        problems += service_problems(services, known, self._variables["groups"])
         sound = []
         here = services if isinstance(services, dict) else {}
         for service, group in here.items():

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils.inventory import addresses, definitions
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    addresses,
+    checks,
+    definitions,
+)
 
 
 def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +30,7 @@ class FilterModule:
         return {
             "addresses": _clear_errors(addresses.addresses),
             "service_hosts": addresses.service_hosts,
+            "service_roles": checks.service_roles,
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,

@@ -40,6 +40,7 @@ HARMLESS = {
     "__docker_engine_no_proxy": "names and addresses of machines",
     "__images_used": "references of images",
     "__rotation_elsewhere": "names of variables",
+    "__services_removed": "paths that were removed",
     "__status_settings": "names, addresses and limits",
     "__verify_rows": "the proof's own rows",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -101,6 +102,22 @@ def _shown(value: Any, option: Option) -> str:
     return repr(value)
 
 
+def service_roles(roles: Path | str, having: str = "") -> list[str]:
+    """Return the services that roles in a directory declare.
+
+    Args:
+        roles: directory of roles; ``<service>/vars/main.yml`` declares ``<service>_service``.
+        having: a file of the role that only some have, such as ``tasks/absent.yml``.
+    """
+    return sorted(
+        role.name
+        for role in Path(roles).iterdir()
+        if (declared := role / "vars" / "main.yml").is_file()
+        and re.search(rf"^{re.escape(role.name)}_service:", declared.read_text(), re.MULTILINE)
+        and (role / having).exists()
+    )
+
+
 def service_problems(
     services: Any, declared: Iterable[str], groups: Mapping[str, Any]
 ) -> list[str]:
@@ -116,7 +133,7 @@ def service_problems(
         if service not in known:
             problems.append(
                 f"auscat_services names the service {service!r}. Accepted: {', '.join(known)}. "
-                "Correct the name, or add the role that declares it to the playbook."
+                f"Correct the name, or add the role roles/{service}, which declares it."
             )
         if group not in groups:
             problems.append(
