@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import (
     REMOTE,
     backup_problems,
+    declaration_problems,
     place_problems,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
@@ -68,7 +69,7 @@ class ActionModule(ActionBase):
         definitions = with_addresses(
             definitions, self._variables["groups"], self._variables["hostvars"], host
         )
-        problems += definition_problems(definitions)
+        problems += definition_problems(definitions) + declaration_problems(definitions)
         # The host half still looks at those services that nothing is wrong with.
         definitions = [each for each in definitions if not definition_problems([each])]
         if unreachable:

@@ -28,6 +28,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "backup_kinds": backup_plan.backup_kinds,
+            "backup_logins": backup_plan.backup_logins,
             "backup_parts": backup_plan.backup_parts,
             "backup_settings": backup_settings,
             "backup_table": backup_report.backup_table,

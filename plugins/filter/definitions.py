@@ -42,5 +42,7 @@ class FilterModule:
             "published_ports": _clear_errors(definitions.published_ports),
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),
+            "service_logins": definitions.service_logins,
+            "waited_for": definitions.waited_for,
             "stack_document": _clear_errors(definitions.stack_document),
         }

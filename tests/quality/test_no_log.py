@@ -28,9 +28,9 @@ NO_MODULE = re.compile(
 )
 WITHOUT_SECRETS = re.compile(
     r"\|\s*(?:length\b|auscat\.imaging\.(?:"
-    r"backup_parts|config_files|data_copies|declared_images|declared_secrets|fixed_variables"
+    r"backup_kinds|backup_parts|config_files|data_copies|declared_images|declared_secrets|fixed_variables"
     r"|host_directories|kept_secrets|nodes_addresses|port_declarations|published_ports"
-    r"|removal_plan|rotation_rows|stack_document|status_containers|status_services"
+    r"|removal_plan|rotation_rows|stack_document|status_containers|status_services|waited_for"
     r")\b)"
 )
 """Filters that return nothing of the secrets in what they read."""

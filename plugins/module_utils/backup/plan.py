@@ -14,54 +14,102 @@ from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.backup import run as backup_run
 
-#: Service to the kind of its data, and where its image has the directory that is backed up.
-SERVICES = {
-    "ctp": ("identifiable", "/ctp_temp"),
-    "keydb": ("identifiable", "/var/lib/postgresql/data"),
-    "orthanc": ("deidentified", "/var/lib/orthanc/db"),
-}
 PASSWORD_LENGTH = 16
 REMOTE = re.compile(r"(sftp|s3|rest|b2|azure|gs|swift|rclone):")
 
 
 def backup_parts(
-    definitions: Iterable[Mapping[str, Any]], data_root: str, stack: str, table: str, user: str
+    definitions: Iterable[Mapping[str, Any]], data_root: str, stack: str
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the data of this machine's services by kind, as backup_run.py takes it.
 
     Args:
-        definitions: of the services, companions among them.
+        definitions: of the services, companions among them. What is backed up of one is in its
+            ``backup``: kind, form (of `backup_run.PARTS`), path (of one of its directories), and
+            of a database its name, the superuser (user) and the table of key pairs (key_pairs).
         data_root: auscat_data_root.
         stack: auscat_stack_name.
-        table: keydb_table, whose rows are the key pairs.
-        user: keydb_user, the superuser.
     """
     parts: dict[str, list[dict[str, Any]]] = {}
     for definition in definitions:
+        wished = definition.get("backup")
+        if not wished:
+            continue
         name = str(definition["name"])
-        kind, target = SERVICES.get(name, ("", ""))
-        for directory in definition.get("directories") or []:
-            if not kind or directory["target"] != target:
-                continue
-            environment = definition.get("environment") or {}
-            part = {
-                "name": name,
-                "service": f"{stack}_{name}",
-                "directory": posixpath.join(data_root, str(directory["path"])),
-                "target": target,
-                "owner": int(directory["owner"]),
-                "group": int(directory["group"]),
-                "image": str(definition["image"]),
-            }
-            if name == "keydb":
-                part.update(
-                    environment=dict(environment),
-                    database=str(environment.get("POSTGRES_DB", "key_db")),
-                    table=table,
-                    user=user,
-                )
-            parts.setdefault(kind, []).append(part)
+        (directory,) = (
+            each for each in definition["directories"] if each["path"] == wished["path"]
+        )
+        part = {
+            "name": name,
+            "title": str(definition["title"]).partition(",")[0],
+            "form": str(wished["form"]),
+            "service": f"{stack}_{name}",
+            "directory": posixpath.join(data_root, str(directory["path"])),
+            "target": str(directory["target"]),
+            "owner": int(directory["owner"]),
+            "group": int(directory["group"]),
+            "image": str(definition["image"]),
+        }
+        if wished["form"] == "postgresql":
+            part.update(
+                environment=dict(definition.get("environment") or {}),
+                database=str(wished["database"]),
+                table=str(wished.get("key_pairs") or ""),
+                user=str(wished["user"]),
+                secrets=[_secret_file(each) for each in definition.get("secrets") or []],
+            )
+        parts.setdefault(str(wished["kind"]), []).append(part)
     return parts
+
+
+def backup_logins(definitions: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the secrets that a restored database is made with: service to file to content."""
+    return {
+        str(definition["name"]): {
+            _secret_file(each): str(each["content"]) for each in definition.get("secrets") or []
+        }
+        for definition in definitions
+        if (definition.get("backup") or {}).get("form") == "postgresql"
+    }
+
+
+def backup_kinds(definitions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the kinds of data that the services of a machine have, and evaluate nothing else."""
+    found = {(definition.get("backup") or {}).get("kind") for definition in definitions}
+    return [kind for kind in backup_run.KINDS if kind in found]
+
+
+def declaration_problems(definitions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with the services' ``backup``, in the words of the preflight."""
+    problems: list[str] = []
+    for definition in definitions:
+        wished = definition.get("backup")
+        if not wished:
+            continue
+        paths = [str(each["path"]) for each in definition.get("directories") or []]
+        accepted: dict[str, Iterable[str]] = {
+            "kind": backup_run.KINDS,
+            "form": backup_run.PARTS,
+            "path": paths,
+        }
+        problems += [
+            f"{definition['name']}_service: {key} of its backup is {wished.get(key)!r}. Accepted: "
+            f"{', '.join(values) or 'nothing, since it has no directories'}."
+            for key, values in accepted.items()
+            if wished.get(key) not in values
+        ]
+        if wished.get("form") == "postgresql":
+            problems += [
+                f"{definition['name']}_service: its backup has no {key}. Accepted: the name of "
+                f"{meaning}."
+                for key, meaning in (("database", "the database"), ("user", "its superuser"))
+                if not wished.get(key)
+            ]
+    return problems
+
+
+def _secret_file(secret: Mapping[str, Any]) -> str:
+    return str(secret.get("target", secret["name"]))
 
 
 def backup_settings(
@@ -313,8 +361,8 @@ def units(program: str, schedules: Mapping[str, str]) -> dict[str, str]:
     kinds = " ".join(sorted(set(schedules) - {"verify"}, reverse=True))
     for name, schedule in schedules.items():
         title = {
-            "identifiable": "Backup of the identifiable data (CTP, KeyDB)",
-            "deidentified": "Backup of the de-identified data (Orthanc)",
+            "identifiable": "Backup of the identifiable data",
+            "deidentified": "Backup of the de-identified data",
             "verify": "Restore of the newest backups into a scratch place",
         }[name]
         tried = f"verify {kinds}" if name == "verify" else f"backup {name}"

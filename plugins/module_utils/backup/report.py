@@ -37,9 +37,14 @@ def contents(counts: Mapping[str, Any]) -> str:
         "studies": "studies",
         "instances": "objects",
     }
-    return ", ".join(
-        f"{counts[key]} {text}" for key, text in words.items() if counts.get(key) is not None
-    )
+    found = [f"{counts[key]} {text}" for key, text in words.items() if counts.get(key) is not None]
+    for key, count in counts.items():
+        service, _, unit = key.rpartition("_")
+        if unit == "rows" and service != "keydb":
+            found.append(f"{sum(count.values())} rows of {service}")
+        elif unit == "files" and service and key not in words:
+            found.append(f"{count} files of {service}")
+    return ", ".join(found)
 
 
 def backup_table(results: Sequence[Mapping[str, Any]]) -> str:

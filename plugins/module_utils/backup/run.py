@@ -11,8 +11,8 @@ and a password of its own: ``identifiable`` (CTP, KeyDB) and ``deidentified`` (O
     backup_run.py verify KIND… [--wait SECONDS]    restore the newest snapshot to a scratch place,
     try it
     backup_run.py list KIND                        the snapshots, as JSON
-    backup_run.py restore KIND --snapshot WHICH    passwords of a new KeyDB as JSON on standard
-    input
+    backup_run.py restore KIND --snapshot WHICH    secrets of new databases as JSON on standard
+    input: service to file to content
     backup_run.py finish KIND…                     after all: until then, restore begins anew
     backup_run.py cleanup KIND                     remove what a run that was killed left
 
@@ -563,6 +563,38 @@ def link_tree(source: Path, target: Path, deadline: float) -> int:
     return count
 
 
+def copy_tree(source: Path, target: Path, deadline: float) -> int:
+    """Copy a tree with its owners and modes; return how many files there are.
+
+    Raises:
+        BackupError: the deadline (seconds of time.monotonic()) has passed, or the disk has no room.
+    """
+    entries = [path for path in source.rglob("*") if not is_ours(path.relative_to(source).parts[0])]
+    files = [path for path in entries if path.is_file() and not path.is_symlink()]
+    needs_space(source, sum(path.stat().st_size for path in files))
+    target.mkdir(mode=0o700)
+    for path in [source, *entries]:
+        copy = target / path.relative_to(source)
+        if path.is_symlink():
+            copy.symlink_to(path.readlink())
+        elif path.is_dir():
+            copy.mkdir(mode=0o700, exist_ok=True)
+        elif path.is_file():
+            shutil.copy2(path, copy)
+        else:
+            continue
+        held = path.lstat()
+        os.chown(copy, held.st_uid, held.st_gid, follow_symlinks=False)
+        if not path.is_symlink():
+            copy.chmod(held.st_mode & 0o7777)
+        if time.monotonic() > deadline:
+            raise BackupError(
+                f"{source} could not be copied within {PAUSE_SECONDS:g} s while its service is "
+                "held."
+            )
+    return len(files)
+
+
 def needs_space(directory: Path, wanted: int) -> None:
     """Raise ``BackupError`` unless so many bytes are free, and a tenth more."""
     free = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize
@@ -577,11 +609,16 @@ def needs_space(directory: Path, wanted: int) -> None:
 
 
 class Part:
-    """A service's data: ``name``, ``directory`` (on the host), ``service`` (its name in Swarm)."""
+    """A service's data: ``name``, ``directory`` (on the host), ``service`` (its name in Swarm).
+
+    ``form`` says how it is taken, ``title`` what people call the service.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Take the settings that the role renders."""
         self.name = str(settings["name"])
+        self.form = str(settings["form"])
+        self.title = str(settings.get("title") or self.name)
         self.settings = settings
         self.directory = Path(settings["directory"])
         self.service = str(settings["service"])
@@ -613,6 +650,10 @@ class Part:
         """Compare what lies in ``target`` with the manifest; return it in words."""
         raise NotImplementedError
 
+    def random_logins(self) -> dict[str, str]:
+        """Return the secrets of a database that is made to be tried: file to content."""
+        return {}
+
     def image(self) -> str:
         """Return the image that is deployed, or that the inventory wants."""
         with contextlib.suppress(BackupError):
@@ -629,24 +670,30 @@ class Part:
         return all(is_ours(name) or name == "lost+found" for name in names)
 
 
-class Ctp(Part):
-    """CTP's queues, quarantines, key of the UIDs and counters."""
+class Files(Part):
+    """A directory as it is while its service is held."""
+
+    def copy(self, deadline: float) -> int:
+        """Copy the files into the stage; return how many. They may be written to afterwards."""
+        return copy_tree(self.directory, self.stage / "files", deadline)
 
     def take(self) -> dict[str, Any]:
-        """Note all files while CTP is held: an object is in exactly one place then."""
+        """Copy all files while the service is held: each is in exactly one place then."""
         for _ in range(3):
             remove_tree(self.stage)
             self.stage.mkdir(mode=0o700)
             began = time.monotonic()
             with pause(self.service) as held:
                 self.when = datetime.now(timezone.utc).strftime(TIME)
-                count = link_tree(self.directory, self.stage / "files", began + PAUSE_SECONDS)
+                count = self.copy(began + PAUSE_SECONDS)
                 whole = held()
             self.seconds = time.monotonic() - began
             if whole:
-                return {"ctp_files": count}
-            say("CTP was restarted meanwhile: once more")
-        raise BackupError("CTP was restarted each time it was to be held. Wait until it runs.")
+                return {f"{self.name}_files": count}
+            say(f"{self.title} was restarted meanwhile: once more")
+        raise BackupError(
+            f"{self.title} was restarted each time it was to be held. Wait until it runs."
+        )
 
     def put(self, restored: Path, target: Path, manifest: Mapping[str, Any]) -> None:
         """Move all entries of the copy."""
@@ -654,29 +701,55 @@ class Ctp(Part):
             entry.rename(target / entry.name)
 
     def check(self, target: Path, manifest: Mapping[str, Any], logins: Mapping[str, str]) -> str:
-        """Count the files, and compare the key of the UIDs with its seal."""
+        """Count the files."""
         top = {path.name for path in target.iterdir() if not is_ours(path.name)}
         count = sum(1 for name in top if (target / name).is_file()) + sum(
             len(files) for name in top for _, _, files in os.walk(target / name)
         )
-        wanted = manifest["counts"]["ctp_files"]
+        wanted = manifest["counts"][f"{self.name}_files"]
         if count != wanted:
-            raise BackupError(f"CTP's directories have {count} files and not {wanted}.")
+            raise BackupError(f"{self.title}'s directories have {count} files and not {wanted}.")
+        return f"{count} files of {self.title}"
+
+
+class Ctp(Files):
+    """CTP's queues, quarantines, key of the UIDs and counters."""
+
+    def copy(self, deadline: float) -> int:
+        """Note the files and copy no object."""
+        return link_tree(self.directory, self.stage / "files", deadline)
+
+    def check(self, target: Path, manifest: Mapping[str, Any], logins: Mapping[str, str]) -> str:
+        """Compare the key of the UIDs with its seal, too."""
+        words = super().check(target, manifest, logins)
         key, seal = target / "uid.key", target / "uid.key.sha256"
         if key.exists() and seal.exists():
             digest = hashlib.sha256(b"uid.key\n" + key.read_bytes()).hexdigest()
             if seal.read_text().strip() != digest:
                 raise BackupError("CTP's uid.key is not the one that its seal names.")
-        return f"{count} files of CTP" + (", key of the UIDs" if key.exists() else "")
+        return words + (", key of the UIDs" if key.exists() else "")
 
 
-class Keydb(Part):
-    """KeyDB: a dump of the database, and its roles."""
+class Database(Part):
+    """A database of PostgreSQL, such as KeyDB: a dump of it, and its roles."""
 
     _EXEC = (
         'exec "$0" --username="$(cat "${POSTGRES_USER_FILE:-/dev/null}" 2>/dev/null ||'
         ' echo "${POSTGRES_USER:-key_admin}")" "$@"'
     )
+
+    @property
+    def dump(self) -> str:
+        """Name of the file with the dump."""
+        return f"{self.name}.dump"
+
+    def random_logins(self) -> dict[str, str]:
+        """See ``Part``. The superuser alone has the name that the dump knows."""
+        user_file = Path(str(self.settings["environment"].get("POSTGRES_USER_FILE", ""))).name
+        return {
+            file: str(self.settings["user"]) if file == user_file else secrets.token_hex(16)
+            for file in self.settings["secrets"]
+        }
 
     def _in(self, container: str, program: str, *arguments: str) -> list[str]:
         return [
@@ -705,7 +778,7 @@ class Keydb(Part):
         for name, command in (
             ("globals.sql", self._in(container, "pg_dumpall", "--globals-only")),
             (
-                "keydb.dump",
+                self.dump,
                 self._in(
                     container, "pg_dump", "--format=custom", "--create", f"--dbname={database}"
                 ),
@@ -722,16 +795,20 @@ class Keydb(Part):
                 )
             if done.returncode:
                 said = done.stderr.decode(errors="replace").strip()[-300:]
-                raise BackupError(f"KeyDB could not be dumped: {said}")
+                raise BackupError(f"{self.title} could not be dumped: {said}")
         self.seconds = time.monotonic() - began
         rows = self._rows_of_dump(container)
+        counts: dict[str, Any] = {f"{self.name}_rows": rows}
         table = str(self.settings["table"]).rpartition(".")[2]
-        pairs = next((n for name, n in rows.items() if name.rpartition(".")[2] == table), None)
-        return {"keydb_rows": rows, "key_pairs": pairs}
+        if table:
+            counts["key_pairs"] = next(
+                (n for name, n in rows.items() if name.rpartition(".")[2] == table), None
+            )
+        return counts
 
     def _rows_of_dump(self, container: str) -> dict[str, int]:
         rows: dict[str, int] = {}
-        with (self.stage / "keydb.dump").open("rb") as dump, subprocess.Popen(
+        with (self.stage / self.dump).open("rb") as dump, subprocess.Popen(
             ["docker", "exec", "--interactive", container, "pg_restore", "--data-only", "--file=-"],
             stdin=dump, stdout=subprocess.PIPE,
         ) as process:  # fmt: skip
@@ -746,23 +823,23 @@ class Keydb(Part):
                     table = line.split()[1].decode()
                     rows[table] = 0
         if process.returncode:
-            raise BackupError("The dump of KeyDB cannot be read back.")
+            raise BackupError(f"The dump of {self.title} cannot be read back.")
         return rows
 
     def put(self, restored: Path, target: Path, manifest: Mapping[str, Any]) -> None:
         """Keep the dump beside the database until it is loaded."""
-        (restored / "keydb.dump").rename(target / RESTORING / "keydb.dump")
+        (restored / self.dump).rename(target / RESTORING / self.dump)
         (restored / "globals.sql").rename(target / RESTORING / "globals.sql")
 
     def check(self, target: Path, manifest: Mapping[str, Any], logins: Mapping[str, str]) -> str:
         """Let the image make a database, load the dump, and count the rows of each table."""
         source = target / RESTORING
-        user = logins["keydb_user"]
+        user = str(self.settings["user"])
         with self._server(target, logins) as container:
             known = set(self._psql(container, user, "SELECT rolname FROM pg_roles;").split("\n"))
             roles = without_roles((source / "globals.sql").read_text(), known)
             self._psql(container, user, roles)
-            with (source / "keydb.dump").open("rb") as dump:
+            with (source / self.dump).open("rb") as dump:
                 done = subprocess.run(
                     ["docker", "exec", "--interactive", container, "pg_restore",
                      f"--username={user}",
@@ -772,15 +849,18 @@ class Keydb(Part):
             if done.returncode:
                 # A message could quote a row: only the kind of object that failed is told.
                 said = re.sub(r"\(.*", "", done.stderr.decode(errors="replace"))[-300:]
-                raise BackupError(f"The dump of KeyDB could not be loaded: {said.strip()}")
+                raise BackupError(f"The dump of {self.title} could not be loaded: {said.strip()}")
             database = str(self.settings["database"])
-            for table, wanted in manifest["counts"]["keydb_rows"].items():
+            rows = manifest["counts"][f"{self.name}_rows"]
+            for table, wanted in rows.items():
                 count = self._psql(container, user, f"SELECT count(*) FROM {table};", database)
                 if int(count) != wanted:
                     raise BackupError(
-                        f"{table} has {count} rows in the restored KeyDB and not {wanted}."
+                        f"{table} has {count} rows in the restored {self.title} and not {wanted}."
                     )
-        return f"{manifest['counts']['key_pairs']} key pairs"
+        if self.settings["table"]:
+            return f"{manifest['counts']['key_pairs']} key pairs"
+        return f"{sum(rows.values())} rows of {self.title}"
 
     def _psql(self, container: str, user: str, statements: str, database: str = "postgres") -> str:
         return docker(
@@ -796,7 +876,7 @@ class Keydb(Part):
         inner = outer / "secrets"
         inner.mkdir()
         inner.chmod(0o755)
-        name = f"auscat-{target.name.strip('.')}-keydb-{os.getpid()}"
+        name = f"auscat-{target.name.strip('.')}-{self.name}-{os.getpid()}"
         try:
             for key, value in logins.items():
                 path = inner / key
@@ -810,11 +890,12 @@ class Keydb(Part):
                 # Its health check would hold the database that pg_restore replaces.
                 "--no-healthcheck", "--stop-signal=SIGINT", *environment,
                 f"--volume={inner}:/run/secrets:ro",
-                f"--volume={target}:{self.settings['target']}", self.image(), what="Starting KeyDB",
+                f"--volume={target}:{self.settings['target']}", self.image(),
+                what=f"Starting {self.title}",
             )  # fmt: skip
             # Over TCP: while a database is made, the image's server listens on its socket only.
             wait_until(
-                "KeyDB is ready",
+                f"{self.title} is ready",
                 lambda: subprocess.run(
                     ["docker", "exec", name, "pg_isready", "--quiet", "--host=127.0.0.1"],
                     capture_output=True, check=False,
@@ -1072,7 +1153,13 @@ def remove_leftovers() -> None:
         remove_tree(path)
 
 
-PARTS: dict[str, type[Part]] = {"ctp": Ctp, "keydb": Keydb, "orthanc": Orthanc}
+#: Form, which a service declares, to how it is done.
+PARTS: dict[str, type[Part]] = {
+    "ctp": Ctp,
+    "postgresql": Database,
+    "orthanc": Orthanc,
+    "files": Files,
+}
 
 
 # --- The runs -------------------------------------------------------------------------------------
@@ -1096,8 +1183,8 @@ class Run:
         # CTP before all else: what has left its queues by then is found in Orthanc later.
         order = list(PARTS)
         self.parts = [
-            PARTS[each["name"]](each)
-            for each in sorted(self.settings["parts"], key=lambda each: order.index(each["name"]))
+            PARTS[each["form"]](each)
+            for each in sorted(self.settings["parts"], key=lambda each: order.index(each["form"]))
         ]
 
     # Backing up
@@ -1235,7 +1322,11 @@ class Run:
         }
 
     def restore(
-        self, which: str, not_after: str | None, logins: Mapping[str, str], replace: bool
+        self,
+        which: str,
+        not_after: str | None,
+        logins: Mapping[str, Mapping[str, str]],
+        replace: bool,
     ) -> dict[str, Any]:
         """Put the data of this kind into the directories of the services. Raises
         ``BackupError``.
@@ -1259,7 +1350,7 @@ class Run:
         done: dict[str, Any] = {"parts": {}, "warnings": []}
         for part in self.parts:
             snapshot = chosen[part.name]
-            manifest, words = self._restore_part(part, snapshot, logins)
+            manifest, words = self._restore_part(part, snapshot, logins.get(part.name, {}))
             done["parts"][part.name] = {
                 "snapshot": str(snapshot["id"])[:8],
                 "taken": manifest["taken"][part.name],
@@ -1324,7 +1415,7 @@ class Run:
             path,
         )
         restored = marker / "tree" / path.lstrip("/")
-        stage = restored / STAGE / part.name if part.name == "orthanc" else restored
+        stage = restored / STAGE / part.name if part.form == "orthanc" else restored
         manifest: dict[str, Any] = json.loads((stage / "node" / "manifest.json").read_text())
         part.put(restored, target, manifest)
         return manifest
@@ -1349,13 +1440,7 @@ class Run:
                 os.chown(scratch, int(part.settings["owner"]), int(part.settings["group"]))
                 say(f"restoring {part.name} from {str(snapshot['id'])[:8]} into {scratch}")
                 manifest = self._fetch(part, snapshot, scratch)
-                random = secrets.token_hex(16)
-                logins = {
-                    "keydb_user": str(part.settings.get("user") or ""),
-                    "keydb_pass": random,
-                    "keydb_ctp_pass": random[::-1],
-                }
-                words.append(part.check(scratch, manifest, logins))
+                words.append(part.check(scratch, manifest, part.random_logins()))
         finally:
             self.cleanup()
         return "; ".join(words)
@@ -1387,8 +1472,9 @@ def path_of(snapshot: Mapping[str, Any], part: str) -> str:
     for path in paths:
         if path.endswith(f"/{STAGE}/{part}"):
             return path
-    if part == "orthanc" and len(paths) == 1:
-        return paths[0]
+    whole = [path for path in paths if f"/{STAGE}/" not in path]
+    if part == "orthanc" and len(whole) == 1:
+        return whole[0]
     raise BackupError(f"The snapshot {snapshot['id']} holds no {part}.")
 
 

@@ -18,7 +18,9 @@ Definition = Mapping[str, Any]
 
 REQUIRED_KEYS = frozenset({"name", "title", "image"})
 KNOWN_KEYS = REQUIRED_KEYS | {
+    "after",
     "aliases",
+    "backup",
     "command",
     "companions",
     "configs",
@@ -27,6 +29,7 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "entrypoint",
     "environment",
     "healthcheck",
+    "logins",
     "memory_mib",
     "mounts",
     "ports",
@@ -175,6 +178,21 @@ def data_copies(definitions: Iterable[Definition], data_root: str) -> list[dict[
         for definition in definitions
         if definition.get("data_copy")
     ]
+
+
+def service_logins(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
+    """Return how the users of the services log in, each as the module secret_logins takes it."""
+    return [
+        {"service": definition["name"], **login}
+        for definition in definitions
+        for login in definition.get("logins") or []
+    ]
+
+
+def waited_for(definitions: Iterable[Definition]) -> list[str]:
+    """Return the services that others ask or send to, which are changed before them."""
+    named = [name for definition in definitions for name in definition.get("after") or []]
+    return list(dict.fromkeys(named))
 
 
 def kept_secrets(definitions: Iterable[Definition]) -> list[str]:

@@ -135,10 +135,19 @@ def test_two_names_of_one_directory_are_found() -> None:
     assert "lead to one and the same place" in problem
 
 
-DEFINITIONS = [
+DEFINITIONS: list[dict[str, Any]] = [
     {
         "name": "keydb",
+        "title": "KeyDB, patient identifiers and pseudonyms",
         "image": "keydb:1",
+        "backup": {
+            **{"kind": "identifiable", "form": "postgresql", "path": "keydb"},
+            **{"database": "key_db", "user": "key_admin", "key_pairs": "patient"},
+        },
+        "secrets": [
+            {"name": "keydb_user", "content": "key_admin"},
+            {"name": "keydb_own_pass", "target": "keydb_pass", "content": "not in the settings"},
+        ],
         "environment": {"POSTGRES_DB": "key_db", "PGDATA": "/var/lib/postgresql/data/pgdata"},
         "directories": [
             {
@@ -151,6 +160,8 @@ DEFINITIONS = [
     },
     {
         "name": "ctp",
+        "title": "CTP, receives and de-identifies",
+        "backup": {"kind": "identifiable", "form": "ctp", "path": "ctp/temp"},
         "image": "ctp:1",
         "directories": [
             {"path": "ctp/logs", "target": "/logs", "owner": 1, "group": 2},
@@ -159,6 +170,8 @@ DEFINITIONS = [
     },
     {
         "name": "orthanc",
+        "title": "Orthanc",
+        "backup": {"kind": "deidentified", "form": "orthanc", "path": "orthanc"},
         "image": "orthanc:1",
         "directories": [
             {"path": "orthanc", "target": "/var/lib/orthanc/db", "owner": 3, "group": 4}
@@ -173,7 +186,7 @@ DEFINITIONS = [
 
 
 def test_each_service_belongs_to_one_kind() -> None:
-    parts = backup_plan.backup_parts(DEFINITIONS, "/srv/auscat", "auscat", "patient", "key_admin")
+    parts = backup_plan.backup_parts(DEFINITIONS, "/srv/auscat", "auscat")
     found = {kind: [(p["name"], p["directory"]) for p in each] for kind, each in parts.items()}
     assert found == {
         "identifiable": [("keydb", "/srv/auscat/keydb"), ("ctp", "/srv/auscat/ctp/temp")],
@@ -181,8 +194,44 @@ def test_each_service_belongs_to_one_kind() -> None:
     }
 
 
+def test_a_database_is_made_anew_with_its_own_secrets() -> None:
+    ((database, _),) = (
+        parts
+        for kind, parts in backup_plan.backup_parts(DEFINITIONS, "/srv", "auscat").items()
+        if kind == "identifiable"
+    )
+    assert database["secrets"] == ["keydb_user", "keydb_pass"]
+    assert (database["title"], database["table"]) == ("KeyDB", "patient")
+    assert backup_plan.backup_logins(DEFINITIONS) == {
+        "keydb": {"keydb_user": "key_admin", "keydb_pass": "not in the settings"}
+    }
+
+
+def test_kinds_are_those_of_the_services_of_a_machine() -> None:
+    assert backup_plan.backup_kinds(DEFINITIONS) == ["identifiable", "deidentified"]
+    assert backup_plan.backup_kinds(DEFINITIONS[2:]) == ["deidentified"]
+    assert backup_plan.backup_kinds(DEFINITIONS[3:]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"kind": "private"}, "kind of its backup is 'private'. Accepted: identifiable, deident"),
+        ({"form": "sql"}, "form of its backup is 'sql'. Accepted: ctp, postgresql, orthanc, files"),
+        ({"path": "elsewhere"}, "path of its backup is 'elsewhere'. Accepted: keydb."),
+        ({"database": ""}, "its backup has no database"),
+        ({"user": None}, "its backup has no user. Accepted: the name of its superuser"),
+    ],
+)
+def test_what_cannot_be_backed_up_as_declared_is_refused(change: dict[str, Any], said: str) -> None:
+    changed = {**DEFINITIONS[0], "backup": {**DEFINITIONS[0]["backup"], **change}}
+    found = backup_plan.declaration_problems([changed, *DEFINITIONS[1:]])
+    assert [said in each for each in found] == ([True] if said else []), found
+
+
 def settings(**changes: Any) -> dict[str, Any]:
-    parts = backup_plan.backup_parts(DEFINITIONS, "/srv/auscat", "auscat", "patient", "key_admin")
+    parts = backup_plan.backup_parts(DEFINITIONS, "/srv/auscat", "auscat")
     wished = {
         kind: {
             "repository": SOUND[f"backup_{kind}_repository"],

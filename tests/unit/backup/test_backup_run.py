@@ -221,7 +221,10 @@ def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> backup_run.Ortha
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(uuid)
     part = backup_run.Orthanc(
-        {"name": "orthanc", "directory": directory, "service": "s", "owner": 0, "group": 0}
+        {
+            **{"name": "orthanc", "form": "orthanc", "service": "s"},
+            **{"directory": directory, "owner": 0, "group": 0},
+        }
     )
     part.stage.parent.mkdir()
     return part
@@ -314,7 +317,12 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
             "identifiable": {
                 "repository": str(home / "repository"),
                 "password_file": str(home / "password"),
-                "parts": [{"name": "ctp", "directory": str(home / "ctp"), "service": "ctp"}],
+                "parts": [
+                    {
+                        **{"name": "ctp", "form": "ctp", "service": "ctp"},
+                        "directory": str(home / "ctp"),
+                    }
+                ],
                 "max_age_hours": 30,
                 "keep": {"daily": 1, "weekly": 1, "monthly": 1},
             }
@@ -534,7 +542,10 @@ def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
     monkeypatch.setattr(
         backup_run.Run, "chosen", lambda *_: {name: {"id": "0123"} for name in ("ctp", "keydb")}
     )
-    parts = [{"name": name, "directory": home / name, "service": name} for name in ("ctp", "keydb")]
+    parts = [
+        {"name": name, "form": name, "directory": home / name, "service": name}
+        for name in ("ctp", "keydb")
+    ]
     kind = {"repository": "", "password_file": "", "parts": parts}
     run = backup_run.Run(
         {"node": "kv01", "config_root": home, "kinds": {"identifiable": kind}}, "identifiable"
