@@ -284,9 +284,11 @@ class Node(Machine):
 class Scenario:
     """The machines of a Molecule scenario, from its inventory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tree: Path = REPOSITORY) -> None:
         self.directory = directory
         self.inventory = directory / "inventory"
+        # Whose playbooks are run.
+        self.tree = tree
 
     @cached_property
     def _listed(self) -> dict[str, Any]:
@@ -334,14 +336,14 @@ class Scenario:
             command += ["--extra-vars", json.dumps(extra)]
         environment = {
             **os.environ,
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_NOCOLOR": "true",
         }
         with timed("deploying"):
             result = subprocess.run(
                 command,
-                cwd=REPOSITORY,
+                cwd=self.tree,
                 env=environment,
                 capture_output=True,
                 encoding="utf-8",

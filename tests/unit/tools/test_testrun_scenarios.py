@@ -50,7 +50,7 @@ def test_own_paths_follow_links(tmp_path: Path) -> None:
         ("docs/clients.md", {"clients"}),
         ("roles/orthanc/README.md", set()),
         ("playbooks/upgrade.yml", {"upgrade"}),
-        ("roles/teardown/tasks/main.yml", {"rotation"}),
+        ("roles/teardown/tasks/main.yml", {"fourth_service", "rotation"}),
         ("roles/teardown/defaults/main.yml", set(PLACED)),
         ("roles/orthanc/tasks/main.yml", set(PLACED) - {"guardrails", "hosts", "volume"}),
         ("images/keydb/schema.sql", set(PLACED) - {"guardrails", "hosts", "volume"}),
