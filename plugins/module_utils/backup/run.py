@@ -702,9 +702,10 @@ class Files(Part):
 
     def check(self, target: Path, manifest: Mapping[str, Any], logins: Mapping[str, str]) -> str:
         """Count the files."""
-        top = {path.name for path in target.iterdir() if not is_ours(path.name)}
-        count = sum(1 for name in top if (target / name).is_file()) + sum(
-            len(files) for name in top for _, _, files in os.walk(target / name)
+        count = sum(
+            path.is_file() and not path.is_symlink()
+            for path in target.rglob("*")
+            if not is_ours(path.relative_to(target).parts[0])
         )
         wanted = manifest["counts"][f"{self.name}_files"]
         if count != wanted:

@@ -199,6 +199,52 @@ def test_too_many_files_are_said_so(tmp_path: Path) -> None:
         backup_run.link_tree(tmp_path / "temp", tmp_path / "stage", time.monotonic() - 1)
 
 
+def test_a_directory_is_copied_put_back_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_run, "container_of", lambda _: None)
+    directory = tmp_path / "portainer"
+    (directory / "certs").mkdir(parents=True)
+    (directory / "certs/key.pem").write_text("key")
+    (directory / "certs/key.pem").chmod(0o600)
+    (directory / "current").symlink_to("certs")
+    (directory / "portainer.db").write_text("as it was")
+    (directory / ".before-restore-1").mkdir()
+    (directory / ".before-restore-1/portainer.db").touch()
+    (directory / backup_run.STAGE).mkdir()
+    part = backup_run.Files(
+        {
+            **{"name": "portainer", "title": "Portainer", "form": "files", "service": "s"},
+            **{"directory": directory, "owner": 0, "group": 0},
+        }
+    )
+    counts = part.take()
+    assert counts == {"portainer_files": 2}
+    # Written to again in the same file.
+    (directory / "portainer.db").write_text("later")
+
+    target = tmp_path / "target"
+    target.mkdir()
+    part.put(part.stage, target, {})
+    assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*")) == [
+        *("certs", "certs/key.pem", "current", "portainer.db")
+    ]
+    assert (target / "portainer.db").read_text() == "as it was"
+    assert (target / "certs/key.pem").stat().st_mode & 0o777 == 0o600
+    assert (target / "current").readlink() == Path("certs")
+    assert part.check(target, {"counts": counts}, {}) == "2 files of Portainer"
+    (target / "certs/key.pem").unlink()
+    with pytest.raises(backup_run.BackupError, match="Portainer's directories have 1 files and no"):
+        part.check(target, {"counts": counts}, {})
+
+
+def test_a_copy_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").touch()
+    with pytest.raises(backup_run.BackupError, match="could not be copied within 30 s"):
+        backup_run.copy_tree(tmp_path / "data", tmp_path / "stage", time.monotonic() - 1)
+
+
 UUIDS = [f"{n:08x}-0000-0000-0000-000000000000" for n in (0xAABB0001, 0xAABB0002, 0xCCDD0003)]
 
 

@@ -282,3 +282,18 @@ def test_ports_are_declared_without_evaluating_anything_else() -> None:
         {"name": "ctp", "title": "CTP"},
         {"name": "gate", "title": "Gate", "ports": [{"published": 8104}]},
     ]
+
+
+def test_logins_name_their_service() -> None:
+    login = {"variable": "orthanc_registered_users", "kind": "http", "user": "admin"}
+    assert d.service_logins([service(logins=[login]), service(name="keydb")]) == [
+        {"service": "orthanc", **login}
+    ]
+
+
+def test_each_that_others_wait_for_is_named_once() -> None:
+    waiting = [
+        service(name="viewer", after=["orthanc"]),
+        service(name="ctp", after=["keydb", "orthanc"]),
+    ]
+    assert d.waited_for([service(), *waiting]) == ["orthanc", "keydb"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +127,19 @@ def test_packages_of_the_proof_from_an_earlier_inventory(packages: Any, lacking:
     assert len(problems) == bool(lacking)
     for problem in problems:
         assert problem.startswith(f"verify_packages is {packages!r}, without {lacking}. Accepted: ")
+
+
+def test_a_service_is_a_role_that_declares_it(tmp_path: Path) -> None:
+    for role, text in {
+        "viewer": "---\nviewer_service:\n  name: viewer\n",
+        "notes": "notes_service: {name: notes}\n",
+        # Platform: it only speaks of services.
+        "stack": "__stack_service: x\nother_service: y\n",
+    }.items():
+        (tmp_path / role / "vars").mkdir(parents=True)
+        (tmp_path / role / "vars/main.yml").write_text(text)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "notes/tasks").mkdir()
+    (tmp_path / "notes/tasks/absent.yml").touch()
+    assert check.service_roles(tmp_path) == ["notes", "viewer"]
+    assert check.service_roles(str(tmp_path), "tasks/absent.yml") == ["notes"]
