@@ -735,7 +735,7 @@ class Database(Part):
     """A database of PostgreSQL, such as KeyDB: a dump of it, and its roles."""
 
     _EXEC = (
-        'exec "$0" --username="$(cat "${POSTGRES_USER_FILE:-/dev/null}" 2>/dev/null ||'
+        'exec "$0" --username="$(cat "$POSTGRES_USER_FILE" 2>/dev/null ||'
         ' echo "${POSTGRES_USER:-key_admin}")" "$@"'
     )
 
