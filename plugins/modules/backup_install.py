@@ -17,12 +17,18 @@ options:
     type: path
     required: true
   program:
-    description: Path of the program.
+    description:
+      - Path of the program's launcher. The program lies in the directory C(backup_program) beside
+        it.
     type: path
     required: true
   content:
-    description: The program itself.
+    description: The launcher itself.
     type: str
+    required: true
+  package:
+    description: Name to content of the program's files. Others in its directory are removed.
+    type: dict
     required: true
   settings:
     description: What the program reads.
@@ -48,6 +54,8 @@ EXAMPLES = r"""
     directory: /etc/auscat/backup
     program: /usr/local/lib/auscat/backup_run.py
     content: "{{ lookup('ansible.builtin.file', 'backup_run.py') }}"
+    package:
+      cli.py: "{{ lookup('ansible.builtin.file', 'program/cli.py') }}"
     settings: {node: kv01, config_root: /etc/auscat, kinds: {}}
     files: {}
     schedules: {}
@@ -61,6 +69,7 @@ timers:
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -78,6 +87,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "program": {"type": "path", "required": True},
             "content": {"type": "str", "required": True},
+            "package": {"type": "dict", "required": True},
             "settings": {"type": "dict", "required": True, "no_log": True},
             "files": {"type": "dict", "required": True, "no_log": True},
             "schedules": {"type": "dict", "required": True},
@@ -86,6 +96,7 @@ def main() -> None:
     )
     given = module.params
     directory, program = Path(given["directory"]), Path(given["program"])
+    package = program.with_name("backup_program")
     is_on = bool(given["settings"]["kinds"])
     systemd = host_facts.service_manager() == "systemd"
     schedules: dict[str, str] = given["schedules"] if is_on and systemd else {}
@@ -97,12 +108,19 @@ def main() -> None:
             wished[directory / name] = (content, 0o600)
         # Ansible's templates lose the line feed at the end of a file.
         wished[program] = (given["content"].rstrip("\n") + "\n", 0o755)
+        for name, content in given["package"].items():
+            wished[package / name] = (content.rstrip("\n") + "\n", 0o644)
     units = backup_plan.units(str(program), schedules)
     for name, text in units.items():
         wished[UNITS / name] = (text, 0o644)
     present = {
         path
-        for path in (*directory.glob("*"), *UNITS.glob("auscat-backup-*"), program)
+        for path in (
+            *directory.glob("*"),
+            *package.glob("*.py"),
+            *UNITS.glob("auscat-backup-*"),
+            program,
+        )
         if path.is_file()
     }
     different = host_files.different(wished)
@@ -129,12 +147,14 @@ def main() -> None:
             if gone:
                 run(["systemctl", "disable", "--now", *gone])
             for path in different:
-                path.parent.mkdir(
-                    mode=0o755 if path == program else 0o700, parents=True, exist_ok=True
-                )
+                mode = 0o700 if path.parent == directory else 0o755
+                path.parent.mkdir(mode=mode, parents=True, exist_ok=True)
             host_files.write({path: wished[path] for path in different})
             for path in superfluous:
                 path.unlink(missing_ok=True)
+            if not is_on and package.exists():
+                # What Python has compiled lies there, too.
+                shutil.rmtree(package)
             if is_on:
                 directory.chmod(0o700)
             if has_new_units:

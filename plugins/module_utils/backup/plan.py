@@ -12,7 +12,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.backup import run as backup_run
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
+    base,
+    forms,
+    restic,
+)
 
 PASSWORD_LENGTH = 16
 REMOTE = re.compile(r"(sftp|s3|rest|b2|azure|gs|swift|rclone):")
@@ -25,7 +29,7 @@ def backup_parts(
 
     Args:
         definitions: of the services, companions among them. What is backed up of one is in its
-            ``backup``: kind, form (of `backup_run.PARTS`), path (of one of its directories), and
+            ``backup``: kind, form (of `forms.PARTS`), path (of one of its directories), and
             of a database its name, the superuser (user) and the table of key pairs (key_pairs).
         data_root: auscat_data_root.
         stack: auscat_stack_name.
@@ -76,7 +80,7 @@ def backup_logins(definitions: Iterable[Mapping[str, Any]]) -> dict[str, dict[st
 def backup_kinds(definitions: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the kinds of data that the services of a machine have, and evaluate nothing else."""
     found = {(definition.get("backup") or {}).get("kind") for definition in definitions}
-    return [kind for kind in backup_run.KINDS if kind in found]
+    return [kind for kind in base.KINDS if kind in found]
 
 
 def declaration_problems(definitions: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -88,8 +92,8 @@ def declaration_problems(definitions: Iterable[Mapping[str, Any]]) -> list[str]:
             continue
         paths = [str(each["path"]) for each in definition.get("directories") or []]
         accepted: dict[str, Iterable[str]] = {
-            "kind": backup_run.KINDS,
-            "form": backup_run.PARTS,
+            "kind": base.KINDS,
+            "form": forms.PARTS,
             "path": paths,
         }
         problems += [
@@ -149,7 +153,7 @@ def backup_settings(
         if repository.startswith("sftp:"):
             files["sftp.key"] = str(common["sftp_private_key"]).rstrip("\n") + "\n"
             files["known_hosts"] = str(common["sftp_known_hosts"]).rstrip("\n") + "\n"
-            entry["sftp_command"] = backup_run.sftp_command(
+            entry["sftp_command"] = restic.sftp_command(
                 repository, f"{directory}/sftp.key", f"{directory}/known_hosts"
             )
         if repository.startswith("s3:"):
@@ -191,7 +195,7 @@ def backup_problems(variables: Mapping[str, Any], data_root: str) -> list[str]:
     """
     problems: list[str] = []
     places = {}
-    for kind in backup_run.KINDS:
+    for kind in base.KINDS:
         name = f"backup_{kind}_repository"
         repository = str(variables.get(name) or "").strip()
         if not repository:
@@ -264,8 +268,8 @@ def _place_problems(name: str, repository: str, data_root: str) -> list[str]:
     if REMOTE.match(repository):
         if repository.startswith("sftp:"):
             try:
-                backup_run.sftp_command(repository, "", "")
-            except backup_run.BackupError as error:
+                restic.sftp_command(repository, "", "")
+            except base.BackupError as error:
                 return [f"{name}: {error}"]
         elif not repository.startswith("s3:"):
             return [f"{name} is {repository!r}. Accepted: a directory, sftp:… or s3:…."]

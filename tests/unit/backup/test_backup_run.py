@@ -16,7 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.backup import run as backup_run
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
+    base,
+    cli,
+    engine,
+    forms,
+    parts,
+    postgresql,
+    running,
+    trees,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
+    orthanc as orthanc_part,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
+    restic as repository_client,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.report import (
     backup_table,
     restore_table,
@@ -52,7 +67,7 @@ needs_restic = pytest.mark.skipif(shutil.which("restic") is None, reason="restic
     ],
 )
 def test_errors_are_told_in_plain_words(said: str, meaning: str) -> None:
-    assert meaning in backup_run.explain(said)
+    assert meaning in repository_client.explain(said)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +81,7 @@ def test_errors_are_told_in_plain_words(said: str, meaning: str) -> None:
     ],
 )
 def test_sftp_is_reached_with_the_sites_key_and_no_other(repository: str, command: str) -> None:
-    found = backup_run.sftp_command(repository, "/k", "/h")
+    found = repository_client.sftp_command(repository, "/k", "/h")
     assert found.endswith(command)
     if command:
         assert "ssh -F none -i /k -o IdentitiesOnly=yes -o UserKnownHostsFile=/h" in found
@@ -85,12 +100,12 @@ def test_sftp_is_reached_with_the_sites_key_and_no_other(repository: str, comman
     ],
 )
 def test_times_are_read(text: str, moment: datetime) -> None:
-    assert backup_run.parse_time(text) == moment
+    assert repository_client.parse_time(text) == moment
 
 
 def test_what_is_no_time_is_refused() -> None:
-    with pytest.raises(backup_run.BackupError, match=r"is no time. Accepted: 2026-01-31T18:00:00"):
-        backup_run.parse_time("yesterday")
+    with pytest.raises(base.BackupError, match=r"is no time. Accepted: 2026-01-31T18:00:00"):
+        repository_client.parse_time("yesterday")
 
 
 def snapshot(number: int, *hours: tuple[str, int]) -> dict[str, Any]:
@@ -126,8 +141,8 @@ LISTED = [
 def test_the_snapshot_of_each_part(
     part: str, which: str, orthanc: str | None, expected: int
 ) -> None:
-    limit = backup_run.parse_time(orthanc) if orthanc else None
-    assert backup_run.choose(LISTED, part, which, limit) == LISTED[expected - 1]
+    limit = repository_client.parse_time(orthanc) if orthanc else None
+    assert repository_client.choose(LISTED, part, which, limit) == LISTED[expected - 1]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +158,8 @@ def test_the_snapshot_of_each_part(
     ],
 )
 def test_a_snapshot_that_is_not_there(part: str, which: str, said: str) -> None:
-    with pytest.raises(backup_run.BackupError, match=said):
-        backup_run.choose(LISTED, part, which)
+    with pytest.raises(base.BackupError, match=said):
+        repository_client.choose(LISTED, part, which)
 
 
 def test_only_complete_snapshots_of_the_node_and_kind_count() -> None:
@@ -155,7 +170,7 @@ def test_only_complete_snapshots_of_the_node_and_kind_count() -> None:
         {"hostname": "a", "tags": ["deidentified", "complete"]},
         {"hostname": "a", "tags": None},
     ]
-    assert backup_run.of_node(listed, "a", "identifiable") == listed[:1]
+    assert repository_client.of_node(listed, "a", "identifiable") == listed[:1]
 
 
 def test_roles_that_exist_keep_the_inventorys_passwords() -> None:
@@ -165,7 +180,7 @@ def test_roles_that_exist_keep_the_inventorys_passwords() -> None:
         'CREATE ROLE "Dr. Who";\nALTER ROLE "Dr. Who" WITH LOGIN;\n'
         "CREATE ROLE key_admin2;\nGRANT pg_read_all_data TO custodian GRANTED BY key_admin;\n"
     )
-    assert backup_run.without_roles(text, ["key_admin", "Dr. Who"]) == (
+    assert postgresql.without_roles(text, ["key_admin", "Dr. Who"]) == (
         "CREATE ROLE custodian;\nALTER ROLE custodian WITH LOGIN PASSWORD 'SCRAM-2';\n"
         "CREATE ROLE key_admin2;\nGRANT pg_read_all_data TO custodian GRANTED BY key_admin;\n"
     )
@@ -175,15 +190,15 @@ def test_a_tree_is_noted_without_copying_objects(tmp_path: Path) -> None:
     source = tmp_path / "temp"
     (source / "roots/queue").mkdir(parents=True)
     (source / "quarantines/..index").mkdir(parents=True)
-    (source / backup_run.STAGE).mkdir()
+    (source / base.STAGE).mkdir()
     (source / "roots/queue/1.dcm").write_text("object")
     (source / "quarantines/..index/data").write_text("index")
-    (source / backup_run.STAGE / "old").write_text("old")
+    (source / base.STAGE / "old").write_text("old")
     (source / "counters.json").write_text("{}")
     (source / "uid.key").write_text("key")
     (source / "clean-stop").touch()
     target = tmp_path / "stage"
-    assert backup_run.link_tree(source, target, time.monotonic() + 5) == 3
+    assert trees.link_tree(source, target, time.monotonic() + 5) == 3
     found = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
     assert found == ["counters.json", "roots/queue/1.dcm", "uid.key"]
     assert (target / "roots/queue/1.dcm").samefile(source / "roots/queue/1.dcm")
@@ -195,14 +210,14 @@ def test_too_many_files_are_said_so(tmp_path: Path) -> None:
     (tmp_path / "temp/queue").mkdir(parents=True)
     for number in range(1001):
         (tmp_path / "temp/queue" / str(number)).touch()
-    with pytest.raises(backup_run.BackupError, match="too many to note"):
-        backup_run.link_tree(tmp_path / "temp", tmp_path / "stage", time.monotonic() - 1)
+    with pytest.raises(base.BackupError, match="too many to note"):
+        trees.link_tree(tmp_path / "temp", tmp_path / "stage", time.monotonic() - 1)
 
 
 def test_a_directory_is_copied_put_back_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup_run, "container_of", lambda _: None)
+    monkeypatch.setattr(engine, "container_of", lambda _: None)
     directory = tmp_path / "portainer"
     (directory / "certs").mkdir(parents=True)
     (directory / "certs/key.pem").write_text("key")
@@ -211,8 +226,8 @@ def test_a_directory_is_copied_put_back_and_counted(
     (directory / "portainer.db").write_text("as it was")
     (directory / ".before-restore-1").mkdir()
     (directory / ".before-restore-1/portainer.db").touch()
-    (directory / backup_run.STAGE).mkdir()
-    part = backup_run.Files(
+    (directory / base.STAGE).mkdir()
+    part = parts.Files(
         {
             **{"name": "portainer", "title": "Portainer", "form": "files", "service": "s"},
             **{"directory": directory, "owner": 0, "group": 0},
@@ -234,24 +249,24 @@ def test_a_directory_is_copied_put_back_and_counted(
     assert (target / "current").readlink() == Path("certs")
     assert part.check(target, {"counts": counts}, {}) == "2 files of Portainer"
     (target / "certs/key.pem").unlink()
-    with pytest.raises(backup_run.BackupError, match="Portainer's directories have 1 files and no"):
+    with pytest.raises(base.BackupError, match="Portainer's directories have 1 files and no"):
         part.check(target, {"counts": counts}, {})
 
 
 def test_a_copy_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/file").touch()
-    with pytest.raises(backup_run.BackupError, match="could not be copied within 30 s"):
-        backup_run.copy_tree(tmp_path / "data", tmp_path / "stage", time.monotonic() - 1)
+    with pytest.raises(base.BackupError, match="could not be copied within 30 s"):
+        trees.copy_tree(tmp_path / "data", tmp_path / "stage", time.monotonic() - 1)
 
 
 UUIDS = [f"{n:08x}-0000-0000-0000-000000000000" for n in (0xAABB0001, 0xAABB0002, 0xCCDD0003)]
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> backup_run.Orthanc:
+def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> orthanc_part.Orthanc:
     """A storage as Orthanc makes it, and an index with the tables that are asked."""
-    monkeypatch.setattr(backup_run, "container_of", lambda _: None)
+    monkeypatch.setattr(engine, "container_of", lambda _: None)
     directory = tmp_path / "orthanc"
     directory.mkdir()
     with sqlite3.connect(directory / "index") as database:
@@ -266,7 +281,7 @@ def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> backup_run.Ortha
         path = directory / uuid[:2] / uuid[2:4] / uuid
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(uuid)
-    part = backup_run.Orthanc(
+    part = orthanc_part.Orthanc(
         {
             **{"name": "orthanc", "form": "orthanc", "service": "s"},
             **{"directory": directory, "owner": 0, "group": 0},
@@ -276,7 +291,7 @@ def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> backup_run.Ortha
     return part
 
 
-def test_what_is_deleted_while_restic_reads_is_found(orthanc: backup_run.Orthanc) -> None:
+def test_what_is_deleted_while_restic_reads_is_found(orthanc: orthanc_part.Orthanc) -> None:
     counts = orthanc.take()
     assert counts == {"studies": 1, "instances": 1, "files": 3, "missing": 0}
     assert orthanc.unstable() == 0
@@ -285,47 +300,45 @@ def test_what_is_deleted_while_restic_reads_is_found(orthanc: backup_run.Orthanc
 
 
 def test_what_was_missing_before_is_counted_and_no_reason_to_take_it_again(
-    orthanc: backup_run.Orthanc,
+    orthanc: orthanc_part.Orthanc,
 ) -> None:
     (orthanc.directory / "aa/bb" / UUIDS[0]).unlink()
     assert orthanc.take()["missing"] == 1
     assert orthanc.unstable() == 0
 
 
-def test_another_index_than_sqlite_is_refused(orthanc: backup_run.Orthanc) -> None:
+def test_another_index_than_sqlite_is_refused(orthanc: orthanc_part.Orthanc) -> None:
     (orthanc.directory / "index").unlink()
-    with pytest.raises(backup_run.BackupError, match="keeps no SQLite index"):
+    with pytest.raises(base.BackupError, match="keeps no SQLite index"):
         orthanc.take()
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The program's own directories below a temporary one."""
-    monkeypatch.setattr(backup_run, "STATE", tmp_path / "state")
-    monkeypatch.setattr(backup_run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(base, "STATE", tmp_path / "state")
+    monkeypatch.setattr(base, "CACHE", tmp_path / "cache")
     yield tmp_path
 
 
-def restic(home: Path, kind: str, repository: str = "repository") -> backup_run.Restic:
+def restic(home: Path, kind: str, repository: str = "repository") -> repository_client.Restic:
     (home / "password").write_text("a-password-for-the-test\n")
-    return backup_run.Restic(
+    return repository_client.Restic(
         kind, {"repository": str(home / repository), "password_file": home / "password"}, "kv01"
     )
 
 
 @needs_restic
 def test_a_repository_is_made_once_and_never_in_the_place_of_a_lost_one(home: Path) -> None:
-    with pytest.raises(backup_run.BackupError, match="There is no repository at"):
+    with pytest.raises(base.BackupError, match="There is no repository at"):
         restic(home, "identifiable").open(write=False)
     assert restic(home, "identifiable").open(write=True) == []
     shutil.move(home / "repository", home / "elsewhere")
-    with pytest.raises(backup_run.BackupError, match="Nothing was made in its place"):
+    with pytest.raises(base.BackupError, match="Nothing was made in its place"):
         restic(home, "identifiable").open(write=True)
     assert not (home / "repository").exists()
     restic(home, "deidentified").open(write=True)  # another kind has another memory: it makes one
-    with pytest.raises(
-        backup_run.BackupError, match="is not the one that this machine used before"
-    ):
+    with pytest.raises(base.BackupError, match="is not the one that this machine used before"):
         restic(home, "identifiable").open(write=True)
 
 
@@ -337,17 +350,17 @@ def test_what_belongs_to_others_is_refused(home: Path, monkeypatch: pytest.Monke
     mine.run(
         "backup", "--host", "kv01", "--tag", "identifiable", "--tag", "complete", str(home / "file")
     )
-    with pytest.raises(backup_run.BackupError, match="holds identifiable data"):
+    with pytest.raises(base.BackupError, match="holds identifiable data"):
         restic(home, "deidentified").open(write=True)
     # A new machine that was not restored from it.
-    monkeypatch.setattr(backup_run, "STATE", home / "new-machine")
-    with pytest.raises(backup_run.BackupError, match="holds backups of kv01"):
+    monkeypatch.setattr(base, "STATE", home / "new-machine")
+    with pytest.raises(base.BackupError, match="holds backups of kv01"):
         mine.open(write=True)
     assert len(mine.open(write=True, adopt=True)) == 1
     assert len(mine.open(write=True)) == 1
 
 
-class NoPart(backup_run.Part):
+class NoPart(parts.Part):
     """A part without a service or data, for what asks the repository only."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -375,17 +388,17 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
         },
     }
     (home / "settings.json").write_text(json.dumps(settings))
-    monkeypatch.setattr(backup_run, "SETTINGS", home / "settings.json")
-    monkeypatch.setattr(backup_run, "LOCK", home / "lock")
-    monkeypatch.setattr(backup_run, "PARTS", {"ctp": NoPart})
-    monkeypatch.setattr(backup_run, "remove_leftovers", lambda: None)
-    monkeypatch.setattr(backup_run, "container_of", lambda _: "")
-    monkeypatch.setattr(backup_run, "paused", lambda _: [])
+    monkeypatch.setattr(base, "SETTINGS", home / "settings.json")
+    monkeypatch.setattr(base, "LOCK", home / "lock")
+    monkeypatch.setattr(forms, "PARTS", {"ctp": NoPart})
+    monkeypatch.setattr(engine, "remove_leftovers", lambda: None)
+    monkeypatch.setattr(engine, "container_of", lambda _: "")
+    monkeypatch.setattr(engine, "paused", lambda _: [])
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     (home / "ctp").mkdir(exist_ok=True)
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        backup_run.main([*arguments])
+        cli.main([*arguments])
     answer: dict[str, Any] = json.loads(shown.getvalue().splitlines()[-1])
     return answer
 
@@ -413,7 +426,7 @@ def test_what_only_reads_lets_nobody_write(
         "backup", "--host", "kv01", "--tag", "identifiable", "--tag", "complete", str(home / "file")
     )
     before = mine.snapshots()
-    monkeypatch.setattr(backup_run, "STATE", home / "empty-machine")
+    monkeypatch.setattr(base, "STATE", home / "empty-machine")
     program(home, monkeypatch, *command)
     assert not (home / "empty-machine/identifiable.repository").exists()
     refused = program(home, monkeypatch, "backup", "identifiable")
@@ -459,7 +472,7 @@ def test_a_bucket_that_is_still_to_be_made_is_no_error(
     )
     double.chmod(0o755)
     monkeypatch.setenv("PATH", f"{double.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(backup_run, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 1.0)
     assert restic(home, "deidentified").identifier() is None
 
 
@@ -467,7 +480,7 @@ def test_a_bucket_that_is_still_to_be_made_is_no_error(
 def test_a_server_that_is_silent_does_not_hold_a_run(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup_run, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(base, "ANSWER_SECONDS", 2.0)
     (home / "password").write_text("a-password-for-the-test\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = {
@@ -475,8 +488,8 @@ def test_a_server_that_is_silent_does_not_hold_a_run(
             "password_file": home / "password",
             "environment": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
         }
-        asked = backup_run.Restic("identifiable", settings, "kv01")
-        with pytest.raises(backup_run.BackupError, match="did not answer within 2 s"):
+        asked = repository_client.Restic("identifiable", settings, "kv01")
+        with pytest.raises(base.BackupError, match="did not answer within 2 s"):
             asked.identifier()
 
 
@@ -485,15 +498,15 @@ def test_a_wrong_password_is_told(home: Path) -> None:
     restic(home, "identifiable").open(write=True)
     one = restic(home, "identifiable")
     (home / "password").write_text("another\n")
-    with pytest.raises(backup_run.BackupError, match="does not open the repository"):
+    with pytest.raises(base.BackupError, match="does not open the repository"):
         one.open(write=True)
 
 
 def test_a_failed_run_keeps_the_last_good_snapshot_known(home: Path) -> None:
-    backup_run.note("identifiable", {"snapshot": "abc", "bytes_added": 5}, 30)
+    running.note("identifiable", {"snapshot": "abc", "bytes_added": 5}, 30)
     good = json.loads((home / "state/identifiable.json").read_text())
     assert (good["ok"], good["error"], good["snapshot"]) == (True, None, "abc")
-    backup_run.note("identifiable", {"error": "no space"}, 30)
+    running.note("identifiable", {"error": "no space"}, 30)
     failed = json.loads((home / "state/identifiable.json").read_text())
     assert (failed["ok"], failed["error"], failed["snapshot"]) == (False, "no space", "abc")
     assert failed["last_ok"] == good["last_ok"]
@@ -502,8 +515,8 @@ def test_a_failed_run_keeps_the_last_good_snapshot_known(home: Path) -> None:
 
 def test_the_summary_is_found_among_restics_lines() -> None:
     lines = '{"message_type":"status"}\nnoise\n{"message_type":"summary","snapshot_id":"a"}\n'
-    assert backup_run.summary_of(lines) == {"message_type": "summary", "snapshot_id": "a"}
-    assert backup_run.summary_of("noise") is None
+    assert repository_client.summary_of(lines) == {"message_type": "summary", "snapshot_id": "a"}
+    assert repository_client.summary_of("noise") is None
 
 
 def test_tables() -> None:
@@ -548,73 +561,73 @@ def test_a_service_that_cannot_be_frozen_is_tried_again(
     def docker(*arguments: str, what: str) -> str:
         asked.append(arguments[0])
         if len(asked) <= refusals:
-            raise backup_run.BackupError(f"{what} failed: unable to freeze")
+            raise base.BackupError(f"{what} failed: unable to freeze")
         return ""
 
-    monkeypatch.setattr(backup_run, "docker", docker)
+    monkeypatch.setattr(engine, "docker", docker)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     if held:
-        backup_run.hold("container", "auscat_ctp")
+        engine.hold("container", "auscat_ctp")
     else:
-        with pytest.raises(backup_run.BackupError, match="Pausing auscat_ctp failed: unable to fr"):
-            backup_run.hold("container", "auscat_ctp")
-    assert asked == ["pause"] * min(refusals + 1, backup_run.PAUSE_ATTEMPTS)
+        with pytest.raises(base.BackupError, match="Pausing auscat_ctp failed: unable to fr"):
+            engine.hold("container", "auscat_ctp")
+    assert asked == ["pause"] * min(refusals + 1, engine.PAUSE_ATTEMPTS)
 
 
 def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup_run, "RUN", home / "run")
-    monkeypatch.setattr(backup_run, "docker", lambda *_: "")
+    monkeypatch.setattr(base, "RUN", home / "run")
+    monkeypatch.setattr(engine, "docker", lambda *_: "")
     interrupted = [True]
 
-    class Fake(backup_run.Part):
+    class Fake(parts.Part):
         def check(self, target: Path, *_: Any) -> str:
             if self.name == "keydb" and interrupted.pop():
-                raise backup_run.BackupError("interrupted")
+                raise base.BackupError("interrupted")
             return "checked"
 
-    def fetch(_: Any, part: backup_run.Part, __: Any, target: Path) -> dict[str, Any]:
-        (target / backup_run.RESTORING / "tree").mkdir()
+    def fetch(_: Any, part: parts.Part, __: Any, target: Path) -> dict[str, Any]:
+        (target / base.RESTORING / "tree").mkdir()
         (target / "restored").touch(exist_ok=False)
         return {"taken": {part.name: ""}, "counts": {}}
 
     remembered: list[str] = []
     monkeypatch.setattr(
-        backup_run.Restic, "remember", lambda restic: remembered.append(restic.kind)
+        repository_client.Restic, "remember", lambda restic: remembered.append(restic.kind)
     )
-    monkeypatch.setattr(backup_run, "PARTS", {"ctp": Fake, "keydb": Fake})
-    monkeypatch.setattr(backup_run.Run, "_fetch", fetch)
+    monkeypatch.setattr(forms, "PARTS", {"ctp": Fake, "keydb": Fake})
+    monkeypatch.setattr(running.Run, "_fetch", fetch)
     monkeypatch.setattr(
-        backup_run.Run, "chosen", lambda *_: {name: {"id": "0123"} for name in ("ctp", "keydb")}
+        running.Run, "chosen", lambda *_: {name: {"id": "0123"} for name in ("ctp", "keydb")}
     )
-    parts = [
+    both = [
         {"name": name, "form": name, "directory": home / name, "service": name}
         for name in ("ctp", "keydb")
     ]
-    kind = {"repository": "", "password_file": "", "parts": parts}
-    run = backup_run.Run(
+    kind = {"repository": "", "password_file": "", "parts": both}
+    run = running.Run(
         {"node": "kv01", "config_root": home, "kinds": {"identifiable": kind}}, "identifiable"
     )
     for part in run.parts:
         part.directory.mkdir()
 
     (home / "ctp" / "old").touch()
-    with pytest.raises(backup_run.BackupError, match="holds data"):
+    with pytest.raises(base.BackupError, match="holds data"):
         run.restore("latest", None, {}, replace=False)
-    with pytest.raises(backup_run.BackupError, match="interrupted"):
+    with pytest.raises(base.BackupError, match="interrupted"):
         run.restore("latest", None, {}, replace=True)
     assert not remembered
     interrupted[:] = [False, False]
     # CTP was complete already; the word that let the old data be put aside is not needed again.
     for _ in range(2):
         run.restore("latest", None, {}, replace=False)
-        with pytest.raises(backup_run.BackupError, match="begun and not finished"):
+        with pytest.raises(base.BackupError, match="begun and not finished"):
             run.backup(adopt=False)
     assert remembered == ["identifiable"] * 2
-    (aside,) = (home / "ctp").glob(f"{backup_run.ASIDE}*/old")
+    (aside,) = (home / "ctp").glob(f"{base.ASIDE}*/old")
     run.finish()
     assert sorted(path.name for path in (home / "ctp").iterdir()) == [aside.parent.name, "restored"]
     assert [path.name for path in (home / "keydb").iterdir()] == ["restored"]
-    with pytest.raises(backup_run.BackupError, match="holds data"):
+    with pytest.raises(base.BackupError, match="holds data"):
         run.restore("latest", None, {}, replace=False)

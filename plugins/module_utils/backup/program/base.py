@@ -1,0 +1,49 @@
+"""Where things lie, what kinds of data there are, and how a run ends that cannot go on."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+SETTINGS = Path("/etc/auscat/backup/settings.json")
+STATE = Path("/var/lib/auscat/backup")
+LOCK = Path("/run/lock/auscat-backup.lock")
+RUN = Path("/run")
+CACHE = Path("/var/cache/auscat/restic")
+# A server that is there and silent must not hold a run, and its lock, for ever.
+ANSWER_SECONDS = 60.0
+
+STAGE, SCRATCH, RESTORING, ASIDE = (
+    ".auscat-backup",
+    ".auscat-verify",
+    ".auscat-restore",
+    ".before-restore-",
+)
+"""Directories of this program inside a service's directory, so on that service's disk."""
+LABEL = "auscat.backup=scratch"
+"""Of the containers in which data is tried."""
+KINDS = ("identifiable", "deidentified")
+#: CTP makes the index of a quarantine anew; that one ended in order is not true of a copy.
+CTP_LEFT_OUT = ("..index", "clean-stop", "supervisor.lock", ".lock")
+PAUSE_SECONDS = 30.0
+TAKES = 4
+TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+class BackupError(Exception):
+    """What could not be done; the text says what, why, and what to do."""
+
+
+class StoppedError(Exception):
+    """Somebody told this run to end."""
+
+
+def now() -> str:
+    """Return the present time, ISO 8601 in UTC, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def say(text: str) -> None:
+    """Tell how far the run is."""
+    print(f"backup: {text}", file=sys.stderr, flush=True)
