@@ -236,9 +236,12 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([\w-]+):(?!=)", makefile(), re.MULTILINE))
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    search = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=search, capture_output=True, text=True, check=False
+    )
 
 
 def test_targets_of_make_exist() -> None:
@@ -260,6 +263,17 @@ def test_the_simulation_is_named_and_a_proof_asks_for_a_name() -> None:
     assert refused.returncode != 0
     assert "INVENTORY=" in refused.stderr
     assert "Nothing was proved" in refused.stderr
+
+
+def test_an_ordinary_user_is_told_to_be_root(tmp_path: Path) -> None:
+    """A double of id(1) says that the user is not root: who runs the tests is."""
+    (tmp_path / "id").write_text('#!/bin/sh\n[ "$1" = -u ] && echo 1000 || echo operator\n')
+    (tmp_path / "id").chmod(0o755)
+    refused = make("simulation", path=str(tmp_path))
+    assert refused.returncode != 0
+    assert "You are operator" in refused.stderr
+    assert "sudo make simulation" in refused.stderr
+    assert "ansible-playbook" not in refused.stdout
 
 
 def test_scenarios_and_programs_exist() -> None:
