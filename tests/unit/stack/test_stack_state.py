@@ -101,9 +101,9 @@ def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     ("last", "reasons"),
     [
         ({"one": f"{stack_state.DIGEST_OF}abc"}, []),
-        ({"one": f"{stack_state.DIGEST_OF}def"}, ["the service one was changed by another way"]),
+        ({"one": f"{stack_state.DIGEST_OF}def"}, ["the service one was changed outside Ansible"]),
         ({"one": "abc"}, ["the service one was deployed by an earlier version of the role"]),
-        ({}, ["the service one was not deployed to its end"]),
+        ({}, ["the last deployment of the service one did not finish"]),
     ],
 )
 def test_what_was_deployed_is_known_by_its_digest(last: dict[str, str], reasons: list[str]) -> None:
