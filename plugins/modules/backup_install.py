@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_install
-short_description: Install the program that backs a machine up, and its timers
+short_description: Install the program that backs up a machine, and its timers
 version_added: 0.1.0
 description:
   - Takes everything in one task. Without a kind in I(settings) it takes away what it put there; the

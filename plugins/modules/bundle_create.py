@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bundle_create
-short_description: Write one file with all that machines without a network need
+short_description: Write one file with everything that machines without a network need
 version_added: 0.2.0
 description:
   - Saves images of this machine's engine, downloads Debian packages with all that they depend on

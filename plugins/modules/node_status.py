@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: node_status
-short_description: Read and judge the state of a node
+short_description: Read and assess the state of a node
 description:
   - Reads services, figures, disks, certificates, clock, firewall, last proof and last backups of
     this host, and reports what needs attention. Changes nothing.

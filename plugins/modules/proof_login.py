@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_login
-short_description: Check who may log in to Orthanc, and note where its log of changes ends
+short_description: Check who may log in to Orthanc, and record where its log of changes ends
 version_added: 0.1.0
 description:
   - Works through Orthanc's REST API only, as a researcher would.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_outcome
-short_description: Note how a proof ended, for those who ask the node later
+short_description: Record how a proof ended, for those who ask the node later
 version_added: 0.1.0
 description:
   - Writes a file for root alone, whole or not at all, and its directory where it is missing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_quarantine
-short_description: Check that the unknown patient's study lies in CTP's quarantine
+short_description: Check that the unknown patient's study is in CTP's quarantine
 version_added: 0.1.0
 description:
   - Tries wrong logins at CTP's page, waits for the objects, and counts what lies there and why.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: secret_logins
-short_description: Try whether running services refuse old passwords and accept new ones
+short_description: Check that running services refuse old passwords and accept new ones
 version_added: 0.3.0
 description:
   - Logs in to each service over the network with the password before and after a rotation, and says

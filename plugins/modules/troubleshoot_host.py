@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: troubleshoot_host
-short_description: Look at everything on a host that can keep studies from arriving
+short_description: Inspect everything on a host that can keep studies from arriving
 version_added: 0.1.0
 description:
   - Looks and changes nothing. Never fails; what could not be looked at is returned as such.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: troubleshoot_reach
-short_description: Try a host's published ports from the machine that this runs on
+short_description: Check a host's published ports from the machine that this runs on
 version_added: 0.1.0
 description:
   - Opens a connection to each TCP port and closes it again, without sending anything.

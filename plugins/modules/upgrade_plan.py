@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: upgrade_plan
-short_description: Say what an upgrade of the stack would change, version by version
+short_description: Show what an upgrade of the stack would change, version by version
 version_added: 0.3.0
 description:
   - Compares what runs with the stack file that is wanted. Asks the images themselves for their

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vault_secrets
-short_description: Make the vault of an inventory with random values, or replace values in it
+short_description: Create an inventory's vault with random values, or replace values in it
 version_added: 0.2.0
 description:
   - Reads the files of an inventory and creates group_vars/all/vault.yml in it, encrypted with the
