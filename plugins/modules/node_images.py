@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_images
-short_description: Find the images that are on the machine, and pull missing ones from their registries
+short_description: Find the images on the machine, and pull missing ones from their registries
 version_added: 0.2.0
 description:
   - Takes the whole list in one task. Where every image is here, it asks the engine alone.

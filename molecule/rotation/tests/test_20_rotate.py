@@ -46,7 +46,7 @@ def test_a_check_shows_it_and_does_nothing(site: Site, node: Node) -> None:
 @pytest.mark.parametrize(
     ("arguments", "extra", "says"),
     [
-        ((), {"rotate": "site_token"}, "rotate names site_token, and nobody can make it up"),
+        ((), {"rotate": "site_token"}, "rotate names site_token, and it cannot be made up"),
         (
             (),
             {"rotate": "keydb_password,host_volume_encryption_key"},

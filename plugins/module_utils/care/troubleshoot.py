@@ -566,7 +566,7 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             SECRET,
             host,
             f"KeyDB on {host} has another password for CTP's role ctp_key_db_select than the "
-            "inventory (keydb_ctp_password), so it refuses CTP. CTP goes on with the patients "
+            "inventory (keydb_ctp_password), so it refuses CTP. CTP keeps using the patients "
             "that it knew before; new ones stay unknown.",
             "Set it to the inventory's: run site.yml.",
         )
@@ -957,7 +957,7 @@ def report(observations: Iterable[Mapping[str, Any]]) -> str:
             + (f"; {unknown} steps could not be checked." if unknown else ".")
         )
         lines.append(
-            "Where a study is missing all the same, look at the sender: what it sent, to which "
+            "If a study is missing nevertheless, check the sender: what it sent, to which "
             "address, port and AE title, and what it was answered."
         )
     else:

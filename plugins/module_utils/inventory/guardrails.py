@@ -172,7 +172,7 @@ def image_problems(images: Mapping[str, Any], source: str, checksum: Any) -> lis
         problems.append(
             f"images_archive_checksum is {str(checksum or '')!r}. Accepted in production: the "
             "SHA-256 of the bundle, 64 hexadecimal digits, from the .sha256 file beside it. It "
-            "must have come another way than the bundle itself."
+            "must have come separately from the bundle itself."
         )
     for service, image in sorted(images.items()):
         reference = str(image)

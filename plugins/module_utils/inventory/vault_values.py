@@ -221,7 +221,7 @@ def _reason(
     if name not in values:
         return "the vault does not hold it"
     if not INVENTED.search(name):
-        return "nobody can make it up: it comes from somebody else"
+        return "it cannot be made up: somebody else gives it"
     if not isinstance(values[name], str):
         return "its value in the vault is no text"
     if not places:

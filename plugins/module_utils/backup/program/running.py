@@ -227,7 +227,7 @@ class Run:
     ) -> tuple[dict[str, Any], str]:
         marker = part.directory / base.RESTORING
         if marker.exists():
-            base.say(f"an earlier restore of {part.name} was interrupted: beginning anew")
+            base.say(f"an earlier restore of {part.name} was interrupted: starting over")
             trees.empty(part.directory)
         elif not part.is_empty():
             aside = part.directory / f"{base.ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"

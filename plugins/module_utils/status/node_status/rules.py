@@ -476,7 +476,7 @@ def _proof(state: State, history: History, limits: Limits) -> Found:
     finished = moment(proof.get("finished"))
     if proof.get("passed") is not True or finished is None:
         count = proof.get("failed")
-        text = f"{count} checks failed." if count else "it did not come to its end."
+        text = f"{count} checks failed." if count else "it did not finish."
         yield alert("proof_failed", CRITICAL, "proof", f"The last proof failed: {text}")
     elif state["time"] - finished > limits["proof_days"] * DAY:
         age = words(state["time"] - finished)
