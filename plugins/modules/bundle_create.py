@@ -41,7 +41,9 @@ options:
     type: str
     default: ""
   controller:
-    description: Directory of this project, when what a controller needs is to be in the bundle.
+    description: >-
+      Directory of this project, a checkout or the installed collection, when what a controller
+      needs is to be in the bundle.
     type: str
     default: ""
   cache:
@@ -99,7 +101,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images import artifact, bundle
 from ansible_collections.auscat.imaging.plugins.module_utils.images.references import (
     ImageNameError,
     archived,
@@ -220,6 +222,7 @@ def download_controller(project: Path, cache: Path) -> list[Path]:
     The packages are those for the Python that runs this, so a controller needs the same version.
 
     Raises:
+        ArtifactError: the project cannot be packed.
         CommandError: pip or ansible-galaxy fails.
     """
     target = cache / f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -230,14 +233,27 @@ def download_controller(project: Path, cache: Path) -> list[Path]:
     for old in target.iterdir():
         old.unlink()
     run([*pip, "download", *requirements, *constraints, "--dest", str(target)], timeout=1800)
+    pack_project(project, target)
+    for name in ("requirements.txt", "constraints.txt"):
+        (target / name).write_bytes((project / name).read_bytes())
+    return sorted(target.iterdir())
+
+
+def pack_project(project: Path, target: Path) -> None:
+    """Pack this project, from a checkout or from where it is installed.
+
+    Raises:
+        ArtifactError: it is installed, and not as it was when it was installed.
+        CommandError: ansible-galaxy fails.
+    """
+    if not artifact.is_checkout(project):
+        artifact.pack(project, target)
+        return
     galaxy = Path(sys.executable).with_name("ansible-galaxy")
     run(
         [str(galaxy), "collection", "build", "--force", "--output-path", str(target), str(project)],
         timeout=300,
     )
-    for name in ("requirements.txt", "constraints.txt"):
-        (target / name).write_bytes((project / name).read_bytes())
-    return sorted(target.iterdir())
 
 
 def write_bundle(
@@ -326,7 +342,7 @@ def main() -> None:
             # The largest last, so that what is small is found quickly.
             files[bundle.IMAGES] = saved
             write_bundle(path, manifest, texts, files)
-    except (CommandError, ImageNameError, OSError) as error:
+    except (artifact.ArtifactError, CommandError, ImageNameError, OSError) as error:
         module.fail_json(msg=f"The bundle {path} was not written: {error}")
     checksum = bundle.sha256(path)
     # As sha256sum reads it, for whoever carries the file.

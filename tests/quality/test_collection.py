@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import tarfile
@@ -182,12 +183,40 @@ def test_all_that_is_needed_is_packed(packed: dict[str, bytes | None]) -> None:
     assert not missing, f"name them in galaxy.yml: {missing}"
 
 
+def install(archive: Path, collections: Path) -> Path:
+    """Install an archive into an empty directory; returns where it is then."""
+    arguments = ("install", "--no-deps", "--offline", "-p", str(collections), str(archive))
+    galaxy = ("ansible-galaxy", "collection", *arguments)
+    run(*galaxy, directory=archive.parent, collections=collections)
+    return collections / "ansible_collections" / "auscat" / "imaging"
+
+
+def content(archive: Path) -> dict[str, tuple[int, bytes]]:
+    """Mode and content of each file of an archive."""
+    with tarfile.open(archive) as opened:
+        files = {member.name: (member.mode, opened.extractfile(member)) for member in opened}
+        return {name: (mode, file.read()) for name, (mode, file) in files.items() if file}
+
+
+def test_the_installed_collection_is_packed_as_it_was(tmp_path: Path) -> None:
+    """The bundle ships it so, where a site has worked in the installed collection for years."""
+    built = build(REPOSITORY, tmp_path)
+    place = install(built, tmp_path / "collections")
+    for name in PLANTED:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(MARK)
+    (tmp_path / "again").mkdir()
+    file = place / "plugins/module_utils/images/artifact.py"
+    again = Path(str(runpy.run_path(str(file))["pack"](place, tmp_path / "again")))
+    assert again.name == built.name
+    assert content(again) == content(built)
+    install(again, tmp_path / "elsewhere")
+
+
 def test_the_built_collection_runs_its_playbook(tmp_path: Path) -> None:
     collections, elsewhere = tmp_path / "collections", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    archive = build(REPOSITORY, tmp_path)
-    install = ("install", "--no-deps", "--offline", "-p", str(collections), str(archive))
-    run("ansible-galaxy", "collection", *install, directory=elsewhere, collections=collections)
+    install(build(REPOSITORY, tmp_path), collections)
     inventory = str(REPOSITORY / "inventories" / "simulation")
     listed = run(
         *("ansible-playbook", "-i", inventory, "auscat.imaging.site", "--list-tasks"),
