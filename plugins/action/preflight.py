@@ -69,7 +69,8 @@ class ActionModule(ActionBase):
         definitions = with_addresses(
             definitions, self._variables["groups"], self._variables["hostvars"], host
         )
-        problems += definition_problems(definitions) + declaration_problems(definitions)
+        own_ports = self._quietly("__firewall_own_ports") or []
+        problems += definition_problems(definitions, own_ports) + declaration_problems(definitions)
         # The host half still looks at those services that nothing is wrong with.
         definitions = [each for each in definitions if not definition_problems([each])]
         if unreachable:
@@ -195,8 +196,11 @@ class ActionModule(ActionBase):
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
         services = self._value("auscat_services")
         declared = [name[:-8] for name in self._variables if name.endswith("_service")]
-        known = {*declared, *service_roles(COLLECTION / "roles")}
-        problems += service_problems(services, known, self._variables["groups"])
+        # A play of platform roles alone has none of the services that the default names.
+        usual = self._specifications.get("auscat", {}).get("auscat_services", {}).get("default")
+        if declared or services != usual:
+            known = {*declared, *service_roles(COLLECTION / "roles")}
+            problems += service_problems(services, known, self._variables["groups"])
         sound = []
         here = services if isinstance(services, dict) else {}
         for service, group in here.items():

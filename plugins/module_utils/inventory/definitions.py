@@ -338,10 +338,16 @@ def stack_document(
     }
 
 
-def definition_problems(definitions: Iterable[Definition]) -> list[str]:
+def definition_problems(
+    definitions: Iterable[Definition], further_ports: Iterable[Mapping[str, Any]] = ()
+) -> list[str]:
     """Return what is wrong with the definitions, each with variable, value, accepted, remedy.
 
     Values of secrets are never part of a text.
+
+    Args:
+        definitions: the services of this host.
+        further_ports: those that the site lists itself (firewall_ports), as services do.
     """
     problems: list[str] = []
     ports: list[dict[str, Any]] = []
@@ -389,7 +395,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                     f"{variable} is empty. Accepted: a text of at least one character. Set it in "
                     "the inventory, in production in the vault."
                 )
-    return problems + port_rules.problems(ports)
+    return problems + port_rules.problems([*ports, *further_ports])
 
 
 def _texts(environment: Mapping[str, Any]) -> dict[str, str]:
