@@ -3,22 +3,25 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help root environment simulation verify check lint machine unit test test-all docs screenshots
+.PHONY: help root operator environment simulation verify check lint machine unit test test-all docs screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
-environment: ## Make the Python environment .venv (pinned; kept outside the tree)
+operator: ## Make the Python environment .venv that runs the playbooks
+	@tools/environment.sh operator
+
+environment: ## Make the Python environment .venv that runs the tests too
 	@tools/environment.sh
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "You are $$(id -un), and this installs packages and changes this machine:" \
 		"run it as root (sudo make $(MAKECMDGOALS)). Nothing was changed." >&2; exit 1; }
 
-simulation: root environment ## Bring up the whole node on this machine and prove it (needs root)
+simulation: root operator ## Bring up the whole node on this machine and prove it (needs root)
 	$(ACTIVATE) ansible-playbook -i inventories/simulation site.yml $(ARGS)
 
-verify: environment ## Prove a running node again: make verify INVENTORY=inventories/simulation
+verify: operator ## Prove a running node again: make verify INVENTORY=inventories/simulation
 	@[ -n "$(INVENTORY)" ] || { echo "Name the node: make verify INVENTORY=inventories/simulation, or your own" \
 		"inventory. Nothing was proved." >&2; exit 1; }
 	$(ACTIVATE) ansible-playbook -i $(INVENTORY) playbooks/verify.yml $(ARGS)

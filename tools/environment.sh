@@ -1,8 +1,20 @@
 #!/usr/bin/env bash
 # Make the Python environment and link it as .venv. It is kept outside the tree, named after what
 # it is made from, so that a second checkout finds it and a changed pin makes a new one.
+#   tools/environment.sh            what runs the playbooks, and what the tests need
+#   tools/environment.sh operator   what runs the playbooks, each file compared with its digest. Where the
+#                                   larger environment is there, it is taken: it can do all of that
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+who=${1:-}
+case "$who" in
+    "" | operator) ;;
+    *)
+        echo "tools/environment.sh was given '$who'. Accepted: operator, or nothing" >&2
+        exit 2
+        ;;
+esac
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     missing=()
@@ -24,14 +36,20 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 1
 fi
 
-inputs=$({ "$python" --version; cat requirements.txt requirements-test.txt constraints.txt; } | sha256sum | cut -c1-12)
-environment=${XDG_CACHE_HOME:-$HOME/.cache}/auscat-imaging/venv-$inputs
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/auscat-imaging
+named() { { "$python" --version; cat "$@"; } | sha256sum | cut -c1-12; }
+
+environment=$cache/venv-$(named requirements.txt requirements-test.txt constraints.txt)
+wanted=(-r requirements.txt -r requirements-test.txt -c constraints.txt)
+if [ "$who" = operator ] && [ ! -e "$environment/complete" ]; then
+    environment=$cache/operator-$(named requirements-hashed.txt)
+    wanted=(--require-hashes -r requirements-hashed.txt)
+fi
 if [ ! -e "$environment/complete" ]; then
     echo "Making the Python environment (about a minute, once)"
     rm -rf "$environment"
     "$python" -m venv "$environment"
-    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
-        -r requirements.txt -r requirements-test.txt -c constraints.txt
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "${wanted[@]}"
     touch "$environment/complete"
 fi
 ln -sfn "$environment" .venv

@@ -109,6 +109,8 @@ from ansible_collections.auscat.imaging.plugins.module_utils.images.references i
 )
 
 DOWNLOAD_SECONDS = 3600
+#: What a controller needs, with the digest of each file.
+REQUIREMENTS = "requirements-hashed.txt"
 
 
 def save_images(images: list[str], target: Path) -> list[dict[str, Any]]:
@@ -228,14 +230,13 @@ def download_controller(project: Path, cache: Path) -> list[Path]:
     target = cache / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     target.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    requirements = ["--requirement", str(project / "requirements.txt")]
-    constraints = ["--constraint", str(project / "constraints.txt")]
+    requirements = project / REQUIREMENTS
     for old in target.iterdir():
         old.unlink()
-    run([*pip, "download", *requirements, *constraints, "--dest", str(target)], timeout=1800)
+    hashed = ("--require-hashes", "--requirement", str(requirements))
+    run([*pip, "download", *hashed, "--dest", str(target)], timeout=1800)
     pack_project(project, target)
-    for name in ("requirements.txt", "constraints.txt"):
-        (target / name).write_bytes((project / name).read_bytes())
+    (target / REQUIREMENTS).write_bytes(requirements.read_bytes())
     return sorted(target.iterdir())
 
 

@@ -20,6 +20,7 @@ SHIPPED_FILES = (
     "ansible.cfg",
     "site.yml",
     "requirements.txt",
+    "requirements-hashed.txt",
     "constraints.txt",
 )
 MADE = {"MANIFEST.json", "FILES.json"}

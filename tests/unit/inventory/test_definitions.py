@@ -108,6 +108,13 @@ def test_a_port_claimed_twice_names_both_variables() -> None:
     assert "claimed by orthanc_web_port already" in problem
 
 
+def test_a_port_of_the_site_is_compared_with_those_of_services() -> None:
+    own = {**service()["ports"][0], "variable": "firewall_ports[0].published"}
+    (problem,) = d.definition_problems([service()], [own])
+    assert "firewall_ports[0].published is 8042" in problem
+    assert d.definition_problems([service()], [{**own, "published": 8888}]) == []
+
+
 def test_the_same_number_for_tcp_and_udp_is_fine() -> None:
     udp = {**service()["ports"][0], "protocol": "udp", "variable": "other"}
     assert d.definition_problems([service(), service(name="ctp", ports=[udp])]) == []
