@@ -32,6 +32,7 @@ INSTALL = "Install what the tests call on this machine"
 STYLE = "Style and types"
 UNITS = "Unit tests"
 STOCK_UNITS = "Unit tests that run stock CTP"
+OTHER_LINE = "The other supported ansible-core"
 # Beside other steps, more processes than cores only wait for each other.
 UNITS_COMMAND = ("tools/unit.sh", "--numprocesses=logical")
 STOCK_UNITS_COMMAND = ("tools/unit.sh", "--stock-ctp", "--numprocesses=logical")
@@ -166,6 +167,7 @@ def steps(chosen: plan.Plan, history: History) -> list[Job]:
         jobs.append(Job(STYLE, ("tools/lint.sh",), rank=1))
     if chosen.units:
         jobs.append(Job(UNITS, UNITS_COMMAND, after=(INSTALL,), rank=1))
+        jobs.append(Job(OTHER_LINE, ("tools/other_line.sh",), rank=1))
         if chosen.stock.path:
             jobs.append(Job(STOCK_UNITS, STOCK_UNITS_COMMAND, after=(INSTALL,), rank=1))
     shared = preparation() if chosen.scenarios else []

@@ -67,6 +67,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tools/test.sh", ("guardrails",)),
     ("tools/lint.sh", _NONE),
     ("tools/unit.sh", _NONE),
+    ("tools/other_line.sh", _NONE),
     ("tools/screenshots.sh", ("clients", "status")),
     ("tools/variables_table.py", _NONE),
     ("tools/pydicer_environment.sh", ("clients",)),

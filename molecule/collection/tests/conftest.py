@@ -24,7 +24,7 @@ def examples(document: str) -> dict[str, str]:
 
 
 def stranger_environment() -> dict[str, str]:
-    """The environment of somebody who has the Python packages and knows nothing of a checkout."""
+    """The environment of somebody who knows nothing of a checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return {**kept, "ANSIBLE_NOCOLOR": "true"}
 
@@ -40,6 +40,15 @@ class Place:
         """The collection in it."""
         return self.path / "collections" / "ansible_collections" / "auscat" / "imaging"
 
+    def environment(self) -> dict[str, str]:
+        """What the first commands of the document have set."""
+        environment = stranger_environment()
+        if (self.path / "ansible").exists():
+            environment["PATH"] = f"{self.path / 'ansible' / 'bin'}:{environment['PATH']}"
+        if self.installed.exists():
+            environment["ANSIBLE_COLLECTIONS_PATH"] = str(self.path / "collections")
+        return environment
+
     def put(self, name: str, content: Any) -> Path:
         """Write a file of YAML, or a text as it is."""
         file = self.path / name
@@ -49,10 +58,7 @@ class Place:
 
     def shell(self, script: str, **more: str) -> str:
         """Run commands of a document as their reader would; each must end well."""
-        environment = stranger_environment()
-        if self.installed.exists():
-            # As the first commands of the document set it.
-            environment["ANSIBLE_COLLECTIONS_PATH"] = str(self.path / "collections")
+        environment = self.environment()
         with timed("deploying"):
             done = subprocess.run(
                 ["bash", "-eu", "-o", "pipefail", "-c", script],
@@ -69,11 +75,7 @@ class Place:
         """Run a playbook of this directory; extra variables win over its own."""
         command = ["ansible-playbook", "-i", inventory, playbook, *arguments]
         command += ["--extra-vars", json.dumps(extra)] if extra else []
-        environment = {
-            **stranger_environment(),
-            "ANSIBLE_COLLECTIONS_PATH": str(self.path / "collections"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        }
+        environment = {**self.environment(), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
         with timed("deploying"):
             done = subprocess.run(
                 command,
@@ -145,6 +147,7 @@ def place(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """An empty directory, the archive in it, and then what docs/collection.md says."""
     place = Place(tmp_path_factory.mktemp("empty"))
     (place.path / archive.name).write_bytes(archive.read_bytes())
+    place.shell(examples("collection.md")["environment"])
     place.shell(examples("collection.md")["install"])
     return place
 
