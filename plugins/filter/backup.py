@@ -1,4 +1,4 @@
-"""Filters of the role backup; the logic is in module_utils/backup/plan.py and backup_report.py."""
+"""Filters of the role backup; the logic is in module_utils/backup/plan.py and report.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils.backup import plan as backup_plan
 from ansible_collections.auscat.imaging.plugins.module_utils.backup import report as backup_report
-from ansible_collections.auscat.imaging.plugins.module_utils.backup.run import BackupError
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program.base import BackupError
 
 
 def backup_settings(*arguments: Any) -> dict[str, Any]:
