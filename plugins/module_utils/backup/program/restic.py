@@ -310,7 +310,10 @@ def choose(
     """
     having = [each for each in snapshots if taken(each, part)]
     if not having:
-        raise base.BackupError(f"The repository holds no complete backup of {part}.")
+        raise base.BackupError(
+            f"The repository holds no complete backup of {part}. Where the service was added after "
+            "the last backup, take it out of auscat_services, restore, and add it again."
+        )
     if which != "latest" and re.fullmatch(r"[0-9a-f]{8,64}", which):
         fitting = [each for each in having if str(each["id"]).startswith(which)]
     elif which != "latest":
