@@ -117,11 +117,6 @@ class Exporter:
         if association is not None and association.is_established:
             association.release()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether an association is established."""
-        return self._association is not None and self._association.is_established
-
     def _associate(self, pair: tuple[str, str]) -> Association:
         if pair in self._pairs:
             if self._association is not None and self._association.is_established:
