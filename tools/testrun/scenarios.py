@@ -69,6 +69,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tools/unit.sh", _NONE),
     ("tools/other_line.sh", _NONE),
     ("tools/screenshots.sh", ("clients", "status")),
+    ("tools/distributions.py", _NONE),
     ("tools/variables_table.py", _NONE),
     ("tools/pydicer_environment.sh", ("clients",)),
     ("requirements-pydicer.txt", ("clients",)),
