@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.auscat.imaging.plugins.module_utils.care import quarantine, troubleshoot
+from ansible_collections.auscat.imaging.plugins.module_utils.care import (
+    quarantine,
+    targets,
+    troubleshoot,
+)
 
 
 class FilterModule:
@@ -15,7 +19,7 @@ class FilterModule:
         return {
             "quarantine_report": quarantine.quarantine_report,
             "release_report": quarantine.release_report,
-            "troubleshoot_addresses": troubleshoot.addresses,
+            "troubleshoot_addresses": targets.addresses,
             "troubleshoot_bundle": troubleshoot.bundle,
             "troubleshoot_report": troubleshoot.report,
         }

@@ -45,6 +45,10 @@ options:
     type: list
     elements: dict
     default: []
+  limited:
+    description: Whether the inventory limits published ports to their sources.
+    type: bool
+    default: true
   ctp:
     description: flavour, url, password, minimum_free_mib, and Orthanc's hostname, port, called and
       calling AE title.
@@ -94,13 +98,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.care import safe_log
+from ansible_collections.auscat.imaging.plugins.module_utils.care.targets import strangers
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import (
     host_firewalls,
     nft_trace,
@@ -149,8 +154,8 @@ def engine_state() -> str:
     if shutil.which("docker") is None:
         return "absent"
     try:
-        run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20)
-    except CommandError:
+        collect.engine()
+    except collect.UnknownError:
         return "down"
     return "running"
 
@@ -299,7 +304,7 @@ def ctp(parameters: dict[str, Any]) -> dict[str, Any]:
         "login": True,
         "standin": bool(page.get("standin")),
         "healthy": bool(page.get("healthy")),
-        "open": page.get("reception", "open") == "open",
+        "open": page["reception"] == "open" if "reception" in page else None,
         "space": "MiB free" in str(page.get("reception", "")),
         "frozen": bool(page.get("frozen")),
         "waits_for_orthanc": "Orthanc" in str(page.get("waiting_for", "")),
@@ -430,25 +435,38 @@ def secrets(stack: str, wished: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def _not_after(path: Path) -> int:
+    return int(collect.certificates.not_after(path.read_text(encoding="utf-8")))
+
+
 def certificates() -> list[dict[str, Any]]:
     """Return when the certificates that the node uses expire, in seconds since 1970."""
     rows = []
     for path in [SWARM_CERTIFICATE, *sorted(OWN_CERTIFICATES.glob("**/*.crt"))]:
         if not path.is_file():
             continue
-        printed = run(["openssl", "x509", "-noout", "-enddate", "-in", str(path)], timeout=20)
-        text = printed.strip().partition("=")[2]
-        end = datetime.strptime(text, "%b %d %H:%M:%S %Y GMT").replace(tzinfo=timezone.utc)
-        rows.append({"path": str(path), "expires": int(end.timestamp())})
+        ends = collect.known(partial(_not_after, path), None)
+        rows.append({"path": str(path), "expires": ends})
     return rows
 
 
-def firewall(ports: list[dict[str, Any]], addresses: list[dict[str, Any]]) -> dict[str, Any]:
+def own_addresses() -> list[str]:
+    """Return the addresses of this host's interfaces."""
+    links = json.loads(run(["ip", "-j", "address"], timeout=20))
+    return sorted(str(each["local"]) for link in links for each in link.get("addr_info", []))
+
+
+def firewall(
+    ports: list[dict[str, Any]],
+    addresses: list[dict[str, Any]],
+    own: list[str],
+    wanted: bool,
+) -> dict[str, Any]:
     """Return what this host's firewalls do with who is to reach the ports."""
     listed = json.loads(run(["nft", "--json", "list", "ruleset"], timeout=30))
     ruleset = nft_trace.Ruleset(listed)
     rows = []
-    for each in addresses:
+    for each in strangers(addresses, own):
         port = next((p for p in ports if p["published"] == each["port"]), None)
         if port is None:
             continue
@@ -456,6 +474,7 @@ def firewall(ports: list[dict[str, Any]], addresses: list[dict[str, Any]]) -> di
         for block in ruleset.blocks(each["port"], target, each["address"], protocol)[:1]:
             rows.append({**each, **block._asdict(), "sets": list(block.sets)})
     return {
+        "wanted": wanted,
         "table": ruleset.has_table(port_rules.TABLE_FAMILY, port_rules.TABLE_NAME),
         "blocks": rows,
         "dropped": {
@@ -466,24 +485,24 @@ def firewall(ports: list[dict[str, Any]], addresses: list[dict[str, Any]]) -> di
             )
             for port in ports
         },
-        **_other_firewalls(ports),
+        # Without limits there are no rules of ours in them either.
+        **(_other_firewalls(ports) if wanted else {}),
     }
 
 
 def _other_firewalls(ports: list[dict[str, Any]]) -> dict[str, Any]:
-    rules = port_rules.normalise(ports)
+    # A name without an address must not hide the other ports.
+    rules = port_rules.normalise([port for port in ports if not port_rules.problems([port])])
     found: dict[str, Any] = {"ufw": [], "firewalld": []}
-    if shutil.which("ufw") and "Status: active" in run(["ufw", "status"], timeout=20):
+    configuration = Path("/etc/ufw/ufw.conf")
+    if configuration.is_file() and host_firewalls.ufw_is_active(configuration.read_text()):
         known = host_firewalls.ufw_rules(run(["ufw", "show", "added"], timeout=20))
         wished = host_firewalls.ufw_wished(rules, ipv6=False)
         found["ufw"] = sorted({rule.port for rule in wished - known.ours - known.others})
-    if shutil.which("firewall-cmd"):
-        try:
-            zones = host_firewalls.firewalld_zones(
-                run(["firewall-cmd", "--list-all-zones"], timeout=20)
-            )
-        except CommandError:
-            return found  # it does not run
+    if shutil.which("firewall-cmd") and _firewalld_runs():
+        zones = host_firewalls.firewalld_zones(
+            run(["firewall-cmd", "--list-all-zones"], timeout=20)
+        )
         default = run(["firewall-cmd", "--get-default-zone"], timeout=20).strip()
         for zone in host_firewalls.zones_to_open(zones, default):
             there = zones[zone].rich_rules if zone in zones else frozenset()
@@ -492,6 +511,16 @@ def _other_firewalls(ports: list[dict[str, Any]]) -> dict[str, Any]:
                 {rule.published for rule in rules for m in missing if f'"{rule.published}"' in m}
             )
     return found
+
+
+def _firewalld_runs() -> bool:
+    if service_manager() == "systemd":
+        return collect.is_active("firewalld.service")
+    try:
+        run(["firewall-cmd", "--quiet", "--state"], timeout=20)
+    except CommandError:
+        return False
+    return True
 
 
 def log_of(stack: str, service: str, since: str) -> list[str]:
@@ -529,6 +558,7 @@ def main() -> None:
             # The task sets no_log; here it would censor each value wherever it occurs.
             "secrets": {"type": "list", "elements": "dict", "required": True, "no_log": False},
             "addresses": {"type": "list", "elements": "dict", "default": []},
+            "limited": {"type": "bool", "default": True},
             "ctp": {"type": "dict", "default": {}},
             "orthanc": {"type": "dict", "default": {}},
             "keydb": {"type": "dict", "default": {}, "no_log": False},
@@ -559,7 +589,8 @@ def main() -> None:
     look("system", operating_system)
     look("disks", lambda: disks(p["directories"]))
     look("certificates", certificates)
-    look("firewall", lambda: firewall(p["ports"], p["addresses"]))
+    own = look("own_addresses", own_addresses) or []
+    look("firewall", lambda: firewall(p["ports"], p["addresses"], own, p["limited"]))
     if look("engine", engine_state) == "running":
         look("services", lambda: services(stack, here))
         look("secrets", lambda: secrets(stack, p["secrets"]))
@@ -571,7 +602,10 @@ def main() -> None:
         if "orthanc" in here:
             look("orthanc", lambda: orthanc(p["orthanc"]))
         for service in seen.get("services") or {}:
-            lines = look("log", partial(log_of, stack, service, p["since"])) or []
+            lines = look("log", partial(log_of, stack, service, p["since"]))
+            # Of a log that could not be read nobody can say that it holds no refusal.
+            if lines is None:
+                continue
             logs[service] = safe_log.passed_on(lines)
             # The gate is where senders are; behind it CTP sees the gate alone.
             if service == "ctp_gate" or (service == "ctp" and "ctp_gate" not in seen["services"]):

@@ -24,6 +24,10 @@ options:
     description: Seconds to wait for each port.
     type: int
     default: 3
+  limited:
+    description: Whether the inventory limits published ports to their sources.
+    type: bool
+    default: true
 attributes:
   check_mode: {support: full, description: Nothing is changed anyway.}
   diff_mode: {support: none, description: Nothing is changed.}
@@ -40,7 +44,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reach:
-  description: Rows with port, service, purpose, from, meant and state.
+  description: Rows with port, service, purpose, from, own, meant (none where that cannot be told)
+    and state.
   type: list
   elements: dict
   returned: success
@@ -50,38 +55,8 @@ from:
   returned: success
 """
 
-import ipaddress
-import socket
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import is_meant
-
-
-def own_address(address: str) -> str:
-    """Return this machine's address on its way to a host, or an empty text."""
-    try:
-        family, kind, _, _, target = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(target)  # sends nothing: UDP
-            return str(ipaddress.ip_address(probe.getsockname()[0]))
-    except (OSError, ValueError):
-        return ""
-
-
-def state_of(address: str, port: int, timeout: float) -> str:
-    """Return open, or why not."""
-    try:
-        socket.create_connection((address, port), timeout).close()
-    except socket.gaierror:
-        return "its name has no address here"
-    except (socket.timeout, TimeoutError):
-        return "no answer"
-    except ConnectionRefusedError:
-        return "refused"
-    except OSError:
-        return "no way to it"
-    return "open"
+from ansible_collections.auscat.imaging.plugins.module_utils.care.targets import own_address, reach
 
 
 def main() -> None:
@@ -91,27 +66,13 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "ports": {"type": "list", "elements": "dict", "required": True},
             "timeout": {"type": "int", "default": 3},
+            "limited": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
-    address = module.params["address"]
-    own = own_address(address)
-    rows: list[dict[str, Any]] = []
-    for port in module.params["ports"]:
-        if (port.get("protocol") or "tcp") != "tcp":
-            continue
-        number = int(port["published"])
-        rows.append(
-            {
-                "port": number,
-                "service": port["service"],
-                "purpose": port["purpose"],
-                "from": own,
-                "meant": is_meant(port, own),
-                "state": state_of(address, number, module.params["timeout"]),
-            }
-        )
-    module.exit_json(changed=False, reach=rows, **{"from": own})
+    p = module.params
+    rows = reach(p["address"], p["ports"], p["timeout"], p["limited"])
+    module.exit_json(changed=False, reach=rows, **{"from": own_address(p["address"])})
 
 
 if __name__ == "__main__":

@@ -282,9 +282,13 @@ def test_nothing_but_looked_at_what_was_never_deployed(look: Look) -> None:
 
 def test_the_engine_is_down(node: Node, look: Look) -> None:
     services = len(node.services())
-    node.run("systemctl", "stop", "docker.socket", "docker.service")
+    # Its socket goes on listening: systemd would start the engine for whoever asked it.
+    node.run("systemctl", "stop", "docker.service")
+    assert node.run("systemctl", "is-active", "docker.socket").stdout.strip() == "active"
     try:
         text = look()
+        state = node.run("systemctl", "is-active", "docker.service", check=False).stdout.strip()
+        assert state == "inactive", "looking has started it"
     finally:
         node.run("systemctl", "start", "docker")
         node.wait_until_healthy(services, 240)

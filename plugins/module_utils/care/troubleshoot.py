@@ -7,14 +7,16 @@ could not be checked for a reason that another step tells.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import parse_source
+from ansible_collections.auscat.imaging.plugins.module_utils.care.targets import (
+    NAMELESS,
+    canonical,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.rules import (
     held_back_remedy,
@@ -173,8 +175,11 @@ def _disks(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         result.step(host, what, UNKNOWN, _unanswered(seen, "disks"))
         return
     full = []
+    absent = [row["path"] for row in rows if not row["exists"]]
     for row in rows:
         floor = max(FULL_MIB, int(seen.get("minimum_free_mib") or 0) * (row["service"] == "ctp"))
+        if not row["exists"]:
+            continue
         if row["free_mib"] < floor or 0 <= row["free_inodes"] < LEAST_INODES:
             full.append(row)
             kind = "inodes" if row["free_mib"] >= floor else f"{row['free_mib']} MiB"
@@ -188,8 +193,14 @@ def _disks(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 "Make room or grow the disk (docs/volumes.md). Nothing that was acknowledged is"
                 " lost.",
             )
-    detail = "; ".join(f"{r['service']} {r['free_mib'] / 1024:.1f} GiB free" for r in rows)
-    result.step(host, what, FAILED if full else OK, detail)
+    # What is free where a missing directory would be says nothing of where its data lie.
+    told = [
+        f"{row['service']} {row['free_mib'] / 1024:.1f} GiB free" for row in rows if row["exists"]
+    ]
+    told += [f"{path} does not exist" for path in absent]
+    state = FAILED if full else UNKNOWN if absent else OK
+    because = "because " if state == UNKNOWN else ""
+    result.step(host, what, state, because + "; ".join(reversed(told) if absent else told))
 
 
 def _clock(result: Diagnosis, seen: Mapping[str, Any]) -> None:
@@ -219,8 +230,10 @@ def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     if rows is None or now is None:
         result.step(host, what, UNKNOWN, _unanswered(seen, "certificates"))
         return
-    late = [row for row in rows if row["expires"] <= now]
-    soon = [row for row in rows if now < row["expires"] <= now + SOON_DAYS * 86400]
+    known = [row for row in rows if row["expires"] is not None]
+    unread = [row["path"] for row in rows if row["expires"] is None]
+    late = [row for row in known if row["expires"] <= now]
+    soon = [row for row in known if now < row["expires"] <= now + SOON_DAYS * 86400]
     for row in late:
         swarm = "swarm-node" in row["path"]
         result.find(
@@ -232,10 +245,12 @@ def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             if swarm
             else "Get a new one from who issued it, put it into auscat_ca_certificates: site.yml.",
         )
-    detail = f"{len(rows)} looked at"
+    detail = f"{len(known)} looked at"
     if soon:
         detail += f"; {soon[0]['path']} expires on {_date(soon[0]['expires'])}"
-    result.step(host, what, FAILED if late else OK, detail)
+    if unread:
+        detail = f"because {', '.join(unread)} cannot be read; {detail}"
+    result.step(host, what, FAILED if late else UNKNOWN if unread else OK, detail)
 
 
 def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
@@ -374,7 +389,8 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{program} is active on {host} and lacks the rules for port {ports}.",
                 "Set them: run site.yml --tags firewall.",
             )
-    if not found["table"] and (seen.get("services") or {}):
+    limited = found.get("wanted", True)
+    if limited and not found["table"] and (seen.get("services") or {}):
         wrong.append("the table inet auscat is missing")
         result.find(
             FIREWALL,
@@ -384,7 +400,11 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         )
     dropped = [f"{count} packets to {port}" for port, count in found["dropped"].items() if count]
     detail = "; ".join(wrong) or (
-        f"the table inet auscat has refused {', '.join(dropped)}" if dropped else ""
+        f"the table inet auscat has refused {', '.join(dropped)}"
+        if dropped
+        else ""
+        if limited
+        else "switched off in the inventory"
     )
     result.step(host, what, FAILED if wrong else OK, detail)
 
@@ -421,6 +441,11 @@ def _page(result: Diagnosis, seen: Mapping[str, Any], what: str) -> Mapping[str,
     return page
 
 
+def _figure(number: Any, what: str) -> str:
+    """Return a figure in words; one that is not known is not made up."""
+    return f"{number} {what}" if number is not None else f"{what}: not known"
+
+
 def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     if not _has(seen, "ctp"):
         return
@@ -436,17 +461,21 @@ def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     page = _page(result, seen, "CTP accepts studies")
     if page is None:
         return
-    received = f"{page['received']} objects accepted so far"
+    received = _figure(page["received"], "objects accepted so far")
+    if page["open"] is None:
+        result.step(host, "CTP accepts studies", UNKNOWN, "because this CTP does not tell")
+        return
     if page["open"]:
         result.step(host, "CTP accepts studies", OK, received)
         return
     result.step(host, "CTP accepts studies", FAILED, "reception is closed")
     if page["space"]:
+        free = page["free_mib"]
+        left = "too little is left" if free is None else f"only {free} MiB are left"
         result.find(
             DISK,
             host,
-            f"CTP on {host} has closed its reception: only {page['free_mib']} MiB are left on the "
-            "disk of its data.",
+            f"CTP on {host} has closed its reception: {left} on the disk of its data.",
             "Make room or grow the disk (docs/volumes.md). Senders are refused and keep what"
             " they have.",
         )
@@ -501,10 +530,13 @@ def _queue(
     page = _page(result, seen, what)
     if page is None:
         return
-    detail = f"{page['forwarded']} forwarded, {page['queued']} queued"
+    detail = f"{_figure(page['forwarded'], 'forwarded')}, {_figure(page['queued'], 'queued')}"
     oldest = page.get("oldest_seconds") or 0
     waiting = page["queued"] and (page["waits_for_orthanc"] or oldest > STUCK_SECONDS)
-    result.step(host, what, FAILED if waiting else OK, detail)
+    if page["queued"] is None:
+        result.step(host, what, UNKNOWN, "because what waits is not known")
+    else:
+        result.step(host, what, FAILED if waiting else OK, detail)
     if page["frozen"] and not page["space"]:
         result.find(
             DISK, host, f"CTP on {host} is frozen.", "Make room on its disk (docs/volumes.md)."
@@ -775,92 +807,104 @@ def _phantom(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
 
 def _reach(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     host = str(seen["host"])
+    own = {canonical(str(each)) for each in seen.get("own_addresses") or []}
     for row in seen.get("reach") or []:
         what = f"Port {row['port']} ({row['purpose']}) is open from here"
-        if row["service"] in _SERVICES and _why_not(seen, row["service"]):
-            result.step(host, what, UNKNOWN, _why_not(seen, row["service"]))
-            continue
-        if not row["meant"]:
-            # Closed on purpose is not a fault; and open to whom it should not be is one.
-            state = "open" if row["state"] == "open" else "closed to this machine, as declared"
-            result.step(host, what, OK if row["state"] != "open" else FAILED, state)
-            continue
-        result.step(host, what, OK if row["state"] == "open" else FAILED, row["state"])
-        blocked = (seen.get("firewall") or {}).get("blocks") or []
-        known = any(b["port"] == row["port"] and b["address"] == row["from"] for b in blocked)
-        if row["state"] != "open" and not known:
+        state, came_from = row["state"], canonical(str(row["from"]))
+        is_own = bool(row.get("own")) or (bool(came_from) and came_from in own)
+        meant = True if is_own else row["meant"]
+        if state == NAMELESS:
+            result.step(host, what, UNKNOWN, f"because {state}")
             result.find(
-                FIREWALL,
+                WAY,
                 host,
-                f"Port {row['port']} of {host} ({row['purpose']}) cannot be reached from here"
-                f" ({row['from']}): {row['state']}. No rule on {host} is to blame.",
-                "Something between the two machines blocks it: ask the network team to let "
-                f"{row['from']} reach {host} on port {row['port']}/tcp (playbooks/port_table.yml "
-                "prints the whole list).",
+                f"The name of {host} has no address on this machine, so none of its ports could"
+                " be tried from here.",
+                f"Set auscat_address of {host} to its address, or have DNS know the name.",
             )
+        elif row["service"] in _SERVICES and _why_not(seen, row["service"]):
+            result.step(host, what, UNKNOWN, _why_not(seen, row["service"]))
+        elif state == "open":
+            _open(result, seen, row, what, meant)
+        elif meant:
+            result.step(host, what, FAILED, state)
+            _closed(result, seen, row, is_own)
+        elif meant is None:
+            why = (
+                "a name among its sources has no address here"
+                if came_from
+                else "this machine's address on the way is not known"
+            )
+            result.step(host, what, UNKNOWN, f"{state}; whether it should be open: {why}")
+        elif state in ("refused", "no answer"):
+            # Closed on purpose is not a fault.
+            result.step(host, what, OK, "closed to this machine, as declared")
+        else:
+            result.step(host, what, UNKNOWN, f"because there is {state} from here")
 
 
-def is_meant(port: Mapping[str, Any], address: str) -> bool:
-    """Tell whether a port's declared sources hold an address; the machine itself is always meant.
+def _open(
+    result: Diagnosis,
+    seen: Mapping[str, Any],
+    row: Mapping[str, Any],
+    what: str,
+    meant: bool | None,
+) -> None:
+    host = str(seen["host"])
+    if meant is None:
+        result.step(host, what, OK, "open; whether it should be cannot be told")
+        return
+    result.step(host, what, OK if meant else FAILED, "open")
+    # Without any limits it is open to everybody, which the step on the firewall tells.
+    if not meant and (seen.get("firewall") or {}).get("table"):
+        result.find(
+            FIREWALL,
+            host,
+            f"Port {row['port']} of {host} ({row['purpose']}) is open to this machine"
+            f" ({row['from']}), which is not among its declared sources.",
+            "Load the limits of the inventory: ansible-playbook site.yml --tags firewall.",
+        )
 
-    Args:
-        port: as the service definitions declare it.
-        address: of the machine that connects; empty: not known.
-    """
-    if not address:
-        return False
-    if ipaddress.ip_address(address).is_loopback:
-        return True
-    try:
-        networks = [parse_source(source) for source in port.get("sources") or []]
-    except ValueError:
-        return False
-    return any(ipaddress.ip_address(address) in network for network in networks)
 
-
-def addresses(
-    ports: Iterable[Mapping[str, Any]],
-    seat: str = "",
-    sender: Sequence[str] = (),
-    viewer: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """Return who is to reach which port, for the look at the firewalls.
-
-    Args:
-        ports: as the service definitions declare them.
-        seat: the operator's address; looked at where the sources hold it.
-        sender: addresses of a machine that should send to CTP, whatever the sources hold.
-        viewer: addresses of a machine that should see Orthanc's page, likewise.
-    """
-    found: dict[tuple[int, str], dict[str, Any]] = {}
-
-    def add(port: Mapping[str, Any], address: str, who: str) -> None:
-        row = {"port": int(port["published"]), "address": address, "who": who}
-        row["variable"] = port.get("sources_variable") or ""
-        found.setdefault((int(port["published"]), address), row)
-
-    for port in ports:
-        if (port.get("protocol") or "tcp") != "tcp":
-            continue
-        for service, name, listed, who in (
-            ("ctp", "dicom", sender, "the sender"),
-            ("ctp_gate", "dicom", sender, "the sender"),
-            ("orthanc", "web", viewer, "the viewer"),
-        ):
-            if (port["service"], port.get("name")) == (service, name):
-                for address in listed:
-                    add(port, address, who)
-        if seat and not ipaddress.ip_address(seat).is_loopback and is_meant(port, seat):
-            add(port, seat, "the operator")
-        for source in list(port.get("sources") or [])[:8]:
-            try:
-                network = parse_source(source)
-            except ValueError:
-                continue
-            if network.prefixlen and not network.is_loopback:
-                first = network[0] if network.num_addresses < 3 else network[1]
-                add(port, str(first), "a declared source")
-    return list(found.values())
+def _closed(
+    result: Diagnosis, seen: Mapping[str, Any], row: Mapping[str, Any], is_own: bool
+) -> None:
+    """Say what keeps a port closed that should be open, where no rule that was found does."""
+    host, firewall = str(seen["host"]), seen.get("firewall")
+    if any(
+        block["port"] == row["port"]
+        and canonical(str(block["address"])) == canonical(str(row["from"]))
+        for block in (firewall or {}).get("blocks") or []
+    ):
+        return
+    closed = f"Port {row['port']} of {host} ({row['purpose']}) cannot be reached"
+    if is_own:
+        result.find(
+            SERVICE,
+            host,
+            f"{closed} from {host} itself: {row['state']}.",
+            "See whether it is published: docker service ls. If it is, restart docker.",
+        )
+        return
+    elsewhere = (
+        f"ask the network team to let {row['from']} reach {host} on port {row['port']}/tcp"
+        " (playbooks/port_table.yml prints the whole list)."
+    )
+    if firewall is None:
+        result.find(
+            FIREWALL,
+            host,
+            f"{closed} from here ({row['from']}): {row['state']}. The rules on {host} could not be"
+            " looked at.",
+            f"See nft list ruleset there. If nothing in it drops this, {elsewhere}",
+        )
+        return
+    result.find(
+        FIREWALL,
+        host,
+        f"{closed} from here ({row['from']}): {row['state']}. No rule on {host} is to blame.",
+        f"Something between the two machines blocks it: {elsewhere}",
+    )
 
 
 # What of the observations may leave the hospital as text; all else of them is numbers.

@@ -49,6 +49,14 @@ def _source(network: object) -> str:
     return text[: -len(whole)] if text.endswith(whole) else text
 
 
+def ufw_is_active(configuration: str) -> bool:
+    """Tell from /etc/ufw/ufw.conf whether ufw is switched on.
+
+    ``ufw status`` would load tables of iptables to say so.
+    """
+    return bool(re.search(r"^ENABLED=yes", configuration, re.MULTILINE | re.IGNORECASE))
+
+
 def ufw_wished(rules: Iterable[PortRule], ipv6: bool) -> set[UfwRule]:
     """Return the rules that ufw should have; without `ipv6`, ufw has none for IPv6."""
     return {

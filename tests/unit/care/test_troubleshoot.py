@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import (
     FAILED,
+    OK,
     UNKNOWN,
-    addresses,
     bundle,
     diagnose,
-    is_meant,
     report,
     shareable,
 )
@@ -29,7 +28,8 @@ HEALTHY: dict[str, Any] = {
     "clock": {"now": NOW + 3, "synchronized": "yes"},
     "engine": "running",
     "disks": [
-        {"service": "ctp", "path": "/srv/c", "free_mib": 9000, "total_mib": 9999, "free_inodes": -1}
+        {"service": "ctp", "path": "/srv/c", "free_mib": 9000, "total_mib": 9999, "free_inodes": -1,
+         "exists": True}
     ],
     "certificates": [{"path": "/x/swarm-node.crt", "expires": NOW + 90 * 86400}],
     "services": {
@@ -54,7 +54,7 @@ HEALTHY: dict[str, Any] = {
     "phantom": [{"check": "Orthanc takes the phantom", "passed": True}],
     "reach": [
         {"port": 8042, "service": "orthanc", "purpose": "Web page", "from": "10.1.1.1",
-         "meant": True, "state": "open"}
+         "own": False, "meant": True, "state": "open"}
     ],
 }  # fmt: skip
 BLOCK = {
@@ -229,6 +229,84 @@ def test_a_machine_with_nothing_on_it() -> None:
     assert {step.state for step in result.steps} == {FAILED, UNKNOWN}
 
 
+def step(what: str, **changes: Any) -> tuple[str, str]:
+    """State and detail of the step whose text begins so."""
+    steps = diagnose([seen(**changes)]).steps
+    (found,) = [each for each in steps if each.what.startswith(what)]
+    return found.state, found.detail
+
+
+NAMELESS = {"reach__0__state": "its name has no address here", "reach__0__from": ""}
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "state", "detail"),
+    [
+        # A port is closed as declared only where that was looked at.
+        ("Port 8042", {"reach__0__meant": False, "reach__0__state": "no answer"}, OK,
+         "closed to this machine, as declared"),
+        ("Port 8042", {**NAMELESS, "reach__0__meant": None}, UNKNOWN,
+         "because its name has no address here"),
+        ("Port 8042", {**NAMELESS, "reach__0__meant": False}, UNKNOWN,
+         "because its name has no address here"),
+        ("Port 8042", {"reach__0__meant": None, "reach__0__state": "refused"}, UNKNOWN,
+         "refused; whether it should be open: a name among its sources has no address here"),
+        ("Port 8042", {"reach__0__meant": None, "reach__0__state": "no answer",
+                       "reach__0__from": ""}, UNKNOWN,
+         "no answer; whether it should be open: this machine's address on the way is not known"),
+        ("Port 8042", {"reach__0__meant": False, "reach__0__state": "no way to it"}, UNKNOWN,
+         "because there is no way to it from here"),
+        ("Port 8042", {"reach__0__meant": None}, OK, "open; whether it should be cannot be told"),
+        # The machine itself is no stranger, whatever the sources are.
+        ("Port 8042", {"reach__0__own": True, "reach__0__meant": False}, OK, "open"),
+        ("Port 8042", {"own_addresses": ["fe80::1", "10.1.1.1"], "reach__0__meant": False}, OK,
+         "open"),
+        # A figure that is not known is not printed, nor taken for none.
+        ("CTP accepts", {"ctp__received": None}, OK, "objects accepted so far: not known"),
+        ("CTP accepts", {"ctp__open": None}, UNKNOWN, "because this CTP does not tell"),
+        ("CTP passes", {"ctp__forwarded": None}, OK, "forwarded: not known, 0 queued"),
+        ("CTP passes", {"ctp__queued": None}, UNKNOWN, "because what waits is not known"),
+        # Nor is what was not there to be looked at fine.
+        ("CTP refuses", {"refusals": None, "unanswered": {"log": "CommandError"}}, UNKNOWN,
+         "because looking failed (CommandError)"),
+        ("There is space", {"disks__0__exists": False}, UNKNOWN, "because /srv/c does not exist"),
+        ("No certificate", {"certificates__0__expires": None}, UNKNOWN,
+         "because /x/swarm-node.crt cannot be read; 0 looked at"),
+        ("No firewall", {"firewall__wanted": False, "firewall__table": False}, OK,
+         "switched off in the inventory"),
+    ],
+)  # fmt: skip
+def test_nothing_is_said_without_its_ground(
+    what: str, changes: dict[str, Any], state: str, detail: str
+) -> None:
+    assert step(what, **changes) == (state, detail)
+    text = report([seen(**changes)])
+    assert "None" not in text
+    assert "nothing wrong found" in text or "has no address on this machine" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "remedy"),
+    [
+        (NAMELESS, "The name of node has no address on this machine", "Set auscat_address of node"),
+        ({"reach__0__state": "no answer", "firewall": None},
+         "Port 8042 of node (Web page) cannot be reached from here (10.1.1.1): no answer. The rules"
+         " on node could not be looked at.", "See nft list ruleset there."),
+        ({"reach__0__state": "refused", "reach__0__own": True},
+         "Port 8042 of node (Web page) cannot be reached from node itself: refused.",
+         "See whether it is published"),
+        ({"reach__0__meant": False},
+         "Port 8042 of node (Web page) is open to this machine (10.1.1.1), which is not among its"
+         " declared sources.", "Load the limits of the inventory"),
+        ({"ctp__open": False, "ctp__space": True, "ctp__free_mib": None},
+         "CTP on node has closed its reception: too little is left on the disk", "Make room"),
+    ],
+)  # fmt: skip
+def test_what_is_found_has_its_ground(changes: dict[str, Any], text: str, remedy: str) -> None:
+    (found,) = diagnose([seen(**changes)]).findings
+    assert found.text.startswith(text) and found.remedy.startswith(remedy), found
+
+
 def test_one_machine_of_two_is_away() -> None:
     other = {"host": "cat", "reached": False}
     result = diagnose([seen(here=["ctp", "keydb"]), other])
@@ -236,36 +314,6 @@ def test_one_machine_of_two_is_away() -> None:
         "The machine cat cannot be reached from here; nothing on it could be checked."
     ]
     assert any(step.where == "node" and step.state == "ok" for step in result.steps)
-
-
-PORTS: list[dict[str, Any]] = [
-    {"service": "ctp", "name": "dicom", "published": 8104, "protocol": "tcp",
-     "sources": ["10.1.0.0/24"], "sources_variable": "ctp_dicom_sources"},
-    {"service": "orthanc", "name": "web", "published": 8042, "sources": ["10.2.2.2"]},
-    {"service": "swarm", "name": "gossip", "published": 7946, "protocol": "udp",
-     "sources": ["10.0.0.1"]},
-]  # fmt: skip
-
-
-def test_who_is_to_reach_what() -> None:
-    found = {
-        (each["port"], each["address"]): each["who"]
-        for each in addresses(PORTS, "10.2.2.2", ["10.9.9.9"], ["10.8.8.8"])
-    }
-    assert found == {
-        (8104, "10.1.0.1"): "a declared source",
-        (8104, "10.9.9.9"): "the sender",
-        (8042, "10.2.2.2"): "the operator",
-        (8042, "10.8.8.8"): "the viewer",
-    }
-
-
-@pytest.mark.parametrize(
-    ("address", "meant"),
-    [("10.1.0.7", True), ("10.2.0.7", False), ("127.0.0.1", True), ("", False), ("::1", True)],
-)
-def test_who_is_meant(address: str, meant: bool) -> None:
-    assert is_meant(PORTS[0], address) is meant
 
 
 def test_only_known_texts_are_shared() -> None:

@@ -129,5 +129,5 @@ def test_nobody_connects_to_an_engine_that_does_not_run(monkeypatch: pytest.Monk
     monkeypatch.setattr(collect, "run", run_double)
     monkeypatch.setattr(collect, "_systemd", lambda: True)
     with pytest.raises(collect.UnknownError):
-        collect._engine()
+        collect.engine()
     assert asked == ["systemctl"]

@@ -111,8 +111,8 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         settings: see the role status, vars/main.yml.
         sampling: this is the timer's own run, whose sample comes only now.
     """
-    engine = known(_engine, "")
-    services = known(lambda: _services(settings), {}) if engine else {}
+    version = known(engine, "")
+    services = known(lambda: _services(settings), {}) if version else {}
     containers = {name: service.pop("container") for name, service in services.items()}
     asked = {
         "ctp": lambda: _ctp(settings["ctp"], containers.get("ctp", "")),
@@ -131,7 +131,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         "node": settings["node"],
         "environment": settings["environment"],
         "system": _system(),
-        "engine": engine,
+        "engine": version,
         "services": services,
         **figures,
         "volumes": _volumes(settings["paths"]),
@@ -151,7 +151,12 @@ def _systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def _engine() -> str:
+def is_active(unit: str) -> bool:
+    """Tell whether systemd runs a unit. Whoever asks the unit itself instead may start it."""
+    return _systemd() and known(lambda: bool(run("systemctl", "is-active", unit)), False)
+
+
+def engine() -> str:
     """Return the version of the engine.
 
     Where its service does not run, nobody may connect to its socket: systemd starts the service for
