@@ -26,12 +26,13 @@ OK, FAILED, UNKNOWN = "ok", "failed", "could not be checked"
 
 CLOCK_SECONDS = 60
 """A run's own way to the machine takes some seconds, a busy machine more."""
+MIB, GIB = 2**20, 2**30
 FULL_MIB = 64
 LEAST_INODES = 2000
 STUCK_SECONDS = 300
 RESTARTS = 3
 RECENT_MINUTES = 15
-"""As the module troubleshoot_host counts."""
+"""How far back a container that ended counts."""
 SOON_DAYS = 14
 
 # Causes before what follows from them; the first finding is what to fix first.
@@ -140,12 +141,12 @@ def _machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             "Check whether it runs and you can log in: ansible -m ping. Then run this again.",
         )
         return
-    engine = seen.get("engine")
-    if engine == "running":
+    runs, absent = bool(seen.get("engine")), not seen.get("engine_installed", True)
+    if runs:
         result.step(host, what, OK)
     else:
-        result.step(host, what, FAILED, "no engine" if engine == "absent" else "engine down")
-        if engine == "absent":
+        result.step(host, what, FAILED, "no engine" if absent else "engine down")
+        if absent:
             text = f"Docker is not installed on {host}: no node was ever deployed there."
             remedy = "Deploy it: run site.yml."
         else:
@@ -155,7 +156,7 @@ def _machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     _disks(result, seen)
     _clock(result, seen)
     _certificates(result, seen)
-    if engine == "running":
+    if runs:
         _services(result, seen)
         _secrets(result, seen)
     else:
@@ -180,23 +181,22 @@ def _disks(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         floor = max(FULL_MIB, int(seen.get("minimum_free_mib") or 0) * (row["service"] == "ctp"))
         if not row["exists"]:
             continue
-        if row["free_mib"] < floor or 0 <= row["free_inodes"] < LEAST_INODES:
+        free = row["free"] // MIB
+        if free < floor or (row["inodes"] and row["inodes_free"] < LEAST_INODES):
             full.append(row)
-            kind = "inodes" if row["free_mib"] >= floor else f"{row['free_mib']} MiB"
+            kind = "inodes" if free >= floor else f"{free} MiB"
             who = _SERVICES.get(row["service"], row["service"])
             effect = " CTP takes nothing until there is space." if row["service"] == "ctp" else ""
             result.find(
                 DISK,
                 host,
                 f"The disk of {who}'s data on {host} is full: {row['path']} has {kind} left of"
-                f" {row['total_mib']} MiB, and needs {floor} MiB.{effect}",
+                f" {row['size'] // MIB} MiB, and needs {floor} MiB.{effect}",
                 "Make room or grow the disk (docs/volumes.md). Nothing that was acknowledged is"
                 " lost.",
             )
     # What is free where a missing directory would be says nothing of where its data lie.
-    told = [
-        f"{row['service']} {row['free_mib'] / 1024:.1f} GiB free" for row in rows if row["exists"]
-    ]
+    told = [f"{row['service']} {row['free'] / GIB:.1f} GiB free" for row in rows if row["exists"]]
     told += [f"{path} does not exist" for path in absent]
     state = FAILED if full else UNKNOWN if absent else OK
     because = "because " if state == UNKNOWN else ""
@@ -205,12 +205,13 @@ def _disks(result: Diagnosis, seen: Mapping[str, Any]) -> None:
 
 def _clock(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     host, what = str(seen["host"]), "The clock is right"
-    clock, here = seen.get("clock"), seen.get("controller")
-    if not clock or here is None:
+    clock, now, here = seen.get("clock") or {}, seen.get("time"), seen.get("controller")
+    if now is None or here is None:
         result.step(host, what, UNKNOWN, _unanswered(seen, "clock"))
         return
-    off = float(clock["now"]) - float(here)
-    kept = {"yes": "kept by NTP", "no": "not kept by NTP"}.get(clock.get("synchronized"), "")
+    off = float(now) - float(here)
+    keeps = clock.get("kept")
+    kept = "" if keeps is None else "kept by NTP" if keeps else "not kept by NTP"
     if abs(off) <= CLOCK_SECONDS:
         result.step(host, what, OK, kept)
         return
@@ -226,20 +227,20 @@ def _clock(result: Diagnosis, seen: Mapping[str, Any]) -> None:
 
 def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     host, what = str(seen["host"]), "No certificate has expired"
-    rows, now = seen.get("certificates"), (seen.get("clock") or {}).get("now")
+    rows, now = seen.get("certificates"), seen.get("time")
     if rows is None or now is None:
         result.step(host, what, UNKNOWN, _unanswered(seen, "certificates"))
         return
-    known = [row for row in rows if row["expires"] is not None]
-    unread = [row["path"] for row in rows if row["expires"] is None]
-    late = [row for row in known if row["expires"] <= now]
-    soon = [row for row in known if now < row["expires"] <= now + SOON_DAYS * 86400]
+    known = [row for row in rows if row["not_after"] is not None]
+    unread = [row["path"] for row in rows if row["not_after"] is None]
+    late = [row for row in known if row["not_after"] <= now]
+    soon = [row for row in known if now < row["not_after"] <= now + SOON_DAYS * 86400]
     for row in late:
         swarm = "swarm-node" in row["path"]
         result.find(
             CERTIFICATE,
             host,
-            f"The certificate {row['path']} on {host} expired on {_date(row['expires'])}.",
+            f"The certificate {row['path']} on {host} expired on {_date(row['not_after'])}.",
             "The Swarm renews it by itself while its engine runs and the clock is right: set the "
             "clock, and restart docker."
             if swarm
@@ -247,7 +248,7 @@ def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         )
     detail = f"{len(known)} looked at"
     if soon:
-        detail += f"; {soon[0]['path']} expires on {_date(soon[0]['expires'])}"
+        detail += f"; {soon[0]['path']} expires on {_date(soon[0]['not_after'])}"
     if unread:
         detail = f"because {', '.join(unread)} cannot be read; {detail}"
     result.step(host, what, FAILED if late else UNKNOWN if unread else OK, detail)
@@ -263,6 +264,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     stack = seen.get("stack", "auscat")
     for name, row in rows.items():
         title = _SERVICES.get(name, name)
+        ended, killed = _lately(seen, row, "failures"), _lately(seen, row, "memory_kills")
         if not row["deployed"]:
             wrong.append(f"{name}: not deployed")
             result.find(
@@ -271,7 +273,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{title} is not deployed on {host}.",
                 "Deploy it: run site.yml.",
             )
-        elif not row["desired"]:
+        elif not row["replicas"]:
             wrong.append(f"{name}: stopped")
             result.find(
                 SERVICE,
@@ -279,7 +281,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{title} was stopped on {host}: its service is scaled to 0.",
                 f"Start it: docker service scale {stack}_{name}=1, or run site.yml.",
             )
-        elif row["running"] < row["desired"]:
+        elif row["running"] < row["replicas"]:
             why = f" ({row['error']})" if row.get("error") else ""
             wrong.append(f"{name}: does not run{why}")
             result.find(
@@ -288,14 +290,14 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"{title} does not run on {host}{why}.",
                 f"See docker service ps --no-trunc {stack}_{name} and its log there.",
             )
-        elif row.get("ended", 0) >= RESTARTS:
+        elif ended >= RESTARTS:
             # It may run, and be healthy, at the moment of looking.
-            wrong.append(f"{name}: ended {row['ended']} times in {RECENT_MINUTES} minutes")
-            if not row.get("memory_kills"):
+            wrong.append(f"{name}: ended {ended} times in {RECENT_MINUTES} minutes")
+            if not killed:
                 result.find(
                     SERVICE,
                     host,
-                    f"{title} on {host} ends again and again: {row['ended']} times in the last"
+                    f"{title} on {host} ends again and again: {ended} times in the last"
                     f" {RECENT_MINUTES} minutes.",
                     f"See docker service ps --no-trunc {stack}_{name} and its log there.",
                 )
@@ -308,13 +310,14 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 f"Where it has just been started, wait a minute. Else see docker service logs"
                 f" {stack}_{name}.",
             )
-        if row.get("memory_kills"):
-            limit = f", its limit is {row['limit_mib']} MiB" if row.get("limit_mib") else ""
+        if killed:
+            most = row.get("memory_limit_mib")
+            limit = f", its limit is {most} MiB" if most else ""
             wrong.append(f"{name}: killed for memory")
             result.find(
                 SERVICE,
                 host,
-                f"{title} on {host} was killed for memory {row['memory_kills']} times in the last"
+                f"{title} on {host} was killed for memory {killed} times in the last"
                 f" {RECENT_MINUTES} minutes{limit}.",
                 "Declare the largest object that is sent (auscat_largest_object_mib) and run"
                 " site.yml: the limit follows."
@@ -327,8 +330,20 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     result.step(host, what, FAILED if wrong else OK, detail)
 
 
-def _runs(seen: Mapping[str, Any], service: str) -> bool:
-    row = (seen.get("services") or {}).get(service)
+def _lately(seen: Mapping[str, Any], row: Mapping[str, Any], what: str) -> int:
+    """Return how often something happened to a service within RECENT_MINUTES."""
+    since = float(seen["time"]) - RECENT_MINUTES * 60
+    return sum(moment > since for moment in row.get(what) or [])
+
+
+def _runs(seen: Mapping[str, Any], service: str) -> bool | None:
+    """Tell whether a service runs; None where it is not known."""
+    if not seen.get("engine"):
+        return False
+    rows = seen.get("services")
+    if rows is None:
+        return None
+    row = rows.get(service)
     return bool(row and row["deployed"] and row.get("running"))
 
 
@@ -390,7 +405,7 @@ def _firewall(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 "Set them: run site.yml --tags firewall.",
             )
     limited = found.get("wanted", True)
-    if limited and not found["table"] and (seen.get("services") or {}):
+    if limited and not found["loaded"] and (seen.get("services") or {}):
         wrong.append("the table inet auscat is missing")
         result.find(
             FIREWALL,
@@ -415,11 +430,12 @@ def _has(seen: Mapping[str, Any], service: str) -> bool:
 
 def _why_not(seen: Mapping[str, Any], service: str) -> str:
     """Why a service cannot be asked; empty where it can."""
-    if seen.get("engine") != "running":
+    if not seen.get("engine"):
         return "because the engine does not run"
-    if not _runs(seen, service):
-        return f"because {_SERVICES[service]} does not run"
-    return ""
+    runs = _runs(seen, service)
+    if runs is None:
+        return f"because it is not known whether {_SERVICES[service]} runs"
+    return "" if runs else f"because {_SERVICES[service]} does not run"
 
 
 def _page(result: Diagnosis, seen: Mapping[str, Any], what: str) -> Mapping[str, Any] | None:
@@ -462,14 +478,14 @@ def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     if page is None:
         return
     received = _figure(page["received"], "objects accepted so far")
-    if page["open"] is None:
+    if page["reception_open"] is None:
         result.step(host, "CTP accepts studies", UNKNOWN, "because this CTP does not tell")
         return
-    if page["open"]:
+    if page["reception_open"]:
         result.step(host, "CTP accepts studies", OK, received)
         return
     result.step(host, "CTP accepts studies", FAILED, "reception is closed")
-    if page["space"]:
+    if page["short_of_space"]:
         free = page["free_mib"]
         left = "too little is left" if free is None else f"only {free} MiB are left"
         result.find(
@@ -537,7 +553,7 @@ def _queue(
         result.step(host, what, UNKNOWN, "because what waits is not known")
     else:
         result.step(host, what, FAILED if waiting else OK, detail)
-    if page["frozen"] and not page["space"]:
+    if page["frozen"] and not page["short_of_space"]:
         result.find(
             DISK, host, f"CTP on {host} is frozen.", "Make room on its disk (docs/volumes.md)."
         )
@@ -550,7 +566,7 @@ def _queue(
             "Look at CTP's log; where its page says that it is not healthy, restart the service.",
         )
     elif waiting and not any(
-        each.get("engine") == "running" and not _runs(each, "orthanc")
+        each.get("engine") and _runs(each, "orthanc") is False
         for each in everybody
         if _has(each, "orthanc")
     ):
@@ -570,7 +586,7 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     why = _why_not(seen, "keydb")
     if not why and found is None:
         why = _unanswered(seen, "keydb")
-    if not why and not (found or {}).get("asked"):
+    if not why and not (found or {}).get("answers"):
         result.step(host, what, FAILED, "no answer")
         result.find(
             SERVICE,
@@ -583,7 +599,17 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     if why or found is None:
         result.step(host, what, UNKNOWN, why)
         return
-    if not found["role"]:
+    if not found["told"]:
+        result.step(host, what, FAILED, "its patients cannot be read")
+        result.find(
+            SERVICE,
+            host,
+            f"KeyDB on {host} answers, but its table of patients (keydb_table) is missing or cannot"
+            " be read.",
+            "See keydb_table (docs/keydb.md). Where it is right, run site.yml, which makes the"
+            " table.",
+        )
+    elif not found["role"]:
         result.step(host, what, FAILED, "CTP's role is missing")
         result.find(
             SECRET,
@@ -616,9 +642,12 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     page = _page(result, seen, what)
     if page is None:
         return
-    reasons = page["reasons"]
+    reasons = page["quarantine"]
     detail = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    result.step(host, what, FAILED if reasons else OK, detail)
+    if page["quarantined"] is None:
+        result.step(host, what, UNKNOWN, "because what it holds is not known")
+    else:
+        result.step(host, what, FAILED if reasons else OK, detail)
     words = {
         "unknown-patient": (
             "KeyDB does not know their patients",
@@ -698,7 +727,7 @@ def _way(
     why = _why_not(seen, "ctp")
     if not why and (found is None or not found["asked"]):
         why = _unanswered(seen, "echo")
-    away = [each for each in everybody if _has(each, "orthanc") and not _runs(each, "orthanc")]
+    away = [each for each in everybody if _has(each, "orthanc") and _runs(each, "orthanc") is False]
     if not why and away and not (found or {}).get("ok"):
         why = "because Orthanc does not run"
     if why or found is None:
@@ -856,7 +885,7 @@ def _open(
         return
     result.step(host, what, OK if meant else FAILED, "open")
     # Without any limits it is open to everybody, which the step on the firewall tells.
-    if not meant and (seen.get("firewall") or {}).get("table"):
+    if not meant and (seen.get("firewall") or {}).get("loaded"):
         result.find(
             FIREWALL,
             host,
@@ -916,7 +945,8 @@ _TEXTS = frozenset(
         "path",
         "health",
         "error",
-        "synchronized",
+        "mount",
+        "source",
         "address",
         "who",
         "variable",
@@ -937,7 +967,6 @@ _TEXTS = frozenset(
         "from",
         "state",
         "check",
-        "table",
     ]
 )
 

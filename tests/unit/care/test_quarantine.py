@@ -32,7 +32,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import layouts, pixels
 from ansible_collections.auscat.imaging.plugins.module_utils.services import key_list
-from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import collect
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import observe
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 NOW = 1_800_000_000.0
@@ -220,7 +220,7 @@ REASONS = set(
 def test_every_reason_has_its_remedy_and_its_place_in_the_status_and_the_guide() -> None:
     assert len(REASONS) >= 13
     assert set(NEXT_STEPS) >= REASONS
-    assert set(collect.REASONS) >= REASONS
+    assert set(observe.REASONS) >= REASONS
     guide = (IMAGES.parent / "docs/quarantine.md").read_text()
     assert not [each for each in REASONS if f"| `{each}` |" not in guide]
 

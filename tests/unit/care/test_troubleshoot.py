@@ -17,6 +17,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot i
     shareable,
 )
 
+MIB = 2**20
 NOW = 1_800_000_000.0
 SERVICES = ("ctp", "keydb", "orthanc")
 HEALTHY: dict[str, Any] = {
@@ -25,32 +26,38 @@ HEALTHY: dict[str, Any] = {
     "here": list(SERVICES),
     "controller": NOW,
     "minimum_free_mib": 1024,
-    "clock": {"now": NOW + 3, "synchronized": "yes"},
-    "engine": "running",
+    "time": NOW + 3,
+    "clock": {"source": "systemd", "synchronised": True, "offset_seconds": None, "kept": True},
+    "engine": "28.5.2",
+    "engine_installed": True,
     "disks": [
-        {"service": "ctp", "path": "/srv/c", "free_mib": 9000, "total_mib": 9999, "free_inodes": -1,
-         "exists": True}
+        {"service": "ctp", "path": "/srv/c", "exists": True, "mount": "/srv", "size": 9999 * MIB,
+         "free": 9000 * MIB, "inodes": 0, "inodes_free": 0}
     ],
-    "certificates": [{"path": "/x/swarm-node.crt", "expires": NOW + 90 * 86400}],
+    "certificates": [
+        {"name": "Swarm", "path": "/x/swarm-node.crt", "not_after": NOW + 90 * 86400}
+    ],
     "services": {
-        name: {"deployed": True, "desired": 1, "running": 1, "health": "healthy", "error": ""}
+        name: {"deployed": True, "replicas": 1, "running": 1, "health": "healthy", "error": "",
+               "failures": [NOW - 901], "memory_kills": [NOW - 901], "memory_limit_mib": 1280}
         for name in SERVICES
     },
     "secrets": [{"service": "ctp", "secret": "keydb_ctp_pass", "same": True}],
-    "firewall": {"table": True, "blocks": [], "dropped": {"8042": 0}, "ufw": [], "firewalld": []},
+    "firewall": {"wanted": True, "loaded": True, "blocks": [], "dropped": {"8042": 0}, "ufw": [],
+                 "firewalld": []},
     "refusals": [],
     "titles": {"called": ["CTP"], "calling": ["PACS"]},
     "target": {"hostname": "orthanc", "port": 4242, "called": "ORTHANC", "calling": "CTP"},
     "ctp": {
-        "answers": True, "told": True, "login": True, "open": True, "space": False,
-        "frozen": False, "waits_for_orthanc": False, "waits_for_keydb": False,
+        "answers": True, "told": True, "login": True, "reception_open": True,
+        "short_of_space": False, "frozen": False, "waits_for_orthanc": False,
         "received": 5, "forwarded": 5, "queued": 0, "oldest_seconds": None, "free_mib": 9000,
-        "reasons": {},
+        "quarantined": 0, "quarantine": {},
     },
-    "keydb": {"runs": True, "answers": True, "asked": True, "role": True, "password": True,
+    "keydb": {"answers": True, "login": True, "told": True, "role": True, "password": True,
               "patients": 7},
     "echo": {"asked": True, "ok": True},
-    "orthanc": {"answers": True, "login": True, "studies": 1, "instances": 5},
+    "orthanc": {"answers": True, "login": True, "told": True, "studies": 1, "instances": 5},
     "phantom": [{"check": "Orthanc takes the phantom", "passed": True}],
     "reach": [
         {"port": 8042, "service": "orthanc", "purpose": "Web page", "from": "10.1.1.1",
@@ -88,8 +95,14 @@ def test_a_healthy_node() -> None:
     assert "nothing wrong found. What was checked is listed above." in report([HEALTHY])
 
 
-STOPPED = {"deployed": True, "desired": 0, "running": 0, "health": "none", "error": ""}
-DEAD = {"deployed": True, "desired": 1, "running": 0, "health": "none", "error": "the disk is full"}
+STOPPED = {"deployed": True, "replicas": 0, "running": 0, "health": "none", "error": ""}
+DEAD = {
+    "deployed": True,
+    "replicas": 1,
+    "running": 0,
+    "health": "none",
+    "error": "the disk is full",
+}
 REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
 
 
@@ -97,39 +110,44 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
     ("changes", "text"),
     [
         ({"reached": False}, "The machine node cannot be reached from here"),
-        ({"engine": "down"}, "The Docker engine on node does not run"),
-        ({"engine": "absent"}, "Docker is not installed on node"),
+        ({"engine": ""}, "The Docker engine on node does not run"),
+        ({"engine": "", "engine_installed": False}, "Docker is not installed on node"),
         ({"services__ctp": STOPPED}, "CTP was stopped on node: its service is scaled to 0."),
         ({"services__orthanc": STOPPED}, "Orthanc was stopped on node"),
         ({"services__keydb": DEAD}, "KeyDB does not run on node (the disk is full)."),
         ({"services__ctp": {"deployed": False}}, "CTP is not deployed on node."),
         ({"services__ctp__health": "unhealthy"}, "CTP on node runs, but is unhealthy."),
-        ({"services__keydb__ended": 3}, "KeyDB on node ends again and again: 3 times"),
-        ({"services__orthanc__ended": 4, "services__orthanc__memory_kills": 4,
-          "services__orthanc__limit_mib": 1280},
+        ({"services__keydb__failures": [NOW - 800, NOW - 90, NOW]},
+         "KeyDB on node ends again and again: 3 times"),
+        ({"services__orthanc__failures": [NOW] * 4, "services__orthanc__memory_kills": [NOW] * 4},
          "Orthanc on node was killed for memory 4 times in the last 15 minutes, its limit is 1280"),
-        ({"services__ctp_gate": {**HEALTHY["services"]["ctp"], "memory_kills": 1}},
+        ({"services__ctp_gate": {**HEALTHY["services"]["ctp"], "memory_kills": [NOW]}},
          "The gate in front of CTP on node was killed for memory 1 times"),
-        ({"ctp__reasons": {"refused-by-orthanc": 1},
+        ({"ctp__quarantine": {"refused-by-orthanc": 1},
           "ctp__held_back": ["Orthanc ended, 3 times; 600 MiB, SOP class 1.2.840"]},
          "CTP on node holds an object back: Orthanc ended, 3 times; 600 MiB, SOP class 1.2.840."),
-        ({"disks__0__free_mib": 900}, "The disk of CTP's data on node is full: /srv/c has 900 MiB"),
-        ({"disks__0__free_inodes": 5}, "The disk of CTP's data on node is full: /srv/c has inodes"),
-        ({"clock__now": NOW + 7300}, "The clock of node is 2 hours ahead of that of this machine."),
-        ({"clock__now": NOW - 90}, "The clock of node is 90 seconds behind that of this machine."),
-        ({"certificates__0__expires": NOW - 86400},
+        ({"disks__0__free": 900 * MIB},
+         "The disk of CTP's data on node is full: /srv/c has 900 MiB"),
+        ({"disks__0__inodes": 9999, "disks__0__inodes_free": 5},
+         "The disk of CTP's data on node is full: /srv/c has inodes"),
+        ({"time": NOW + 7300}, "The clock of node is 2 hours ahead of that of this machine."),
+        ({"time": NOW - 90}, "The clock of node is 90 seconds behind that of this machine."),
+        ({"certificates__0__not_after": NOW - 86400},
          "The certificate /x/swarm-node.crt on node expired on 2027-01-14."),
         ({"secrets__0__same": False},
          "What runs on node was given other secrets than the inventory has now: keydb_ctp_pass."),
         ({"keydb__password": False}, "KeyDB on node has another password for CTP's role"),
         ({"keydb__role": False}, "KeyDB on node has no role ctp_key_db_select that may log in"),
-        ({"keydb__asked": False}, "KeyDB on node runs, but does not answer."),
+        ({"keydb__answers": False}, "KeyDB on node runs, but does not answer."),
+        ({"keydb__told": False},
+         "KeyDB on node answers, but its table of patients (keydb_table) is missing"),
         ({"orthanc__login": False}, "Orthanc on node refuses the first user"),
         ({"orthanc__answers": False}, "Orthanc runs on node, but its REST API does not answer"),
         ({"ctp__login": False}, "CTP's page on node refuses the inventory's password"),
-        ({"ctp__open": False, "ctp__space": True},
+        ({"ctp__reception_open": False, "ctp__short_of_space": True},
          "CTP on node has closed its reception: only 9000 MiB are left"),
-        ({"ctp__open": False}, "CTP on node has closed its reception; its page and log say why."),
+        ({"ctp__reception_open": False},
+         "CTP on node has closed its reception; its page and log say why."),
         ({"refusals": [{**REFUSED, "why": "called AE title not recognized"}]},
          "CTP on node has refused the sender 10.1.2.3 4 times, last at 18:40 UTC: it calls CTP"
          " by an"
@@ -140,19 +158,19 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
          " an AE title that CTP does not accept. Accepted: PACS."),
         ({"ctp__queued": 3, "ctp__oldest_seconds": 7300},
          "3 objects wait in CTP's queues on node, the oldest for 2 hours."),
-        ({"ctp__reasons": {"unknown-patient": 9}},
+        ({"ctp__quarantine": {"unknown-patient": 9}},
          "CTP on node holds 9 objects back in quarantine: KeyDB does not know their patients."),
-        ({"ctp__reasons": {"known-patient": 9}},
+        ({"ctp__quarantine": {"known-patient": 9}},
          "CTP on node holds 9 objects back in quarantine: their patients were loaded or the rules"
          " changed"),
-        ({"ctp__reasons": {"burned-in-annotation": 2}},
+        ({"ctp__quarantine": {"burned-in-annotation": 2}},
          "CTP on node holds 2 objects back in quarantine: they declare text, (0028,0301),"
          " or a face, (0028,0302), in their pixels, so that no release gets them further."),
-        ({"ctp__reasons": {"sop-class-not-accepted": 2}},
+        ({"ctp__quarantine": {"sop-class-not-accepted": 2}},
          "CTP on node holds 2 objects back in quarantine: nothing can de-identify their SOP class"),
-        ({"ctp__reasons": {"refused-by-profile": 2}},
+        ({"ctp__quarantine": {"refused-by-profile": 2}},
          "CTP on node holds 2 objects back in quarantine: CTP's script refuses an element"),
-        ({"ctp__reasons": {"unreadable": 9}},
+        ({"ctp__quarantine": {"unreadable": 9}},
          "CTP on node holds 9 objects back in quarantine: reason unreadable."),
         ({"echo": {"asked": True, "ok": False, "why": "name"}},
          "CTP on node does not find Orthanc: its name orthanc has no address"),
@@ -174,7 +192,7 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"firewall__blocks": [{**BLOCK, "ours": True, "sets": ["tcp_8042_ipv4"]}]},
          "The firewall of node does not let the operator (10.1.1.1) in to port 8042: the address is"
          " not in the set tcp_8042_ipv4 of the table inet auscat."),
-        ({"firewall__table": False}, "The table inet auscat is missing on node"),
+        ({"firewall__loaded": False}, "The table inet auscat is missing on node"),
         ({"firewall__ufw": [8042]}, "ufw is active on node and lacks the rules for port 8042."),
         ({"firewall__firewalld": [8042]}, "firewalld is active on node and lacks the rules"),
         ({"reach__0__state": "no answer"},
@@ -196,9 +214,9 @@ def test_each_fault_has_its_sentence(changes: dict[str, Any], text: str) -> None
           "orthanc": {"answers": False}, "ctp__waits_for_orthanc": True, "ctp__queued": 3,
           "phantom": []}, ["Orthanc was stopped"]),
         ({"echo": {"asked": True, "ok": False, "why": "calling"}, "phantom__0__passed": False,
-          "ctp__reasons": {"refused-by-orthanc": 2}},
+          "ctp__quarantine": {"refused-by-orthanc": 2}},
          ["Orthanc refuses CTP", "Orthanc on node does not take", "CTP on node holds 2 objects"]),
-        ({"keydb__password": False, "ctp__reasons": {"unknown-patient": 1}},
+        ({"keydb__password": False, "ctp__quarantine": {"unknown-patient": 1}},
          ["KeyDB on node has another password", "CTP on node holds 1 objects"]),
         # A rule on the machine explains a closed port.
         ({"firewall__blocks": [BLOCK], "reach__0__state": "no answer"},
@@ -215,7 +233,7 @@ def test_causes_come_before_what_follows(changes: dict[str, Any], texts: list[st
 
 
 @pytest.mark.parametrize("gone", ["disks", "certificates", "services", "secrets", "firewall",
-                                  "clock", "ctp", "keydb", "echo", "orthanc"])  # fmt: skip
+                                  "controller", "ctp", "keydb", "echo", "orthanc"])  # fmt: skip
 def test_what_could_not_be_looked_at_is_said(gone: str) -> None:
     result = diagnose([{**seen(**{gone: None}), "unanswered": {gone: "CommandError"}}])
     assert any(step.state == UNKNOWN and step.detail.startswith("because") for step in result.steps)
@@ -223,7 +241,8 @@ def test_what_could_not_be_looked_at_is_said(gone: str) -> None:
 
 
 def test_a_machine_with_nothing_on_it() -> None:
-    bare = {"host": "node", "reached": True, "here": list(SERVICES), "engine": "absent"}
+    bare = {"host": "node", "reached": True, "here": list(SERVICES), "engine": ""}
+    bare["engine_installed"] = False
     result = diagnose([bare])
     assert result.findings[0].text.startswith("Docker is not installed")
     assert {step.state for step in result.steps} == {FAILED, UNKNOWN}
@@ -263,16 +282,20 @@ NAMELESS = {"reach__0__state": "its name has no address here", "reach__0__from":
          "open"),
         # A figure that is not known is not printed, nor taken for none.
         ("CTP accepts", {"ctp__received": None}, OK, "objects accepted so far: not known"),
-        ("CTP accepts", {"ctp__open": None}, UNKNOWN, "because this CTP does not tell"),
+        ("CTP accepts", {"ctp__reception_open": None}, UNKNOWN, "because this CTP does not tell"),
         ("CTP passes", {"ctp__forwarded": None}, OK, "forwarded: not known, 0 queued"),
         ("CTP passes", {"ctp__queued": None}, UNKNOWN, "because what waits is not known"),
         # Nor is what was not there to be looked at fine.
         ("CTP refuses", {"refusals": None, "unanswered": {"log": "CommandError"}}, UNKNOWN,
          "because looking failed (CommandError)"),
         ("There is space", {"disks__0__exists": False}, UNKNOWN, "because /srv/c does not exist"),
-        ("No certificate", {"certificates__0__expires": None}, UNKNOWN,
+        ("No certificate", {"certificates__0__not_after": None}, UNKNOWN,
          "because /x/swarm-node.crt cannot be read; 0 looked at"),
-        ("No firewall", {"firewall__wanted": False, "firewall__table": False}, OK,
+        # What is not known of a service is not that it does not run.
+        ("Orthanc answers", {"services": None}, UNKNOWN,
+         "because it is not known whether Orthanc runs"),
+        ("CTP holds", {"ctp__quarantined": None}, UNKNOWN, "because what it holds is not known"),
+        ("No firewall", {"firewall__wanted": False, "firewall__loaded": False}, OK,
          "switched off in the inventory"),
     ],
 )  # fmt: skip
@@ -298,7 +321,7 @@ def test_nothing_is_said_without_its_ground(
         ({"reach__0__meant": False},
          "Port 8042 of node (Web page) is open to this machine (10.1.1.1), which is not among its"
          " declared sources.", "Load the limits of the inventory"),
-        ({"ctp__open": False, "ctp__space": True, "ctp__free_mib": None},
+        ({"ctp__reception_open": False, "ctp__short_of_space": True, "ctp__free_mib": None},
          "CTP on node has closed its reception: too little is left on the disk", "Make room"),
     ],
 )  # fmt: skip

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import collect
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
+    observe,
+)
 
 PACKAGE = Path(__file__).parents[3] / "plugins" / "module_utils" / "status" / "node_status"
 HELD = "Orthanc did nothing for 300 s, 3 times; 600 MiB or more, SOP class 1.2.840.10008"
@@ -47,8 +49,10 @@ TOLD: dict[str, Any] = {
 
 
 def test_figures_of_the_supervisor() -> None:
-    assert collect.ctp_figures(TOLD) == {
+    assert observe.ctp_figures(TOLD) == {
         "answers": True,
+        "login": True,
+        "told": True,
         "standin": False,
         "version": "1.4",
         "received": 9,
@@ -73,21 +77,25 @@ def test_figures_of_the_supervisor() -> None:
             ],
         },
         "reception_open": False,
+        "short_of_space": False,
+        "free_mib": None,
+        "frozen": False,
+        "waits_for_orthanc": True,
         "keydb_age_seconds": 12.5,
         "keydb_patients": 7,
     }
 
 
 def test_no_word_that_a_service_tells_is_taken_over() -> None:
-    text = repr(collect.ctp_figures(TOLD))
+    text = repr(observe.ctp_figures(TOLD))
     assert not [word for word in ("DOE", "4711", "1.2.826", "0-1-a") if word in text]
-    assert collect.ctp_figures({**TOLD, "version": "x DOE^JANE"})["version"] == ""
+    assert observe.ctp_figures({**TOLD, "version": "x DOE^JANE"})["version"] == ""
 
 
 def test_figures_of_the_stand_in_alone() -> None:
     """Of the flavour standin, which knows neither pipelines nor reception."""
     told = {k: TOLD[k] for k in ("standin", "version", "received", "forwarded", "queued")}
-    figures = collect.ctp_figures({**told, "quarantined": 0, "quarantine": []})
+    figures = observe.ctp_figures({**told, "quarantined": 0, "quarantine": []})
     assert figures["queued"] == 3
     assert figures["export_queue"] is None
     assert figures["reception_open"] is None
@@ -103,7 +111,7 @@ def test_figures_of_the_stand_in_alone() -> None:
     ],
 )
 def test_times_of_the_engine(text: str, expected: float | None) -> None:
-    assert collect.seconds(text) == expected
+    assert observe.seconds(text) == expected
 
 
 def test_the_program_needs_the_standard_library_alone() -> None:
@@ -116,18 +124,3 @@ def test_the_program_needs_the_standard_library_alone() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(str(node.module).split(".")[0])
     assert names <= set(sys.stdlib_module_names)
-
-
-def test_nobody_connects_to_an_engine_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Doubles of systemctl and docker; the scenario vm has a machine without its disk.
-    asked: list[str] = []
-
-    def run_double(*arguments: str) -> str:
-        asked.append(arguments[0])
-        raise collect.UnknownError("systemctl is-active docker.service ended with code 3")
-
-    monkeypatch.setattr(collect, "run", run_double)
-    monkeypatch.setattr(collect, "_systemd", lambda: True)
-    with pytest.raises(collect.UnknownError):
-        collect.engine()
-    assert asked == ["systemctl"]
