@@ -31,6 +31,7 @@ class FilterModule:
             "addresses": _clear_errors(addresses.addresses),
             "service_hosts": addresses.service_hosts,
             "service_roles": checks.service_roles,
+            "machine_problems": addresses.machine_problems,
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,

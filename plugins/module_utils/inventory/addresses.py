@@ -179,6 +179,42 @@ def addresses(
     return list(found)
 
 
+def machine_problems(
+    named: Mapping[str, str],
+    groups: Mapping[str, Any],
+    hostvars: Any,
+    look_up: LookUp = look_up,
+) -> list[str]:
+    """Return what is wrong with variables that each name another machine; empty ones name none.
+
+    Args:
+        named: value by variable.
+        groups: the groups of the inventory, each a list of host names.
+        hostvars: variables by host.
+        look_up: asks DNS.
+    """
+    problems = []
+    for variable, value in named.items():
+        text = str(value).strip()
+        try:
+            if is_name(text, groups, hostvars):
+                source_addresses(text, groups, hostvars, look_up=look_up)
+            elif text:
+                plain = ipaddress.ip_address(text.partition("%")[0])
+                mapped = plain.ipv4_mapped if isinstance(plain, ipaddress.IPv6Address) else None
+                _addresses_of(str(mapped or plain), look_up)
+            continue
+        except AddressError as error:
+            reason = str(error) if str(error)[0].isupper() else f"It is an address {error}."
+        except ValueError:
+            reason = "It is none of these."
+        problems.append(
+            f"{variable} is {value!r}. Accepted: an address, a host or a group of the inventory, or"
+            f" a name that this machine can look up. {reason}"
+        )
+    return problems
+
+
 def with_addresses(
     definitions: Iterable[Mapping[str, Any]],
     groups: Mapping[str, Any],

@@ -143,3 +143,34 @@ def test_service_hosts() -> None:
 )
 def test_a_table_shows_the_name_of_what_has_no_address(host: str, shown: list[str]) -> None:
     assert a.shown_addresses(host, HOSTVARS, look_up) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", None),
+        ("10.1.2.3", None),
+        ("2001:db8::6", None),
+        ("::ffff:10.1.2.3", None),
+        ("kv", None),
+        ("researchers", None),
+        ("pacs.example", None),
+        ("nowhere.example", "but a name which this machine cannot look up"),
+        ("gone", "The host gone of the inventory has the address 'gone.example' (ansible_host)"),
+        ("empty", "The group empty of the inventory has no hosts."),
+        ("own.example", "which here means 127.0.1.1, where no other machine can be reached"),
+        ("127.0.0.1", "It is an address which here means 127.0.0.1, where no other machine"),
+        ("::1", "It is an address which here means ::1, where no other machine"),
+        ("::ffff:127.0.0.1", "It is an address which here means 127.0.0.1"),
+        ("10.0.0.0/8", "It is none of these."),
+        ("a machine", "It is none of these."),
+    ],
+)
+def test_a_variable_that_names_a_machine(value: str, reason: str | None) -> None:
+    found = a.machine_problems({"troubleshoot_sender": value}, GROUPS, HOSTVARS, look_up)
+    if reason is None:
+        assert not found
+        return
+    (text,) = found
+    assert text.startswith(f"troubleshoot_sender is {value!r}. Accepted: an address, a host or")
+    assert reason in text
