@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from ansible_collections.auscat.imaging.plugins.module_utils.care import (
     quarantine,
+    support_bundle,
     targets,
     troubleshoot,
 )
@@ -20,6 +21,6 @@ class FilterModule:
             "quarantine_report": quarantine.quarantine_report,
             "release_report": quarantine.release_report,
             "troubleshoot_addresses": targets.addresses,
-            "troubleshoot_bundle": troubleshoot.bundle,
+            "troubleshoot_bundle": support_bundle.bundle,
             "troubleshoot_report": troubleshoot.report,
         }

@@ -7,14 +7,18 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import (
+from ansible_collections.auscat.imaging.plugins.module_utils.care.diagnosis import (
     FAILED,
     OK,
     UNKNOWN,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.care.support_bundle import (
     bundle,
+    shareable,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import (
     diagnose,
     report,
-    shareable,
 )
 
 MIB = 2**20
