@@ -53,7 +53,7 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 # A program that hands CTP another script than the one that was judged: not what any node does.
 OTHER_SCRIPT = """
 import dataclasses, sys
-from ctp_supervisor import workdir
+from ctp_supervisor.engine import workdir
 usual, told = workdir.make, {told!r}
 def other(settings, verified, key, password):
     name = settings.pipelines[0].script
