@@ -359,7 +359,7 @@ def test_nothing_begins_after_the_end(tmp_path: Path) -> None:
 
 CONFINED = """
 import os, socket
-from ctp_supervisor.unpack import MEMORY_BYTES, Request, _confine
+from ctp_supervisor.held_back.unpack import MEMORY_BYTES, Request, _confine
 _confine(Request("", 0, "", 1, 1, 1, 1, 8, 8, False, 60))
 
 def program():

@@ -5,9 +5,10 @@ two open files, the compressed one and one for the frames, and then takes from i
 no more: it can open no file and no connection, start no program, and has limits of memory, time and
 length. When memory runs out in the container, it is the first to go.
 
-It is started as ``python3 -m ctp_supervisor.unpack``. The only argument is a JSON object of numbers
-and UIDs (``Request``); no value of it identifies anybody. Behind the frames, the output has a JSON
-object: how they are encoded. The exit status is 0, or says what went wrong (``PROBLEMS``).
+It is started as ``python3 -m ctp_supervisor.held_back.unpack``. The only argument is a JSON object
+of numbers and UIDs (``Request``); no value of it identifies anybody. Behind the frames, the output
+has a JSON object: how they are encoded. The exit status is 0, or says what went wrong
+(``PROBLEMS``).
 
 Decoders: GDCM for JPEG, JPEG-LS and JPEG 2000, pydicom for RLE. Colours are not converted, but that
 JPEG 2000 undoes its own transformation (ITU-T T.800, annex G).
