@@ -19,7 +19,7 @@ from .distribution import cache
 from .scenarios import REPOSITORY
 
 COMMAND = ("ansible-lint", "--offline")
-ENVIRONMENT = {"ANSIBLE_INVENTORY": "localhost,"}
+ENVIRONMENT = {"ANSIBLE_INVENTORY": "inventories/simulation"}
 """It has playbooks checked without -i, which ansible.cfg refuses."""
 SETTINGS = ".ansible-lint"
 KEPT = 64
