@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
-    ImageError,
-    describe_images,
-)
-
 DOCUMENTATION = r"""
 name: built_images
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 short_description: The images of this project and the names that follow from their inputs
 description:
   - Reads the C(image.yml) of each image and the files beside it, on the controller.
@@ -44,6 +33,17 @@ _raw:
   type: list
   elements: dict
 """
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
+    ImageError,
+    describe_images,
+)
 
 # A template that names an image is evaluated for many tasks; the files do not change meanwhile.
 _described = lru_cache(maxsize=4)(describe_images)

@@ -44,8 +44,8 @@ options:
     required: true
 attributes:
   check_mode: {support: full, description: Says what would change.}
-  diff_mode: {support: full, description: Shows names, and digests of what is secret.}
-author: The AusCAT imaging node project
+  diff_mode: {support: full, description: "Shows names, and digests of what is secret."}
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bundle_create
 short_description: Write one file with everything that machines without a network need
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Saves images of this machine's engine, downloads Debian packages with all that they depend on
     for each release, and Python packages for a controller, and writes them with a manifest.
@@ -57,7 +57,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says that it would write.}
   diff_mode: {support: none, description: The manifest says what is in it.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""
@@ -97,7 +97,7 @@ import tempfile
 import time
 import urllib.parse
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
@@ -138,10 +138,10 @@ def save_images(images: list[str], target: Path) -> list[dict[str, Any]]:
         )
     names = [image["name"] for image in described]
     with subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE) as engine:
-        assert engine.stdout is not None
+        saved = cast("IO[bytes]", engine.stdout)
         # Little is gained by a higher level, and much time lost.
         with gzip.GzipFile(str(target), "wb", compresslevel=1, mtime=0) as compressed:
-            bundle.copy(engine.stdout, compressed)
+            bundle.copy(saved, compressed)
     if engine.returncode != 0:
         raise CommandError(f"docker save {' '.join(names)} ended with code {engine.returncode}.")
     return described

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bundle_use
 short_description: Install Debian packages and load images from an offline bundle
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Compares the bundle with its checksum first. What is installed or loaded is what the bundle's
     own manifest names, nothing is asked of any network.
@@ -44,7 +44,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be installed or loaded.}
   diff_mode: {support: none, description: What is missing is known beforehand.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""
@@ -69,6 +69,7 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import IO, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
@@ -138,13 +139,13 @@ def load(archive: tarfile.TarFile, images: dict[str, str]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as engine:
-        assert engine.stdin is not None and engine.stdout is not None
+        given = cast("IO[bytes]", engine.stdin)
         # An engine that gives up closes the pipe; what it said is reported below.
         with contextlib.suppress(BrokenPipeError):
-            bundle.copy(source, engine.stdin)
+            bundle.copy(source, given)
         with contextlib.suppress(BrokenPipeError):
-            engine.stdin.close()
-        said = engine.stdout.read().decode(errors="replace")
+            given.close()
+        said = cast("IO[bytes]", engine.stdout).read().decode(errors="replace")
     if engine.returncode != 0:
         raise CommandError(f"docker load ended with code {engine.returncode}: {said.strip()}")
     for name, identity in images.items():

@@ -70,7 +70,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be exported or removed.}
   diff_mode: {support: none, description: The objects identify patients.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -24,7 +24,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be created or changed.}
   diff_mode: {support: full, description: Shows owner and mode before and after.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_removal
 short_description: Remove systemd units, files and directories of a node from a host
-version_added: 0.3.0
+version_added: 0.1.0
 description:
   - Stops, disables and removes units by name pattern, then removes paths with all that is in them.
   - Never follows a symbolic link. A mount point is emptied and stays. Directories that hold what
@@ -40,7 +40,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be removed.}
   diff_mode: {support: none, description: What is removed is returned.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

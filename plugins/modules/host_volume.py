@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_volume
 short_description: Plan the volume that holds the data of the services
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Looks at a block device, at what is mounted and at what the boot will mount, and returns what
     must be done. It changes nothing; the role C(host_volume) does what is planned, and skips all
@@ -68,7 +68,7 @@ options:
 attributes:
   check_mode: {support: full, description: It never changes anything.}
   diff_mode: {support: full, description: In check mode it shows the steps that would be taken.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

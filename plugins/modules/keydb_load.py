@@ -63,7 +63,7 @@ attributes:
     support: none
     description: A difference would show identifiers.
 author:
-  - The AusCAT imaging node project
+  - The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

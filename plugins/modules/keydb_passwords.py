@@ -52,7 +52,7 @@ attributes:
     support: full
     description: Names the roles whose passwords differ.
 author:
-  - The AusCAT imaging node project
+  - The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

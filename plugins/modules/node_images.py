@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_images
 short_description: Find the images on the machine, and pull missing ones from their registries
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Takes the whole list in one task. Where every image is here, it asks the engine alone.
   - Images of this project (C(auscat-imaging/)) are never pulled, they are built or come from a
@@ -46,7 +46,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be pulled.}
   diff_mode: {support: full, description: Shows the images before and after.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

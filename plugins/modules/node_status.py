@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
 author:
-  - The AusCAT imaging node project
+  - The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

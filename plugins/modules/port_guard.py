@@ -26,7 +26,7 @@ description:
 requirements:
   - nft (package nftables) and unshare (package util-linux) on the host
 author:
-  - The AusCAT imaging node project
+  - The AusCAT imaging node project (!UNKNOWN)
 options:
   ports:
     description:

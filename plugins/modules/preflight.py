@@ -66,7 +66,7 @@ options:
 attributes:
   check_mode: {support: full, description: It never changes anything.}
   diff_mode: {support: none, description: There is nothing to show.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

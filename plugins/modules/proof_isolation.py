@@ -79,9 +79,9 @@ options:
     type: str
     required: true
 attributes:
-  check_mode: {support: full, description: Reads, and sends nothing.}
+  check_mode: {support: full, description: "Reads, and sends nothing."}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -34,7 +34,7 @@ options:
 attributes:
   check_mode: {support: full, description: Does nothing and returns no rows.}
   diff_mode: {support: none, description: Nothing is changed.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -22,7 +22,7 @@ options:
 attributes:
   check_mode: {support: full, description: Does nothing.}
   diff_mode: {support: none, description: Nothing of the node is changed.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

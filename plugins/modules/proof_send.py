@@ -83,7 +83,7 @@ options:
 attributes:
   check_mode: {support: full, description: Does nothing and returns no rows.}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

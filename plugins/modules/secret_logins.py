@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: secret_logins
 short_description: Check that running services refuse old passwords and accept new ones
-version_added: 0.3.0
+version_added: 0.1.0
 description:
   - Logs in to each service over the network with the password before and after a rotation, and says
     what came of it. It changes nothing and fails only where the engine does not answer.
@@ -42,7 +42,7 @@ options:
 attributes:
   check_mode: {support: full, description: It changes nothing.}
   diff_mode: {support: none, description: It changes nothing.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""
@@ -72,7 +72,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
 from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
 
-ACCEPTED, REFUSED = "accepted", "refused"
+ACCEPTED = "accepted"
+REFUSED = "refused"
 
 
 def http_login(login: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: site_network
 short_description: Set proxy and extra CA certificates for apt, the Docker engine and the machine
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Writes the proxy for apt and for the Docker engine, and puts extra CA certificates into the
     machine's trust store, which the engine reads too. What was set earlier and is wished no more is
@@ -39,7 +39,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would be written and removed.}
   diff_mode: {support: partial, description: Names the files; a proxy's URL may hold a password.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -52,7 +52,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says what would change.}
   diff_mode: {support: full, description: Shows names.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -35,8 +35,8 @@ options:
     default: present
 attributes:
   check_mode: {support: full, description: Says which versions would be made or removed.}
-  diff_mode: {support: full, description: Shows names of versions, never values.}
-author: The AusCAT imaging node project
+  diff_mode: {support: full, description: "Shows names of versions, never values."}
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -97,7 +97,7 @@ options:
 attributes:
   check_mode: {support: full, description: Says whether a deployment would follow.}
   diff_mode: {support: full, description: Shows the stack file and the files before and after.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

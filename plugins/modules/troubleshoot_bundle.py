@@ -22,7 +22,7 @@ options:
 attributes:
   check_mode: {support: full, description: Nothing is written.}
   diff_mode: {support: none, description: It is a new file each time.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

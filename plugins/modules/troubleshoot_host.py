@@ -69,7 +69,7 @@ options:
 attributes:
   check_mode: {support: full, description: Nothing is changed anyway.}
   diff_mode: {support: none, description: Nothing is changed.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: upgrade_plan
 short_description: Show what an upgrade of the stack would change, version by version
-version_added: 0.3.0
+version_added: 0.1.0
 description:
   - Compares what runs with the stack file that is wanted. Asks the images themselves for their
     versions, in containers without a network. Changes nothing.
@@ -28,7 +28,7 @@ options:
 attributes:
   check_mode: {support: full, description: It changes nothing.}
   diff_mode: {support: none, description: It changes nothing.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

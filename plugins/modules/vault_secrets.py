@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_secrets
 short_description: Create an inventory's vault with random values, or replace values in it
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads the files of an inventory and creates group_vars/all/vault.yml in it, encrypted with the
     operator's vault password, with a random value for each variable C(vault_<what>_password),
@@ -42,7 +42,7 @@ options:
 attributes:
   check_mode: {support: full, description: It says what would be made.}
   diff_mode: {support: none, description: It would show secrets.}
-author: The AusCAT imaging node project
+author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

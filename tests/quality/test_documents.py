@@ -28,6 +28,7 @@ DOCUMENTS = sorted(
         *(REPOSITORY / "docs").rglob("*.md"),
         *(REPOSITORY / "molecule").glob("*.md"),
         *(REPOSITORY / "images").glob("*.md"),
+        *(REPOSITORY / "roles").glob("*/*.md"),
     ]
 )
 PLAYBOOKS = [REPOSITORY / "site.yml", *sorted((REPOSITORY / "playbooks").glob("*.yml"))]
@@ -300,7 +301,7 @@ def test_scenarios_and_programs_exist() -> None:
 # --- Links, examples and tables ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_links_between_documents_resolve(document: Path) -> None:
     targets = [link.split("#")[0] for link in LINK.findall(document.read_text())]
     local = [target for target in targets if target and not re.match(r"\w+:", target)]
@@ -315,7 +316,7 @@ def anchors(document: Path) -> frozenset[str]:
     return frozenset(heading.strip().replace(" ", "-") for heading in plain)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_links_lead_to_headings(document: Path) -> None:
     missing = []
     for link in LINK.findall(document.read_text()):
@@ -326,7 +327,7 @@ def test_links_lead_to_headings(document: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_yaml_of_documents_can_be_read(document: Path) -> None:
     for _, language, block in BLOCK.findall(document.read_text()):
         if language == "yaml":

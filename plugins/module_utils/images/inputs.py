@@ -24,7 +24,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ModuleNotFoundError:
+    # The controller alone calls this, and has it; a managed machine need not.
+    yaml = None  # type: ignore[assignment]
 
 REPOSITORY = "auscat-imaging"
 DESCRIPTION = "image.yml"

@@ -13,8 +13,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
+
+try:
+    import yaml
+except ModuleNotFoundError:
+    # The controller alone calls this, and has it; a managed machine need not.
+    yaml = None  # type: ignore[assignment]
 
 #: Least length of a password in characters.
 PASSWORD_LENGTH = 16

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ModuleNotFoundError:
+    # The controller alone calls this, and has it; a managed machine need not.
+    yaml = None  # type: ignore[assignment]
 
 #: Letters and digits only: no character that a shell, a template, a URL, an HTTP login or a
 #: connection string reads as something else.
