@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
@@ -10,12 +11,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup import repor
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.program.base import BackupError
 
 
+@wraps(backup_plan.backup_settings)
 def backup_settings(*arguments: Any) -> dict[str, Any]:
-    """See backup_plan.backup_settings.
-
-    Raises:
-        AnsibleFilterError: a repository cannot be understood.
-    """
+    """See backup.plan; a repository that cannot be understood is a filter's error."""
     try:
         return backup_plan.backup_settings(*arguments)
     except BackupError as error:

@@ -67,6 +67,10 @@ def _checksum(source: str) -> str:
 def ctp_checksum(source: str, expected: str = "") -> str:
     """Return the SHA-256 of a distribution; it must be the expected one, where one is given.
 
+    Args:
+        source: a CTP installer, an archive or a directory on the controller.
+        expected: ctp_distribution_checksum.
+
     Raises:
         AnsibleFilterError: there is no such distribution, or it is another one.
     """
@@ -85,6 +89,9 @@ def ctp_checksum(source: str, expected: str = "") -> str:
 def ctp_hold_seconds(value: Any) -> int:
     """Return the seconds that senders wait for CTP.
 
+    Args:
+        value: ctp_hold_seconds.
+
     Raises:
         AnsibleFilterError: it is no such number.
     """
@@ -98,6 +105,10 @@ def ctp_said(settings: Mapping[str, Any], flavour: str) -> list[dict[str, str]]:
     """Return what the tables say of the de-identification of each pipeline.
 
     In the AusCAT image's place, and alone, the stand-in has the rules of the first one.
+
+    Args:
+        settings: the variables of the role by name.
+        flavour: ctp_flavour.
     """
     found = ctp_config.said(settings)
     return found if flavour == "rsna" else found[:1]

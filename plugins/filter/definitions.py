@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
@@ -13,6 +14,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
 
 
 def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)

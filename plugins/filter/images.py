@@ -62,7 +62,11 @@ def site_network_digest(setting: Mapping[str, Any], systemd: bool) -> str:
 
 
 def proxy_environment(setting: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment variables of a setting's proxies; empty where there is none."""
+    """Return the environment variables of a setting's proxies; empty where there is none.
+
+    Args:
+        setting: the parameters of the module site_network.
+    """
     try:
         return site_network.proxy_variables(
             setting["http_proxy"], setting["https_proxy"], setting["no_proxy"]
@@ -75,6 +79,10 @@ def runnable_images(definitions: Any, source: str) -> list[dict[str, Any]]:
     """Return the definitions with the images' names as the machine's engine knows them.
 
     An image that its makers renamed runs under its new name, with a warning.
+
+    Args:
+        definitions: of the services.
+        source: images_source.
     """
     try:
         for warning in references.renamed(str(each["image"]) for each in definitions):
@@ -94,6 +102,5 @@ class FilterModule:
             "no_proxy": site_network.no_proxy,
             "proxy_environment": proxy_environment,
             "site_network_digest": site_network_digest,
-            "archived_image": references.archived,
             "runnable_images": runnable_images,
         }

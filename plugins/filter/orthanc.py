@@ -22,11 +22,8 @@ def orthanc_configuration(settings: Mapping[str, Any]) -> str:
 
 
 class FilterModule:
-    """Filters over the variables of the role orthanc."""
+    """What the role orthanc makes of its variables."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
-        return {
-            "orthanc_configuration": orthanc_configuration,
-            "orthanc_problems": orthanc.problems,
-        }
+        """Return the filter by name."""
+        return {"orthanc_configuration": orthanc_configuration}

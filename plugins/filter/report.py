@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import wraps
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
@@ -16,27 +18,27 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan 
 )
 
 
+@wraps(port_table.port_rows)
 def port_rows(*arguments: Any) -> list[list[str]]:
-    """See firewall.port_table.port_rows.
-
-    Raises:
-        AnsibleFilterError: the declarations have problems; the text holds all of them.
-    """
+    """See firewall.port_table; problems of the declarations are a filter's error."""
     try:
         return port_table.port_rows(*arguments)
     except PortRuleError as error:
         raise AnsibleFilterError(str(error)) from error
 
 
-def isolation_verdict(*arguments: Any) -> str:
-    """See proof_isolation.isolation_verdict.
+def isolation_verdict(checks: Iterable[Mapping[str, Any]], log: str = "") -> str:
+    """Return what the outcome of the test of Orthanc alone means, in plain words.
 
-    It is imported here because it imports pydicom: Ansible loads this file in the process of every
-    task that uses one of its filters.
+    Args:
+        checks: rows of the test, as the module proof_isolation returns them.
+        log: the last tasks and log lines of Orthanc, shown where Orthanc is at fault.
     """
+    # It imports pydicom, and Ansible loads this file in the process of every task that uses one of
+    # its filters.
     from ansible_collections.auscat.imaging.plugins.module_utils.proof import isolation
 
-    return isolation.isolation_verdict(*arguments)
+    return isolation.isolation_verdict(checks, log)
 
 
 class FilterModule:

@@ -101,8 +101,9 @@ def of(program: str) -> list[Shown]:
     ]
 
 
-def test_variable_reference_is_current() -> None:
-    program = REPOSITORY / "tools" / "variables_table.py"
+@pytest.mark.parametrize("name", ["variables_table.py", "filter_documentation.py"])
+def test_what_is_written_from_the_code_is_current(name: str) -> None:
+    program = REPOSITORY / "tools" / name
     result = subprocess.run(
         [sys.executable, program, "--check"], capture_output=True, encoding="utf-8", check=False
     )

@@ -71,6 +71,8 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tools/screenshots.sh", ("clients", "status")),
     ("tools/distributions.py", _NONE),
     ("tools/variables_table.py", _NONE),
+    ("tools/filter_documentation.py", _NONE),
+    ("plugins/filter/*.yml", _NONE),
     ("tools/pydicer_environment.sh", ("clients",)),
     ("requirements-pydicer.txt", ("clients",)),
     ("tests/unit/*", _NONE),

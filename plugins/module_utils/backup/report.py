@@ -10,7 +10,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import 
 
 
 def run_result(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what backup_run.py said on its last line; an error when it said nothing."""
+    """Return what backup_run.py said on its last line; an error when it said nothing.
+
+    Args:
+        run: what the task that ran the program registered.
+    """
     lines = str(run.get("stdout") or "").strip().splitlines()
     try:
         found = json.loads(lines[-1])
@@ -78,7 +82,11 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def restore_results(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what a host's restores gave, from the host's variables."""
+    """Return what a host's restores gave, from the host's variables.
+
+    Args:
+        variables: of the host, with what its restores registered.
+    """
     registers = (
         variables.get(f"__backup_restore_{kind}") for kind in ("identifiable", "deidentified")
     )
@@ -90,7 +98,11 @@ def restore_results(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def restore_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of restores: results with host, parts, warnings."""
+    """Return the table of restores: results with host, parts, warnings.
+
+    Args:
+        results: of all machines, as `restore_results` returns them: host, parts, warnings.
+    """
     rows = [
         (each["host"], name, part["snapshot"], part["taken"], part["result"])
         for each in results

@@ -359,7 +359,11 @@ def quarantine_report(
 ) -> str:
     """Return the text on one machine: a table, then a last line or what to do about each reason.
 
-    ``waiting``: what `devices` found.
+    Args:
+        host: its name in the inventory.
+        rows: as the module ctp_quarantine returns them.
+        last_line: in the place of what to do.
+        waiting: what `devices` found.
     """
     total = sum(row["objects"] for row in rows)
     lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]

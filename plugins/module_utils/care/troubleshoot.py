@@ -41,7 +41,11 @@ def diagnose(observations: Iterable[Mapping[str, Any]]) -> Diagnosis:
 
 
 def report(observations: Iterable[Mapping[str, Any]]) -> str:
-    """Return the text for the operator: the steps as a table, then the diagnosis."""
+    """Return the text for the operator: the steps as a table, then the diagnosis.
+
+    Args:
+        observations: as `diagnose` takes them.
+    """
     found = diagnose(observations)
     lines = table(
         ["", "where", "step", "detail"],

@@ -306,6 +306,10 @@ def gate_pipelines(pipelines: Any, flavour: str) -> list[dict[str, Any]]:
 
     In front of the AusCAT image, whose pipelines are its own, only the AE titles of the first one
     count. What is wrong with the pipelines is for `problems` to say, so that it is left out here.
+
+    Args:
+        pipelines: ctp_pipelines.
+        flavour: ctp_flavour.
     """
     own = flavour == "auscat"
     return [

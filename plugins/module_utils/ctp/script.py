@@ -216,6 +216,10 @@ def resolved(site: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> d
     An option that is given wins over the preset, one of the pipeline over one of the site. A
     pipeline that names a preset starts from that alone: what the site has set beside its own preset
     is not taken over, so that ``preset: strict`` means what it says. UIDs keep the site's root.
+
+    Args:
+        site: ctp_deidentification.
+        own: the options of one pipeline.
     """
     own = own or {}
     if "preset" in own:

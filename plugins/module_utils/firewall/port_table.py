@@ -70,7 +70,12 @@ def port_rows(
 
 
 def port_table(rows: Sequence[Sequence[str]], form: str = "text") -> str:
-    """Return the rows of all hosts as an aligned table (text) or as CSV (csv, RFC 4180)."""
+    """Return the rows of all hosts as an aligned table (text) or as CSV (csv, RFC 4180).
+
+    Args:
+        rows: as `port_rows` returns them.
+        form: ``text`` or ``csv``.
+    """
     if form == "csv":
         stream = io.StringIO()
         names = ["from", "from_address", "to", "to_address", *PORT_COLUMNS[4:]]

@@ -56,6 +56,9 @@ def no_proxy(names: Iterable[Any]) -> list[str]:
     """Return who is reached without the proxy: each name once, in order, without empty ones.
 
     A name may be a comma-separated list, as the environment variable has it.
+
+    Args:
+        names: hosts, domains and networks, or lists of them.
     """
     listed = [part for name in names for part in (name if isinstance(name, list) else [name])]
     single = [part.strip() for name in listed if name for part in str(name).split(",")]

@@ -166,6 +166,13 @@ def addresses(
 ) -> list[str]:
     """Return the addresses of several names; addresses and networks stand for themselves.
 
+    Args:
+        sources: addresses, networks, names of hosts in the inventory or in DNS.
+        groups: of the inventory.
+        hostvars: of all hosts.
+        here: the host that asks.
+        look_up: asks DNS.
+
     Raises:
         AddressError: as `source_addresses`, for the first name without an address.
     """
@@ -266,5 +273,10 @@ def _with_addresses(
 
 
 def service_hosts(services: Mapping[str, str], groups: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the hosts of the inventory that each service runs on."""
+    """Return the hosts of the inventory that each service runs on.
+
+    Args:
+        services: service to the inventory group that it runs in (auscat_services).
+        groups: of the inventory.
+    """
     return {service: [str(h) for h in groups.get(group, [])] for service, group in services.items()}

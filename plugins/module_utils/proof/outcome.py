@@ -9,7 +9,12 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import 
 
 
 def proof_report(checks: Sequence[Mapping[str, Any]], last_line: str = "") -> str:
-    """Return the text on the proof: every check with its result, then a last line."""
+    """Return the text on the proof: every check with its result, then a last line.
+
+    Args:
+        checks: rows of the proof's modules: check, expected, found, passed.
+        last_line: a sentence below the table.
+    """
     if not checks:
         lines = ["Proof: not run (check mode, --limit, other tags, or verify_enabled: false)."]
         return "\n".join([*lines, "", last_line])

@@ -28,7 +28,11 @@ def declared_secrets(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str,
 
 
 def fixed_variables(declared: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return each variable of `declared_secrets` with what keeps it, or an empty text."""
+    """Return each variable of `declared_secrets` with what keeps it, or an empty text.
+
+    Args:
+        declared: as `declared_secrets` returns them.
+    """
     found: dict[str, str] = {}
     for secret in declared:
         found[secret["variable"]] = found.get(secret["variable"]) or secret["fixed"]
@@ -122,7 +126,12 @@ def rotation_rows(
 
 
 def rotation_report(rows: Iterable[Mapping[str, Any]], last_line: str = "") -> str:
-    """Return the closing table of a rotation."""
+    """Return the closing table of a rotation.
+
+    Args:
+        rows: of all hosts, as `rotation_rows` returns them.
+        last_line: a sentence below the table.
+    """
     lines = table(
         ["host", "secret", "restarted", "old password", "new password", "versions removed"],
         [

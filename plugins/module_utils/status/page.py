@@ -130,7 +130,7 @@ def remedy(text: str) -> str:
 def status_page(
     results: Mapping[str, Mapping[str, Any]], now: float, title: str = "", studies: bool = True
 ) -> str:
-    """Return the page.
+    """Return the status of all machines as a page of HTML that needs nothing beside it.
 
     Args:
         results: as `report.nodes` takes them.

@@ -325,7 +325,12 @@ def status_table(results: Mapping[str, Mapping[str, Any]], now: float, studies: 
 
 
 def status_failures(results: Mapping[str, Mapping[str, Any]], fail_on: str) -> list[str]:
-    """Return the alerts for which a run is to fail, in words; none where `fail_on` is empty."""
+    """Return the alerts for which a run is to fail, in words; none where `fail_on` is empty.
+
+    Args:
+        results: as `nodes` takes them.
+        fail_on: critical, warning (these and critical ones) or an empty text.
+    """
     wanted = {"": (), "warning": rules.SEVERITIES, "critical": (rules.CRITICAL,)}[fail_on]
     return [
         f"{each['node']}: {each['alert']} ({each['subject']}): {each['text']}"

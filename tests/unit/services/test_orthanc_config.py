@@ -189,6 +189,5 @@ def test_missing_settings_are_problems_and_no_failure() -> None:
 def test_filters() -> None:
     filters = FilterModule().filters()
     assert filters["orthanc_configuration"](settings()) == render(settings())
-    assert filters["orthanc_problems"](settings()) == []
     with pytest.raises(AnsibleFilterError, match="orthanc_name is ''"):
         filters["orthanc_configuration"](settings(name=""))
