@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ACTIVATE := source .venv/bin/activate &&
 
-.PHONY: help root operator environment simulation verify check lint machine unit test test-all docs screenshots
+.PHONY: help root operator environment simulation verify check lint galaxy machine unit test test-all docs screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -31,6 +31,9 @@ check: environment ## Style, types and unit tests, within minutes
 
 lint: environment ## Check style and types
 	$(ACTIVATE) tools/lint.sh
+
+galaxy: environment ## Have Galaxy's importer and ansible-test judge the collection (needs shellcheck)
+	$(ACTIVATE) python -m tools.testrun.galaxy
 
 machine: root environment ## Install what the tests call on this machine (needs root)
 	$(ACTIVATE) ansible-playbook -i localhost, tests/machine.yml $(ARGS)

@@ -6,6 +6,7 @@ DOCUMENTATION = r"""
 name: built_images
 author: The AusCAT imaging node project (!UNKNOWN)
 short_description: The images of this project and the names that follow from their inputs
+version_added: 0.1.0
 description:
   - Reads the C(image.yml) of each image and the files beside it, on the controller.
   - Returns one mapping, image name to its description, each image after the one that it is built

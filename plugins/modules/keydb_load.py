@@ -6,6 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: keydb_load
 short_description: Load a CSV of patients into KeyDB
+version_added: 0.1.0
 description:
   - Adds the patients that KeyDB does not know yet, giving each without a pseudonym an unguessable
     one. Pairs that exist are kept for ever.

@@ -6,6 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: keydb_passwords
 short_description: Set the inventory's passwords for roles of a running KeyDB
+version_added: 0.1.0
 description:
   - PostgreSQL reads its password files only when the database is created. This module compares
     the passwords of roles with those of a running database and changes the ones that differ.

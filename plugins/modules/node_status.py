@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: node_status
 short_description: Read and assess the state of a node
+version_added: 0.1.0
 description:
   - Reads services, figures, disks, certificates, clock, firewall, last proof and last backups of
     this host, and reports what needs attention. Changes nothing.

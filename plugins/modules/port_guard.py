@@ -8,6 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: port_guard
 short_description: Limit published ports to their declared sources
+version_added: 0.1.0
 description:
   - Makes the nftables table C(inet auscat) of this host match the whole list of published
     ports. Ports that Docker publishes are included; rules of Docker, ufw, firewalld or the

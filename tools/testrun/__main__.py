@@ -30,6 +30,7 @@ KEPT = 5
 
 INSTALL = "Install what the tests call on this machine"
 STYLE = "Style and types"
+GALAXY = "Galaxy and ansible-test"
 UNITS = "Unit tests"
 STOCK_UNITS = "Unit tests that run stock CTP"
 OTHER_LINE = "The other supported ansible-core"
@@ -159,12 +160,14 @@ def preparation() -> list[Job]:
 def steps(chosen: plan.Plan, history: History) -> list[Job]:
     """Give all steps of a run. The long scenario in turn starts before the other scenarios."""
     jobs = []
-    if chosen.scenarios or chosen.units:
+    if chosen.scenarios or chosen.units or chosen.style:
         jobs.append(
             Job(INSTALL, ("ansible-playbook", "-i", "localhost,", "tests/machine.yml"), rank=0)
         )
     if chosen.style:
         jobs.append(Job(STYLE, ("tools/lint.sh",), rank=1))
+        command = (sys.executable, "-m", "tools.testrun.galaxy")
+        jobs.append(Job(GALAXY, command, after=(INSTALL,), rank=1))
     if chosen.units:
         jobs.append(Job(UNITS, UNITS_COMMAND, after=(INSTALL,), rank=1))
         jobs.append(Job(OTHER_LINE, ("tools/other_line.sh",), rank=1))

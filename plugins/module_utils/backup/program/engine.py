@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Callable
+from typing import IO, Callable, cast
 
 from . import base, trees
 
@@ -90,8 +90,7 @@ def pause(service: str) -> Iterator[Callable[[], bool]]:
             hold(container, service)
             yield lambda: container in paused(service)
         finally:
-            assert guard.stdin is not None
-            guard.stdin.close()
+            cast("IO[bytes]", guard.stdin).close()
             guard.wait()
 
 

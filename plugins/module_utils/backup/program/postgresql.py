@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from . import base, engine, parts
 
@@ -100,9 +100,8 @@ class Database(parts.Part):
             ["docker", "exec", "--interactive", container, "pg_restore", "--data-only", "--file=-"],
             stdin=dump, stdout=subprocess.PIPE,
         ) as process:  # fmt: skip
-            assert process.stdout is not None
             table = ""
-            for line in process.stdout:
+            for line in cast("IO[bytes]", process.stdout):
                 if table and line == b"\\.\n":
                     table = ""
                 elif table:
