@@ -85,23 +85,21 @@ manifest:
   returned: changed
 """
 
-import gzip
 import io
 import json
 import platform
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 import urllib.parse
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.images import artifact, bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images import artifact, bundle, stream
 from ansible_collections.auscat.imaging.plugins.module_utils.images.references import (
     ImageNameError,
     archived,
@@ -137,13 +135,7 @@ def save_images(images: list[str], target: Path) -> list[dict[str, Any]]:
             }
         )
     names = [image["name"] for image in described]
-    with subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE) as engine:
-        saved = cast("IO[bytes]", engine.stdout)
-        # Little is gained by a higher level, and much time lost.
-        with gzip.GzipFile(str(target), "wb", compresslevel=1, mtime=0) as compressed:
-            bundle.copy(saved, compressed)
-    if engine.returncode != 0:
-        raise CommandError(f"docker save {' '.join(names)} ended with code {engine.returncode}.")
+    stream.save(names, target)
     return described
 
 

@@ -62,19 +62,16 @@ needs_upload:
   returned: always
 """
 
-import contextlib
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle
+from ansible_collections.auscat.imaging.plugins.module_utils.images import bundle, stream
 
 INSTALL_SECONDS = 1800
 
@@ -133,21 +130,7 @@ def load(archive: tarfile.TarFile, images: dict[str, str]) -> None:
     source = archive.extractfile(member)
     if source is None:
         raise bundle.BundleError(f"{archive.name!r} holds no {bundle.IMAGES}. Make it again.")
-    with subprocess.Popen(
-        ["docker", "load", "--quiet"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as engine:
-        given = cast("IO[bytes]", engine.stdin)
-        # An engine that gives up closes the pipe; what it said is reported below.
-        with contextlib.suppress(BrokenPipeError):
-            bundle.copy(source, given)
-        with contextlib.suppress(BrokenPipeError):
-            given.close()
-        said = cast("IO[bytes]", engine.stdout).read().decode(errors="replace")
-    if engine.returncode != 0:
-        raise CommandError(f"docker load ended with code {engine.returncode}: {said.strip()}")
+    stream.load(source)
     for name, identity in images.items():
         found = run(["docker", "image", "inspect", "--format", "{{.Id}}", name]).strip()
         if found != identity:
