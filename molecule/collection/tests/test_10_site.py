@@ -73,6 +73,7 @@ def test_nobody_else_reaches_it(site: Site, workstation: Machine, stranger: Mach
 
 def test_every_module_filter_and_lookup_is_shown(place: Place) -> None:
     listed = place.shell(examples("collection.md")["doc"])
+    assert "UNDOCUMENTED" not in listed
     for room, kind in (("modules", "module"), ("lookup", "lookup")):
         files = (place.installed / "plugins" / room).glob("[a-z]*.py")
         names = [f"auscat.imaging.{file.stem}" for file in files]
