@@ -1,4 +1,4 @@
-"""Filters for the status; the logic is in module_utils/status/report.py and status_page.py."""
+"""Filters for the status; the logic is in module_utils/status/report.py and page.py."""
 
 from __future__ import annotations
 

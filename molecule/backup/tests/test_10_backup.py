@@ -261,8 +261,9 @@ def test_a_killed_run_lets_ctp_go_on_and_is_repaired_by_the_next(node: Node) -> 
     # The program's own way to hold CTP, killed in the midst of it.
     (task,) = node.tasks("auscat_ctp")
     hold = (
-        "import sys; sys.path.insert(0, '/usr/local/lib/auscat'); import backup_run as b, time\n"
-        "with b.pause('auscat_ctp'):\n    print('held', flush=True); time.sleep(600)\n"
+        "import sys, time; sys.path.insert(0, '/usr/local/lib/auscat')\n"
+        "from backup_program import engine\n"
+        "with engine.pause('auscat_ctp'):\n    print('held', flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen(
         ["docker", "exec", node.container, "python3", "-c", hold], stdout=subprocess.PIPE
@@ -273,7 +274,7 @@ def test_a_killed_run_lets_ctp_go_on_and_is_repaired_by_the_next(node: Node) -> 
             node.output("docker", "ps", "--quiet", "--no-trunc", "--filter", "status=paused")
             == task["Id"]
         )
-        node.shell("kill -9 $(pgrep -f 'import backup_run' | tr '\\n' ' ')", check=False)
+        node.shell("kill -9 $(pgrep -f 'from backup_program' | tr '\\n' ' ')", check=False)
     wait_for(
         "CTP goes on",
         lambda: node.output("docker", "ps", "--quiet", "--filter", "status=paused") == "",

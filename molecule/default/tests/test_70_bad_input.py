@@ -112,7 +112,7 @@ SITE = [
     Case(
         "unknown environment",
         {"auscat_environment": "prod"},
-        ["auscat_environment", "prod", "simulation, production"],
+        ["auscat_environment", "prod", "production, simulation"],
         alone=True,
     ),
     Case(

@@ -156,13 +156,15 @@ def show(scenario: Scenario) -> Callable[..., Shown]:
     def run(**extra: Any) -> Shown:
         outcome = scenario.play("playbooks/status.yml", extra=extra)
         tables = [
-            r["msg"] for name, r in outcome.results if name == "Show the status" and "msg" in r
+            r["msg"]
+            for name, r in outcome.results
+            if name.endswith("Show the status") and "msg" in r
         ]
         seen = {
             host: result
             for play in outcome.document.get("plays", [])
             for task in play["tasks"]
-            if task["task"]["name"] == "Inspect the machines"
+            if task["task"]["name"].endswith("Inspect the machines")
             for host, result in task["hosts"].items()
         }
         table = tables[0] if tables else ""

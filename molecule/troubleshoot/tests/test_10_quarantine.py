@@ -20,7 +20,9 @@ QUARANTINE = "playbooks/quarantine.yml"
 
 def shown(outcome: Outcome, task: str) -> str:
     """What a task showed to the operator."""
-    return "\n".join(str(r.get("msg", "")) for name, r in outcome.results if name == task)
+    return "\n".join(
+        str(r.get("msg", "")) for name, r in outcome.results if name.endswith(f": {task}")
+    )
 
 
 def held(ctp: Rest) -> list[dict[str, Any]]:

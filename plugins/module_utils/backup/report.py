@@ -69,8 +69,7 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
                 each.get("snapshot") or "-",
                 size(each.get("bytes_added") or 0),
                 f"{each.get('seconds') or 0:.0f} s",
-                ", ".join(f"{part} {t:.2f} s" for part, t in held.items() if part != "keydb")
-                or "-",
+                ", ".join(f"{part} {t:.2f} s" for part, t in held.items() if t) or "-",
                 contents(each.get("counts") or {}),
             )
         )

@@ -13,15 +13,6 @@ from typing import Any, TypeVar
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 
-try:
-    import docker
-    from docker.errors import DockerException, NotFound
-    from requests.exceptions import RequestException
-
-    DOCKER_ERROR = ""
-except ImportError as error:
-    DOCKER_ERROR = str(error)
-
 ANSWER_SECONDS = 60
 
 Answer = TypeVar("Answer")
@@ -35,11 +26,14 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        if DOCKER_ERROR:
+        # Here, since whoever only imports this module has no use for half a second of importing.
+        try:
+            import docker
+        except ImportError as error:
             raise CommandError(
-                f"Docker's Python library is missing on this host ({DOCKER_ERROR}). Install "
+                f"Docker's Python library is missing on this host ({error}). Install "
                 "python3-docker (variable docker_engine_packages)."
-            )
+            ) from error
         # The library of Debian 12 would take its own version of the API for the engine's.
         self._api = _asked(lambda: docker.from_env(version="auto", timeout=ANSWER_SECONDS)).api
 
@@ -98,6 +92,9 @@ class _GoneError(CommandError):
 
 
 def _asked(question: Callable[[], Answer]) -> Answer:
+    from docker.errors import DockerException, NotFound
+    from requests.exceptions import RequestException
+
     try:
         return question()
     except NotFound as error:

@@ -6,7 +6,7 @@ machines that build it agree on its name. Runs on the controller only (needs PyY
 
 The file is also a program that the role ``images`` runs on the controller::
 
-    python image_inputs.py OUTPUT.tar CACHE IMAGE_DIRECTORY...
+    python inputs.py OUTPUT.tar CACHE IMAGE_DIRECTORY...
 """
 
 from __future__ import annotations

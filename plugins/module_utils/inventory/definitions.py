@@ -190,9 +190,22 @@ def service_logins(definitions: Iterable[Definition]) -> list[dict[str, Any]]:
 
 
 def waited_for(definitions: Iterable[Definition]) -> list[str]:
-    """Return the services that others ask or send to, which are changed before them."""
-    named = [name for definition in definitions for name in definition.get("after") or []]
-    return list(dict.fromkeys(named))
+    """Return the services that others ask or send to, which are changed before them.
+
+    Each stands behind those that it waits for itself; who waits for one another, by name.
+    """
+    after = {each["name"]: list(each.get("after") or []) for each in definitions}
+    found: dict[str, None] = {}
+
+    def add(name: str, waiting: tuple[str, ...]) -> None:
+        for each in after.get(name, []):
+            if each not in waiting:
+                add(each, (*waiting, each))
+                found[each] = None
+
+    for name in after:
+        add(name, (name,))
+    return list(found)
 
 
 def kept_secrets(definitions: Iterable[Definition]) -> list[str]:

@@ -9,6 +9,8 @@ import os
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -631,3 +633,19 @@ def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
     assert [path.name for path in (home / "keydb").iterdir()] == ["restored"]
     with pytest.raises(base.BackupError, match="holds data"):
         run.restore("latest", None, {}, replace=False)
+
+
+def test_the_launcher_is_found_from_the_installed_package(tmp_path: Path) -> None:
+    """As the role installs them: the launcher is what tries Orthanc's backup elsewhere."""
+    shutil.copytree(Path(base.__file__).parent, tmp_path / "backup_program")
+    launcher = Path(__file__).parents[3] / "roles" / "backup" / "files" / "backup_run.py"
+    shutil.copy(launcher, tmp_path)
+    code = "from backup_program import base; print(base.LAUNCHER)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert found == str(tmp_path / "backup_run.py")
+    shown = subprocess.run(
+        [sys.executable, found, "--help"], cwd="/", capture_output=True, text=True, check=True
+    ).stdout
+    assert "ask-orthanc" in shown

@@ -304,3 +304,11 @@ def test_each_that_others_wait_for_is_named_once() -> None:
         service(name="ctp", after=["keydb", "orthanc"]),
     ]
     assert d.waited_for([service(), *waiting]) == ["orthanc", "keydb"]
+
+
+def test_what_a_service_waits_for_stands_behind_what_that_waits_for() -> None:
+    first = service(name="alpha", after=["ctp"])
+    second = service(name="ctp", after=["keydb", "orthanc"])
+    assert d.waited_for([first, second, service()]) == ["keydb", "orthanc", "ctp"]
+    one, other = service(name="one", after=["other"]), service(name="other", after=["one"])
+    assert d.waited_for([one, other]) == ["other", "one"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.host import command
-from ansible_collections.auscat.imaging.plugins.module_utils.host import engine as engine_module
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 from ansible_collections.auscat.imaging.plugins.module_utils.host.engine import Engine
 from ansible_collections.auscat.imaging.plugins.module_utils.stack import state as stack_state
@@ -92,7 +92,7 @@ def test_tasks_of_a_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "DOCKER_ERROR", "No module named 'docker'")
+    monkeypatch.setitem(sys.modules, "docker", None)
     with pytest.raises(CommandError, match="Install python3-docker"):
         Engine()
 

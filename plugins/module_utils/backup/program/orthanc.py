@@ -163,7 +163,7 @@ class Orthanc(parts.Part):
                 "nsenter",
                 f"--net=/proc/{process}/ns/net",
                 sys.executable,
-                __file__,
+                str(base.LAUNCHER),
                 "ask-orthanc",
             ]
             done = subprocess.run(inside, capture_output=True, text=True, check=False)

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -62,7 +61,6 @@ class Database(parts.Part):
         self.stage.mkdir(mode=0o700, exist_ok=True)
         self.when = datetime.now(timezone.utc).strftime(base.TIME)
         database = str(self.settings["database"])
-        began = time.monotonic()
         for name, command in (
             ("globals.sql", self._in(container, "pg_dumpall", "--globals-only")),
             (
@@ -84,7 +82,6 @@ class Database(parts.Part):
             if done.returncode:
                 said = done.stderr.decode(errors="replace").strip()[-300:]
                 raise base.BackupError(f"{self.title} could not be dumped: {said}")
-        self.seconds = time.monotonic() - began
         rows = self._rows_of_dump(container)
         counts: dict[str, Any] = {f"{self.name}_rows": rows}
         table = str(self.settings["table"]).rpartition(".")[2]
