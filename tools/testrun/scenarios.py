@@ -19,7 +19,6 @@ USUAL = {
     "airgap": 380,
     "auscat_ctp": 210,
     "clients": 260,
-    "collection": 300,
     "default": 740,
     "guardrails": 120,
     "hosts": 120,
@@ -31,6 +30,7 @@ USUAL = {
 STOCK_CTP = {"rsna_ctp": 600}
 LONG = {
     "backup": 900,
+    "collection": 900,
     "fourth_service": 480,
     "resilience": 2400,
     "restore_one": 900,
