@@ -20,7 +20,7 @@ PLAYBOOK = "playbooks/test_orthanc.yml"
 FILES = "/root/phantoms"
 WRITE_PHANTOM = """
 import pathlib, sys
-from ansible_collections.auscat.imaging.plugins.module_utils import phantom
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import phantom
 phantom.write_study(phantom.make_study("1234567890", known=True), pathlib.Path(sys.argv[1]))
 """
 
