@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the Python environment with galaxy-importer and ansible-test, and print where it is. It is kept
+# Make the Python environment with galaxy-importer, ansible-test and antsibull-changelog, and print where it is. It is kept
 # outside the tree, named after what it is made from, so that it is made once.
 # It is HOME for ansible-test too, which keeps an environment for each of its tests in ~/.ansible/test, with
 # the versions that ansible-core pins, and fetches pip for them from a host of its own unless it finds it
@@ -17,6 +17,9 @@ fi
 
 inputs=$({ "$python" --version; cat requirements-galaxy.txt tools/galaxy_environment.sh; } | sha256sum | cut -c1-12)
 environment=${XDG_CACHE_HOME:-$HOME/.cache}/auscat-imaging/galaxy-$inputs
+mkdir -p "${environment%/*}"
+exec 9>"$environment.lock" # by one of those who want it at once, such as tests side by side
+flock 9
 if [ ! -e "$environment/complete" ]; then
     echo "Making the Python environment of galaxy-importer and ansible-test (half a minute, once)" >&2
     rm -rf "$environment"

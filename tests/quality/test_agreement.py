@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -32,6 +33,7 @@ def parts(version: str) -> tuple[int, ...]:
 
 GALAXY = read("galaxy.yml")
 VERSION = GALAXY["version"]
+FRAGMENTS = sorted((REPOSITORY / "changelogs" / "fragments").glob("*.yml"))
 CORE = re.findall(r"^ansible-core==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)
 
 
@@ -44,10 +46,17 @@ def test_nothing_was_added_in_a_version_that_is_to_come() -> None:
 
 
 def test_the_changelog_ends_at_the_version() -> None:
-    headings = re.findall(r"^## \[?v?([\d.]+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.M)
-    assert all(NUMBER.fullmatch(each) for each in headings)
-    assert not headings or headings[0] == VERSION
-    assert headings == sorted(headings, key=parts, reverse=True)
+    made = REPOSITORY / "changelogs" / "changelog.yaml"
+    released = list(read(str(made))["releases"]) if made.exists() else []
+    assert all(NUMBER.fullmatch(each) for each in released)
+    assert not released or max(released, key=parts) == VERSION
+
+
+@pytest.mark.parametrize("file", FRAGMENTS, ids=lambda file: file.stem)
+def test_a_fragment_of_the_changelog_is_no_markdown(file: Path) -> None:
+    """antsibull-changelog takes code between single backticks for a title, and a link for text."""
+    text = "\n".join(itertools.chain.from_iterable(read(str(file)).values()))
+    assert not re.findall(r"(?<!`)`(?!`)[^`]*`?|\]\([^)]*\)", re.sub(r"``.+?``", "", text))
 
 
 def test_documents_name_the_archive_by_the_version() -> None:

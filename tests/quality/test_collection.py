@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHIPPED = ("docs", "images", "inventories", "meta", "playbooks", "plugins", "roles", "tools")
+SHIPPED = (
+    "changelogs",
+    "docs",
+    "images",
+    "inventories",
+    "meta",
+    "playbooks",
+    "plugins",
+    "roles",
+    "tools",
+)
 """Directories of which all that the project itself has is packed."""
 SHIPPED_FILES = (
     "LICENSE",
@@ -91,6 +101,7 @@ PLANTED = (
     ),
     *("images/ctp_rsna/src/ctp_supervisor/lookup.properties", "images/orthanc/orthanc.json.bak"),
     *("tools/release.token", "meta/patients.yml", "tests/patients.csv", "molecule/patients.csv"),
+    *("changelogs/patients.csv", "changelogs/vault.yml", "changelogs/fragments/export.csv"),
     *("nested/.git/config", "nested/roles/x/vars/main.yml", "roles/ctp/.git/config", ".git/keys"),
     *(
         "README.md~",

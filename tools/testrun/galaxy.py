@@ -1,8 +1,9 @@
 """The collection as strangers get it: built, imported as by Galaxy, and judged by ansible-test.
 
-The archive is built as for a release. galaxy-importer reads it, and what it refuses or complains
-about fails, with one exception: that ``tests/sanity/ignore-*.txt`` exists. Then ``ansible-test
-sanity`` runs on what the archive holds, without containers. `UNCHECKED` is what is left out.
+antsibull-changelog reads the fragments of the changelog. The archive is built as for a release.
+galaxy-importer reads it, and what it refuses or complains about fails, with one exception: that
+``tests/sanity/ignore-*.txt`` exists. Then ``ansible-test sanity`` runs on what the archive holds,
+without containers. `UNCHECKED` is what is left out.
 """
 
 from __future__ import annotations
@@ -76,6 +77,17 @@ def build(place: Path, variables: dict[str, str]) -> Path:
     return archive
 
 
+def changelog(checkout: Path, variables: dict[str, str]) -> bool:
+    """Have antsibull-changelog read the fragments; tell whether it accepts them."""
+    command = ["antsibull-changelog", "lint"]
+    wrong = subprocess.run(command, cwd=checkout, env=variables, check=False).returncode
+    if wrong:
+        print("antsibull-changelog refuses fragments. CONTRIBUTING.md shows how one is written.")
+    else:
+        print("antsibull-changelog accepts the fragments of the changelog.")
+    return not wrong
+
+
 def importer(archive: Path, variables: dict[str, str]) -> bool:
     """Have galaxy-importer read an archive; tell whether it has nothing to complain about."""
     settings = archive.with_name("galaxy-importer.cfg")
@@ -125,9 +137,10 @@ def main() -> int:
     variables = environment()
     with tempfile.TemporaryDirectory(prefix="auscat-galaxy-") as directory:
         archive = build(Path(directory), variables)
+        # All, so that one run shows all that is wrong.
+        passed = [changelog(REPOSITORY, variables)]
         sys.stdout.flush()
-        # Both, so that one run shows all that is wrong.
-        passed = [importer(archive, variables), sanity(archive, variables)]
+        passed += [importer(archive, variables), sanity(archive, variables)]
     return 0 if all(passed) else 1
 
 

@@ -55,6 +55,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("docs/roles-alone.md", ("collection",)),
     ("docs/*", _NONE),
     ("*.md", _NONE),
+    ("changelogs/*", _NONE),
     ("LICENSE", _NONE),
     (".yamllint", _NONE),
     (".ansible-lint", _NONE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tools.testrun import galaxy
 from tools.testrun.distribution import Distribution
 from tools.testrun.history import History
 from tools.testrun.plan import Plan
+from tools.testrun.scenarios import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,50 @@ def test_the_step_runs_with_the_style(tmp_path: Path, style: bool) -> None:
     jobs = {job.name: job for job in runner.steps(plan, History(tmp_path / "times.json"))}
     assert (runner.GALAXY in jobs) is style
     assert all(name in jobs for job in jobs.values() for name in job.after)
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    """The environment with antsibull-changelog, which is made where it is missing."""
+    return galaxy.environment()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What antsibull-changelog reads of the checkout, to plant something there."""
+    shutil.copytree(REPOSITORY / "changelogs", tmp_path / "changelogs")
+    shutil.copy(REPOSITORY / "galaxy.yml", tmp_path)
+    return tmp_path
+
+
+def test_the_fragments_of_the_changelog_are_accepted(
+    checkout: Path, variables: dict[str, str]
+) -> None:
+    (checkout / "changelogs/fragments/planted.yml").write_text("bugfixes:\n  - It does ``so``.\n")
+    assert galaxy.changelog(checkout, variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("planted.yml", "fixed:\n  - It does so.\n", "invalid section: fixed"),
+        ("planted.yml", "bugfixes: It does so.\n", "must be type list"),
+        ("planted.yml", "bugfixes:\n  - ports: 80\n", "must be type str"),
+        ("planted.yml", "bugfixes:\n  - It ``does so.\n", "without end-string"),
+        ("planted.yml", "bugfixes: [\n", "yaml parsing error"),
+        ("planted", "- It does so.\n", "must be a mapping"),
+    ],
+)
+def test_a_wrong_fragment_of_the_changelog_fails(
+    checkout: Path,
+    variables: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    text: str,
+    said: str,
+) -> None:
+    (checkout / "changelogs/fragments" / name).write_text(text)
+    assert not galaxy.changelog(checkout, variables)
+    out = capfd.readouterr().out
+    assert said in out
+    assert f"fragments/{name}" in out
