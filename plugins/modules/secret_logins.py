@@ -71,6 +71,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
 from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 
 ACCEPTED = "accepted"
 REFUSED = "refused"
@@ -93,13 +94,15 @@ def postgresql_login(stack: str, login: dict[str, Any]) -> str:
         return f"no answer: {error}"
     networks = container["NetworkSettings"]["Networks"].values()
     address = next((each["IPAddress"] for each in networks if each["IPAddress"]), "")
-    command = [
-        *("docker", "exec", "--interactive", "--env", "PGCONNECT_TIMEOUT=10", container["Id"]),
+    command = psql.command(
+        container["Id"],
+        f"--host={address}",
         # Without a terminal, psql reads the password that it asks for from standard input.
-        *("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--password"),
-        *(f"--host={address}", f"--username={login['user']}", f"--dbname={login['database']}"),
+        "--password",
         "--command=SELECT 1",
-    ]
+        user=login["user"],
+        database=login["database"],
+    )
     try:
         done = subprocess.run(
             command,

@@ -14,6 +14,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import 
     is_proof_patient,
     is_proof_pseudonym,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import qualified
 
 # A pair of a proof is told by both its sides: the pseudonym ends with the hash of the very token
@@ -32,21 +33,13 @@ REMOVE_PROOFS = (
 class KeyDb:
     """KeyDB through its container, as its superuser over the socket that only the container has."""
 
-    # The user's name is in a secret of the container; it stays there.
-    PSQL = (
-        "exec psql --no-psqlrc --quiet --tuples-only --no-align --no-password"
-        ' --set=ON_ERROR_STOP=1 --dbname=key_db --username="$(cat /run/secrets/keydb_user)"'
-    )
-
     def __init__(self, service: str, table: str = "patient") -> None:
         self._container = str(container_of(service)["Id"])
         self._table = qualified(table)
 
     def _run(self, sql: str) -> list[str]:
-        # Statements go over standard input: command lines are visible to every user of the host.
-        command = ["docker", "exec", "--interactive", self._container, "sh", "-c", self.PSQL]
         try:
-            return run(command, stdin=sql).split()
+            return run(psql.command(self._container, "--no-password"), stdin=sql).split()
         except CommandError as error:
             raise ClientError(f"KeyDB: {error}") from error
 

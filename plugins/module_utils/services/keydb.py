@@ -15,8 +15,7 @@ import time
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-
-DEFAULT_DATABASE = "key_db"
+from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 
 
 class KeydbError(Exception):
@@ -100,7 +99,9 @@ class Keydb:
                 "name that the database was created with. Set keydb_user to that name."
             )
 
-    def query(self, statements: str, database: str = DEFAULT_DATABASE, timeout: float = 600) -> Any:
+    def query(
+        self, statements: str, database: str = psql.DEFAULT_DATABASE, timeout: float = 600
+    ) -> Any:
         """Run `statements` and return their last line of output, read as JSON (None: no output).
 
         Args:
@@ -111,17 +112,9 @@ class Keydb:
         Raises:
             KeydbError: psql failed; the text is its message, without the data of any row.
         """
-        command = [
-            "docker", "exec", "--interactive", "--env", "PGCLIENTENCODING=UTF8",
-            "--env", "PGCONNECT_TIMEOUT=10", self.container,
-            "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only",
-            # Terse: DETAIL and LINE of an error would quote the row.
-            "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse",
-            f"--username={self.user}", f"--dbname={database}", "--file=-",
-        ]  # fmt: skip
         try:
             result = subprocess.run(
-                command,
+                psql.command(self.container, user=self.user, database=database),
                 input=statements.encode("utf-8", "surrogateescape"),
                 capture_output=True,
                 timeout=timeout,

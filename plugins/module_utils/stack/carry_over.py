@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     KeydbError,
     find_container,
@@ -238,10 +239,7 @@ def _ask_when_ready(container: str, user: str, database: str, statements: str) -
 
 
 def _ask(container: str, user: str, database: str, statements: str) -> str:
-    # Terse: an error would quote the row.
-    arguments = ["docker", "exec", "--interactive", container, "psql", "--no-psqlrc", "--quiet"]
-    arguments += ["--no-align", "--tuples-only", "--single-transaction", "--set=ON_ERROR_STOP=1"]
-    arguments += ["--set=VERBOSITY=terse", f"--username={user}", f"--dbname={database}", "--file=-"]
+    arguments = psql.command(container, "--single-transaction", user=user, database=database)
     try:
         return run(arguments, stdin=statements, timeout=600)
     except (CommandError, KeydbError) as error:

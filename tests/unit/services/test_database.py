@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import 
     pseudonym_of,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.patients import REMOVE_PROOFS
+from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 
 IMAGE = Path(__file__).resolve().parents[3] / "images/keydb"
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
@@ -342,3 +343,41 @@ def test_patients_of_proofs_are_removed_and_nobody_else(database: Database) -> N
     assert sorted(removed.splitlines()) == sorted(pseudonym for _, pseudonym in proofs)
     left = database.ask("SELECT patient_id || '|' || pseudonym FROM patient")
     assert sorted(left.splitlines()) == sorted("|".join(pair) for pair in real)
+
+
+def in_the_container(command: list[str]) -> list[str]:
+    """What docker would start there."""
+    assert command[:3] == ["docker", "exec", "--interactive"]
+    return command[command.index("container") + 1 :]
+
+
+def test_psql_prints_rows_and_tells_an_error_without_the_row(database: Database) -> None:
+    command = in_the_container(psql.command("container", user="key_admin"))
+    made = "CREATE TABLE patient (id text PRIMARY KEY); INSERT INTO patient VALUES ('DOE-1');"
+    assert database.output(*command, stdin=made) == ""
+    assert database.output(*command, stdin="SELECT id, 2 FROM patient;") == "DOE-1|2\n"
+
+    code, said = database.run(
+        *command, stdin="INSERT INTO patient VALUES ('DOE-1'); DELETE FROM patient;"
+    )
+    assert code == 3
+    assert "duplicate key" in said
+    assert "DOE-1" not in said
+    assert database.output(*command, stdin="SELECT id FROM patient;") == "DOE-1\n"
+
+
+def test_psql_is_given_options_and_asks_what_they_say(database: Database) -> None:
+    options = ("--single-transaction", "--command=SELECT 7")
+    command = psql.command("container", *options, user="key_admin", database="postgres")
+    assert database.output(*in_the_container(command), stdin="SELECT 8;") == "7\n"
+
+
+def test_psql_as_the_superuser_leaves_its_name_in_the_container(database: Database) -> None:
+    secret = database.directory / "keydb_user"
+    secret.write_text("key_admin")
+    command = in_the_container(psql.command("container"))
+    assert not [each for each in command if "key_admin" in each]
+    own = [each.replace("/run/secrets/keydb_user", str(secret)) for each in command]
+    assert database.output("env", "PGUSER=nobody", *own, stdin="SELECT current_user;") == (
+        "key_admin\n"
+    )
