@@ -64,12 +64,9 @@ def main() -> None:
         argument_spec={"settings": {"type": "dict", "required": True}}, supports_check_mode=True
     )
     settings = module.params["settings"]
-    unknown = sorted(set(settings["limits"]) - set(rules.LIMITS))
-    if unknown:
-        module.fail_json(
-            msg=f"settings.limits names {', '.join(unknown)}. Accepted: "
-            f"{', '.join(sorted(rules.LIMITS))}. Nothing was changed."
-        )
+    problem = rules.limits_problem(settings["limits"])
+    if problem:
+        module.fail_json(msg=f"{problem} Nothing was changed.")
     try:
         history = samples.read(Path(settings["history"]))
     except OSError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
     rules,
     samples,
@@ -25,6 +26,10 @@ from conftest import Sent, Shown, sample
 from playwright.sync_api import Browser, Page, sync_playwright
 from shared.machines import Node
 
+DEFAULTS = Path(__file__).resolve().parents[3] / "roles/status/defaults/main.yml"
+LIMITS = {
+    name: yaml.safe_load(DEFAULTS.read_text())[f"status_{name}"] for name in sorted(rules.LIMITS)
+}
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 WIDTHS = {"desktop": (1280, 800), "phone": (360, 740)}
@@ -141,7 +146,7 @@ def busy(seen: dict[str, Any], kv: bool) -> dict[str, Any]:
         {"mount": mount, "size": size, "free": free, "inodes": 0, "inodes_free": 0}
         for mount, (size, free) in last["volumes"].items()
     ]
-    alerts = rules.evaluate(state, history, {"backup_required": 1, "quarantine_objects": 1})
+    alerts = rules.evaluate(state, history, LIMITS | {"backup_required": 1})
     return {"state": state, "alerts": alerts, "history": samples.thinned(history, state["time"])}
 
 

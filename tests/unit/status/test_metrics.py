@@ -8,7 +8,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status 
     rules,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from test_rules import NOW, WELL
+from test_rules import LIMITS, NOW, WELL
 
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -23,7 +23,7 @@ def test_a_parser_of_others_reads_what_was_meant() -> None:
     state: dict[str, Any] = copy.deepcopy(WELL)
     state["volumes"][0]["mount"] = '/srv/"a\\b\nc'
     alerts = [rules.alert("disk_low", "critical", "/", "full")]
-    found = parsed(metrics.text(state, alerts, {}))
+    found = parsed(metrics.text(state, alerts, LIMITS))
     assert found["auscat_sample_timestamp_seconds", ()] == NOW
     assert found["auscat_volume_free_bytes", (("mount", '/srv/"a\\b\nc'),)] == 50
     assert found["auscat_ctp_received_total", ()] == 10
@@ -34,7 +34,7 @@ def test_a_parser_of_others_reads_what_was_meant() -> None:
 
 
 def test_every_alert_is_there_also_when_it_is_not_raised() -> None:
-    found = parsed(metrics.text(WELL, [], {}))
+    found = parsed(metrics.text(WELL, [], LIMITS))
     told = {dict(labels)["alert"] for name, labels in found if name == "auscat_alert"}
     assert told == set(rules.ALERTS) - {"unreachable"}
     assert not [value for (name, _), value in found.items() if name == "auscat_alert" and value]
@@ -45,6 +45,6 @@ def test_what_is_not_known_has_no_sample() -> None:
     state["ctp"] = {"answers": False}
     state["clock"] = {"source": "unknown", "synchronised": None, "offset_seconds": None}
     state["backup"] = {"identifiable": None}
-    names = {name for name, _ in parsed(metrics.text(state, [], {}))}
+    names = {name for name, _ in parsed(metrics.text(state, [], LIMITS))}
     assert not {n for n in names if n.startswith(("auscat_ctp_", "auscat_clock", "auscat_backup"))}
     assert "auscat_figures_known" in names

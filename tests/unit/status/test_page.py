@@ -9,14 +9,14 @@ from ansible_collections.auscat.imaging.plugins.module_utils.status import plot
 from ansible_collections.auscat.imaging.plugins.module_utils.status import report as status_report
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 from ansible_collections.auscat.imaging.plugins.module_utils.status.page import status_page
-from test_rules import NOW, WELL, changed
+from test_rules import LIMITS, NOW, WELL, changed
 
 HOUR = 3600.0
 
 
 def result(state: dict[str, Any], history: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     past = [{"time": NOW - 60, "alerts": []}] if history is None else history
-    return {"state": state, "alerts": rules.evaluate(state, past, {}), "history": past}
+    return {"state": state, "alerts": rules.evaluate(state, past, LIMITS), "history": past}
 
 
 def busy() -> dict[str, Any]:

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import copy
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEFAULTS = yaml.safe_load((REPOSITORY / "roles/status/defaults/main.yml").read_text())
+#: As an inventory has them that sets none, of a production node.
+LIMITS = {name: DEFAULTS[f"status_{name}"] for name in rules.LIMITS} | {"backup_required": 1}
 NOW = 1_795_000_000.0
 
 
@@ -233,9 +239,33 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
 
 @pytest.mark.parametrize(("change", "history", "expected"), CASES)
 def test_rule(change: dict[str, Any], history: list[dict[str, Any]], expected: set[str]) -> None:
-    alerts = rules.evaluate(changed(**change), history, {"backup_required": 1})
+    alerts = rules.evaluate(changed(**change), history, LIMITS)
     assert {f"{each['alert']}:{each['severity']}" for each in alerts} == expected
     assert all(each["text"] and each["next"] and each["subject"] for each in alerts)
+
+
+def test_the_role_gives_each_limit_the_value_of_its_variable() -> None:
+    told = yaml.safe_load((REPOSITORY / "roles/status/vars/main.yml").read_text())
+    limits = told["__status_settings"]["limits"]
+    assert set(limits) == rules.LIMITS
+    for name, value in limits.items():
+        assert value.split()[1] == f"status_{name}"
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({**LIMITS, "proof_hours": 1}, "settings.limits names proof_hours. Accepted: exactly"),
+        (
+            {name: value for name, value in LIMITS.items() if name != "restarts"},
+            "settings.limits lacks restarts. Accepted: exactly",
+        ),
+        ({}, "settings.limits lacks backup_hours, backup_required, certificate_days,"),
+    ],
+)
+def test_a_wrong_set_of_limits_is_refused(limits: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rules.evaluate(WELL, FRESH, limits)
 
 
 def test_every_alert_has_a_case() -> None:
@@ -246,13 +276,13 @@ def test_every_alert_has_a_case() -> None:
 
 def test_the_most_urgent_comes_first() -> None:
     state = changed(clock__synchronised=False, firewall__loaded=False)
-    severities = [each["severity"] for each in rules.evaluate(state, FRESH, {})]
+    severities = [each["severity"] for each in rules.evaluate(state, FRESH, LIMITS)]
     assert severities == ["critical", "warning"]
 
 
 def test_a_missing_backup_is_reported_only_where_one_is_required() -> None:
     state = changed(backup__identifiable=None)
-    assert not rules.evaluate(state, FRESH, {"backup_required": 0})
+    assert not rules.evaluate(state, FRESH, LIMITS | {"backup_required": 0})
 
 
 @pytest.mark.parametrize(
@@ -283,7 +313,7 @@ def test_what_a_service_ended_at_names_the_limit_of_that_service() -> None:
 
     def remedy(*held: str) -> str:
         state = changed(ctp__quarantined=1, ctp__quarantine={"x": 1}, ctp__held_back=list(held))
-        found = {each["alert"]: each for each in rules.evaluate(state, FRESH, {})}
+        found = {each["alert"]: each for each in rules.evaluate(state, FRESH, LIMITS)}
         return found["object_held_back"]["next"]
 
     orthanc, ctp = "Orthanc ended, 3 times; 600 MiB, SOP class 1.2", "CTP ended, 3 times; 9 MiB"

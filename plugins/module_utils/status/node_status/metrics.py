@@ -86,8 +86,7 @@ def text(
 
 
 def _services(made: _Text, state: Mapping[str, Any], limits: Mapping[str, float]) -> None:
-    minutes = {**rules.LIMITS, **limits}["restart_minutes"]
-    since = state["time"] - minutes * rules.MINUTE
+    since = state["time"] - limits["restart_minutes"] * rules.MINUTE
     listed = [({"service": name}, each) for name, each in sorted(state["services"].items())]
     made.add(
         "service_running",

@@ -154,28 +154,44 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
 }
 
-LIMITS: dict[str, float] = {
-    "start_minutes": 5,
-    "restarts": 3,
-    "restart_minutes": 60,
-    "queue_old_minutes": 30,
-    "queue_growing_minutes": 30,
-    "queue_growing_objects": 100,
-    "orthanc_silent_minutes": 10,
-    "quarantine_objects": 1,
-    "quarantine_growing_minutes": 60,
-    "quarantine_growing_objects": 20,
-    "study_mixed_hours": 168,
-    "keydb_stale_minutes": 5,
-    "disk_warning_percent": 15,
-    "disk_critical_percent": 5,
-    "backup_hours": 26,
-    "backup_required": 0,
-    "proof_days": 30,
-    "certificate_days": 14,
-    "image_days": 180,
-    "clock_offset_seconds": 1,
-}
+LIMITS = frozenset(
+    {
+        "start_minutes",
+        "restarts",
+        "restart_minutes",
+        "queue_old_minutes",
+        "queue_growing_minutes",
+        "queue_growing_objects",
+        "orthanc_silent_minutes",
+        "quarantine_objects",
+        "quarantine_growing_minutes",
+        "quarantine_growing_objects",
+        "study_mixed_hours",
+        "keydb_stale_minutes",
+        "disk_warning_percent",
+        "disk_critical_percent",
+        "backup_hours",
+        "backup_required",
+        "proof_days",
+        "certificate_days",
+        "image_days",
+        "clock_offset_seconds",
+    }
+)
+"""Names of the limits. Their values are the variables ``status_<name>`` of the role status."""
+
+
+def limits_problem(limits: Mapping[str, float]) -> str:
+    """Return what is wrong with the names of limits; empty when nothing is."""
+    unknown, missing = sorted(set(limits) - LIMITS), sorted(LIMITS - set(limits))
+    if not unknown and not missing:
+        return ""
+    found = " and ".join(
+        f"{verb} {', '.join(names)}"
+        for verb, names in (("names", unknown), ("lacks", missing))
+        if names
+    )
+    return f"settings.limits {found}. Accepted: exactly {', '.join(sorted(LIMITS))}."
 
 
 def held_back_remedy(held: str) -> str:
@@ -225,9 +241,14 @@ def evaluate(
     Args:
         state: as ``collect.state`` returns it. A part that could not be read is absent or None.
         history: samples before it, oldest first, as ``samples.read`` returns them.
-        limits: as `LIMITS`, which stand for those that are left out.
+        limits: each of `LIMITS`.
+
+    Raises:
+        ValueError: a limit is missing, or there is none of that name.
     """
-    known = {**LIMITS, **limits}
+    problem = limits_problem(limits)
+    if problem:
+        raise ValueError(problem)
     found: list[dict[str, str]] = []
     for rule in (
         _engine,
@@ -244,7 +265,7 @@ def evaluate(
         _clock,
         _sampler,
     ):
-        found += rule(state, history, known)
+        found += rule(state, history, limits)
     return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
 
 
