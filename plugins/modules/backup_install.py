@@ -51,12 +51,12 @@ author: The AusCAT imaging node project (!UNKNOWN)
 EXAMPLES = r"""
 - name: Install what backs this machine up
   auscat.imaging.backup_install:
-    directory: /etc/auscat/backup
-    program: /usr/local/lib/auscat/backup_run.py
-    content: "{{ lookup('ansible.builtin.file', 'backup_run.py') }}"
+    directory: "{{ auscat_config_root }}/backup"
+    program: /usr/local/lib/example/backup_run.py
+    content: "{{ lookup('ansible.builtin.template', 'backup_run.py.j2') }}"
     package:
       cli.py: "{{ lookup('ansible.builtin.file', 'program/cli.py') }}"
-    settings: {node: kv01, config_root: /etc/auscat, kinds: {}}
+    settings: {node: kv01, config_root: "{{ auscat_config_root }}", kinds: {}}
     files: {}
     schedules: {}
 """

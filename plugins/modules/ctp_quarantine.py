@@ -66,7 +66,7 @@ options:
   record:
     description: File of one line of JSON for each purge, made where it is missing.
     type: path
-    default: /var/lib/auscat/quarantine-purges.jsonl
+    required: true
 attributes:
   check_mode: {support: full, description: Says what would be exported or removed.}
   diff_mode: {support: none, description: The objects identify patients.}
@@ -79,6 +79,7 @@ EXAMPLES = r"""
     flavour: rsna
     password: "{{ ctp_admin_password }}"
     directory: /srv/auscat/ctp/temp
+    record: /var/lib/example/purges.jsonl
 """
 
 RETURN = r"""
@@ -487,7 +488,7 @@ def main() -> None:
             "destination": {"type": "path", "default": ""},
             "exported": {"type": "path", "default": ""},
             "patients": {"type": "bool", "default": False},
-            "record": {"type": "path", "default": "/var/lib/auscat/quarantine-purges.jsonl"},
+            "record": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )

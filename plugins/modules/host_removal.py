@@ -47,7 +47,7 @@ EXAMPLES = r"""
 - name: Remove the timers and the state of the node
   auscat.imaging.host_removal:
     units: ["auscat-*.timer", "auscat-*.service"]
-    paths: [/var/lib/auscat]
+    paths: [/var/lib/example]
 """
 
 RETURN = r"""
@@ -56,7 +56,7 @@ removed:
   type: list
   elements: str
   returned: success
-  sample: ["unit auscat-backup.timer", "/var/lib/auscat"]
+  sample: ["unit auscat-backup.timer", "/var/lib/example"]
 kept:
   description: What stays of the paths.
   type: list

@@ -44,7 +44,7 @@ options:
   key_file:
     description: Where the key lies on the host.
     type: path
-    default: /etc/auscat/volume.key
+    required: true
   drop_in:
     description: What ties the Docker engine to the mount.
     type: path
@@ -77,6 +77,7 @@ EXAMPLES = r"""
     data_root: /srv/auscat
     device: /dev/disk/by-id/virtio-data
     filesystem: xfs
+    key_file: "{{ auscat_config_root }}/volume.key"
 
 - name: Watch the volume
   auscat.imaging.host_volume:
@@ -148,7 +149,7 @@ def main() -> None:
             "device_timeout": {"type": "int", "default": 30},
             "encryption": {"type": "bool", "default": False},
             "key": {"type": "str", "default": "", "no_log": True},
-            "key_file": {"type": "path", "default": "/etc/auscat/volume.key", "no_log": False},
+            "key_file": {"type": "path", "required": True, "no_log": False},
             "drop_in": {
                 "type": "path",
                 "default": "/etc/systemd/system/docker.service.d/auscat-volume.conf",

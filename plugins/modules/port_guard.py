@@ -44,7 +44,7 @@ options:
   path:
     description: The file that holds the rules. Its directory is created when missing.
     type: path
-    default: /etc/auscat/firewall.nft
+    required: true
   host_firewalls:
     description:
       - Whether to add rules to ufw and firewalld where one of them is active. V(false) removes
@@ -75,6 +75,7 @@ attributes:
 EXAMPLES = r"""
 - name: Limit the published ports to their sources
   auscat.imaging.port_guard:
+    path: "{{ auscat_config_root }}/firewall.nft"
     ports:
       - service: orthanc
         name: web
@@ -85,6 +86,7 @@ EXAMPLES = r"""
 
 - name: Remove the limits
   auscat.imaging.port_guard:
+    path: "{{ auscat_config_root }}/firewall.nft"
     state: absent
 """
 
@@ -126,7 +128,7 @@ def main() -> None:
         argument_spec={
             # The entries are checked by port_rules, whose errors name the inventory's variable.
             "ports": {"type": "list", "elements": "raw", "default": []},
-            "path": {"type": "path", "default": "/etc/auscat/firewall.nft"},
+            "path": {"type": "path", "required": True},
             "host_firewalls": {"type": "bool", "default": True},
             "boot": {"type": "bool", "default": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

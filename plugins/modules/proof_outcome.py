@@ -14,7 +14,7 @@ options:
   path:
     description: The file.
     type: path
-    default: /var/lib/auscat/proof.json
+    required: true
   outcome:
     description: What it says.
     type: dict
@@ -28,6 +28,7 @@ author: The AusCAT imaging node project (!UNKNOWN)
 EXAMPLES = r"""
 - name: Write the outcome of the proof
   auscat.imaging.proof_outcome:
+    path: /var/lib/example/proof.json
     outcome: {passed: true, checks: 25, failed: []}
 """
 
@@ -45,7 +46,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "default": "/var/lib/auscat/proof.json"},
+            "path": {"type": "path", "required": True},
             "outcome": {"type": "dict", "required": True},
         },
         supports_check_mode=True,

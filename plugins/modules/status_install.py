@@ -59,10 +59,10 @@ EXAMPLES = r"""
 - name: Install the program that takes the samples, and its timer
   auscat.imaging.status_install:
     directories:
-      - {path: /usr/local/lib/auscat/node_status, mode: "0755"}
-    directory: /usr/local/lib/auscat/node_status
+      - {path: /usr/local/lib/example/node_status, mode: "0755"}
+    directory: /usr/local/lib/example/node_status
     package: {__init__.py: ""}
-    settings_path: /etc/auscat/status.json
+    settings_path: "{{ auscat_config_root }}/status.json"
     settings: {node: kv01}
     units:
       auscat-status.timer: "{{ lookup('ansible.builtin.template', 'auscat-status.timer.j2') }}"

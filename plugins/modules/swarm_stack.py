@@ -105,7 +105,7 @@ EXAMPLES = r"""
   auscat.imaging.swarm_stack:
     name: auscat
     document: "{{ stack }}"
-    directory: /etc/auscat
+    directory: "{{ auscat_config_root }}"
 """
 
 RETURN = r"""

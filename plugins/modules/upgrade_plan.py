@@ -25,6 +25,7 @@ options:
     type: list
     elements: str
     default: []
+  proof: {description: The file in which the last proof was noted., type: path, required: true}
 attributes:
   check_mode: {support: full, description: It changes nothing.}
   diff_mode: {support: none, description: It changes nothing.}
@@ -36,8 +37,9 @@ EXAMPLES = r"""
   auscat.imaging.upgrade_plan:
     name: auscat
     document: "{{ stack }}"
-    directory: /etc/auscat
+    directory: "{{ auscat_config_root }}"
     copies: /srv/auscat/.upgrade
+    proof: /var/lib/example/proof.json
 """
 
 RETURN = r"""
@@ -90,7 +92,6 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.upgrade_plan 
     versions,
 )
 
-PROOF = Path("/var/lib/auscat/proof.json")
 LABEL_VERSION = "org.opencontainers.image.version"
 
 
@@ -138,7 +139,7 @@ def _try(arguments: list[str]) -> str:
         return ""
 
 
-def proof(file: Path = PROOF) -> str:
+def proof(file: Path) -> str:
     """Return in words when the node was proved last."""
     try:
         found = json.loads(file.read_text())
@@ -160,6 +161,7 @@ def main() -> None:
             "data": {"type": "list", "elements": "dict", "default": []},
             "copies": {"type": "path", "required": True},
             "order": {"type": "list", "elements": "str", "default": []},
+            "proof": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -220,7 +222,7 @@ def main() -> None:
             for each in services
             if each["health"] not in ("healthy", "runs") and each["action"] != "added"
         ],
-        proof=proof(),
+        proof=proof(Path(module.params["proof"])),
     )
 
 

@@ -48,6 +48,10 @@ def test_it_is_deployed_beside_the_others(
     assert pacs.connects(node.address, 5434)
     assert not stranger.connects(node.address, 5434)
 
+    # The inventory's auscat_config_root.
+    assert node.run("test", "-e", "/etc/auscat", check=False).returncode == 1
+    assert node.output("ls", "/etc/imaging-node/stack-auscat.json")
+
     again = site.play("site.yml")
     assert (again.returncode, again.changed) == (0, 0), again.changed_tasks
 
@@ -119,4 +123,5 @@ def test_it_is_torn_down_with_the_others(site: Site, node: Node) -> None:
     assert node.output("ls", "/srv/auscat/notes")
     gone = site.play("playbooks/teardown.yml", teardown_data="node")
     assert gone.returncode == 0, gone.errors
+    assert node.run("test", "-e", "/etc/imaging-node", check=False).returncode == 1
     assert node.run("test", "-e", "/srv/auscat/notes", check=False).returncode == 1

@@ -157,7 +157,7 @@ class Wish:
     device_timeout: int = 30
     encryption: bool = False
     key: str = field(default="", repr=False)
-    key_file: str = "/etc/auscat/volume.key"
+    key_file: str = ""
 
 
 def partition_path(disk: str, number: int) -> str:

@@ -17,7 +17,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
     base,
     cli,
@@ -40,6 +42,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.report impor
     run_result,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 needs_restic = pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not installed")
 
 
@@ -390,7 +393,6 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
         },
     }
     (home / "settings.json").write_text(json.dumps(settings))
-    monkeypatch.setattr(base, "SETTINGS", home / "settings.json")
     monkeypatch.setattr(base, "LOCK", home / "lock")
     monkeypatch.setattr(forms, "PARTS", {"ctp": NoPart})
     monkeypatch.setattr(engine, "remove_leftovers", lambda: None)
@@ -400,7 +402,7 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
     (home / "ctp").mkdir(exist_ok=True)
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        cli.main([*arguments])
+        cli.main([*arguments], str(home / "settings.json"))
     answer: dict[str, Any] = json.loads(shown.getvalue().splitlines()[-1])
     return answer
 
@@ -635,11 +637,50 @@ def test_a_restore_that_was_interrupted_begins_anew_with_all_parts(
         run.restore("latest", None, {}, replace=False)
 
 
+def test_the_program_keeps_what_it_knows_where_the_node_does() -> None:
+    roots = yaml.safe_load((REPOSITORY / "roles/auscat/vars/main.yml").read_text())
+    assert str(base.STATE) == f"{roots['__auscat_state_root']}/backup"
+    assert str(base.CACHE) == f"{roots['__auscat_cache_root']}/restic"
+
+
+def launcher(directory: Path) -> str:
+    """As the role renders it where settings.json lies in that directory."""
+    template = REPOSITORY / "roles/backup/templates/backup_run.py.j2"
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["to_json"] = json.dumps
+    text = environment.from_string(template.read_text())
+    return text.render(__backup_directory=str(directory))
+
+
+@needs_restic
+def test_the_launcher_reads_the_settings_of_another_config_root(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site's own auscat_config_root; the program is run as systemd and the playbooks run it."""
+    mine = restic(home, "identifiable")
+    mine.open(write=True)
+    (home / "file").write_text("x")
+    moment = "20260102T030405.678901Z"
+    tags = ("--tag", "identifiable", "--tag", "complete", "--tag", f"ctp.{moment}")
+    mine.run("backup", "--host", "kv01", *tags, str(home / "file"))
+    there = program(home, monkeypatch, "list", "identifiable")
+    assert there["chosen"] == {"ctp": moment}
+    directory = home / "site's own/backup"
+    directory.mkdir(parents=True)
+    (home / "settings.json").rename(directory / "settings.json")
+    shutil.copytree(Path(base.__file__).parent, home / "installed/backup_program")
+    (home / "installed/backup_run.py").write_text(launcher(directory))
+    asked = subprocess.run(
+        [sys.executable, home / "installed/backup_run.py", "list", "identifiable"],
+        cwd="/", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(asked.stdout) == there
+
+
 def test_the_launcher_is_found_from_the_installed_package(tmp_path: Path) -> None:
     """As the role installs them: the launcher is what tries Orthanc's backup elsewhere."""
     shutil.copytree(Path(base.__file__).parent, tmp_path / "backup_program")
-    launcher = Path(__file__).parents[3] / "roles" / "backup" / "files" / "backup_run.py"
-    shutil.copy(launcher, tmp_path)
+    (tmp_path / "backup_run.py").write_text(launcher(tmp_path / "site's own"))
     code = "from backup_program import base; print(base.LAUNCHER)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -254,7 +254,7 @@ def test_partition_grows_only_when_it_has_its_disk_for_itself(alone: bool, grows
 
 # Encryption
 
-SECRET = replace(WISH, encryption=True, key="0123456789abcdef")
+SECRET = replace(WISH, encryption=True, key="0123456789abcdef", key_file="/etc/volume.key")
 LUKS = Device(
     "/dev/sdb",
     10 * GIB,
@@ -292,7 +292,7 @@ def test_closed_volume_is_opened() -> None:
 
 def test_encrypted_volume_is_left_alone_when_all_is_done() -> None:
     inside = replace(OWN, path="/dev/dm-0", size=10 * GIB - 16 * MIB)
-    table = (("auscat", "UUID=luks-uuid", "/etc/auscat/volume.key", "luks"),)
+    table = (("auscat", "UUID=luks-uuid", SECRET.key_file, "luks"),)
     opened = f"{OPTIONS},x-systemd.requires=systemd-cryptsetup@auscat.service"
     fstab = ((f"UUID={UUID}", ROOT, "ext4", opened, "0", "2"),)
     host = replace(DONE, key=KEYED.key, crypttab=table, fstab=fstab)
@@ -308,7 +308,7 @@ def test_the_mount_opens_the_encrypted_volume_itself() -> None:
 
 def test_encrypted_volume_grows() -> None:
     inside = replace(OWN, path="/dev/dm-0", size=10 * GIB - 16 * MIB)
-    table = (("auscat", "UUID=luks-uuid", "/etc/auscat/volume.key", "luks"),)
+    table = (("auscat", "UUID=luks-uuid", SECRET.key_file, "luks"),)
     host = replace(DONE, key=KEYED.key, crypttab=table)
     made = planned(SECRET, host, replace(LUKS, size=20 * GIB), mapping=inside)
     assert made.grow_mapping

@@ -8,7 +8,6 @@ from pathlib import Path
 
 #: As installed: the package lies beside it, and none of its files can be run by itself.
 LAUNCHER = Path(__file__).resolve().parent.with_name("backup_run.py")
-SETTINGS = Path("/etc/auscat/backup/settings.json")
 STATE = Path("/var/lib/auscat/backup")
 LOCK = Path("/run/lock/auscat-backup.lock")
 RUN = Path("/run")

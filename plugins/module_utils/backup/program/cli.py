@@ -33,6 +33,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import base, orthanc, restic, running, trees
@@ -65,8 +66,8 @@ class BusyError(base.BackupError):
     """Another run is under way; its result counts."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says; see the module's docstring."""
+def main(arguments: Sequence[str], settings_file: str) -> int:
+    """Do what the command line says, as the settings have it; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "command",
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "ask-orthanc":
             result = orthanc.ask_orthanc()
         else:
-            settings = json.loads(base.SETTINGS.read_text())
+            settings = json.loads(Path(settings_file).read_text())
             kinds = options.kinds or sorted(settings["kinds"], reverse=True)
             result = dispatch(options, settings, kinds)
     except base.StoppedError:

@@ -1,6 +1,6 @@
 """Take one sample: keep it, and write the metrics. The timer of the role status runs this.
 
-``python3 -m node_status.cli /etc/auscat/status.json``
+``python3 -m node_status.cli SETTINGS``: the path of status.json
 """
 
 from __future__ import annotations
