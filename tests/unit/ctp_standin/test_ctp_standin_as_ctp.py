@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from ctp_standin.ctp_files import digest, read_login, read_plan
-from ctp_standin.settings import SettingsError
 from ctp_standin_as_ctp import KEY, SCRIPT, CtpDirectory, mapped, pipeline, server
 from ctp_standin_doubles import (
     PASSWORD,
@@ -22,6 +21,7 @@ from ctp_standin_doubles import (
     wait_until,
 )
 from ctp_standin_study import encode, marked_study, read, study
+from program_settings import SettingsError
 from pydicom.dataset import Dataset
 
 KNOWN = "PatientID/PROOF-1947|=PROOF-PSEUDONYM\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from ctp_standin import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, settings
 from ctp_standin.__main__ import main
-from ctp_standin.settings import Settings, SettingsError
+from ctp_standin.settings import Settings
+from program_settings import SettingsError
 from pydicom.uid import UID
 
 

@@ -90,7 +90,12 @@ class Node:
         if engine == "ctp":
             site.distribution = DISTRIBUTION
         else:
-            parts = ("ctp_standin/src/ctp_standin", "shared/ctp_rules", "shared/whole_files")
+            parts = (
+                "ctp_standin/src/ctp_standin",
+                "shared/ctp_rules",
+                "shared/whole_files",
+                "shared/program_settings",
+            )
             for part in parts:
                 (site.distribution / Path(part).name).symlink_to(IMAGES / part)
         site.supervisor |= {"dicom_port": self.port, "web_port": self.web, "date_shift": True}

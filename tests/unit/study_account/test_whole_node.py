@@ -79,7 +79,12 @@ class Node:
         if engine == "standin":
             self.distribution = directory / "ctp"
             self.distribution.mkdir()
-            parts = ("ctp_standin/src/ctp_standin", "shared/ctp_rules", "shared/whole_files")
+            parts = (
+                "ctp_standin/src/ctp_standin",
+                "shared/ctp_rules",
+                "shared/whole_files",
+                "shared/program_settings",
+            )
             for package in parts:
                 source = IMAGES / package
                 (self.distribution / source.name).symlink_to(source)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from .reading import SettingsError
+from program_settings import SettingsError
+
 from .settings import load
 
 

@@ -20,8 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from program_settings import SettingsError, read_secret
+
 from . import reading
-from .reading import Reader, SettingsError, read_secret
+from .reading import Reader
 
 STAGE_KINDS = ("import", "anonymizer", "filter", "export")
 ENGINES = ("ctp", "standin")

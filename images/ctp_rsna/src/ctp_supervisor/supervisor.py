@@ -16,6 +16,8 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from program_settings import SettingsError
+
 from . import NAME, account
 from .completeness.net import Net
 from .dicom.echo import HEALTHCHECK_AET, echo
@@ -39,7 +41,6 @@ from .held_back.unpacking import Unpacker
 from .lookup.keydb import LookupUpdater
 from .machine import disk, files, threads
 from .machine.disk import MIB, GroupSync, SpaceGuard
-from .reading import SettingsError
 from .settings import Settings
 
 LOG = logging.getLogger("ctp_supervisor")

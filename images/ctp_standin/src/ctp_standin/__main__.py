@@ -11,7 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from .settings import Settings, SettingsError
+from program_settings import SettingsError
+
+from .settings import Settings
 
 
 def main(arguments: list[str]) -> int:

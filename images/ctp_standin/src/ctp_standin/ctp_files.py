@@ -28,10 +28,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from program_settings import SettingsError
+
 from .lookup_table import TableLookup
 from .plan import QUARANTINE_ROLES, Login, Pipeline, Plan, Stage
 from .rules import Rules
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .spool import Layout, Reason
 
 _URL = re.compile(

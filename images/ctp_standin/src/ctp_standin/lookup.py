@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
+from program_settings import SettingsError, read_secret
 
-from .settings import Settings, SettingsError, read_secret
+from .settings import Settings
 
 LOG = logging.getLogger(__name__)
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from program_settings import SettingsError
+
 from .lookup import PatientLookup
 from .rules import Rules
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .spool import Layout
 
 ADMIN = "admin"

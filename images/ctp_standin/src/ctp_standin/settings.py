@@ -44,9 +44,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class SettingsError(Exception):
-    """A variable or a secret file that the program cannot run with; the text says what to do."""
+from program_settings import SettingsError, read_secret
 
 
 @dataclass(frozen=True)
@@ -102,21 +100,6 @@ class Settings:
         Raises ``SettingsError`` naming the file when it is missing, unreadable or empty.
         """
         return read_secret(self.secrets_directory, name)
-
-
-def read_secret(directory: Path, name: str) -> str:
-    """Content of ``directory/name`` without its line end; ``SettingsError`` when there is none."""
-    path = directory / name
-    try:
-        value = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"The secret file {path} cannot be read ({type(error).__name__}). Create the secret"
-            f" {name} and mount it there, readable by the user of this process."
-        ) from error
-    if not value:
-        raise SettingsError(f"The secret file {path} is empty. Give the secret {name} a value.")
-    return value
 
 
 def _text(environment: Mapping[str, str], name: str, default: str) -> str:

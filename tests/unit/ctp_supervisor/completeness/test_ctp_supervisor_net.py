@@ -34,8 +34,8 @@ from ctp_supervisor.held_back.quarantine import INCOMPLETE, RESIDUAL_IDENTIFIER,
 from ctp_supervisor.lookup import tables
 from ctp_supervisor.lookup.keydb import LookupUpdater, Patients, read_values
 from ctp_supervisor.lookup.tables import Tables
-from ctp_supervisor.reading import SettingsError
 from ctp_supervisor_site import Site
+from program_settings import SettingsError
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (

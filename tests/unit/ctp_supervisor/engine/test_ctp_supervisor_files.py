@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ctp_supervisor.engine import workdir
 from ctp_supervisor.engine.verify import LOOKUP, VerificationError, verify
-from ctp_supervisor.reading import SettingsError
 from ctp_supervisor_site import METHOD, SCRIPT, Site
+from program_settings import SettingsError
 
 PATIENT = f'<e en="T" t="00100020" n="PatientID">@always(){LOOKUP}</e>'
 

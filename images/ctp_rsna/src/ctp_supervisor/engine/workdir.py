@@ -18,8 +18,8 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import whole_files
+from program_settings import SettingsError
 
-from ..reading import SettingsError
 from ..settings import Settings
 from . import fast_script, tags_class
 from .verify import Verified, with_key

@@ -32,10 +32,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from program_settings import SettingsError
+
 from .. import reading
 from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..machine.disk import MIB, free_bytes
-from ..reading import SettingsError
 
 HEALTH_SECONDS = 8.0
 WAITING = "A-ASSOCIATE-RJ 2/3/2"

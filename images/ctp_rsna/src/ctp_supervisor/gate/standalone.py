@@ -19,9 +19,10 @@ import sys
 import tempfile
 import threading
 
+from program_settings import SettingsError
+
 from ..machine import threads
 from ..machine.disk import CRITICAL, LOW, MIB, OPEN, GroupSync, SpaceGuard
-from ..reading import SettingsError
 from .gate import Pipeline
 from .holding import HoldingGate
 from .settings import GateSettings, load

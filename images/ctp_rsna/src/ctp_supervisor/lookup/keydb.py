@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import whole_files
+from program_settings import SettingsError
 
-from ..reading import SettingsError
 from ..settings import Settings
 from .tables import Tables
 
