@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.proof import names, phantom, studies
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import (
+    marks,
+    names,
+    phantom,
+    ps3_15_e1_1,
+    studies,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.services.key_list import new_pseudonym
 
 TOKEN = "1234567890"
@@ -45,6 +51,24 @@ def test_the_study_has_the_objects_of_radiotherapy(known: studies.Study) -> None
 def test_the_pseudonym_tells_nothing_of_the_token(known: studies.Study) -> None:
     assert known.pseudonym.startswith("PROOF-ANON-")
     assert studies.find_marks(known.pseudonym.encode(), known) == []
+
+
+def test_the_value_representations_of_the_table_are_those_of_the_dictionary() -> None:
+    table = {tag: row.vr for tag, row in ps3_15_e1_1.attributes().items() if row.vr != "-"}
+    assert table == {tag: pydicom.datadict.dictionary_VR(int(tag, 16)) for tag in table}
+    ranges = {"50XXXXXX", "60XX3000", "60XX4000", "GGGGEEEE"}
+    assert set(ps3_15_e1_1.attributes()) - set(table) - ranges <= ps3_15_e1_1.UNKNOWN_OPTIONS
+
+
+def test_each_attribute_of_the_profile_is_marked_or_left_out_for_a_reason(
+    known: studies.Study,
+) -> None:
+    listed = [tag for tags in marks.LEFT_OUT.values() for tag in tags.split()]
+    table = {tag for tag, row in ps3_15_e1_1.attributes().items() if row.vr != "-"}
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= table
+    for dataset in known.datasets:
+        assert not [tag for tag in table - set(listed) if int(tag, 16) not in dataset]
 
 
 @pytest.mark.parametrize("prefix", ["", "ANON-", "Site.7_", "A" * 32])
