@@ -15,29 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import Device
+from ansible_collections.auscat.imaging.plugins.module_utils.care import (
+    quarantine_listing,
+    quarantine_removal,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import Device, chosen
 from ansible_collections.auscat.imaging.plugins.module_utils.host.http import Http
-from ansible_collections.auscat.imaging.plugins.modules import ctp_quarantine
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 REASON = "unreadable"
-
-
-class RefusedError(Exception):
-    """What the double of a module raises where the real one would end."""
-
-
-class ModuleDouble:
-    """Parameters, and an end that can be looked at."""
-
-    check_mode = False
-
-    def __init__(self, **params: Any) -> None:
-        self.params = params
-
-    def fail_json(self, msg: str) -> None:
-        raise RefusedError(msg)
 
 
 class PageDouble:
@@ -105,33 +92,23 @@ class Node:
         os.utime(path, (then, then))
         return path
 
-    def module(self, **params: Any) -> Any:
-        return ModuleDouble(
-            flavour="rsna",
-            directory=str(self.quarantine),
-            destination=str(self.destination),
-            exported=str(self.destination),
-            record=str(self.record),
-            older_than_days=30,
-            **params,
+    def chosen(self) -> list[Any]:
+        return chosen(
+            quarantine_listing.listed("rsna", self.quarantine, self.http), [], 30, time.time()
         )
 
-    def chosen(self) -> list[Any]:
-        held = ctp_quarantine.listed(self.module(), self.http)
-        return ctp_quarantine.chosen(held, [], 30, time.time())
-
     def export(self) -> int:
-        return ctp_quarantine.export(self.module(), self.chosen())
+        return quarantine_removal.export(self.destination, self.chosen())
 
     def purge(self) -> tuple[int, int]:
         """As the module does it; return what was removed, and what was not copied."""
-        module = self.module()
-        copies = ctp_quarantine.copies_in(module)
+        copies = quarantine_removal.copies_in(self.destination)
         aged = self.chosen()
         picked = [each for each in aged if each.id in copies]
-        left, differing = ctp_quarantine.purge(module, self.http, picked, copies)
-        assert left == 0
-        return len(picked) - differing, len(aged) - len(picked) + differing
+        done = quarantine_removal.purge("rsna", self.http, picked, copies)
+        quarantine_removal.note(self.record, done, 30)
+        assert done.left == 0
+        return done.removed, len(aged) - len(picked) + done.differing
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.quarantine.iterdir())
@@ -264,12 +241,12 @@ def test_what_changes_while_it_is_copied_is_not_in_the_export(
             path.write_bytes(b"it is written to")
         return real(descriptor, data)
 
-    chosen = node.chosen()
+    held = node.chosen()
     if moment == "gone":
         path.unlink()
     else:
-        monkeypatch.setattr(ctp_quarantine.os, "write", write)
-    assert ctp_quarantine.export(node.module(), chosen) == 1
+        monkeypatch.setattr(quarantine_removal.os, "write", write)
+    assert quarantine_removal.export(node.destination, held) == 1
     monkeypatch.undo()
     ids = [row["id"] for row in csv.DictReader((node.destination / "manifest.csv").open())]
     assert ids == ["TQ-0.dcm", "TQ-2.dcm"]
@@ -294,8 +271,8 @@ def test_a_full_disk_ends_the_export_and_nothing_is_removed(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(ctp_quarantine.os, call, full)
-    with pytest.raises(RefusedError, match="broke off: No space left"):
+    monkeypatch.setattr(quarantine_removal.os, call, full)
+    with pytest.raises(quarantine_removal.QuarantineError, match="broke off: No space left"):
         node.export()
     monkeypatch.undo()
     assert not node.destination.exists()
@@ -308,9 +285,9 @@ def test_a_copy_that_the_disk_spoils_ends_the_export(
 ) -> None:
     real = os.write
     monkeypatch.setattr(
-        ctp_quarantine.os, "write", lambda fd, data: real(fd, b"x" * len(bytes(data)))
+        quarantine_removal.os, "write", lambda fd, data: real(fd, b"x" * len(bytes(data)))
     )
-    with pytest.raises(RefusedError, match="does not hold what was written"):
+    with pytest.raises(quarantine_removal.QuarantineError, match="does not hold what was written"):
         node.export()
     assert not node.destination.exists()
 
@@ -326,7 +303,7 @@ def test_what_is_no_export_of_this_version_is_refused(node: Node, text: str) -> 
     node.export()
     (node.destination / "manifest.csv").write_text(text)
     if text:
-        with pytest.raises(RefusedError, match="Nothing was removed"):
+        with pytest.raises(quarantine_removal.QuarantineError, match="Nothing was removed"):
             node.purge()
     else:
         assert node.purge() == (0, 3)
@@ -336,7 +313,7 @@ def test_what_is_no_export_of_this_version_is_refused(node: Node, text: str) -> 
 def test_an_export_overwrites_nothing(node: Node) -> None:
     node.destination.parent.mkdir()
     node.destination.symlink_to("/nowhere")
-    with pytest.raises(RefusedError, match="does not exist yet"):
+    with pytest.raises(quarantine_removal.QuarantineError, match="does not exist yet"):
         node.export()
 
 
@@ -350,7 +327,7 @@ def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
         for keyword, value in values.items():
             setattr(dataset, keyword, value)
         dataset.save_as(tmp_path / "x", enforce_file_format=True)
-        return ctp_quarantine.whose(tmp_path / "x")
+        return quarantine_listing.whose(tmp_path / "x")
 
     universal = Dataset()
     universal.UniversalEntityID = "1.2.36"
@@ -364,5 +341,5 @@ def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
     assert made(PatientID="P-1")["issuer"] == ""
     (tmp_path / "x").write_bytes(b"no DICOM")
     nobody = {"patient_id": "", "study": "", "size": 8, "issuer": "", "device": Device()}
-    assert ctp_quarantine.whose(tmp_path / "x") == nobody
-    assert ctp_quarantine.whose(tmp_path / "none") == {**nobody, "size": 0}
+    assert quarantine_listing.whose(tmp_path / "x") == nobody
+    assert quarantine_listing.whose(tmp_path / "none") == {**nobody, "size": 0}
