@@ -36,6 +36,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks im
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitions import (
     REQUIRED_KEYS,
+    after_problems,
     definition_problems,
     host_directories,
     published_ports,
@@ -201,7 +202,7 @@ class ActionModule(ActionBase):
         if declared or services != usual:
             known = {*declared, *service_roles(COLLECTION / "roles")}
             problems += service_problems(services, known, self._variables["groups"])
-        sound = []
+        sound: list[Any] = []
         here = services if isinstance(services, dict) else {}
         for service, group in here.items():
             if service not in declared or group not in self._variables["group_names"]:
@@ -217,7 +218,9 @@ class ActionModule(ActionBase):
                 parts = self._parts(f"{service}_service")
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
-        return problems, with_companions(sound)
+        definitions = with_companions(sound)
+        everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
+        return [*problems, *after_problems(definitions, everywhere)], definitions
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""

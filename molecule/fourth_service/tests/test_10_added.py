@@ -56,6 +56,23 @@ def test_it_is_deployed_beside_the_others(
     assert (again.returncode, again.changed) == (0, 0), again.changed_tasks
 
 
+def test_one_that_waits_for_nobody_is_refused(site: Site, node: Node) -> None:
+    declared = site.tree / "roles/notes/vars/main.yml"
+    sound = declared.read_text()
+    declared.write_text(sound.replace("\nnotes_service:", "\nnotes_service:\n  after: [orthank]"))
+    before = node.snapshot()
+    try:
+        refused = site.play("site.yml")
+    finally:
+        declared.write_text(sound)
+    assert refused.returncode != 0
+    assert re.search(
+        "notes_service: after names 'orthank'. Accepted: another service .*ctp, .*orthanc",
+        refused.errors,
+    ), refused.errors
+    assert node.snapshot() == before
+
+
 def test_it_is_seen(site: Site, node: Node, tmp_path: Path) -> None:
     status = site.play("playbooks/status.yml")
     assert status.returncode == 0, status.errors

@@ -411,5 +411,32 @@ def definition_problems(
     return problems + port_rules.problems([*ports, *further_ports])
 
 
+def after_problems(definitions: Iterable[Definition], services: Iterable[str]) -> list[str]:
+    """Return what is wrong with those that services wait for; a name of nobody would be ignored.
+
+    Args:
+        definitions: the services of this host, and their companions.
+        services: all that there can be, wherever they run.
+    """
+    declared = list(definitions)
+    known = {*services, *(each["name"] for each in declared if "name" in each)}
+    problems = []
+    for each in declared:
+        name, after = each.get("name", "(without a name)"), each.get("after") or []
+        accepted = ", ".join(sorted(known - {name}))
+        if not isinstance(after, list):
+            problems.append(
+                f"{name}_service: after is {after!r}. Accepted: a list of services ({accepted})."
+            )
+            continue
+        problems += [
+            f"{name}_service: after names {other!r}. Accepted: another service ({accepted}). "
+            "Correct the name in the role of the service."
+            for other in after
+            if other == name or other not in known
+        ]
+    return problems
+
+
 def _texts(environment: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in sorted(environment.items())}

@@ -312,3 +312,25 @@ def test_what_a_service_waits_for_stands_behind_what_that_waits_for() -> None:
     assert d.waited_for([first, second, service()]) == ["keydb", "orthanc", "ctp"]
     one, other = service(name="one", after=["other"]), service(name="other", after=["one"])
     assert d.waited_for([one, other]) == ["other", "one"]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (["orthank"], "notes_service: after names 'orthank'. Accepted: another service (ctp, gate"),
+        (["keydb", "notes"], "notes_service: after names 'notes'. Accepted: another service (ctp,"),
+        ("keydb", "notes_service: after is 'keydb'. Accepted: a list of services (ctp, gate, key"),
+    ],
+)
+def test_a_service_that_waits_for_nobody_is_refused(after: Any, words: str) -> None:
+    here = d.with_companions([service(name="notes", after=after, companions=[{"name": "gate"}])])
+    (problem,) = d.after_problems(here, ["ctp", "keydb", "notes", "orthanc"])
+    assert problem.startswith(words)
+
+
+def test_a_service_may_wait_for_one_of_another_machine_and_for_a_companion() -> None:
+    here = d.with_companions(
+        [service(name="notes", after=["orthanc", "gate"], companions=[{"name": "gate"}])]
+    )
+    assert d.after_problems(here, ["keydb", "notes", "orthanc"]) == []
+    assert d.after_problems([service()], []) == []
