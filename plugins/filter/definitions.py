@@ -34,6 +34,7 @@ class FilterModule:
             "service_hosts": addresses.service_hosts,
             "service_roles": checks.service_roles,
             "machine_problems": addresses.machine_problems,
+            "nameless_hosts": addresses.nameless_hosts,
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,

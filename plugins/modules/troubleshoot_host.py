@@ -66,6 +66,14 @@ options:
     description: How far back the logs are read, as docker takes it.
     type: str
     default: 24h
+  unasked:
+    description:
+      - What cannot be asked, since the controller does not know the other machine's address,
+        V(secrets) or V(echo).
+    type: list
+    elements: str
+    choices: [secrets, echo]
+    default: []
 attributes:
   check_mode: {support: full, description: Nothing is changed anyway.}
   diff_mode: {support: none, description: Nothing is changed.}
@@ -114,6 +122,12 @@ def main() -> None:
             "orthanc": {"type": "dict", "default": {}},
             "keydb": {"type": "dict", "default": {}, "no_log": False},
             "since": {"type": "str", "default": "24h"},
+            "unasked": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["secrets", "echo"],
+                "default": [],
+            },
         },
         supports_check_mode=True,
     )

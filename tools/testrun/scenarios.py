@@ -96,7 +96,10 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("playbooks/status.yml", ("auscat_ctp", "backup", "fourth_service", "restore_one", "status")),
     ("playbooks/teardown.yml", ("fourth_service", "rotation")),
     ("playbooks/test_orthanc.yml", ("clients",)),
-    ("playbooks/troubleshoot.yml", ("fourth_service", "rsna_ctp", "rsna_standin", "troubleshoot")),
+    (
+        "playbooks/troubleshoot.yml",
+        ("fourth_service", "rsna_ctp", "rsna_standin", "status", "troubleshoot"),
+    ),
     ("playbooks/upgrade.yml", ("upgrade",)),
     # What a role declares is seen by every play that lists it.
     ("roles/*/defaults/*", _ALL),

@@ -274,6 +274,22 @@ def test_the_machine_is_away(look: Look, tmp_path: Path) -> None:
     )
 
 
+def test_a_machine_that_answers_and_cannot_be_looked_at_is_not_called_away(
+    node: Node, look: Look
+) -> None:
+    (python,) = node.output("realpath", "/usr/bin/python3").split()
+    node.run("mv", python, f"{python}.away")
+    try:
+        text = look()
+    finally:
+        node.run("mv", f"{python}.away", python)
+    assert (
+        "1. The machine node can be reached, but what looks at it finds no Python there; nothing on"
+        " it could be checked." in text
+    )
+    assert "cannot be reached" not in text
+
+
 def test_nothing_but_looked_at_what_was_never_deployed(look: Look) -> None:
     """Another stack's name: none of its services is there."""
     text = look(auscat_stack_name="elsewhere")

@@ -75,6 +75,8 @@ class Diagnosis:
 
 def unanswered(seen: Mapping[str, Any], name: str) -> str:
     """Say why a part of the observation is missing."""
+    if name in (seen.get("unasked") or []):
+        return "because the other machine's name has no address here"
     kind = (seen.get("unanswered") or {}).get(name, "")
     return f"because looking failed ({kind})" if kind else "because nothing is known of it"
 

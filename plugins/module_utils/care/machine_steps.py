@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,10 +37,75 @@ RECENT_MINUTES = 15
 SOON_DAYS = 14
 
 
+#: Kinds of `failure_kind`: what happened, and what to do.
+FAILURES = {
+    "no Python": (
+        "finds no Python there",
+        "Where no node was ever deployed, run site.yml: it says what is missing. Else install"
+        " python3.",
+    ),
+    "no root": (
+        "may not become root there",
+        "Give Ansible the password (-K), or let its user use sudo.",
+    ),
+    "disk full": (
+        "finds no space there",
+        "Make room on / and /tmp of the machine.",
+    ),
+    "undefined variable": (
+        "could not be told what to look for: a variable of the inventory is missing",
+        "Run site.yml --check: it names each variable that is missing.",
+    ),
+}
+NAMELESS_REMEDY = (
+    "Run this again then. Until it is known here, site.yml refuses the inventory, and what CTP and"
+    " Orthanc know of each other cannot be compared."
+)
+
+
+def failure_kind(result: Mapping[str, Any]) -> str:
+    """Return what kept a module from looking, in words that hold nothing of the machine.
+
+    Args:
+        result: what Ansible registered of the task.
+    """
+    if "seen" in result:
+        return ""
+    said = " ".join(str(result.get(key) or "") for key in ("msg", "module_stderr", "exception"))
+    return next((kind for pattern, kind in KINDS if re.search(pattern, said)), "")
+
+
+KINDS = (
+    (r"No space left on device|Disk quota exceeded", "disk full"),
+    (r"(?i)sudo: |(sudo|become) password|a password is required", "no root"),
+    (r"(?i)interpreter.* (was )?not found|python3?: (command )?not found", "no Python"),
+    (r"is undefined", "undefined variable"),
+)
+
+
 def check_machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     """Add what is to be said of one machine, before any study's way is looked at."""
     host = str(seen["host"])
     what = "The machine can be reached, and its engine runs"
+    if not seen.get("reached") and seen.get("answers"):
+        kind = str(seen.get("failure") or "")
+        result.step(host, what, FAILED, "looking failed" + (f" ({kind})" if kind else ""))
+        text, remedy = FAILURES.get(
+            kind,
+            (
+                f"ended with an error{f' ({kind})' if kind else ''}",
+                "See the error, on a terminal that nobody else reads: run this again with -e"
+                " auscat_secure_logging=false -vvv.",
+            ),
+        )
+        result.find(
+            MACHINE,
+            host,
+            f"The machine {host} can be reached, but what looks at it {text}; nothing on it could"
+            " be checked.",
+            remedy,
+        )
+        return
     if not seen.get("reached"):
         result.step(host, what, FAILED, "no login")
         result.find(
@@ -49,6 +115,9 @@ def check_machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             "Check whether it runs and you can log in: ansible -m ping. Then run this again.",
         )
         return
+    for other, why in (seen.get("nameless") or {}).items():
+        result.step(host, f"The address of {other} is known here", FAILED, "no address")
+        result.find(MACHINE, host, why, NAMELESS_REMEDY)
     runs, absent = bool(seen.get("engine")), not seen.get("engine_installed", True)
     if runs:
         result.step(host, what, OK)

@@ -100,6 +100,7 @@ def observed(p: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         What `troubleshoot.diagnose` decides by; and by service what of its log may be passed on.
     """
     seen = _Seen(host=p["where"], stack=p["stack"], reached=True, time=time.time())
+    seen.found["unasked"] = list(p["unasked"])
     seen.look("clock", observe.clock)
     seen.look("system", operating_system)
     seen.look("disks", lambda: disks(p["directories"]))
@@ -120,12 +121,14 @@ def _services(seen: _Seen, p: Mapping[str, Any], logs: dict[str, str]) -> None:
     seen.look("services", lambda: observe.services(stack, here))
     found: dict[str, dict[str, Any]] = seen.found["services"] or {}
     containers = {name: service.pop("container") for name, service in found.items()}
-    seen.look("secrets", lambda: secrets(stack, p["secrets"]))
+    if "secrets" not in p["unasked"]:
+        seen.look("secrets", lambda: secrets(stack, p["secrets"]))
     if "keydb" in here:
         seen.look("keydb", lambda: keydb(containers.get("keydb", ""), p["keydb"]))
     if "ctp" in here:
         seen.look("ctp", lambda: ctp(p["ctp"]))
-        seen.look("echo", lambda: echo(f"{stack}_ctp", p["ctp"]))
+        if "echo" not in p["unasked"]:
+            seen.look("echo", lambda: echo(f"{stack}_ctp", p["ctp"]))
     if "orthanc" in here:
         login = p["orthanc"]["user"], p["orthanc"]["password"]
         seen.look("orthanc", lambda: observe.orthanc(p["orthanc"]["url"], *login, PATIENCE))

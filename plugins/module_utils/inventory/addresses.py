@@ -119,6 +119,25 @@ def shown_addresses(host: str, hostvars: Any, look_up: LookUp = look_up) -> list
         return [str(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
 
 
+def nameless_hosts(
+    hosts: Iterable[str], hostvars: Any, look_up: LookUp = look_up
+) -> dict[str, str]:
+    """Return those hosts of the inventory that have no address here, each with the reason.
+
+    Args:
+        hosts: names in the inventory.
+        hostvars: variables by host.
+        look_up: asks DNS.
+    """
+    found = {}
+    for host in hosts:
+        try:
+            host_addresses(host, hostvars, look_up)
+        except AddressError as error:
+            found[host] = str(error)
+    return found
+
+
 def source_addresses(
     source: str, groups: Mapping[str, Any], hostvars: Any, here: str = "", look_up: LookUp = look_up
 ) -> list[str]:

@@ -12,6 +12,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.diagnosis impo
     OK,
     UNKNOWN,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.care.machine_steps import (
+    failure_kind,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.care.support_bundle import (
     bundle,
     shareable,
@@ -114,6 +117,14 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
     ("changes", "text"),
     [
         ({"reached": False}, "The machine node cannot be reached from here"),
+        ({"reached": False, "answers": True, "failure": "no Python"},
+         "The machine node can be reached, but what looks at it finds no Python there; nothing"),
+        ({"reached": False, "answers": True, "failure": "disk full"},
+         "The machine node can be reached, but what looks at it finds no space there; nothing"),
+        ({"reached": False, "answers": True, "failure": ""},
+         "The machine node can be reached, but what looks at it ended with an error; nothing on"),
+        ({"nameless": {"cat": "The host cat of the inventory has the address 'cat.lan'"}},
+         "The host cat of the inventory has the address 'cat.lan'"),
         ({"engine": ""}, "The Docker engine on node does not run"),
         ({"engine": "", "engine_installed": False}, "Docker is not installed on node"),
         ({"services__ctp": STOPPED}, "CTP was stopped on node: its service is scaled to 0."),
@@ -242,6 +253,37 @@ def test_what_could_not_be_looked_at_is_said(gone: str) -> None:
     result = diagnose([{**seen(**{gone: None}), "unanswered": {gone: "CommandError"}}])
     assert any(step.state == UNKNOWN and step.detail.startswith("because") for step in result.steps)
     assert report([{**HEALTHY, gone: None}])
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("secrets", "The services have the secrets of the inventory"),
+        ("echo", "CTP can reach Orthanc: name, port, AE title"),
+    ],
+)
+def test_what_needs_the_address_of_a_nameless_machine_is_not_judged(name: str, what: str) -> None:
+    state, detail = step(what, **{name: None, "unasked": [name]})
+    assert (state, detail) == (UNKNOWN, "because the other machine's name has no address here")
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        ({"seen": {}, "msg": "sudo: a password is required"}, ""),
+        ({"failed": True, "msg": "Missing sudo password"}, "no root"),
+        ({"failed": True, "msg": "Task failed: Module failed", "module_stderr":
+          "OSError: [Errno 28] No space left on device: '/tmp/x'"}, "disk full"),
+        ({"failed": True, "msg": "The module interpreter '/usr/bin/python3' was not found."},
+         "no Python"),
+        ({"failed": True, "module_stderr": "/bin/sh: 1: /usr/bin/python3: not found"}, "no Python"),
+        ({"failed": True, "msg": "Error while resolving value for 'keydb': 'vault_x' is undefined"},
+         "undefined variable"),
+        ({"unreachable": True, "msg": "Failed to connect to the host via ssh"}, ""),
+    ],
+)  # fmt: skip
+def test_why_looking_failed(result: dict[str, Any], kind: str) -> None:
+    assert failure_kind(result) == kind
 
 
 def test_a_machine_with_nothing_on_it() -> None:

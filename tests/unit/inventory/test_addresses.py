@@ -145,6 +145,15 @@ def test_a_table_shows_the_name_of_what_has_no_address(host: str, shown: list[st
     assert a.shown_addresses(host, HOSTVARS, look_up) == shown
 
 
+def test_hosts_without_an_address_are_named_with_the_reason() -> None:
+    found = a.nameless_hosts(["kv", "gone"], HOSTVARS, look_up)
+    assert list(found) == ["gone"]
+    assert found["gone"].startswith("The host gone of the inventory has the address 'gone.example'")
+    assert found["gone"].endswith(
+        "Set auscat_address of gone to the address by which the other machines know it."
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

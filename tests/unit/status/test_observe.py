@@ -96,6 +96,7 @@ PARAMETERS: dict[str, Any] = {
     "orthanc": {},
     "keydb": {"table": "patient", "ctp_password": ""},
     "since": "24h",
+    "unasked": [],
 }
 
 
