@@ -76,6 +76,19 @@ def test_filled_in_the_preflight_passes(name: str, request: pytest.FixtureReques
     assert site.fingerprints() == before
 
 
+def test_a_check_of_a_bare_machine_ends_with_what_a_run_would_do(single_vm: Site) -> None:
+    before = single_vm.fingerprints()
+    outcome = single_vm.play("--check")
+    assert outcome.returncode != 0
+    assert re.search(
+        r"There is no Docker engine on node01: .*would install .*docker\.io.*, limit the ports .*,"
+        r" make a Swarm, get the images, and deploy ctp, .*orthanc\. Nothing was changed on node01",
+        outcome.errors,
+    ), outcome.errors
+    assert "Traceback" not in outcome.text
+    assert single_vm.fingerprints() == before
+
+
 def test_one_side_alone(production: Site) -> None:
     """--limit keyvm asks nothing of the other machine, and says that it proves nothing."""
     outcome = production.play("--limit", "keyvm", "--tags", "verify")
