@@ -21,6 +21,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.diagnosis impo
     SERVICE,
     SERVICES,
     UNKNOWN,
+    WAY,
     Diagnosis,
     date_of,
     duration,
@@ -41,8 +42,7 @@ SOON_DAYS = 14
 FAILURES = {
     "no Python": (
         "finds no Python there",
-        "Where no node was ever deployed, run site.yml: it says what is missing. Else install"
-        " python3.",
+        "Install it there: apt-get install python3.",
     ),
     "no root": (
         "may not become root there",
@@ -117,7 +117,7 @@ def check_machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
         return
     for other, why in (seen.get("nameless") or {}).items():
         result.step(host, f"The address of {other} is known here", FAILED, "no address")
-        result.find(MACHINE, host, why, NAMELESS_REMEDY)
+        result.find(WAY, host, why, NAMELESS_REMEDY)
     runs, absent = bool(seen.get("engine")), not seen.get("engine_installed", True)
     if runs:
         result.step(host, what, OK)
