@@ -35,6 +35,7 @@ WITHOUT_SECRETS = re.compile(
 )
 """Filters that return nothing of the secrets in what they read."""
 HARMLESS = {
+    "__auscat_service_names": "names of services",
     "__backup_kinds": "names of the kinds that have a repository",
     "__backup_schedules": "times",
     "__docker_engine_no_proxy": "names and addresses of machines",
