@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-from ansible.plugins.loader import filter_loader
-
 DOCUMENTATION = r"""
 name: filters_once
 type: aggregate
@@ -22,6 +16,12 @@ description:
   - The C(ansible.cfg) of this project enables it. Elsewhere, add C(auscat.imaging.filters_once)
     to C(callbacks_enabled). Nothing depends on it.
 """
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import filter_loader
 
 
 class CallbackModule(CallbackBase):

@@ -35,8 +35,8 @@ def _loaded(directory: Path, **environment: str) -> str:
     filters.mkdir()
     (filters / "loaded.py").write_text(FILTER)
     result = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,"]
-        + [directory / "play.yml"],
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,"]
+        + [str(directory / "play.yml")],
         cwd=REPOSITORY,
         env={**os.environ, "ANSIBLE_FILTER_PLUGINS": str(filters), **environment},
         capture_output=True,
