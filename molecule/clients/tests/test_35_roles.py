@@ -168,7 +168,7 @@ SLY = [
     "{m} /{p}%00 HTTP/1.1",
     "{m} /{p}%20 HTTP/1.1",
     "{m} /{p}; HTTP/1.1",
-    "{m} /{p};/../../system HTTP/1.1",
+    "{m} /system/../{p} HTTP/1.1",
     "{m} /{p}?x=/system HTTP/1.1",
     "{m} /{p}#/system HTTP/1.1",
     "{m} /{P} HTTP/1.1",
@@ -240,9 +240,7 @@ def test_nothing_gets_round_the_table(
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("first", ["researcher", "admin"])
-def test_two_logins_are_one(
-    node: Node, login: Mapping[str, str], study: str, first: str
-) -> None:
+def test_two_logins_are_one(node: Node, login: Mapping[str, str], study: str, first: str) -> None:
     """Whichever Orthanc believes, the guard has to believe the same."""
     second = "admin" if first == "researcher" else "researcher"
     status = raw(
