@@ -18,8 +18,9 @@ LOADED = Path("/run/orthanc/guard")
 """The health check looks for it, with the number of Orthanc's process in it."""
 
 STORED = 0x0000
-NOT_AUTHORIZED = 0x0124
-"""C-STORE: Refused: Not authorized (PS3.7 C.5.11)."""
+REFUSED = 0xC002
+"""C-STORE: Error: Cannot understand (PS3.4 B.2.3). A sender takes it for the object's fault and does
+not try for ever, as it may with Not authorized (0124) and Out of resources (A7xx)."""
 NO_OBJECT = b"Refused: it does not carry the marks of this node's de-identification."
 """In an object's place Orthanc cannot read it, stores nothing and tells the client: HTTP status
 400, a failed SOP sequence of DICOMweb, a failed job. To discard the object would be Success."""
@@ -47,7 +48,7 @@ def store(instance: Any) -> int:
     why = refusal(instance)
     if why:
         orthanc.LogWarning(f"An object was refused over DICOM: {why} (docs/access.md)")
-        return NOT_AUTHORIZED
+        return REFUSED
     return STORED
 
 
