@@ -19,8 +19,8 @@ LOADED = Path("/run/orthanc/guard")
 
 STORED = 0x0000
 REFUSED = 0xC002
-"""C-STORE: Error: Cannot understand (PS3.4 B.2.3). A sender takes it for the object's fault and does
-not try for ever, as it may with Not authorized (0124) and Out of resources (A7xx)."""
+"""C-STORE: Error: Cannot understand (PS3.4 B.2.3). A sender takes it for the object's fault and
+does not try for ever, as it may with Not authorized (0124) and Out of resources (A7xx)."""
 NO_OBJECT = b"Refused: it does not carry the marks of this node's de-identification."
 """In an object's place Orthanc cannot read it, stores nothing and tells the client: HTTP status
 400, a failed SOP sequence of DICOMweb, a failed job. To discard the object would be Success."""
