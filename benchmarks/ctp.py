@@ -68,6 +68,15 @@ DEFAULT_ORTHANC = {
     "RemoteAccessAllowed": True,
     "AuthenticationEnabled": True,
     "RegisteredUsers": {"admin": "admin"},
+    "NodeGuard": {
+        "Marks": {
+            "IdentityRemoved": True,
+            "Methods": [],
+            "Codes": [],
+            "PseudonymPrefixes": [],
+        },
+        "Roles": {"admin": "admin"},
+    },
     "MaximumPduLength": 16384,
 }
 

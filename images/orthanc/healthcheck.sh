@@ -1,5 +1,5 @@
 #!/bin/bash
-# Healthy means: both servers answer their protocol. Needs no password and leaves no log line.
+# Healthy means: the guard is loaded and both servers answer their protocol. Needs no password and leaves no log line.
 set -eu
 
 fail() {
@@ -11,6 +11,11 @@ fail() {
 setting() {
     sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\([0-9]*\).*/\1/p" /run/orthanc/*.json
 }
+
+# The guard wrote the number of Orthanc's process there when it was loaded.
+orthanc=
+! [ -r /run/orthanc/guard ] || read -r orthanc < /run/orthanc/guard
+[ -n "$orthanc" ] && [ "$(cat "/proc/$orthanc/comm" 2>&1)" = Orthanc ] || fail "The guard of the archive is not loaded"
 
 # HTTP: /system answers 200 or, without a login, 401.
 port=$(setting HttpPort)

@@ -55,8 +55,14 @@ def researcher(scenario: Scenario) -> Machine:
 @pytest.fixture(scope="session")
 def password(node: Node) -> str:
     """The password of Orthanc's user "researcher"."""
-    found: str = node.variables["orthanc_registered_users"]["researcher"]
-    return found
+    return passwords(node)["researcher"]
+
+
+def passwords(node: Node) -> dict[str, str]:
+    """The passwords of Orthanc's users."""
+    registered: dict[str, str] = node.variables["orthanc_registered_users"]
+    further = {user["name"]: user["password"] for user in node.variables["orthanc_users"]}
+    return {**registered, **further}
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ class Http:
         Args:
             method: GET, POST or DELETE.
             path: below the URL.
-            body: sent as JSON where it is not None.
+            body: sent as JSON where it is not None; bytes are sent as they are.
             password: instead of the right one; None sends no credentials at all.
 
         Raises:
@@ -63,7 +63,10 @@ class Http:
         if password is not None:
             login = f"{self.user}:{password or self.password}".encode()
             request.add_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
-        if body is not None:
+        if isinstance(body, bytes):
+            request.data = body
+            request.add_header("Content-Type", "application/octet-stream")
+        elif body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:

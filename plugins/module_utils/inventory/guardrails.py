@@ -69,12 +69,19 @@ class Credential(NamedTuple):
 
 
 def credentials_of(variable: str, value: Any, here: bool = True) -> list[Credential]:
-    """Return the passwords in a variable: a text, or a mapping of user names to texts.
+    """Return the passwords in a variable: a text, a mapping of user names to texts, or a list of
+    mappings with name and password.
 
     What is empty or no text is left out: the check of the argument specifications reports it.
     """
     if isinstance(value, str) and value.strip():
         return [Credential(variable, "", value, here)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {
+            each["name"]: each.get("password")
+            for each in value
+            if isinstance(each, Mapping) and isinstance(each.get("name"), str)
+        }
     if isinstance(value, Mapping):
         return [
             Credential(variable, str(user), password, here)

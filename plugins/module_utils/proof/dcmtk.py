@@ -68,6 +68,18 @@ def send_files(
     Raises:
         ClientError: dcmsend is missing or did not reach the receiver.
     """
+    return send_for_answers(address, port, calling, called, directory, enter).count(0)
+
+
+def send_for_answers(
+    address: str,
+    port: int,
+    calling: str,
+    called: str,
+    directory: Path,
+    enter: Sequence[str] = (),
+) -> list[int]:
+    """Send as `send_files` does, and return the status of each answer (PS3.7 C)."""
     limits = ["--timeout", "10", "--acse-timeout", "30", "--dimse-timeout", "120"]
     names = ["-aet", calling, "-aec", called]
     report = directory.with_suffix(".report")
@@ -80,7 +92,8 @@ def send_files(
         raise ClientError(_last_words(str(error))) from error
     finally:
         report.unlink(missing_ok=True)
-    return len(re.findall(r"^DIMSE Status\s*: 0x0000 ", said, re.MULTILINE))
+    found = re.findall(r"^DIMSE Status\s*: 0x([0-9a-fA-F]{4}) ", said, re.MULTILINE)
+    return [int(status, 16) for status in found]
 
 
 def _last_words(text: str) -> str:

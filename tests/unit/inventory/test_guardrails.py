@@ -28,6 +28,8 @@ def agrees(problems: list[str], words: list[str]) -> None:
         (None, []),
         ({"admin": ""}, []),
         (["a password"], []),
+        ([{"name": "rita", "password": "one"}], ["x_password['rita']"]),
+        ([{"name": "rita", "password": ""}, {"name": 1, "password": "x"}, {"role": "x"}], []),
     ],
 )
 def test_credentials(value: Any, labels: list[str]) -> None:

@@ -93,9 +93,12 @@ def _ctp(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
 
 
 def _orthanc(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
-    users = json.loads(observe.secret(container, "orthanc.json")).get("RegisteredUsers") or {}
-    user, password = next(iter(users.items()), ("", ""))
-    return observe.orthanc(settings["url"], user, password)
+    configuration = json.loads(observe.secret(container, "orthanc.json"))
+    roles = (configuration.get("NodeGuard") or {}).get("Roles") or {}
+    users = configuration.get("RegisteredUsers") or {}
+    admins = [user for user in users if roles.get(user, "admin") == "admin"]
+    user = admins[0] if admins else ""
+    return observe.orthanc(settings["url"], user, users.get(user, ""))
 
 
 def _report(path: Path) -> dict[str, Any] | None:
