@@ -17,11 +17,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
     declaration_problems,
     place_problems,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     guardrails,
     memory_limits,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses import (
+    known_addresses,
     with_addresses,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks import (
@@ -29,9 +31,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks im
     is_missing_secret,
     path_problems,
     proof_problems,
+    secret_problems,
     service_problems,
     service_roles,
     specification_problems,
+    url_problems,
     volume_problems,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitions import (
@@ -45,6 +49,21 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
 
 COLLECTION = Path(__file__).resolve().parents[2]
 MISSING = object()
+#: Services with data that name patients; a machine that runs one of them is identifiable.
+IDENTIFIABLE = ("keydb", "ctp")
+#: Secrets of several lines.
+TEXTS = ("backup_sftp_private_key",)
+#: URLs that may hold a password.
+PROXIES = ("auscat_http_proxy", "auscat_https_proxy")
+#: Where a password in these would stand.
+OPEN = {
+    **dict.fromkeys(
+        ("images_debian_mirror", "images_debian_security_mirror"),
+        "the images would have it in apt's sources. Name a mirror that asks for none.",
+    ),
+    "docker_engine_environment": "anybody on the machine may ask systemd for it. A proxy belongs "
+    "in auscat_http_proxy and auscat_https_proxy, whose files only root can read.",
+}
 
 
 class ActionModule(ActionBase):
@@ -180,6 +199,17 @@ class ActionModule(ActionBase):
             # What a service needs is asked for where it runs, and only there.
             if host in self._hosts_of(role):
                 problems += specification_problems(options, self._value, MISSING)
+                problems += url_problems(
+                    {name: self._quietly(name) for name in options.keys() & OPEN.keys()}, OPEN
+                )
+                problems += secret_problems(
+                    {
+                        name: self._quietly(name)
+                        for name, each in options.items()
+                        if each.get("no_log") or name in PROXIES
+                    },
+                    TEXTS,
+                )
         problems += path_problems(
             {name: self._value(name) for name in ("auscat_data_root", "auscat_config_root")}
         )
@@ -277,6 +307,7 @@ class ActionModule(ActionBase):
                     self._quietly("ctp_distribution"),
                     self._is_true("auscat_rehearsal", False),
                 )
+                problems += self._distribution_problems()
         problems += guardrails.image_problems(
             {definition["name"]: definition.get("image") for definition in definitions},
             str(self._quietly("images_source", "")),
@@ -289,11 +320,42 @@ class ActionModule(ActionBase):
         resolved = with_addresses(
             definitions, self._variables["groups"], self._variables["hostvars"], host
         )
-        return problems + guardrails.open_port_problems(
+        ports = [
             {**port, "service": definition.get("name")}
             for definition in resolved
             for port in definition.get("ports") or []
+        ]
+        problems += guardrails.open_port_problems(ports)
+        problems += guardrails.machine_source_problems(ports)
+        problems += guardrails.patient_list_problems(
+            port for port in ports if port["service"] == "keydb"
         )
+        identifiable = {host for role in IDENTIFIABLE for host in self._hosts_of(role)}
+        if host not in identifiable:
+            return problems
+        return problems + guardrails.other_side_problems(
+            # A sender's network holds many machines, and what is sent there comes back to nobody.
+            (port for port in ports if port.get("name") != "dicom"),
+            {
+                other: known_addresses(other, self._variables["hostvars"])
+                for other in self._hosts_of("orthanc")
+                if other not in identifiable
+            },
+        )
+
+    def _distribution_problems(self) -> list[str]:
+        """Return what production refuses of the distribution of CTP."""
+        named = str(self._quietly("ctp_distribution", "") or "")
+        source = Path(named).expanduser()
+        flavour, checksum = self._quietly("ctp_flavour"), self._quietly("ctp_distribution_checksum")
+        problems = guardrails.distribution_problems(flavour, named, checksum, "", source.is_file())
+        if not problems:
+            return []
+        try:
+            found = distribution.checksum(named)
+        except (distribution.DistributionError, OSError):
+            return problems  # what is wrong with it is reported where it is unpacked
+        return guardrails.distribution_problems(flavour, named, checksum, found, source.is_file())
 
     def _guarded_host(self, definitions: list[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
         """Return what production refuses of what the host says of itself."""

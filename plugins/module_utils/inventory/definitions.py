@@ -404,9 +404,11 @@ def definition_problems(
             content = secret.get("content")
             if not isinstance(content, str) or not content.strip():
                 variable = secret.get("variable", f"the content of the secret {secret['name']}")
+                is_empty = content is None or isinstance(content, str)
+                what = "empty" if is_empty else f"of the type {type(content).__name__}"
                 problems.append(
-                    f"{variable} is empty. Accepted: a text of at least one character. Set it in "
-                    "the inventory, in production in the vault."
+                    f"{variable} is {what}. Accepted: a text of at least one character, digits "
+                    "between quotes. Set it in the inventory, in production in the vault."
                 )
     return problems + port_rules.problems([*ports, *further_ports])
 

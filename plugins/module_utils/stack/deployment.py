@@ -13,6 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rules import (
+    not_limited_here,
+    published_by,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     docker_objects,
@@ -142,6 +146,7 @@ class Stack:
         self.timeout: int = parameters["timeout"]
         self.order: list[str] = parameters["order"]
         self.kept_secrets: list[str] = parameters["kept_secrets"]
+        self.limited: bool = parameters["limited"]
         self.copies = copies_of(parameters)
         self._engine: Engine | None = None
         directory = Path(parameters["directory"])
@@ -341,10 +346,16 @@ class Stack:
         """Run again what ran before, with its data.
 
         Raises:
-            StackError: it does not become healthy either; copies and files are left.
+            StackError: it does not become healthy either, or its ports are not limited; copies and
+                files are left.
         """
         new = json.loads(self.present())
         document = going_back(self.previous(), new, self.kept_secrets)
+        if self.limited and (ports := not_limited_here(published_by(document))[0]):
+            listed = ", ".join(f"{port}/{protocol}" for protocol, port in ports)
+            raise StackError(
+                f"it would publish {listed}, which the rules loaded on this host do not limit."
+            )
         rendered = json.dumps(document, indent=2, sort_keys=True) + "\n"
         self.record.unlink(missing_ok=True)
         added: dict[str, list[Path]] = {}

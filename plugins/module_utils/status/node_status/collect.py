@@ -62,7 +62,9 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         ),
         "clock": observe.clock(),
         "firewall": observe.firewall(
-            bool(settings["firewall"]["wanted"]), Path(settings["firewall"]["path"])
+            bool(settings["firewall"]["wanted"]),
+            Path(settings["firewall"]["path"]),
+            known(lambda: observe.published(settings["stack"]), {}) if engine else {},
         ),
         "proof": _report(Path(settings["directory"]) / "proof.json"),
         "backup": {

@@ -36,6 +36,8 @@ SWARM_CERTIFICATE = Path("/var/lib/docker/swarm/certificates/swarm-node.crt")
 FIREWALL_TABLE = "inet auscat"
 ENGINE = "docker.service"
 FIREWALL_UNIT = "auscat-firewall.service"
+#: How our table has a port's rule.
+LIMITED_PORT = re.compile(r"jump (tcp|udp)_(\d+)")
 REASONS = (
     "unreadable",
     "missing-patient-id",
@@ -574,12 +576,33 @@ def clock() -> dict[str, Any]:
         return found
 
 
-def firewall(wanted: bool, installed: Path | None = None) -> dict[str, Any]:
+def published(stack: str) -> dict[str, list[str]]:
+    """Return what the services of a stack publish now, as 8042/tcp, by the service's full name.
+
+    Raises:
+        UnknownError: the engine does not answer.
+    """
+    label = f"--filter=label={LABEL_STACK}={stack}"
+    listed = _inspected("service", run("docker", "service", "ls", "--quiet", label).split())
+    return {
+        each["Spec"]["Name"]: [
+            f"{port['PublishedPort']}/{port.get('Protocol') or 'tcp'}"
+            for port in (each.get("Endpoint") or {}).get("Ports") or []
+            if port.get("PublishedPort")
+        ]
+        for each in listed
+    }
+
+
+def firewall(
+    wanted: bool, installed: Path | None = None, ports: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Return whether our rules are loaded, and are those of the installed file, as nft lists both.
 
     Args:
         wanted: whether the inventory wants them.
         installed: the file; without one, nothing is said of `equal`.
+        ports: as `published` returns them. Those without a rule are in `unlimited`.
     """
     shown = ("nft", "--stateless", "list", "table", *FIREWALL_TABLE.split())
     live = known(lambda: run(*shown), "")
@@ -599,4 +622,14 @@ def firewall(wanted: bool, installed: Path | None = None) -> dict[str, Any]:
         enabled = (
             known(lambda: run("systemctl", "is-enabled", FIREWALL_UNIT), "").strip() == "enabled"
         )
-    return {"wanted": wanted, "loaded": bool(live), "equal": equal, "enabled": enabled}
+    limited = {f"{port}/{protocol}" for protocol, port in LIMITED_PORT.findall(live)}
+    unlimited = [
+        f"{service} {port}"
+        for service, listed in sorted((ports or {}).items())
+        for port in listed
+        if port not in limited
+    ]
+    return {
+        **{"wanted": wanted, "loaded": bool(live), "equal": equal, "enabled": enabled},
+        "unlimited": unlimited,
+    }

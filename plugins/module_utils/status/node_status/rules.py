@@ -136,6 +136,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         "The loaded rules are not those that were installed: run site.yml --tags firewall, and "
         "find out who changed them.",
     ),
+    "port_unlimited": (
+        (CRITICAL,),
+        "Every machine may reach it. Run site.yml, which takes back what was published by hand; "
+        "what is to stay belongs in the inventory.",
+    ),
     "firewall_not_enabled": (
         (WARNING,),
         "The rules would be missing after a reboot: run site.yml --tags firewall.",
@@ -528,6 +533,9 @@ def _firewall(state: State, history: History, limits: Limits) -> Found:
     elif not firewall["equal"]:
         text = "The table inet auscat is not as it was installed."
         yield alert("firewall_changed", CRITICAL, "firewall", text)
+    if firewall["loaded"] and firewall.get("unlimited"):
+        text = f"Published, and no rule limits it: {', '.join(firewall['unlimited'])}."
+        yield alert("port_unlimited", CRITICAL, "firewall", text)
     if firewall["enabled"] is False:
         text = "auscat-firewall is not started at boot."
         yield alert("firewall_not_enabled", WARNING, "firewall", text)
