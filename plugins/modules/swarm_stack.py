@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   document:
-    description: The Compose file as data (version 3.8). Required with O(state=present).
+    description: The Compose file as data (version 3.9). Required with O(state=present).
     type: dict
   configs:
     description:
@@ -135,6 +135,13 @@ unlimited:
   type: list
   elements: str
   returned: success
+not_confined:
+  description:
+    - What containers may do although the document says otherwise, in words, as the kernel sees them.
+    - Empty in check mode.
+  type: list
+  elements: str
+  returned: success
 reasons:
   description: Why the stack was deployed.
   type: list
@@ -150,6 +157,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rul
     published_by,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.confined import not_confined
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.data_copy import DataCopyError
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment import (
     Stack,
@@ -157,6 +165,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment im
     config_diffs,
     present_configs,
     prune_configs,
+    prune_networks,
     reasons_to_deploy,
     remove,
     went_back,
@@ -220,6 +229,7 @@ def main() -> None:
                 present = stack.present()
                 if present and stack.record.exists():
                     prune_configs(stack.name, json.loads(present))
+                    prune_networks(stack.name, json.loads(present))
             module.exit_json(changed=False)
         if not stack.before.exists():
             module.exit_json(changed=False, notes=[])
@@ -258,6 +268,7 @@ def deploy(module: AnsibleModule) -> None:
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
+    loose: list[str] = []
     try:
         unlimited = unlimited_ports(module)
         there = present_configs(stack.name)
@@ -274,6 +285,7 @@ def deploy(module: AnsibleModule) -> None:
                 elif not all(states[service].converged for service in wished):
                     states = stack.wait(wished, False)
                 stack.finish(states, wished)
+                loose = not_confined(stack.name, module.params["document"], stack.engine)
             except (StackError, CommandError, OSError) as error:
                 text = went_back(stack, str(error)) if reasons else str(error)
                 module.fail_json(msg=text, reasons=reasons)
@@ -283,6 +295,7 @@ def deploy(module: AnsibleModule) -> None:
         changed=bool(reasons),
         reasons=reasons,
         unlimited=unlimited,
+        not_confined=loose,
         updated=sorted(
             service for service, state in states.items() if before.get(service) != state.spec_digest
         ),

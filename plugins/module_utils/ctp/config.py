@@ -27,6 +27,9 @@ CTP_WEB_PORT = 9080
 FIRST_IMPORT_PORT = 8201
 FIRST_EXPORT_PORT = 8301
 
+#: Orthanc on the same machine: as CTP knows it, a forwarder in front of it (roles/ctp/vars/main.yml).
+FORWARDED = ("orthanc", 4242)
+
 #: Where the stand-in finds the rules when it takes the place of the AusCAT image.
 RULES = "/etc/ctp_rules"
 DATA = "/ctp_temp"
@@ -356,7 +359,11 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "pipelines": [
             {
                 **pipeline,
-                "export": {key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+                "export": {
+                    **{key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+                    "greeted": bool(settings["ctp_forwarded"])
+                    and (pipeline["export"]["host"], pipeline["export"]["port"]) == FORWARDED,
+                },
             }
             for pipeline in pipelines
         ],

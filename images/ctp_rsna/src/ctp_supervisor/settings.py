@@ -44,6 +44,8 @@ class Export:
     listen_port: int
     host: str
     port: int
+    greeted: bool = False
+    """Whether a forwarder stands in between (``one_way``), which says when Orthanc is reached."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ def _pipeline(read: Reader) -> Pipeline:
             export.number("listen_port", 1, 65535),
             export.text("host"),
             export.number("port", 1, 65535),
+            export.boolean("greeted", default=False),
         ),
         stages=tuple(
             Stage(
