@@ -1,4 +1,4 @@
-"""``python3 -m one_way PORT HOST TARGET [--greet]`` forwards; with ``--healthcheck`` it asks the one that runs.
+"""``python3 -m one_way PORT HOST TARGET [GREETING_PORT]`` forwards; ``--healthcheck`` asks the one that runs.
 
 Exit status: 0 stopped as told, or healthy; 1 not healthy, or the port is taken; 2 wrong arguments.
 """
@@ -16,24 +16,24 @@ from .forwarder import Forwarder, health
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
-    options = {each for each in arguments if each.startswith("--")}
-    values = [each for each in arguments if each not in options]
-    if (
-        len(values) != 3
-        or not (values[0].isdecimal() and values[2].isdecimal())
-        or not options <= {"--greet", "--healthcheck"}
-    ):
-        print("usage: python3 -m one_way PORT HOST TARGET [--greet|--healthcheck]", file=sys.stderr)
+    values = [each for each in arguments if each != "--healthcheck"]
+    numbers = values[:1] + values[2:]
+    if len(values) not in (3, 4) or not all(each.isdecimal() for each in numbers):
+        print(
+            "usage: python3 -m one_way PORT HOST TARGET [GREETING_PORT] [--healthcheck]",
+            file=sys.stderr,
+        )
         return 2
-    port, host, target = int(values[0]), values[1], int(values[2])
-    if "--healthcheck" in options:
+    port, target, *greeting = map(int, numbers)
+    host = values[1]
+    if values != arguments:
         problem = health(port, host, target)
         print(problem or "ok")
         return 1 if problem else 0
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="one_way: %(levelname)-7s %(message)s"
     )
-    forwarder = Forwarder(port, host, target, "--greet" in options)
+    forwarder = Forwarder(port, host, target, *greeting)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=forwarder.stop).start())
     try:

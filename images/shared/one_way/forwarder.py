@@ -1,10 +1,10 @@
-"""Connections taken on one port and led to one address.
+"""Connections taken on one port, or two, and led to one address.
 
 Nobody is asked whether the other side is there before its connection is taken: the kernel does that. So
 what "nobody listens" tells a client has to be told in another way. The port is closed while the other
 side cannot be reached, and a connection that came at the wrong moment ends by a reset, as it does where
-the other side ends. A client that knows this program can be told of each connection that stands
-(``greet``): it then knows as much as if it had connected itself.
+the other side ends. A client that knows this program comes by the second port, where it is told of each
+connection that stands: it then knows as much as if it had connected itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 LOG = logging.getLogger(__name__)
 
 GREETING = b"\x01"
-"""The first byte that a client gets, where it is to be greeted: the other side has been reached."""
+"""The first byte that a client of the second port gets: the other side has been reached."""
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
 """So often the other side is looked for while it is away."""
@@ -31,19 +31,19 @@ _LIBC = ctypes.CDLL(None)
 
 
 class Forwarder:
-    """Listens on ``port`` and leads each connection to ``(host, target)``."""
+    """Listens on ``port`` (and ``greeting``) and leads each connection to ``(host, target)``."""
 
     def __init__(
-        self, port: int, host: str, target: int, greet: bool = False, bind: str = "0.0.0.0"
+        self, port: int, host: str, target: int, greeting: int = 0, bind: str = "0.0.0.0"
     ) -> None:
-        """``greet``: send ``GREETING`` to a client once the other side is reached."""
+        """``greeting``: a second port, whose clients get ``GREETING`` first; 0: none."""
         self.port = port
         self.host = host
         self.target = target
-        self._greet = greet
+        self.greeting = greeting
         self._bind = bind
         self._lock = threading.Lock()
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._open: set[socket.socket] = set()
         self._gone = threading.Event()
         """Set when the other side could not be reached."""
@@ -52,8 +52,11 @@ class Forwarder:
 
     def run(self) -> None:
         """Forward until ``stop`` is called. Raises ``OSError`` when the port is taken."""
-        while not self._stop.is_set():
+        while True:
+            # In this order: ``stop`` sets the one and then the other.
             self._gone.clear()
+            if self._stop.is_set():
+                break
             if self._probe():
                 self._listen()
                 # Asked no more: each connection shows whether it is still there.
@@ -100,18 +103,25 @@ class Forwarder:
 
     def _listen(self) -> None:
         with self._lock:
-            if self._listener is not None or self._stop.is_set():
+            if self._listeners or self._stop.is_set():
                 return
-            self._listener = listener = socket.create_server((self._bind, self.port), backlog=64)
-        threading.Thread(target=self._accept, args=(listener,), name="port", daemon=True).start()
+            for port in filter(None, (self.port, self.greeting)):
+                listener = socket.create_server((self._bind, port), backlog=64)
+                self._listeners.append(listener)
+                threading.Thread(
+                    target=self._accept,
+                    args=(listener, port == self.greeting),
+                    name=f"port {port}",
+                    daemon=True,
+                ).start()
 
     def _close(self) -> None:
         with self._lock:
-            listener, self._listener = self._listener, None
-        if listener is not None:
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             reset(listener)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, greet: bool) -> None:
         while True:
             try:
                 client, _ = listener.accept()
@@ -123,9 +133,9 @@ class Forwarder:
                 LOG.warning("More than %d connections at once: one was cut off", MOST_CONNECTIONS)
                 reset(client)
                 continue
-            threading.Thread(target=self._lead, args=(client,), name="way", daemon=True).start()
+            threading.Thread(target=self._lead, args=(client, greet), name="way", daemon=True).start()
 
-    def _lead(self, client: socket.socket) -> None:
+    def _lead(self, client: socket.socket, greet: bool) -> None:
         server = self._connect()
         if server is None:
             reset(client)
@@ -133,28 +143,35 @@ class Forwarder:
             return
         with self._lock:
             self._open |= {client, server}
-        back = threading.Thread(target=self._pass, args=(server, client), name="back", daemon=True)
+        ended: list[bool] = []
+        back = threading.Thread(
+            target=lambda: ended.append(self._pass(server, client)), name="back", daemon=True
+        )
         try:
             for each in (client, server):
                 each.settimeout(None)
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if self._greet:
+            if greet:
                 client.sendall(GREETING)
             back.start()
-            self._pass(client, server)
+            ended.append(self._pass(client, server))
             back.join()
         except OSError:
             pass
         finally:
-            reset(client)
-            reset(server)
+            for each in (client, server):
+                if ended == [True, True]:
+                    # A reset could overtake what the other side has not read yet.
+                    each.close()
+                else:
+                    reset(each)
             with self._lock:
                 self._open -= {client, server}
 
     @staticmethod
-    def _pass(source: socket.socket, target: socket.socket) -> None:
-        """Pass on what comes, and then how it ended: in order, or by a reset."""
+    def _pass(source: socket.socket, target: socket.socket) -> bool:
+        """Pass on what comes, and then how it ended: in order (true), or by a reset."""
         buffer = bytearray(CHUNK_BYTES)
         view = memoryview(buffer)
         try:
@@ -166,6 +183,8 @@ class Forwarder:
         except OSError:
             reset(target)
             reset(source)
+            return False
+        return True
 
 
 def reset(connection: socket.socket) -> None:

@@ -29,6 +29,7 @@ FIRST_EXPORT_PORT = 8301
 
 #: Orthanc on the same machine: as CTP knows it, a forwarder in front of it (roles/ctp/vars/main.yml).
 FORWARDED = ("orthanc", 4242)
+GREETING_PORT = 4243
 
 #: Where the stand-in finds the rules when it takes the place of the AusCAT image.
 RULES = "/etc/ctp_rules"
@@ -361,8 +362,10 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
                 **pipeline,
                 "export": {
                     **{key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
-                    "greeted": bool(settings["ctp_forwarded"])
-                    and (pipeline["export"]["host"], pipeline["export"]["port"]) == FORWARDED,
+                    "greeting_port": GREETING_PORT
+                    if settings["ctp_forwarded"]
+                    and (pipeline["export"]["host"], pipeline["export"]["port"]) == FORWARDED
+                    else 0,
                 },
             }
             for pipeline in pipelines

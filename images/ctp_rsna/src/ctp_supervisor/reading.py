@@ -78,10 +78,8 @@ class Reader:
             )
         return value
 
-    def boolean(self, key: str, default: bool | None = None) -> bool:
-        """True or false; ``default``: where it is not said."""
-        if default is not None and key not in self._given:
-            return default
+    def boolean(self, key: str) -> bool:
+        """True or false."""
         value = self._value(key)
         if not isinstance(value, bool):
             raise SettingsError(f"{self._where}: {key} has to be true or false.")

@@ -44,8 +44,8 @@ class Export:
     listen_port: int
     host: str
     port: int
-    greeted: bool = False
-    """Whether a forwarder stands in between (``one_way``), which says when Orthanc is reached."""
+    greeting_port: int = 0
+    """Where a forwarder in between (``one_way``) says when it has reached Orthanc; 0: there is none."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _pipeline(read: Reader) -> Pipeline:
             export.number("listen_port", 1, 65535),
             export.text("host"),
             export.number("port", 1, 65535),
-            export.boolean("greeted", default=False),
+            export.number("greeting_port", 0, 65535),
         ),
         stages=tuple(
             Stage(

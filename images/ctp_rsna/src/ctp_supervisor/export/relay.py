@@ -141,8 +141,10 @@ class ExportRelay:
     def _connect(self) -> socket.socket | None:
         export = self.pipeline.export
         try:
-            orthanc = socket.create_connection((export.host, export.port), timeout=CONNECT_SECONDS)
-            if export.greeted:
+            orthanc = socket.create_connection(
+                (export.host, export.greeting_port or export.port), timeout=CONNECT_SECONDS
+            )
+            if export.greeting_port:
                 _await_greeting(orthanc)
         except OSError as error:
             if self.reachable is not False:
