@@ -1,4 +1,4 @@
-"""What the containers of a node may do and whom they reach: asked of the engine, the kernel, and tried."""
+"""What the containers of a node may do and whom they reach: asked, and tried."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ def containers(node: Node) -> dict[str, Container]:
         ]  # fmt: skip
         sockets = node.shell(f"{inside} ss -Hltn | awk '{{print $4}}'").split()
         # 127.0.0.11 is Docker's name server.
-        ports = {
-            int(each.rpartition(":")[2]) for each in sockets if not each.startswith("127.")
-        }
+        ports = {int(each.rpartition(":")[2]) for each in sockets if not each.startswith("127.")}
         found[service] = Container(service, seen, tuple(addresses), tuple(sorted(ports)))
     return found
 

@@ -137,7 +137,7 @@ unlimited:
   returned: success
 not_confined:
   description:
-    - What containers may do although the document says otherwise, in words, as the kernel sees them.
+    - What containers may do although the document says otherwise, in words, as the kernel sees it.
     - Empty in check mode.
   type: list
   elements: str

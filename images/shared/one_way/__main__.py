@@ -1,4 +1,6 @@
-"""``python3 -m one_way PORT HOST TARGET [GREETING_PORT]`` forwards; ``--healthcheck`` asks the one that runs.
+"""``python3 -m one_way PORT HOST TARGET [GREETING_PORT]`` forwards.
+
+With ``--healthcheck`` it asks the one that runs.
 
 Exit status: 0 stopped as told, or healthy; 1 not healthy, or the port is taken; 2 wrong arguments.
 """

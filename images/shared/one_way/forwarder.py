@@ -1,10 +1,11 @@
 """Connections taken on one port, or two, and led to one address.
 
-Nobody is asked whether the other side is there before its connection is taken: the kernel does that. So
-what "nobody listens" tells a client has to be told in another way. The port is closed while the other
-side cannot be reached, and a connection that came at the wrong moment ends by a reset, as it does where
-the other side ends. A client that knows this program comes by the second port, where it is told of each
-connection that stands: it then knows as much as if it had connected itself.
+Nobody is asked whether the other side is there before its connection is taken: the kernel does
+that. So what "nobody listens" tells a client has to be told in another way. The port is closed
+while the other side cannot be reached, and a connection that came at the wrong moment ends by a
+reset, as it does where the other side ends. A client that knows this program comes by the second
+port, where it is told of each connection that stands: it then knows as much as if it had connected
+itself.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ class Forwarder:
                 LOG.warning("More than %d connections at once: one was cut off", MOST_CONNECTIONS)
                 reset(client)
                 continue
-            threading.Thread(target=self._lead, args=(client, greet), name="way", daemon=True).start()
+            threading.Thread(
+                target=self._lead, args=(client, greet), name="way", daemon=True
+            ).start()
 
     def _lead(self, client: socket.socket, greet: bool) -> None:
         server = self._connect()

@@ -9,8 +9,8 @@ from shared.confined import Container, containers, named, reaches, status, tried
 from shared.machines import Node, wait_for
 
 SERVICES = ("ctp", "ctp_export", "ctp_gate", "keydb", "orthanc")
-# Who may connect to whom: what the definitions of the services say (docs/architecture.md). CTP and those
-# that it asks share a network, on which each sees the other; so do the gate and CTP.
+# Who may connect to whom: what the definitions of the services say (docs/architecture.md). CTP and
+# those that it asks share a network, on which each sees the other; so do the gate and CTP.
 NEIGHBOURS = {
     ("ctp_gate", "ctp"),
     ("ctp", "ctp_gate"),
@@ -46,8 +46,8 @@ def container(found: dict[str, Container], request: pytest.FixtureRequest) -> Co
 def nothing_behind(node: Node) -> Iterator[None]:
     """No answer from beyond the node in the place of a container that cannot be reached.
 
-    A container's packets for the networks of others leave by the host's default route, and what lies
-    behind it may have the same addresses.
+    A container's packets for the networks of others leave by the host's default route, and what
+    lies behind it may have the same addresses.
     """
     hole = ("blackhole", "10.0.0.0/8")
     node.run("ip", "route", "add", *hole)
@@ -104,7 +104,7 @@ def test_root_inside_is_nobody(node: Node, container: Container) -> None:
 
 
 def test_what_is_writable_has_a_size(node: Node, container: Container) -> None:
-    """Beside the directories of the service: memory, within the service's limit."""
+    """Beside the directories of the service: memory, within its limit."""
     code, said = tried(node, container, "cat /proc/mounts")
     assert code == 0
     writable = {
@@ -136,15 +136,17 @@ def test_a_fork_bomb_ends_at_its_limit(node: Node, found: dict[str, Container]) 
     assert processes // 2 < max(started) < processes
     wait_for(
         "the started processes have ended",
-        lambda: tried(node, found["keydb"], "true")[0] == 0
-        and len(node.output("docker", "top", found["keydb"].id).splitlines()) < 60,
+        lambda: (
+            tried(node, found["keydb"], "true")[0] == 0
+            and len(node.output("docker", "top", found["keydb"].id).splitlines()) < 60
+        ),
     )
     assert not node.unhealthy()
 
 
 @pytest.mark.usefixtures("nothing_behind")
 def test_who_reaches_whom_by_any_address(node: Node, found: dict[str, Container]) -> None:
-    """Each port that listens in any container, from every other one, by each address that it has."""
+    """Each port that listens in any container, from every other one, by each address it has."""
     seen = set()
     for asker in found.values():
         places = {
@@ -177,7 +179,9 @@ def test_orthanc_sees_nothing_but_the_way_to_itself(
     orthanc, way = found["orthanc"], found["ctp_export"]
     for name in ("ctp", "ctp_gate", "keydb", "keydb_server"):
         assert named(node, orthanc, name) == [], name
-    places = [(address, port) for address in way.addresses for port in (*way.ports, 5432, 8042, 9090)]
+    places = [
+        (address, port) for address in way.addresses for port in (*way.ports, 5432, 8042, 9090)
+    ]
     assert {port for _, port in reaches(node, orthanc, places)} == {4242, 4243}
     # What it is led to is itself.
     assert named(node, found["ctp"], "orthanc")[0] in way.addresses

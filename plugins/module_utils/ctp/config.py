@@ -27,7 +27,7 @@ CTP_WEB_PORT = 9080
 FIRST_IMPORT_PORT = 8201
 FIRST_EXPORT_PORT = 8301
 
-#: Orthanc on the same machine: as CTP knows it, a forwarder in front of it (roles/ctp/vars/main.yml).
+#: Orthanc on the same machine, as CTP knows it: a forwarder (roles/ctp/vars/main.yml).
 FORWARDED = ("orthanc", 4242)
 GREETING_PORT = 4243
 

@@ -71,7 +71,9 @@ def not_limited_here(ports: Iterable[Port]) -> list[Port]:
         if "No such file or directory" not in str(error):
             raise
         return wished
-    rules = [PortRule(number, protocol, (), (), "-", of_container=True) for protocol, number in wished]
+    rules = [
+        PortRule(number, protocol, (), (), "-", of_container=True) for protocol, number in wished
+    ]
     # Loaded into a network namespace that ends with the command, nft lists it as it lists the host.
     script = f"{nft} --file - && exec {nft} --stateless list table {' '.join(_TABLE)}"
     return not_limited(wished, live, run(["unshare", "--net", "sh", "-c", script], render(rules)))

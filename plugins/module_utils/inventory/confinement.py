@@ -21,24 +21,26 @@ STRICT: Mapping[str, Any] = {
     "processes": 256,
     "open_files": 1024,
 }
-#: What an image that is not of this project gets where its site says nothing else: what an entrypoint
-#: needs that starts as root, hands its directories to a user and becomes that user (gosu, su-exec,
-#: setpriv), as that of the official PostgreSQL does, and a root file system that it may write to.
+#: What an image that is not of this project gets where its site says nothing else: what an
+#: entrypoint needs that starts as root, hands its directories to a user and becomes that user
+#: (gosu, su-exec, setpriv), as that of the official PostgreSQL does, and a root file system that it
+#: may write to.
 FOREIGN: Mapping[str, Any] = {
     "capabilities": ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"),
     "read_only": False,
     "processes": 1024,
     "open_files": 65536,
 }
-#: Images of this project, whatever registry they are taken from, unless the site gave them another name.
+#: Images of this project, from whatever registry, unless the site gave them another name.
 OWN_IMAGE = re.compile(r"(^|/)auscat-imaging/[a-z_]+(:[^/@]+)?(@[^/]+)?\Z")
 
-#: Linux capabilities (capabilities(7)) that a definition may ask for. Those that are as good as root on
-#: the host, or see and forge what others send, are left out.
+#: Linux capabilities (capabilities(7)) that a definition may ask for. Those that are as good as
+#: root on the host, or see and forge what others send, are left out.
 CAPABILITIES = frozenset(
     {
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "KILL",
-        "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE",
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK",
+        "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+        "SYS_NICE",
     }
 )  # fmt: skip
 MIB = 1024 * 1024
@@ -136,8 +138,8 @@ def problems(definition: Definition) -> list[str]:
             or not _is_number(each["size_mib"], MOST_TMPFS_MIB)
         ):
             found.append(
-                f"{where}: an entry of writable is {each!r}. Accepted: path, an absolute path in the "
-                "container without '..', and size_mib, a whole number of MiB from 1 to "
+                f"{where}: an entry of writable is {each!r}. Accepted: path, an absolute path in "
+                "the container without '..', and size_mib, a whole number of MiB from 1 to "
                 f"{MOST_TMPFS_MIB}. It is memory, within the limit of the service."
             )
     for key in ("reaches", "reached_by"):
@@ -147,9 +149,7 @@ def problems(definition: Definition) -> list[str]:
         elif definition.get("name") in names:
             found.append(f"{where}: {key} names the service itself. Accepted: others. Take it out.")
     if not isinstance(definition.get("outside", False), bool):
-        found.append(
-            f"{where}: outside is {definition['outside']!r}. Accepted: true or false."
-        )
+        found.append(f"{where}: outside is {definition['outside']!r}. Accepted: true or false.")
     return found
 
 
@@ -159,8 +159,8 @@ def networks(
     """Return the networks of each service, and those of the stack, as Compose has them.
 
     A network has two members: who asks, and who is asked, which alone has its names there. It leads
-    nowhere else (``internal``). A service that publishes ports, or opens connections to other machines,
-    has one more with nobody else on it: through that the engine connects it to the host.
+    nowhere else (``internal``). A service that publishes ports, or opens connections to other
+    machines, has one more with nobody else on it: through that the engine connects it to the host.
     """
     present = {str(each["name"]): each for each in definitions}
     pairs = {

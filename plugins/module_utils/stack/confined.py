@@ -33,7 +33,9 @@ BITS: Mapping[str, int] = {
 _UNLIMITED = 1 << 62
 
 
-def not_confined(stack: str, document: Mapping[str, Any], engine: Engine | None = None) -> list[str]:
+def not_confined(
+    stack: str, document: Mapping[str, Any], engine: Engine | None = None
+) -> list[str]:
     """Return in words what the running containers may do although the stack file says otherwise.
 
     What ended meanwhile is left out.
@@ -59,8 +61,10 @@ def not_confined(stack: str, document: Mapping[str, Any], engine: Engine | None 
 class Seen:
     """What the kernel tells of the first process of a container."""
 
-    def __init__(self, pid: int, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> None:
-        """Raises ``OSError``: it has ended; ``KeyError``, ``ValueError``: the kernel says it otherwise."""
+    def __init__(
+        self, pid: int, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")
+    ) -> None:
+        """Raises ``OSError``: it has ended; ``KeyError``, ``ValueError``: read in vain."""
         lines = (proc / str(pid) / "status").read_text(encoding="utf-8").splitlines()
         status = dict(line.split(":", 1) for line in lines if ":" in line)
         #: Capabilities that it has, or can come to have, as bits.

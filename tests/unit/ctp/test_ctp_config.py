@@ -128,7 +128,9 @@ def test_the_export_follows_orthanc() -> None:
 def test_the_way_to_orthanc_on_the_same_machine_is_by_the_forwarder() -> None:
     other = {"name": "other", "export": {"host": "192.0.2.7", "port": 4242}}
     changed = settings(ctp_forwarded=True, ctp_pipelines=[{"name": "orthanc"}, other])
-    ports = [each["export"]["greeting_port"] for each in ctp_config.supervisor(changed)["pipelines"]]
+    ports = [
+        each["export"]["greeting_port"] for each in ctp_config.supervisor(changed)["pipelines"]
+    ]
     assert ports == [4243, 0]
     (here,) = ctp_config.supervisor(settings(ctp_orthanc_hostname="cv01"))["pipelines"]
     assert here["export"]["greeting_port"] == 0

@@ -122,9 +122,11 @@ def test_closed_while_the_other_side_is_away(forwarder: Forwarder, target: int) 
         try:
             port = forwarder.greeting or forwarder.port
             # It may also come while the port is being opened.
-            with pytest.raises(ConnectionResetError):
-                with socket.create_connection((LOOPBACK, port), 5) as connection:
-                    connection.recv(1)
+            with (
+                pytest.raises(ConnectionResetError),
+                socket.create_connection((LOOPBACK, port), 5) as connection,
+            ):
+                connection.recv(1)
         except ConnectionRefusedError:
             return
     raise AssertionError("the port stays open")

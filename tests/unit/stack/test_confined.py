@@ -34,14 +34,20 @@ def seen(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
     """A process as the files of /proc and of the control groups show it."""
 
     def make(
-        prm: int = 1, bnd: int = 1, nnp: int = 1, root: str = "ro", files: str = "1024", pids: str = "256"
+        prm: int = 1,
+        bnd: int = 1,
+        nnp: int = 1,
+        root: str = "ro",
+        files: str = "1024",
+        pids: str = "256",
     ) -> Seen:
         process = tmp_path / "proc/7"
         process.mkdir(parents=True)
         (process / "status").write_text(STATUS.format(prm=prm, bnd=bnd, nnp=nnp))
         (process / "limits").write_text(LIMITS.format(files=files))
         (process / "mountinfo").write_text(
-            f"1 0 0:1 / / {root},relatime - overlay overlay rw\n2 1 0:2 / /tmp rw - tmpfs tmpfs rw\n"
+            f"1 0 0:1 / / {root},relatime - overlay overlay rw\n"
+            "2 1 0:2 / /tmp rw - tmpfs tmpfs rw\n"
         )
         groups = tmp_path / "groups"
         if request.param == "v1":

@@ -45,7 +45,7 @@ class Export:
     host: str
     port: int
     greeting_port: int = 0
-    """Where a forwarder in between (``one_way``) says when it has reached Orthanc; 0: there is none."""
+    """Where a forwarder in between (``one_way``) says that it has reached Orthanc; 0: none is."""
 
 
 @dataclass(frozen=True)
