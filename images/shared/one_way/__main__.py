@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    port, target, *greeting = map(int, numbers)
+    port, target, greeting = (*map(int, numbers), 0)[:3]
     host = values[1]
     if values != arguments:
         problem = health(port, host, target)
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="one_way: %(levelname)-7s %(message)s"
     )
-    forwarder = Forwarder(port, host, target, *greeting)
+    forwarder = Forwarder(port, host, target, greeting)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=forwarder.stop).start())
     try:

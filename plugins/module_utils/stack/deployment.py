@@ -413,7 +413,7 @@ def prune_configs(stack: str, document: dict[str, Any]) -> None:
 
 
 def prune_networks(stack: str, document: dict[str, Any]) -> None:
-    """Remove the networks that no service uses any more. A later run removes what is still in use."""
+    """Remove the networks that no service uses any more; one in use stays for a later run."""
     wished = {f"{stack}_{name}" for name in document.get("networks", {})}
     for name in of_stack(stack, "network")[0]:
         if name not in wished:

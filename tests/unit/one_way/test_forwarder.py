@@ -99,10 +99,12 @@ def test_both_directions_and_an_orderly_end(forwarder: Forwarder, target: int, g
     server = Server(target)
     sent = b"abc" * 1_000_000
     with client(forwarder, greet) as connection:
-        threading.Thread(
-            target=lambda: (connection.sendall(sent), connection.shutdown(socket.SHUT_WR)),
-            daemon=True,
-        ).start()
+
+        def send() -> None:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+
+        threading.Thread(target=send, daemon=True).start()
         assert read_all(connection) == sent.upper()
     assert server.took == len(sent)
     server.end()
