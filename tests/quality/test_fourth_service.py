@@ -192,4 +192,4 @@ def test_the_bundle_has_its_image(tree: Path, inventory: Path, known: dict[str, 
     arguments = ("playbooks/bundle.yml", "--limit", "node")
     facts = play(tree, inventory, "Name the images and the packages", *arguments)["ansible_facts"]
     assert known["stack"]["services"][SERVICE]["image"] in facts["__bundle_images"]
-    assert len(facts["__bundle_images"]) == 4
+    assert len(facts["__bundle_images"]) == 5

@@ -28,7 +28,7 @@ def published_by(document: Mapping[str, Any]) -> set[Port]:
     """The ports that a stack file publishes on the host.
 
     Args:
-        document: a Compose file of version 3.8, with ports in the long form.
+        document: a Compose file of version 3.9, with ports in the long form.
     """
     return {
         (str(port.get("protocol") or "tcp"), int(port["published"]))
