@@ -26,7 +26,7 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
 """So often the other side is looked for while it is away."""
 MOST_CONNECTIONS = 64
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
 
 _LIBC = ctypes.CDLL(None)
 

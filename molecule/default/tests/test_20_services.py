@@ -20,7 +20,7 @@ def test_exactly_the_declared_services_run(node: Node) -> None:
         ("auscat_orthanc", "auscat-imaging/orthanc:", "64042:64042", 900),
         ("auscat_keydb", "auscat-imaging/keydb:", "64432:64432", 500),
         ("auscat_ctp", "auscat-imaging/ctp_standin:", "64104:64104", 700),
-        ("auscat_ctp_export", "auscat-imaging/ctp_standin:", "64104:64104", 64),
+        ("auscat_ctp_export", "auscat-imaging/ctp_standin:", "64104:64104", 128),
     ],
 )
 def test_container(node: Node, service: str, image: str, user: str, memory_mib: int) -> None:
