@@ -9,6 +9,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     addresses,
     checks,
+    confinement,
     definitions,
 )
 
@@ -38,6 +39,7 @@ class FilterModule:
             "shown_addresses": addresses.shown_addresses,
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,
+            "confinement": confinement.confinement,
             "declared_images": definitions.declared_images,
             "data_copies": definitions.data_copies,
             "kept_secrets": definitions.kept_secrets,

@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   document:
-    description: The Compose file as data (version 3.8). Required with O(state=present).
+    description: The Compose file as data (version 3.9). Required with O(state=present).
     type: dict
   configs:
     description:
@@ -143,6 +143,13 @@ unlimited:
   type: list
   elements: str
   returned: success
+not_confined:
+  description:
+    - What containers may do although the document says otherwise, in words, as the kernel sees it.
+    - Empty in check mode.
+  type: list
+  elements: str
+  returned: success
 reasons:
   description: Why the stack was deployed.
   type: list
@@ -162,6 +169,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules
     normalise,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.confined import not_confined
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.data_copy import DataCopyError
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment import (
     Stack,
@@ -169,6 +177,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment im
     config_diffs,
     present_configs,
     prune_configs,
+    prune_networks,
     reasons_to_deploy,
     remove,
     went_back,
@@ -234,6 +243,7 @@ def main() -> None:
                 present = stack.present()
                 if present and stack.record.exists():
                     prune_configs(stack.name, json.loads(present))
+                    prune_networks(stack.name, json.loads(present))
             module.exit_json(changed=False)
         if not stack.before.exists():
             module.exit_json(changed=False, notes=[])
@@ -280,6 +290,7 @@ def deploy(module: AnsibleModule) -> None:
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
+    loose: list[str] = []
     try:
         unlimited = unlimited_ports(module)
         there = present_configs(stack.name)
@@ -296,6 +307,7 @@ def deploy(module: AnsibleModule) -> None:
                 elif not all(states[service].converged for service in wished):
                     states = stack.wait(wished, False)
                 stack.finish(states, wished)
+                loose = not_confined(stack.name, module.params["document"], stack.engine)
             except (StackError, CommandError, OSError) as error:
                 text = went_back(stack, str(error)) if reasons else str(error)
                 module.fail_json(msg=text, reasons=reasons)
@@ -305,6 +317,7 @@ def deploy(module: AnsibleModule) -> None:
         changed=bool(reasons),
         reasons=reasons,
         unlimited=unlimited,
+        not_confined=loose,
         updated=sorted(
             service for service, state in states.items() if before.get(service) != state.spec_digest
         ),

@@ -29,6 +29,7 @@ MIB, GIB = 2**20, 2**30
 
 SERVICES = {
     "ctp": "CTP",
+    "ctp_export": "The way from CTP to Orthanc",
     "ctp_gate": "The gate in front of CTP",
     "keydb": "KeyDB",
     "orthanc": "Orthanc",

@@ -27,6 +27,10 @@ CTP_WEB_PORT = 9080
 FIRST_IMPORT_PORT = 8201
 FIRST_EXPORT_PORT = 8301
 
+#: Orthanc on the same machine, as CTP knows it: a forwarder (roles/ctp/vars/main.yml).
+FORWARDED = ("orthanc", 4242)
+GREETING_PORT = 4243
+
 #: Where the stand-in finds the rules when it takes the place of the AusCAT image.
 RULES = "/etc/ctp_rules"
 DATA = "/ctp_temp"
@@ -356,7 +360,13 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
         "pipelines": [
             {
                 **pipeline,
-                "export": {key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+                "export": {
+                    **{key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+                    "greeting_port": GREETING_PORT
+                    if settings["ctp_forwarded"]
+                    and (pipeline["export"]["host"], pipeline["export"]["port"]) == FORWARDED
+                    else 0,
+                },
             }
             for pipeline in pipelines
         ],

@@ -30,7 +30,7 @@ def published_by(document: Mapping[str, Any]) -> set[Port]:
     """The ports that a stack file publishes on the host.
 
     Args:
-        document: a Compose file of version 3.8, with ports in the long form.
+        document: a Compose file of version 3.9, with ports in the long form.
     """
     return {
         (str(port.get("protocol") or "tcp"), int(port["published"]))
@@ -107,8 +107,12 @@ def not_limited_here(
     Raises:
         CommandError: nft gives no answer that can be compared.
     """
-    declared = list(declared)
-    wished = sorted({*ports, *((rule.protocol, rule.published) for rule in declared)})
+    declared, published = list(declared), set(ports)
+    # Behind these are containers, which the rules keep from coming in by them.
+    of_containers = published | {
+        (rule.protocol, rule.published) for rule in declared if rule.of_container
+    }
+    wished = sorted({*published, *((rule.protocol, rule.published) for rule in declared)})
     nft = shutil.which("nft") or shutil.which("nft", path=_SBIN)
     if not wished or nft is None:
         return wished, []
@@ -118,7 +122,10 @@ def not_limited_here(
         if "No such file or directory" not in str(error):
             raise
         return wished, []
-    rules = [PortRule(number, protocol, (), (), "-") for protocol, number in wished]
+    rules = [
+        PortRule(number, protocol, (), (), "-", (protocol, number) in of_containers)
+        for protocol, number in wished
+    ]
     # Loaded into a network namespace that ends with the command, nft lists it as it lists the host.
     script = f"{nft} --file - && exec {nft} --stateless list table {' '.join(_TABLE)}"
     model = run(["unshare", "--net", "sh", "-c", script], render(rules))

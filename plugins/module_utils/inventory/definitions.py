@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import confinement
 
 Definition = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "command",
     "companions",
     "configs",
+    "confinement",
     "data_copy",
     "directories",
     "entrypoint",
@@ -32,7 +34,10 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "logins",
     "memory_mib",
     "mounts",
+    "outside",
     "ports",
+    "reached_by",
+    "reaches",
     "secrets",
     "stop_grace_period",
     "user",
@@ -247,7 +252,7 @@ def stack_document(
     timezone: str = "Etc/UTC",
     health: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the Compose file (version 3.8) of the stack.
+    """Return the Compose file (version 3.9) of the stack.
 
     Args:
         definitions: the services of this host.
@@ -260,16 +265,18 @@ def stack_document(
     Published ports use mode ``host`` and services ``endpoint_mode: dnsrr``: Swarm's ingress mesh
     hides the sender's address, so that no port could be limited to its senders, and needs IPVS.
     """
+    definitions = list(definitions)
     services: dict[str, Any] = {}
     used_secrets: dict[str, Any] = {}
     used_configs: dict[str, Any] = {}
+    networks, of_stack = confinement.networks(definitions)
     for definition in definitions:
         name = definition["name"]
         service: dict[str, Any] = {
             "image": definition["image"],
             "hostname": name,
             "environment": {"TZ": timezone, **_texts(definition.get("environment", {}))},
-            "networks": {"node": {"aliases": [name, *definition.get("aliases", [])]}},
+            "networks": networks[name],
             "stop_grace_period": definition.get("stop_grace_period", "30s"),
             "deploy": {
                 "replicas": 1,
@@ -286,10 +293,13 @@ def stack_document(
         healthcheck = {**(health or {}), **definition.get("healthcheck", {})}
         if healthcheck:
             service["healthcheck"] = healthcheck
+        confined = confinement.rendered(definition)
+        memory = confined.pop("volumes")
+        service["deploy"].update(confined.pop("deploy"))
+        service.update(confined)
         if definition.get("memory_mib"):
-            service["deploy"]["resources"] = {
-                "limits": {"memory": f"{int(definition['memory_mib'])}M"}
-            }
+            limits = service["deploy"]["resources"]["limits"]
+            limits["memory"] = f"{int(definition['memory_mib'])}M"
         if definition.get("ports"):
             service["ports"] = [
                 {
@@ -309,6 +319,7 @@ def stack_document(
             }
             for directory in definition.get("directories", [])
         ] + [{**mount, "type": "bind", "read_only": True} for mount in definition.get("mounts", [])]
+        volumes += memory
         if volumes:
             service["volumes"] = volumes
         if definition.get("configs"):
@@ -343,9 +354,10 @@ def stack_document(
                 }
         services[name] = service
     return {
-        "version": "3.8",
+        # The first that has a limit of processes.
+        "version": "3.9",
         "services": services,
-        "networks": {"node": {"driver": "overlay"}},
+        "networks": of_stack,
         "secrets": used_secrets,
         **({"configs": used_configs} if used_configs else {}),
     }
@@ -379,6 +391,7 @@ def definition_problems(
                 f"{service}_service: name is {service!r}. Accepted: a lower-case letter, then "
                 "letters, digits, - and _, since it is a DNS name on the stack's network."
             )
+        problems += confinement.problems(definition)
         ports += [{**port, "service": service} for port in definition.get("ports", [])]
         for directory in definition.get("directories", []):
             path = str(directory["path"])

@@ -7,6 +7,7 @@ service whose image changes are copied first, and put back with it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -420,6 +421,15 @@ def prune_configs(stack: str, document: dict[str, Any]) -> None:
     )
     if superseded:
         run(["docker", "config", "rm", *superseded])
+
+
+def prune_networks(stack: str, document: dict[str, Any]) -> None:
+    """Remove the networks that no service uses any more; one in use stays for a later run."""
+    wished = {f"{stack}_{name}" for name in document.get("networks", {})}
+    for name in of_stack(stack, "network")[0]:
+        if name not in wished:
+            with contextlib.suppress(CommandError):
+                run(["docker", "network", "rm", name])
 
 
 def went_back(stack: Stack, reason: str) -> str:

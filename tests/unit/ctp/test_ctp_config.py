@@ -31,6 +31,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "ctp_orthanc_aet": "ORTHANC",
         "ctp_aet": "CTP",
         "ctp_keydb_query": "",
+        "ctp_forwarded": False,
         "ctp_admin_password_has_colon": False,
     }
     return {**given, **changes}
@@ -116,7 +117,23 @@ def test_the_export_follows_orthanc() -> None:
     )
     assert "dicom://ARCHIVE:ME@" in ctp_config.config_xml(changed)
     (pipeline,) = ctp_config.supervisor(changed)["pipelines"]
-    assert pipeline["export"] == {"listen_port": 8301, "host": "192.0.2.7", "port": 11112}
+    assert pipeline["export"] == {
+        "listen_port": 8301,
+        "host": "192.0.2.7",
+        "port": 11112,
+        "greeting_port": 0,
+    }
+
+
+def test_the_way_to_orthanc_on_the_same_machine_is_by_the_forwarder() -> None:
+    other = {"name": "other", "export": {"host": "192.0.2.7", "port": 4242}}
+    changed = settings(ctp_forwarded=True, ctp_pipelines=[{"name": "orthanc"}, other])
+    ports = [
+        each["export"]["greeting_port"] for each in ctp_config.supervisor(changed)["pipelines"]
+    ]
+    assert ports == [4243, 0]
+    (here,) = ctp_config.supervisor(settings(ctp_orthanc_hostname="cv01"))["pipelines"]
+    assert here["export"]["greeting_port"] == 0
 
 
 def test_a_pipeline_in_parallel_shares_ae_titles_and_script() -> None:

@@ -84,7 +84,12 @@ class Site:
             "calling_aets": [],
             "script": "orthanc.anonymizer.script",
             "filter": "orthanc.filter.script",
-            "export": {"listen_port": 8301 + index, "host": "orthanc", "port": 4242},
+            "export": {
+                "listen_port": 8301 + index,
+                "host": "orthanc",
+                "port": 4242,
+                "greeting_port": 0,
+            },
             "stages": [
                 {
                     "index": number,

@@ -29,9 +29,9 @@ in_a_kernel = pytest.mark.skipif(
 CLONE_NEWNET = 0x40000000
 PORTS: set[Port] = {("tcp", 8042), ("udp", 8042), ("tcp", 9090)}
 LIMITED = (
-    {"published": 8042, "sources": ["192.0.2.0/24", "2001:db8::/64"]},
-    {"published": 8042, "protocol": "udp", "sources": []},
-    {"published": 9090, "sources": []},
+    {"published": 8042, "target": 80, "sources": ["192.0.2.0/24", "2001:db8::/64"]},
+    {"published": 8042, "target": 80, "protocol": "udp", "sources": []},
+    {"published": 9090, "target": 90, "sources": []},
     {"published": 4242, "sources": []},
 )
 
@@ -88,6 +88,13 @@ def test_without_the_table_nothing_is_limited(name: str) -> None:
         "deleted": (["delete table inet auscat"], LIMITED),
     }[name]
     assert asked(commands, declared) == sorted(PORTS)
+
+
+@in_a_kernel
+def test_a_port_that_is_open_to_containers_is_found() -> None:
+    """As the rules of an earlier version leave it."""
+    earlier = tuple({key: each[key] for key in each if key != "target"} for each in LIMITED)
+    assert asked([], earlier) == sorted(PORTS)
 
 
 @in_a_kernel

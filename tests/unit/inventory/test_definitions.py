@@ -175,7 +175,9 @@ def test_stack_document() -> None:
     ]
     assert orthanc["deploy"]["endpoint_mode"] == "dnsrr"
     assert orthanc["environment"] == {"TZ": "Australia/Sydney", "PORT": "4242"}
-    assert orthanc["networks"]["node"]["aliases"] == ["orthanc", "pacs"]
+    # Nobody asks it, so it has no name anywhere; it publishes a port.
+    assert orthanc["networks"] == {"orthanc_alone": {}}
+    assert document["networks"] == {"orthanc_alone": {"driver": "overlay"}}
     assert orthanc["volumes"] == [
         {"type": "bind", "source": "/srv/auscat/orthanc", "target": "/db"}
     ]
@@ -188,7 +190,7 @@ def test_stack_document() -> None:
             "mode": 0o400,
         }
     ]
-    assert orthanc["deploy"]["resources"] == {"limits": {"memory": "512M"}}
+    assert orthanc["deploy"]["resources"] == {"limits": {"memory": "512M", "pids": 256}}
     assert document["secrets"] == {
         "orthanc.json": {"external": True, "name": "auscat_orthanc.json_v3"}
     }

@@ -46,6 +46,8 @@ class Export:
     listen_port: int
     host: str
     port: int
+    greeting_port: int = 0
+    """Where a forwarder in between (``one_way``) says that it has reached Orthanc; 0: none is."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ def _pipeline(read: Reader) -> Pipeline:
             export.number("listen_port", 1, 65535),
             export.text("host"),
             export.number("port", 1, 65535),
+            export.number("greeting_port", 0, 65535),
         ),
         stages=tuple(
             Stage(

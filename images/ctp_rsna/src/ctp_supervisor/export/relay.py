@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ctp_rules.names import Named
+from one_way.forwarder import GREETING
 
 from ..completeness.arrivals import Record
 from ..completeness.whole import Whole
@@ -44,6 +45,18 @@ RELEASE_SECONDS = 10.0
 """CTP ends an association itself after a refusal; then it is ended for it."""
 _GONE = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
 """Errors of a connection whose other side is not there: its machine or the network ended."""
+
+
+def _await_greeting(connection: socket.socket) -> None:
+    """Wait until the forwarder says that it has reached Orthanc. Raises ``OSError``: it has not."""
+    try:
+        if connection.recv(len(GREETING)) == GREETING:
+            return
+    except OSError:
+        connection.close()
+        raise
+    connection.close()
+    raise ConnectionResetError("the forwarder did not reach Orthanc")
 
 
 class _Association:
@@ -128,7 +141,11 @@ class ExportRelay:
     def _connect(self) -> socket.socket | None:
         export = self.pipeline.export
         try:
-            orthanc = socket.create_connection((export.host, export.port), timeout=CONNECT_SECONDS)
+            orthanc = socket.create_connection(
+                (export.host, export.greeting_port or export.port), timeout=CONNECT_SECONDS
+            )
+            if export.greeting_port:
+                _await_greeting(orthanc)
         except OSError as error:
             if self.reachable is not False:
                 LOG.warning(
