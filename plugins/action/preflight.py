@@ -18,6 +18,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
     place_problems,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    certificates,
     guardrails,
     memory_limits,
 )
@@ -41,6 +42,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     published_ports,
     with_companions,
 )
+
+#: What Ansible writes in front of what a lookup of this collection says.
+LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
 
 COLLECTION = Path(__file__).resolve().parents[2]
 MISSING = object()
@@ -203,14 +207,19 @@ class ActionModule(ActionBase):
             problems += service_problems(services, known, self._variables["groups"])
         sound = []
         here = services if isinstance(services, dict) else {}
-        for service, group in here.items():
-            if service not in declared or group not in self._variables["group_names"]:
-                continue
+        placed = [
+            service
+            for service, group in here.items()
+            if service in declared and group in self._variables["group_names"]
+        ]
+        if placed:
+            problems += self._certificate_problems(host)
+        for service in placed:
             try:
                 sound.append(self._value(f"{service}_service"))
             except AnsibleError as error:
                 # Mostly the variable that is at fault has been reported already.
-                said = any(str(error) in problem for problem in problems)
+                said = any(_said(error) in problem for problem in problems)
                 if not said and not is_missing_secret(str(error)):
                     problems.append(f"The service {service} cannot be put together: {error}")
                 # What can be had of it, so that its ports and directories are checked all the same.
@@ -218,6 +227,22 @@ class ActionModule(ActionBase):
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         return problems, with_companions(sound)
+
+    def _certificate_problems(self, host: str) -> list[str]:
+        """Return what is wrong with the certificate of this host, which its services take."""
+        if self._quietly("auscat_tls") not in certificates.MODES:
+            return []  # the check of the specifications has reported it
+        try:
+            tls = self._value("__auscat_tls", MISSING)
+        except AnsibleError as error:
+            return [_said(error)]
+        if tls is MISSING:
+            return []
+        hostvars = self._variables["hostvars"]
+        if tls["mode"] == "own_ca":
+            return certificates.problems(tls, certificates.machine_names(host, hostvars))
+        names = list(map(str, self._quietly("auscat_tls_names") or []))
+        return certificates.problems(tls, names, certificates.given_names(host, hostvars))
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""
@@ -263,6 +288,7 @@ class ActionModule(ActionBase):
         problems = guardrails.vault_problems(self._vault_files())
         if not definitions:
             return problems
+        problems += guardrails.tls_problems(self._quietly("auscat_tls"))
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())
@@ -359,3 +385,7 @@ class ActionModule(ActionBase):
                     if file.is_file() and guardrails.is_vault_file(name):
                         found[str(file)] = file.read_text(encoding="utf-8", errors="replace")
         return found
+
+
+def _said(error: AnsibleError) -> str:
+    return str(error).rpartition(LOOKUP)[2]

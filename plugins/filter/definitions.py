@@ -46,6 +46,7 @@ class FilterModule:
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),
             "service_logins": definitions.service_logins,
+            "tls_services": definitions.tls_services,
             "waited_for": definitions.waited_for,
             "stack_document": _clear_errors(definitions.stack_document),
         }

@@ -264,6 +264,17 @@ def restriction_problems(restricted: bool) -> list[str]:
     ]
 
 
+def tls_problems(mode: Any) -> list[str]:
+    """Refuse passwords and studies in clear text between machines, in a rehearsal too."""
+    if mode != "none":
+        return []
+    return [
+        "auscat_tls is none, so passwords, identifiers and studies cross the network in clear "
+        "text. Accepted in production: own_ca, files. Remove it from the inventory "
+        "(docs/certificates.md)."
+    ]
+
+
 def vault_problems(files: Mapping[str, str]) -> list[str]:
     """Refuse vault files in clear.
 
