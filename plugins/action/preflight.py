@@ -242,7 +242,12 @@ class ActionModule(ActionBase):
         if tls["mode"] == "own_ca":
             return certificates.problems(tls, certificates.machine_names(host, hostvars))
         names = list(map(str, self._quietly("auscat_tls_names") or []))
-        return certificates.problems(tls, names, certificates.given_names(host, hostvars))
+        given = certificates.given_names(host, hostvars)
+        # Between two machines each shows the other who it is.
+        apart = any(
+            self._quietly(name) for name in ("__auscat_ctp_elsewhere", "__auscat_orthanc_elsewhere")
+        )
+        return certificates.problems(tls, names, given, mutual=apart)
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""
@@ -288,7 +293,10 @@ class ActionModule(ActionBase):
         problems = guardrails.vault_problems(self._vault_files())
         if not definitions:
             return problems
-        problems += guardrails.tls_problems(self._quietly("auscat_tls"))
+        in_clear = bool(self._quietly("__auscat_ctp_elsewhere")) and not self._is_true(
+            "orthanc_dicom_tls", True
+        )
+        problems += guardrails.tls_problems(self._quietly("auscat_tls"), in_clear)
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())

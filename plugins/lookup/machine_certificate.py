@@ -8,7 +8,7 @@ author: The AusCAT imaging node project (!UNKNOWN)
 short_description: Certificate and key of a machine, and the CAs that clients trust
 version_added: 0.1.0
 description:
-  - Returns, for one machine of the inventory, one mapping of O(mode), certificate, key and ca.
+  - Returns, for one machine of the inventory, one mapping of O(mode), certificate, key, ca, name.
   - With O(mode=own_ca) they are those of the vault; without a vault those of O(directory), where
     what is missing is made, as P(ansible.builtin.password#lookup) does with passwords. It is made
     anew when fewer than a third of its days are left, or when a name is missing.
@@ -71,6 +71,7 @@ _raw:
     certificate: {description: The machine's certificate and those that signed it., type: str}
     key: {description: Its key., type: str}
     ca: {description: What clients trust., type: str}
+    name: {description: A name of the machine that the certificate is for., type: str}
 """
 
 import os
@@ -96,9 +97,22 @@ class LookupModule(LookupBase):
         ways = {"own_ca": self._own, "files": self._files, "none": self._none}
         host, mode = str(terms[0]), str(self.get_option("mode"))
         try:
-            return [{"mode": mode, **ways[mode](host, variables or {})}]
+            found = ways[mode](host, variables or {})
+            name = self._name(found["certificate"], host, variables or {})
+            return [{"mode": mode, **found, "name": name}]
         except (certificates.CertificateError, OSError) as error:
             raise AnsibleLookupError(str(error)) from error
+
+    @staticmethod
+    def _name(certificate: str, host: str, variables: dict[str, Any]) -> str:
+        """Return the first name of the machine that its certificate is for."""
+        try:
+            carried = certificates.names_in(certificates.certificates_in(certificate)[0])
+        except certificates.CertificateError:
+            return ""  # the preflight says what is wrong with it
+        hostvars = variables.get("hostvars") or {host: {}}
+        given = certificates.given_names(host, hostvars)
+        return next((each for each in given if certificates.is_named(each, carried)), "")
 
     def _none(self, host: str, variables: dict[str, Any]) -> dict[str, str]:
         return {"certificate": "", "key": "", "ca": ""}

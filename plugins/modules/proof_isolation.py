@@ -113,12 +113,19 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import (
+    container_of,
+    containers_of,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import send_files, tool
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
+    send_files,
+    tls_of,
+    tool,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
     FOUND,
@@ -159,12 +166,20 @@ def send(module: AnsibleModule, found: list[Phantom]) -> tuple[list[str], str]:
         # The container's own network: no port is published for it, and nobody else gets in.
         pid = str(container_of(parameters["service"])["State"]["Pid"])
         address, enter = "127.0.0.1", [tool("nsenter"), "--target", pid, "--net"]
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
+        lenders = [parameters["service"]]
+    else:
+        # CTP's machine, of whose containers one sends to Orthanc.
+        stack = parameters["service"].rpartition("_")[0]
+        lenders = [f"{stack}_ctp", f"{stack}_ctp_outlet"]
+    with (
+        tls_of(containers_of(lenders)) as tls,
+        tempfile.TemporaryDirectory(dir=module.tmpdir) as directory,
+    ):
         # The bytes that were checked, and not the files once more.
         for number, phantom in enumerate(found, start=1):
             Path(directory, f"{number:05d}.dcm").write_bytes(phantom.raw)
         names = parameters["calling_ae_title"], parameters["called_ae_title"]
-        acknowledged = send_files(address, port, *names, Path(directory), enter)
+        acknowledged = send_files(address, port, *names, Path(directory), enter, tls)
     place = "in its container" if enter else f"at {address}"
     seen = f"{acknowledged} of {len(found)} objects acknowledged by port {port} {place}"
     return ([] if acknowledged == len(found) else [seen]), seen

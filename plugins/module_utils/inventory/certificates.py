@@ -335,6 +335,7 @@ def problems(
     names: Names,
     given: Names = (),
     at: datetime.datetime | None = None,
+    mutual: bool = False,
 ) -> list[str]:
     """Return what is wrong with the certificate of a machine, each with its remedy.
 
@@ -344,6 +345,7 @@ def problems(
             (auscat_tls_names), beside one at least of `given`.
         given: names by which others know the machine.
         at: the time.
+        mutual: the machine shows it as a client too, and asks others for theirs.
     """
     mode, at = tls["mode"], at or now()
     if mode == "none":
@@ -390,11 +392,24 @@ def problems(
             f"{of} is signed by {leaf.issuer.rfc4514_string()!r}, which is none of {of_ca}. "
             f"Accepted: a chain up to one of them. {remedy}"
         )
-    usages = _usages(leaf)
-    if usages is not None and ExtendedKeyUsageOID.SERVER_AUTH.dotted_string not in usages:
+    if mutual and not tls["ca"]:
         found.append(
-            f"{of} is not for servers (its extended key usage is {', '.join(usages)}). Accepted: "
-            f"serverAuth. {remedy}"
+            f"{of_ca} is empty. Accepted where CTP and Orthanc are on two machines: PEM of the CAs "
+            "that sign their certificates, since whoever has one of theirs may send to Orthanc."
+        )
+    wanted = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH}
+    if mutual:
+        wanted["clientAuth"] = ExtendedKeyUsageOID.CLIENT_AUTH
+    usages = _usages(leaf)
+    lacking = [
+        name
+        for name, oid in wanted.items()
+        if usages is not None and oid.dotted_string not in usages
+    ]
+    if lacking:
+        found.append(
+            f"{of} is not for {' and '.join(lacking)} (its extended key usage is "
+            f"{', '.join(usages or [])}). Accepted: {', '.join(wanted)}, or none named. {remedy}"
         )
     return found + _name_problems(of, remedy, names_in(leaf), names, given)
 

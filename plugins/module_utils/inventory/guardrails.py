@@ -264,10 +264,18 @@ def restriction_problems(restricted: bool) -> list[str]:
     ]
 
 
-def tls_problems(mode: Any) -> list[str]:
-    """Refuse passwords and studies in clear text between machines, in a rehearsal too."""
+def tls_problems(mode: Any, dicom_in_clear: bool = False) -> list[str]:
+    """Refuse passwords and studies in clear text between machines, in a rehearsal too.
+
+    Args:
+        mode: auscat_tls.
+        dicom_in_clear: CTP sends to Orthanc on another machine without TLS.
+    """
     if mode != "none":
-        return []
+        return [
+            "orthanc_dicom_tls is false, and CTP is on another machine, so studies cross the "
+            "network in clear text. Accepted in production: true. Remove it from the inventory."
+        ] * dicom_in_clear
     return [
         "auscat_tls is none, so passwords, identifiers and studies cross the network in clear "
         "text. Accepted in production: own_ca, files. Remove it from the inventory "

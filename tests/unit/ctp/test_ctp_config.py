@@ -116,7 +116,12 @@ def test_the_export_follows_orthanc() -> None:
     )
     assert "dicom://ARCHIVE:ME@" in ctp_config.config_xml(changed)
     (pipeline,) = ctp_config.supervisor(changed)["pipelines"]
-    assert pipeline["export"] == {"listen_port": 8301, "host": "192.0.2.7", "port": 11112}
+    assert pipeline["export"] == {
+        "listen_port": 8301,
+        "host": "192.0.2.7",
+        "port": 11112,
+        "tls_names": [],
+    }
 
 
 def test_a_pipeline_in_parallel_shares_ae_titles_and_script() -> None:

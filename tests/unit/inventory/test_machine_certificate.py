@@ -26,7 +26,13 @@ def look_up(host: str = "kv01", sources: str = "/inventory", **options: Any) -> 
 
 
 def test_none_has_nothing() -> None:
-    assert look_up(mode="none") == {"mode": "none", "certificate": "", "key": "", "ca": ""}
+    assert look_up(mode="none") == {
+        "mode": "none",
+        "certificate": "",
+        "key": "",
+        "ca": "",
+        "name": "",
+    }
 
 
 def test_a_directory_keeps_what_it_makes(tmp_path: Path) -> None:
@@ -91,6 +97,7 @@ def test_the_vault_is_asked_first() -> None:
     assert look_up(simulation=True, **vault) == {
         "mode": "own_ca",
         "ca": authority["certificate"],
+        "name": "kv01",
         **pair,
     }
     with pytest.raises(AnsibleLookupError, match=r"no vault_auscat_certificates\['cv01'\]"):
@@ -114,7 +121,7 @@ def test_files_are_texts_or_paths(tmp_path: Path) -> None:
         key=pair["key"].rstrip(),
         ca=authority["certificate"],
     )
-    assert found == {"mode": "files", "ca": authority["certificate"], **pair}
+    assert found == {"mode": "files", "ca": authority["certificate"], "name": "kv01", **pair}
 
 
 @pytest.mark.parametrize(

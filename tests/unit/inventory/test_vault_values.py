@@ -98,7 +98,7 @@ MORE = {"vault_auscat_certificates": {"kv01": {"certificate": "d\n"}, "cv01": {"
     [
         "",
         "---\n# ours\nvault_a_password: 'old'  # since 2024\n",
-        "vault_auscat_certificates:\n  kv01:\n    key: |\n      x\n\n# ours\nvault_a_password: old\n",
+        "vault_auscat_certificates:\n  kv01:\n    key: |\n      x\n\n# ours\nvault_a_password: a\n",
         "vault_auscat_certificates: {kv01: {key: x}}  # ours\nvault_a_password: old\n",
         "vault_a_password: old\nvault_auscat_certificates:  # ours\n",
     ],

@@ -18,6 +18,7 @@ from typing import Any
 
 from . import NAME, account
 from .completeness.net import Net
+from .dicom import tunnel
 from .dicom.echo import HEALTHCHECK_AET, echo
 from .engine import predecessor, recovery, verify, workdir
 from .engine.process import Client, Engine
@@ -150,6 +151,8 @@ class Supervisor:
             profiles=[Profile(whole.script) for whole in self.net.wholes],
             unpackers=self.unpackers,
         )
+        secure = any(each.export.tls_names for each in settings.pipelines)
+        tls = tunnel.client_context(settings.trusted, settings.secrets) if secure else None
         self.relays = [
             ExportRelay(
                 pipeline,
@@ -161,6 +164,7 @@ class Supervisor:
                 lanes,
                 self.account.left,
                 whole,
+                tls,
             )
             for pipeline, whole in zip(settings.pipelines, self.net.wholes)
         ]
