@@ -38,6 +38,8 @@ HARMLESS = {
     "__backup_kinds": "names of the kinds that have a repository",
     "__backup_schedules": "times",
     "__docker_engine_no_proxy": "names and addresses of machines",
+    "__auscat_tls_name": "a name of the machine",
+    "__auscat_tls_trusted": "a path",
     "__docker_secrets_trusted": "certificates of CAs, without their keys",
     "__images_used": "references of images",
     "__rotation_elsewhere": "names of variables",

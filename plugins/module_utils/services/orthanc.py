@@ -75,8 +75,8 @@ CTP_MAY = {
     "AllowMove": False,
     "AllowStorageCommitment": False,
 }
-# DICOM over TLS, and whoever calls has to show a certificate of one of these CAs. Where nothing else
-# is said, Orthanc takes TLS 1.2 or later with the ciphers of BCP 195.
+# DICOM over TLS, and whoever calls has to show a certificate of one of these CAs. Where nothing
+# else is said, Orthanc takes TLS 1.2 or later with the ciphers of BCP 195.
 TLS_OPTIONS: dict[str, Any] = {
     "DicomTlsEnabled": True,
     "DicomTlsCertificate": "/run/secrets/tls.crt",

@@ -23,7 +23,7 @@ HELLO = b"\x16\x03"
 """How a TLS client begins: a handshake record (RFC 8446, 5.1)."""
 CERTIFICATE, KEY = "tls.crt", "tls.key"
 """Names of the secrets."""
-_MOST_WAITING = 512 * 1024
+_MOST_WAITING = 256 * 1024
 """So much waits for a side that does not read; then the other one waits."""
 _CHUNK = 256 * 1024
 _FLUSH_SECONDS = 10.0
