@@ -146,6 +146,7 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     """
     changed = text if text.strip() else HEADER
     for name, value in values.items():
+        values_in(changed)  # that it can be read at all
         line = f"{name}: {json.dumps(value, indent=2)}".rstrip("}") + "  }\n"
         root = yaml.compose(changed, Loader=yaml.SafeLoader)
         spans = [

@@ -116,6 +116,12 @@ def test_certificates_are_written_and_replaced(before: str) -> None:
     assert ("# ours" in again) == ("# ours" in before)
 
 
+@pytest.mark.parametrize("text", ["- a\n- list\n", "---\n{vault_a_password: kept}\nvault_b: x\n"])
+def test_certificates_are_not_written_where_it_cannot_be(text: str) -> None:
+    with pytest.raises(vault_values.VaultError):
+        vault_values.with_values(text, CERTIFICATES)
+
+
 def test_a_rotation_leaves_certificates_alone() -> None:
     values = {"vault_auscat_ca": {"key": "x"}, "vault_a_password": "old"}
     plan = vault_values.plan_rotation(
