@@ -381,6 +381,7 @@ def test_a_broken_certificate_hides_no_other(tmp_path: Path) -> None:
 def test_the_certificate_of_a_service_is_read_in_its_container(programs: Programs) -> None:
     made = certificates.issue(certificates.make_authority(), ["kv"])["certificate"]
     programs.put("docker", f'test "$*" = "exec one cat /run/secrets/tls.crt" && echo "{made}"')
+    programs.put("openssl", 'exec /usr/bin/openssl "$@"')
     found = observe.certificates([], [], {"keydb": "one", "orthanc": "two", "ctp": ""})
     assert [(each["name"], bool(each["not_after"])) for each in found] == [
         ("keydb", True),
