@@ -24,7 +24,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def tls(kv: Node, cat: Node) -> Iterator[tuple[str, ...]]:
     """dcmtk's options for TLS, with the certificate that each of the two machines shows."""
-    for machine, service in ((kv, "ctp"), (cat, "orthanc")):
+    for machine, service in ((kv, "ctp_outlet"), (cat, "orthanc")):
         machine.run("install", "-d", "-m", "0700", "/root/tls")
         label = f"label=com.docker.swarm.service.name=auscat_{service}"
         container = machine.output("docker", "ps", "-q", "--filter", label)
