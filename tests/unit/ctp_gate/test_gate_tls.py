@@ -82,8 +82,8 @@ class Doors:
         ae = AE(calling)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        arguments = {"tls_args": (tls, "kv")} if tls else {}
-        return ae.associate("127.0.0.1", self.port, ae_title="CTP", **arguments)
+        how = (tls, "kv") if tls else None
+        return ae.associate("127.0.0.1", self.port, ae_title="CTP", tls_args=how)
 
     def passes(self, tls: ssl.SSLContext | None = None, calling: str = "PACS") -> None:
         sender, dataset = self.associate(tls, calling), image(LARGE)

@@ -178,9 +178,9 @@ def test_ctp_looks_up_by_name_and_ca(server: Server) -> None:
     assert server.pseudonym() == "ANON-1"
     for wrong in ({"name": "kv02"}, {"trusted": server.stranger}):
         with pytest.raises(UnavailableError):
-            server.rows(**wrong)  # type: ignore[arg-type]
+            server.rows(**wrong)
         with pytest.raises(LookupUnavailableError):
-            server.pseudonym(**wrong)  # type: ignore[arg-type]
+            server.pseudonym(**wrong)
 
 
 def test_old_protocols_are_refused(server: Server) -> None:

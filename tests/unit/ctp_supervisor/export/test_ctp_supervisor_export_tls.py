@@ -210,7 +210,12 @@ def read_all(connection: socket.socket) -> bytes:
 def test_each_side_ends_by_itself(machines: dict[str, Machine]) -> None:
     near, far, _ = pairs(machines)
     question, answer = os.urandom(5_000_000), os.urandom(5_000_000)
-    sending = threading.Thread(target=lambda: (near.sendall(question), near.shutdown(1)))
+
+    def ask() -> None:
+        near.sendall(question)
+        near.shutdown(socket.SHUT_WR)
+
+    sending = threading.Thread(target=ask)
     sending.start()
     assert read_all(far) == question
     far.sendall(answer)
