@@ -32,7 +32,16 @@ exec 3>&-
 # abort (07): PS3.8, table 9-10, action AA-1. No AE title is involved, so the answer is the same
 # however strictly Orthanc checks its callers; an association would be refused and logged there.
 port=$(setting DicomPort)
-exec 3<>"/dev/tcp/127.0.0.1/$port" || fail "DICOM: no connection to port $port"
-printf '\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00' >&3
-IFS= read -r -N 1 -t 3 -u 3 answer || fail "DICOM: no answer on port $port"
+release='\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00'
+if grep -q '"DicomTlsEnabled"[[:space:]]*:[[:space:]]*true' /run/orthanc/*.json; then
+    # This machine's certificate is one that Orthanc takes from others too.
+    own=(-cert /run/secrets/tls.crt -key /run/secrets/tls.key)
+    IFS= read -r -N 1 answer < <(printf '%b' "$release" \
+        | timeout 4 openssl s_client -quiet -connect "127.0.0.1:$port" "${own[@]}" 2>/dev/null) \
+        || fail "DICOM: no answer over TLS on port $port"
+else
+    exec 3<>"/dev/tcp/127.0.0.1/$port" || fail "DICOM: no connection to port $port"
+    printf '%b' "$release" >&3
+    IFS= read -r -N 1 -t 3 -u 3 answer || fail "DICOM: no answer on port $port"
+fi
 [ "$answer" = $'\x07' ] || fail "DICOM: port $port does not answer as a DICOM server"

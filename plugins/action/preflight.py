@@ -19,6 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    certificates,
     guardrails,
     memory_limits,
 )
@@ -46,6 +47,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     published_ports,
     with_companions,
 )
+
+#: What Ansible writes in front of what a lookup of this collection says.
+LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
 
 COLLECTION = Path(__file__).resolve().parents[2]
 MISSING = object()
@@ -234,14 +238,19 @@ class ActionModule(ActionBase):
             problems += service_problems(services, known, self._variables["groups"])
         sound: list[Any] = []
         here = services if isinstance(services, dict) else {}
-        for service, group in here.items():
-            if service not in declared or group not in self._variables["group_names"]:
-                continue
+        placed = [
+            service
+            for service, group in here.items()
+            if service in declared and group in self._variables["group_names"]
+        ]
+        if placed:
+            problems += self._certificate_problems(host)
+        for service in placed:
             try:
                 sound.append(self._value(f"{service}_service"))
             except AnsibleError as error:
                 # Mostly the variable that is at fault has been reported already.
-                said = any(str(error) in problem for problem in problems)
+                said = any(_said(error) in problem for problem in problems)
                 if not said and not is_missing_secret(str(error)):
                     problems.append(f"The service {service} cannot be put together: {error}")
                 # What can be had of it, so that its ports and directories are checked all the same.
@@ -251,6 +260,27 @@ class ActionModule(ActionBase):
         definitions = with_companions(sound)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
         return [*problems, *after_problems(definitions, everywhere)], definitions
+
+    def _certificate_problems(self, host: str) -> list[str]:
+        """Return what is wrong with the certificate of this host, which its services take."""
+        if self._quietly("auscat_tls") not in certificates.MODES:
+            return []  # the check of the specifications has reported it
+        try:
+            tls = self._value("__auscat_tls", MISSING)
+        except AnsibleError as error:
+            return [_said(error)]
+        if tls is MISSING:
+            return []
+        hostvars = self._variables["hostvars"]
+        if tls["mode"] == "own_ca":
+            return certificates.problems(tls, certificates.machine_names(host, hostvars))
+        names = list(map(str, self._quietly("auscat_tls_names") or []))
+        given = certificates.given_names(host, hostvars)
+        # Between two machines each shows the other who it is.
+        apart = any(
+            self._quietly(name) for name in ("__auscat_ctp_elsewhere", "__auscat_orthanc_elsewhere")
+        )
+        return certificates.problems(tls, names, given, mutual=apart)
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""
@@ -296,6 +326,10 @@ class ActionModule(ActionBase):
         problems = guardrails.vault_problems(self._vault_files())
         if not definitions:
             return problems
+        in_clear = bool(self._quietly("__auscat_ctp_elsewhere")) and not self._is_true(
+            "orthanc_dicom_tls", True
+        )
+        problems += guardrails.tls_problems(self._quietly("auscat_tls"), in_clear)
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())
@@ -424,3 +458,7 @@ class ActionModule(ActionBase):
                     if file.is_file() and guardrails.is_vault_file(name):
                         found[str(file)] = file.read_text(encoding="utf-8", errors="replace")
         return found
+
+
+def _said(error: AnsibleError) -> str:
+    return str(error).rpartition(LOOKUP)[2]

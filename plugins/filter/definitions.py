@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import wraps
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     addresses,
+    certificates,
     checks,
     confinement,
     definitions,
@@ -23,6 +25,16 @@ def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             raise AnsibleFilterError(str(error)) from error
 
     return wrapped
+
+
+def tls_names(hosts: Iterable[str], hostvars: Any) -> list[str]:
+    """Return the names by which others may know machines, for certificates.
+
+    Args:
+        hosts: of the inventory.
+        hostvars: variables by host.
+    """
+    return [name for host in hosts for name in certificates.given_names(host, hostvars)]
 
 
 class FilterModule:
@@ -49,6 +61,8 @@ class FilterModule:
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),
             "service_logins": definitions.service_logins,
+            "tls_names": _clear_errors(tls_names),
+            "tls_services": definitions.tls_services,
             "waited_for": definitions.waited_for,
             "stack_document": _clear_errors(definitions.stack_document),
         }

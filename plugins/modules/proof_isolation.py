@@ -58,7 +58,20 @@ options:
   url:
     description: Orthanc's REST API.
     type: str
-    default: http://127.0.0.1:8042
+    default: https://127.0.0.1:8042
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -120,13 +133,18 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import (
+    container_of,
+    containers_of,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import TRUST_OPTION
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
     send_for_answers,
+    tls_of,
     tool,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
@@ -173,8 +191,14 @@ def answers_to(module: AnsibleModule, directory: Path) -> tuple[list[int], str]:
         # The container's own network: no port is published for it, and nobody else gets in.
         pid = str(container_of(parameters["service"])["State"]["Pid"])
         address, enter = "127.0.0.1", [tool("nsenter"), "--target", pid, "--net"]
+        lenders = [parameters["service"]]
+    else:
+        # CTP's machine, of whose containers one sends to Orthanc.
+        stack = parameters["service"].rpartition("_")[0]
+        lenders = [f"{stack}_ctp", f"{stack}_ctp_outlet"]
     names = parameters["calling_ae_title"], parameters["called_ae_title"]
-    answers = send_for_answers(address, port, *names, directory, enter)
+    with tls_of(containers_of(lenders)) as tls:
+        answers = send_for_answers(address, port, *names, directory, enter, tls)
     return answers, f"port {port} {'in its container' if enter else f'at {address}'}"
 
 
@@ -250,7 +274,8 @@ def main() -> None:
             "port": {"type": "int", "default": 4242},
             "calling_ae_title": {"type": "str", "default": "CTP"},
             "called_ae_title": {"type": "str", "default": "ORTHANC"},
-            "url": {"type": "str", "default": "http://127.0.0.1:8042"},
+            "url": {"type": "str", "default": "https://127.0.0.1:8042"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "uids": {"type": "list", "elements": "str", "default": []},
@@ -277,7 +302,7 @@ def main() -> None:
         if state == "refused_dicom":
             report.attempt(REFUSES_DICOM, remedy, lambda: refused_over_dicom(module))
         else:
-            asked = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+            asked = Orthanc.of(parameters)
             report.attempt(REFUSES_REST, remedy, lambda: refused_over_rest(module, asked))
         module.exit_json(changed=False, checks=report.rows())
     if state == "sent":
@@ -293,7 +318,7 @@ def main() -> None:
     uids = parameters["uids"]
     if any(not uid.startswith(UID_ROOT) for uid in uids):
         module.fail_json(msg="A UID is none of a phantom. Nothing was looked for or removed.")
-    orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+    orthanc = Orthanc.of(parameters)
     if state == "absent":
         report.attempt(
             REMOVED,

@@ -225,6 +225,22 @@ def kept_secrets(definitions: Iterable[Definition]) -> list[str]:
     )
 
 
+#: Under this name a container holds the certificate that it shows others, as a secret.
+TLS_CERTIFICATE = "tls.crt"
+
+
+def tls_services(definitions: Iterable[Definition]) -> list[str]:
+    """Return the services that hold a certificate: a secret that is the file ``tls.crt``."""
+    return sorted(
+        str(definition["name"])
+        for definition in definitions
+        if any(
+            secret.get("target", secret["name"]) == TLS_CERTIFICATE
+            for secret in definition.get("secrets") or []
+        )
+    )
+
+
 def config_name(service: str, config: Mapping[str, Any]) -> str:
     """Return the name of the Swarm config that carries a file: it changes with the content.
 

@@ -26,6 +26,7 @@ VARIABLES = (
     "orthanc_ctp_aet",
     "orthanc_ctp_addresses",
     "orthanc_find_limit",
+    "orthanc_dicom_tls",
 )
 # Settings that have a variable of their own.
 VARIABLE_OF_OPTION = {
@@ -93,6 +94,15 @@ CTP_MAY = {
     "AllowMove": False,
     "AllowStorageCommitment": False,
 }
+# DICOM over TLS, and whoever calls has to show a certificate of one of these CAs. Where nothing
+# else is said, Orthanc takes TLS 1.2 or later with the ciphers of BCP 195.
+TLS_OPTIONS: dict[str, Any] = {
+    "DicomTlsEnabled": True,
+    "DicomTlsCertificate": "/run/secrets/tls.crt",
+    "DicomTlsPrivateKey": "/run/secrets/tls.key",
+    "DicomTlsTrustedCertificates": "/etc/auscat/tls/ca.pem",
+    "DicomTlsRemoteCertificateRequired": True,
+}
 # Orthanc never calls CTP; the port only completes the entry.
 CTP_PORT = 8104
 
@@ -133,7 +143,15 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             "characters, no backslash and no space at either end."
         )
     found += _ctp_problems(settings)
-    return found + _option_problems(settings.get("orthanc_options", {}))
+    options = settings.get("orthanc_options", {})
+    if _boolean(settings.get("orthanc_dicom_tls", False)) and isinstance(options, Mapping):
+        found += [
+            f"orthanc_options contains {option}, which follows from orthanc_dicom_tls. Accepted: "
+            "any other setting of Orthanc. Remove it."
+            for option in TLS_OPTIONS
+            if option in options
+        ]
+    return found + _option_problems(options)
 
 
 def _ctp_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -458,7 +476,8 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(further, Mapping):
         # A site that adds a modality does not mean to shut CTP out.
         options = {**options, "DicomModalities": {**locked["DicomModalities"], **further}}
-    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **locked, **options, **own})
+    secure = TLS_OPTIONS if _boolean(settings.get("orthanc_dicom_tls", False)) else {}
+    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **locked, **options, **own, **secure})
     return merged
 
 

@@ -108,6 +108,7 @@ class Node:
             "host": "127.0.0.1",
             "port": store,
             "greeting_port": 0,
+            "tls_names": [],
         }
         site.files["orthanc.filter.script"] = ctp_script.filter_script(["ANON-", "B-"])
         config = site._config().replace('port="9080"', f'port="{ctp_web}"')

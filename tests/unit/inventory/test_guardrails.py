@@ -442,3 +442,16 @@ HELD = [{"service": "orthanc", "source": "/srv/auscat/orthanc", "target": "/var/
 def test_moved_data(wished: str | None, words: list[str]) -> None:
     paths = {("orthanc", "/var/lib/orthanc/db"): wished} if wished else {}
     agrees(guardrails.moved_data_problems(HELD, paths), words)
+
+
+def test_clear_text_is_refused() -> None:
+    (problem,) = guardrails.tls_problems("none")
+    assert "auscat_tls is none" in problem
+    assert "Accepted in production: own_ca, files" in problem
+    assert guardrails.tls_problems("own_ca") == guardrails.tls_problems("files") == []
+
+
+def test_dicom_in_clear_text_between_machines_is_refused() -> None:
+    (problem,) = guardrails.tls_problems("own_ca", dicom_in_clear=True)
+    assert "orthanc_dicom_tls is false" in problem
+    assert len(guardrails.tls_problems("none", dicom_in_clear=True)) == 1

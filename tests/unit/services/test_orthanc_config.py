@@ -306,3 +306,16 @@ def test_filters() -> None:
     assert filters["orthanc_configuration"](settings()) == render(settings())
     with pytest.raises(AnsibleFilterError, match="orthanc_name is ''"):
         filters["orthanc_configuration"](settings(name=""))
+
+
+def test_dicom_over_tls_cannot_be_weakened() -> None:
+    made = json.loads(render(settings(dicom_tls=True)))
+    assert made["DicomTlsEnabled"] is True
+    assert made["DicomTlsRemoteCertificateRequired"] is True
+    assert made["DicomTlsTrustedCertificates"] == "/etc/auscat/tls/ca.pem"
+    assert not [name for name in json.loads(render(settings())) if name.startswith("DicomTls")]
+    own = {"DicomTlsRemoteCertificateRequired": False}
+    (problem,) = problems(settings(dicom_tls=True, options=own))
+    assert "follows from orthanc_dicom_tls" in problem
+    # A site that has its own way to do it, and not the node's.
+    assert json.loads(render(settings(options=own)))["DicomTlsRemoteCertificateRequired"] is False

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.care import observation
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import certificates
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
     collect,
     command,
@@ -375,6 +376,18 @@ def test_a_broken_certificate_hides_no_other(tmp_path: Path) -> None:
     broken.write_text("no certificate")
     assert observe.certificates([broken, absent]) == [
         {"name": str(each), "path": str(each), "not_after": None} for each in (broken, absent)
+    ]
+
+
+def test_the_certificate_of_a_service_is_read_in_its_container(programs: Programs) -> None:
+    made = certificates.issue(certificates.make_authority(), ["kv"])["certificate"]
+    programs.put("docker", f'test "$*" = "exec one cat /run/secrets/tls.crt" && echo "{made}"')
+    programs.put("openssl", 'exec /usr/bin/openssl "$@"')
+    found = observe.certificates([], [], {"keydb": "one", "orthanc": "two", "ctp": ""})
+    assert [(each["name"], bool(each["not_after"])) for each in found] == [
+        ("keydb", True),
+        ("orthanc", False),
+        ("ctp", False),
     ]
 
 

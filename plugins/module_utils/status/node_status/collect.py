@@ -59,6 +59,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
                 *(Path(each) for each in settings["certificates"]),
             ],
             settings["tls_ports"],
+            {name: containers.get(name, "") for name in settings.get("tls_services", [])},
         ),
         "clock": observe.clock(),
         "firewall": observe.firewall(

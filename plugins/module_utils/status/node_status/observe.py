@@ -538,8 +538,18 @@ def volumes(paths: Iterable[str]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda each: str(each["mount"]))
 
 
-def certificates(files: Iterable[Path], tls_ports: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """Return until when certificates are valid, in seconds since 1970; None: it cannot be read."""
+def certificates(
+    files: Iterable[Path],
+    tls_ports: Iterable[int] = (),
+    containers: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Return until when certificates are valid, in seconds since 1970; None: it cannot be read.
+
+    Args:
+        files: in PEM.
+        tls_ports: of this host.
+        containers: names of services to the container of each, which holds the secret ``tls.crt``.
+    """
     found = []
     for file in files:
         name = "Swarm" if file == SWARM_CERTIFICATE else str(file)
@@ -548,7 +558,14 @@ def certificates(files: Iterable[Path], tls_ports: Iterable[int] = ()) -> list[d
     for port in tls_ports:
         ends = known(partial(certificate_files.served_until, port), None)
         found.append({"name": f"port {port}", "path": "", "not_after": ends})
+    for service, container in (containers or {}).items():
+        ends = known(partial(_held_until, container), None)
+        found.append({"name": service, "path": "", "not_after": ends})
     return found
+
+
+def _held_until(container: str) -> float:
+    return certificate_files.ends(secret(container, "tls.crt"))
 
 
 def clock() -> dict[str, Any]:

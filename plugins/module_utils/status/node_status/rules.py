@@ -115,13 +115,13 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     "proof_old": ((WARNING,), "Prove the node again: run playbooks/verify.yml."),
     "certificate_expired": (
         (CRITICAL,),
-        "Replace the certificate in the inventory and run site.yml; a Swarm's own is renewed by "
-        "`docker swarm ca --rotate`.",
+        "Run playbooks/renew_certificates.yml, or replace a certificate of the hospital in the "
+        "inventory and run site.yml; a Swarm's own is renewed by `docker swarm ca --rotate`.",
     ),
     "certificate_expiring": (
         (WARNING,),
-        "Replace the certificate in time and run site.yml; a Swarm renews its own while the engine "
-        "runs.",
+        "Run playbooks/renew_certificates.yml, or replace a certificate of the hospital in the "
+        "inventory and run site.yml; a Swarm renews its own while the engine runs.",
     ),
     "image_old": (
         (WARNING,),

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -102,7 +103,7 @@ def hostile(number: int, syntax: Any) -> bytes:
 class Orthanc:
     """A C-STORE SCP that keeps the bytes that came."""
 
-    def __init__(self, maximum_pdu: int) -> None:
+    def __init__(self, maximum_pdu: int, tls: ssl.SSLContext | None = None) -> None:
         self.port: int = free_port()
         self.objects: dict[str, bytes] = {}
         self.ended: list[str] = []
@@ -114,6 +115,7 @@ class Orthanc:
         self.server: Any = ae.start_server(
             ("127.0.0.1", self.port),
             block=False,
+            ssl_context=tls,
             evt_handlers=[
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_ABORTED, lambda _event: self.ended.append("aborted")),
@@ -162,6 +164,8 @@ class Node:
         maximum_pdu: int,
         orthanc: Orthanc | None = None,
         greeting_port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        tls_names: tuple[str, ...] = (),
     ) -> None:
         self.orthanc = orthanc or Orthanc(maximum_pdu)
         self.port = free_port()
@@ -179,7 +183,7 @@ class Node:
             frozenset(),
             "a",
             "f",
-            Export(self.port, "127.0.0.1", self.orthanc.port, greeting_port),
+            Export(self.port, "127.0.0.1", self.orthanc.port, greeting_port, tls_names),
             tuple(stages),
         )
         self.refusals = Refusals(directory)
@@ -193,9 +197,12 @@ class Node:
             self.refusals,
             self.suspects,
             Lanes(),
+            tls=tls,
         )
         self.relay.start()
-        wait_until("the relay listens", lambda: self.relay._listener)
+        wait_until("it tries", lambda: self.relay.reachable is not None)
+        if self.relay.reachable:
+            wait_until("the relay listens", lambda: self.relay._listener)
 
     def _count(self, count: int) -> None:
         self.forwarded += count
