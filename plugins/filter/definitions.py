@@ -8,6 +8,7 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     addresses,
+    certificates,
     checks,
     definitions,
 )
@@ -18,7 +19,11 @@ def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (addresses.AddressError, definitions.DefinitionError) as error:
+        except (
+            addresses.AddressError,
+            certificates.CertificateError,
+            definitions.DefinitionError,
+        ) as error:
             raise AnsibleFilterError(str(error)) from error
 
     return wrapped
@@ -42,6 +47,7 @@ class FilterModule:
             "kept_secrets": definitions.kept_secrets,
             "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
+            "page_trust": _clear_errors(certificates.page_trust),
             "published_ports": _clear_errors(definitions.published_ports),
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),

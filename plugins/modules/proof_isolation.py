@@ -56,7 +56,20 @@ options:
   url:
     description: Orthanc's REST API.
     type: str
-    default: http://127.0.0.1:8042
+    default: https://127.0.0.1:8042
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -114,6 +127,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import TRUST_OPTION
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
@@ -201,7 +215,8 @@ def main() -> None:
             "port": {"type": "int", "default": 4242},
             "calling_ae_title": {"type": "str", "default": "CTP"},
             "called_ae_title": {"type": "str", "default": "ORTHANC"},
-            "url": {"type": "str", "default": "http://127.0.0.1:8042"},
+            "url": {"type": "str", "default": "https://127.0.0.1:8042"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "uids": {"type": "list", "elements": "str", "default": []},
@@ -231,7 +246,7 @@ def main() -> None:
     uids = parameters["uids"]
     if any(not uid.startswith(UID_ROOT) for uid in uids):
         module.fail_json(msg="A UID is none of a phantom. Nothing was looked for or removed.")
-    orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+    orthanc = Orthanc.of(parameters)
     if state == "absent":
         report.attempt(
             REMOVED,

@@ -35,6 +35,7 @@ WITHOUT_SECRETS = re.compile(
 )
 """Filters that return nothing of the secrets in what they read."""
 HARMLESS = {
+    "__auscat_trust": "the path of the CAs, and a name",
     "__backup_kinds": "names of the kinds that have a repository",
     "__backup_schedules": "times",
     "__docker_engine_no_proxy": "names and addresses of machines",

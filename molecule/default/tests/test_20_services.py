@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shared.machines import Node
 
-SERVICES = ["auscat_ctp", "auscat_keydb", "auscat_orthanc"]
+SERVICES = ["auscat_ctp", "auscat_front", "auscat_keydb", "auscat_orthanc"]
 MIB = 1024 * 1024
 
 
@@ -20,6 +20,7 @@ def test_exactly_the_declared_services_run(node: Node) -> None:
         ("auscat_orthanc", "auscat-imaging/orthanc:", "64042:64042", 900),
         ("auscat_keydb", "auscat-imaging/keydb:", "64432:64432", 500),
         ("auscat_ctp", "auscat-imaging/ctp_standin:", "64104:64104", 700),
+        ("auscat_front", "auscat-imaging/front:", "64080:64080", 256),
     ],
 )
 def test_container(node: Node, service: str, image: str, user: str, memory_mib: int) -> None:
@@ -36,6 +37,7 @@ def test_container(node: Node, service: str, image: str, user: str, memory_mib: 
         ("auscat_orthanc", "/srv/auscat/orthanc", "/var/lib/orthanc/db"),
         ("auscat_keydb", "/srv/auscat/keydb", "/var/lib/postgresql/data"),
         ("auscat_ctp", "/srv/auscat/ctp/logs", "/logs"),
+        ("auscat_front", "/srv/auscat/front/logs", "/logs"),
         ("auscat_ctp", "/srv/auscat/ctp/temp", "/ctp_temp"),
     ],
 )

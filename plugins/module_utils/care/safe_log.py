@@ -135,6 +135,10 @@ the database system is shutting down
 could not write to file .*: No space left on device
 could not extend file .*: No space left on device
 """
+_FRONT = """
+wrong login at orthanc from {ip}
+wrong login at ctp from {ip}
+"""
 
 
 def _compiled(forms: str) -> list[tuple[re.Pattern[str], str]]:
@@ -156,6 +160,7 @@ _FORMS = {
     "supervisor": _compiled(_SUPERVISOR),
     "gate": _compiled(_GATE),
     "standin": _compiled(_STANDIN),
+    "front": _compiled(_FRONT),
     "orthanc": _compiled(_ORTHANC),
     "postgresql": _compiled(_POSTGRESQL),
 }
@@ -163,6 +168,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z (.*)", re.DOTALL)
 _SOURCES = [
     ("supervisor", re.compile(r"supervisor: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
     ("gate", re.compile(r"gate: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
+    ("front", re.compile(r"front: (WARNING) *(.*)")),
     (
         "standin",
         re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)"),

@@ -90,13 +90,13 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _ctp(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
-    return observe.ctp(settings["url"], observe.secret(container, "ctp_admin_pass"))
+    return observe.ctp(settings, observe.secret(container, "ctp_admin_pass"))
 
 
 def _orthanc(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
     users = json.loads(observe.secret(container, "orthanc.json")).get("RegisteredUsers") or {}
     user, password = next(iter(users.items()), ("", ""))
-    return observe.orthanc(settings["url"], user, password)
+    return observe.orthanc(settings, user, password)
 
 
 def _report(path: Path) -> dict[str, Any] | None:
