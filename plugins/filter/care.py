@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.auscat.imaging.plugins.module_utils.care import (
+    audit,
     quarantine,
     support_bundle,
     targets,
@@ -18,6 +19,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "audit_report": audit.report,
             "quarantine_report": quarantine.quarantine_report,
             "release_report": quarantine.release_report,
             "troubleshoot_addresses": targets.addresses,

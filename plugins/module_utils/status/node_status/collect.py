@@ -10,11 +10,12 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import observe, rules
-from .command import is_active, known, run, systemd
+from . import archive, observe, rules
+from .command import UnknownError, is_active, known, run, systemd
 
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 TIMER = "auscat-status.timer"
@@ -94,9 +95,27 @@ def _ctp(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
 
 
 def _orthanc(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
+    return observe.orthanc(settings, *_orthanc_login(container))
+
+
+def _orthanc_login(container: str) -> tuple[str, str]:
     users = json.loads(observe.secret(container, "orthanc.json")).get("RegisteredUsers") or {}
     user, password = next(iter(users.items()), ("", ""))
-    return observe.orthanc(settings, user, password)
+    return str(user), str(password)
+
+
+def follow_archive(settings: Mapping[str, Any]) -> None:
+    """Keep the index of series (`archive`) up to date, where Orthanc is here and answers.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not settings.get("archive"):
+        return
+    with suppress(UnknownError, ValueError, KeyError):
+        found = observe.services(settings["stack"], ["orthanc"])
+        login = _orthanc_login(found["orthanc"]["container"])
+        archive.follow(settings["orthanc"], *login, Path(settings["archive"]))
 
 
 def _report(path: Path) -> dict[str, Any] | None:
