@@ -21,7 +21,11 @@ def _clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (addresses.AddressError, definitions.DefinitionError) as error:
+        except (
+            addresses.AddressError,
+            certificates.CertificateError,
+            definitions.DefinitionError,
+        ) as error:
             raise AnsibleFilterError(str(error)) from error
 
     return wrapped
@@ -57,6 +61,7 @@ class FilterModule:
             "kept_secrets": definitions.kept_secrets,
             "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
+            "page_trust": _clear_errors(certificates.page_trust),
             "published_ports": _clear_errors(definitions.published_ports),
             "host_directories": _clear_errors(definitions.host_directories),
             "secret_values": _clear_errors(definitions.secret_values),

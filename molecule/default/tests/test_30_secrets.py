@@ -11,6 +11,7 @@ FILES = [
     ("auscat_orthanc", ["orthanc.json"]),
     ("auscat_keydb", ["keydb_ctp_pass", "keydb_pass", "keydb_user"]),
     ("auscat_ctp", ["ctp_admin_pass", "keydb_pass", "keydb_user"]),
+    ("auscat_front", ["tls.crt", "tls.key"]),
 ]
 
 

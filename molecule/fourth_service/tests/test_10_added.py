@@ -10,7 +10,7 @@ from conftest import Site, sql
 from shared.fourth import differing
 from shared.machines import Machine, Node, Outcome
 
-OTHERS = ("auscat_ctp", "auscat_ctp_export", "auscat_keydb", "auscat_orthanc")
+OTHERS = ("auscat_ctp", "auscat_ctp_export", "auscat_front", "auscat_keydb", "auscat_orthanc")
 BACKED_UP = 3
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Site
+from shared.https import given, url
 from shared.machines import Machine, Node
 from shared.studies import Orthanc, Study
 
@@ -139,22 +140,23 @@ def test_ctp_itself_may_not_search(kv: Node, cat: Node, tls: tuple[str, ...]) ->
 
 
 def test_scripts_are_not_executed(orthanc: Orthanc, cat: Node) -> None:
-    url = f"http://{cat.address}:8042/tools/execute-script"
+    asked = f"{url(cat, 8042)}/tools/execute-script"
     user = f"{orthanc.user}:{orthanc.password}"
     status = orthanc.client.output(
         *("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"),
-        *("--user", user, "--data", "print(42)", url),
+        *("--cacert", given(cat, orthanc.client), "--user", user, "--data", "print(42)", asked),
     )
     assert status == "403"
 
 
 def test_files_are_not_written_over_rest(orthanc: Orthanc, study: Study, cat: Node) -> None:
     instance = orthanc.request("/instances")[0]
-    url = f"http://{cat.address}:8042/instances/{instance}/export"
+    asked = f"{url(cat, 8042)}/instances/{instance}/export"
     user = f"{orthanc.user}:{orthanc.password}"
     status = orthanc.client.output(
         *("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"),
-        *("--user", user, "--data", "/var/lib/orthanc/db/out.dcm", url),
+        *("--cacert", given(cat, orthanc.client), "--user", user),
+        *("--data", "/var/lib/orthanc/db/out.dcm", asked),
     )
     assert status == "403"
 

@@ -140,6 +140,10 @@ the database system is shutting down
 could not write to file .*: No space left on device
 could not extend file .*: No space left on device
 """
+_FRONT = """
+wrong login at orthanc from {ip}
+wrong login at ctp from {ip}
+"""
 
 
 def _compiled(forms: str) -> list[tuple[re.Pattern[str], str]]:
@@ -162,6 +166,7 @@ _FORMS = {
     "gate": _compiled(_GATE),
     "standin": _compiled(_STANDIN),
     "one_way": _compiled(_ONE_WAY),
+    "front": _compiled(_FRONT),
     "orthanc": _compiled(_ORTHANC),
     "postgresql": _compiled(_POSTGRESQL),
 }
@@ -170,6 +175,7 @@ _SOURCES = [
     ("supervisor", re.compile(r"supervisor: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
     ("one_way", re.compile(r"one_way: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
     ("gate", re.compile(r"gate: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
+    ("front", re.compile(r"front: (WARNING) *(.*)")),
     (
         "standin",
         re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)"),

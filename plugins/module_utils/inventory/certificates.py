@@ -100,6 +100,25 @@ def names_in(certificate: Any) -> list[str]:
     return [str(each.value) for each in found if isinstance(each, (x509.DNSName, x509.IPAddress))]
 
 
+def page_trust(tls: Mapping[str, str], ca_file: str) -> dict[str, str]:
+    """Return how a machine knows its own pages, as ``host/http.py`` takes it.
+
+    Args:
+        tls: ``mode``, ``certificate`` and ``ca``, as the roles have them (__auscat_tls).
+        ca_file: where the machine has the CAs that it trusts.
+
+    Returns:
+        ca_file; empty: those of the system. name: for which the certificate has to be, where that
+        is not the one in the URL: the hospital's knows no 127.0.0.1.
+    """
+    if tls["mode"] == "none":
+        return {"ca_file": "", "name": ""}
+    names = names_in(certificates_in(tls["certificate"])[0]) if tls["mode"] == "files" else []
+    # A wildcard is for any label.
+    name = next(iter(names), "").replace("*", "node")
+    return {"ca_file": ca_file if tls["ca"] else "", "name": name}
+
+
 def is_named(name: str, carried: Iterable[str]) -> bool:
     """Tell whether a certificate with these names is one for `name`; a wildcard is for one label.
 

@@ -63,12 +63,15 @@ def changed(definition: Definition, **values: Any) -> dict[str, Any]:
 
 
 def with_companions(definitions: Iterable[Definition]) -> list[Definition]:
-    """Return the definitions, each followed by those of the containers that it needs beside it."""
+    """Return the definitions, each followed by those of the containers that it needs beside it.
+
+    A companion of several services, known by its name, stands behind the first of them.
+    """
     flat: list[Definition] = []
-    for definition in definitions:
+    for definition in _all(definitions):
         alone = changed(definition)
-        companions = alone.pop("companions", None)
-        flat += [alone, *(companions or [])]
+        alone.pop("companions", None)
+        flat.append(alone)
     return flat
 
 
@@ -114,9 +117,13 @@ def declared_images(definitions: Iterable[Definition]) -> list[str]:
 
 
 def _all(definitions: Iterable[Definition]) -> Iterator[Definition]:
+    shared = set()
     for definition in definitions:
         yield definition
-        yield from definition.get("companions") or []
+        for companion in definition.get("companions") or []:
+            if companion["name"] not in shared:
+                shared.add(companion["name"])
+                yield companion
 
 
 def host_directories(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:

@@ -250,6 +250,14 @@ def test_companions_are_services_of_their_own() -> None:
     assert d.declared_images([with_gate]) == [service()["image"], "gate:1"]
 
 
+def test_companion_of_several_services_is_there_once() -> None:
+    shared = service(name="front", ports=[])
+    here = [service(companions=[shared]), service(name="ctp", ports=[], companions=[shared])]
+    assert [each["name"] for each in d.with_companions(here)] == ["orthanc", "front", "ctp"]
+    assert [each["name"] for each in d.port_declarations(here)] == ["orthanc", "front", "ctp"]
+    assert len(d.declared_images(here)) == 3
+
+
 def test_what_is_not_asked_for_is_not_rendered() -> None:
     """Through the filters that make __auscat_definitions, with Ansible's own templates."""
     here = service(

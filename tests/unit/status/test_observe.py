@@ -269,7 +269,11 @@ REFUSED = {"answers": True, "login": False, "told": False}
     ],
 )
 @pytest.mark.parametrize(
-    "ask", [lambda url: observe.orthanc(url, "a", "b"), lambda url: observe.ctp(url, "b")]
+    "ask",
+    [
+        lambda url: observe.orthanc({"url": url}, "a", "b"),
+        lambda url: observe.ctp({"url": url}, "b"),
+    ],
 )
 def test_what_a_page_that_tells_no_figures_is(
     page: Callable[[int, bytes], str],
@@ -282,16 +286,16 @@ def test_what_a_page_that_tells_no_figures_is(
 
 
 def test_what_no_page_is(page: Callable[[int, bytes], str]) -> None:
-    assert observe.ctp("http://127.0.0.1:1", "b") == SILENT
-    assert observe.ctp_that_tells_nothing("http://127.0.0.1:1", "b") == SILENT
-    there = observe.ctp_that_tells_nothing(page(404, b""), "b")
+    assert observe.ctp({"url": "http://127.0.0.1:1"}, "b") == SILENT
+    assert observe.ctp_that_tells_nothing({"url": "http://127.0.0.1:1"}, "b") == SILENT
+    there = observe.ctp_that_tells_nothing({"url": page(404, b"")}, "b")
     assert there == {"answers": True, "login": None, "told": False}
 
 
 def test_figures_of_orthanc(page: Callable[[int, bytes], str]) -> None:
     counts = {f"Count{name}": 7 for name in ("Patients", "Studies", "Series", "Instances")}
     told = {**counts, "TotalDiskSize": "11", "Version": "1.12.7", "DatabaseBackendPlugin": "x"}
-    found = observe.orthanc(page(200, json.dumps(told).encode()), "a", "b")
+    found = observe.orthanc({"url": page(200, json.dumps(told).encode())}, "a", "b")
     figures = dict.fromkeys(["patients", "studies", "series", "instances"], 7)
     about = {"answers": True, "login": True, "told": True, "version": "1.12.7"}
     assert found == {**about, **figures, "bytes": 11, "index": "PostgreSQL"}

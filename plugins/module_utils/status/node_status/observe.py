@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -280,19 +281,30 @@ def secret(container: str, name: str) -> str:
     return run("docker", "exec", container, "cat", f"/run/secrets/{name}")
 
 
-def ask(url: str, user: str, password: str, timeout: float = SECONDS) -> tuple[int, bytes]:
+def ask(
+    page: Mapping[str, Any], path: str, user: str, password: str, timeout: float = SECONDS
+) -> tuple[int, bytes]:
     """Ask this host for a page, by its status and content.
 
+    Args:
+        page: ``url`` and, with HTTPS, ``trust``: ``ca_file`` (PEM; empty: the system's) and
+            ``name``, which the certificate has to be for (empty: the one in the URL).
+        path: below the URL.
+
     Raises:
-        UnknownError: no answer, or none of HTTP.
+        UnknownError: no answer, none of HTTP, or that of a server which is not to be trusted.
     """
+    url = f"{page['url']}{path}"
     request = urllib.request.Request(url)
     if user:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {login}")
     # The proxies of the environment lead elsewhere.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     try:
+        if url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=_trusting(page.get("trust") or {})))
+        opener = urllib.request.build_opener(*handlers)
         with opener.open(request, timeout=timeout) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
@@ -302,12 +314,36 @@ def ask(url: str, user: str, password: str, timeout: float = SECONDS) -> tuple[i
         raise UnknownError(f"no answer: {type(error).__name__}") from error
 
 
+class _Context(ssl.SSLContext):
+    """Checks that a certificate is for a name, whatever stands in the URL."""
+
+    name = ""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """See the class above this one in the standard library."""
+        if self.name:
+            options["server_hostname"] = self.name
+        return super().wrap_socket(*args, **options)
+
+
+def _trusting(trust: Mapping[str, str]) -> ssl.SSLContext:
+    # As host/http.py, which is not among the files of this program.
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.name = trust.get("name") or ""
+    if trust.get("ca_file"):
+        context.load_verify_locations(cafile=trust["ca_file"])
+    else:
+        context.load_default_certs()
+    return context
+
+
 def _page(
-    url: str, user: str, password: str, timeout: float
+    page: Mapping[str, Any], path: str, user: str, password: str, timeout: float
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return whether a service answers and lets the caller in, and the JSON that it tells."""
     try:
-        status, content = ask(url, user, password, timeout)
+        status, content = ask(page, path, user, password, timeout)
     except UnknownError:
         return {"answers": False, "login": None, "told": False}, {}
     if status in (401, 403):
@@ -322,16 +358,18 @@ def _number(value: Any) -> int | float | None:
     return value if plain else None
 
 
-def orthanc(url: str, user: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def orthanc(
+    page: Mapping[str, Any], user: str, password: str, timeout: float = SECONDS
+) -> dict[str, Any]:
     """Return how much Orthanc holds.
 
     Raises:
         ValueError, KeyError: what answers is not Orthanc.
     """
-    found, statistics = _page(f"{url}/statistics", user, password, timeout)
+    found, statistics = _page(page, "/statistics", user, password, timeout)
     if not found["told"]:
         return found
-    found, told = _page(f"{url}/system", user, password, timeout)
+    found, told = _page(page, "/system", user, password, timeout)
     if not found["told"]:
         return found
     version = str(told.get("Version", ""))
@@ -347,20 +385,22 @@ def orthanc(url: str, user: str, password: str, timeout: float = SECONDS) -> dic
     }
 
 
-def ctp(url: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def ctp(page: Mapping[str, Any], password: str, timeout: float = SECONDS) -> dict[str, Any]:
     """Return the figures of CTP's page: of the supervisor, or of the stand-in alone.
 
     Raises:
         ValueError, KeyError: what answers is neither.
     """
-    found, told = _page(f"{url}/api/status", "admin", password, timeout)
+    found, told = _page(page, "/api/status", "admin", password, timeout)
     return ctp_figures(told) if found["told"] else found
 
 
-def ctp_that_tells_nothing(url: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def ctp_that_tells_nothing(
+    page: Mapping[str, Any], password: str, timeout: float = SECONDS
+) -> dict[str, Any]:
     """Return the same of the AusCAT image, whose page has no figures: only whether it answers."""
     try:
-        ask(f"{url}/", "admin", password, timeout)
+        ask(page, "/", "admin", password, timeout)
     except UnknownError:
         return {"answers": False, "login": None, "told": False}
     return {"answers": True, "login": None, "told": False}
