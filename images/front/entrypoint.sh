@@ -24,4 +24,25 @@ bridge=$(while read -r _ destination gateway _; do
 done < /proc/net/route)
 export FRONT_BRIDGE="${bridge:-none}"
 
+# This server listens where the engine hands connections from outside over: at its own address on that bridge. At the
+# others, on the networks of the stack, the services behind it would reach one another's pages through it.
+number() { # of an address with dots
+    echo "$1" | { IFS=. read -r first second third fourth; echo "$(((first << 24) + (second << 16) + (third << 8) + fourth))"; }
+}
+address=
+while [ -n "$bridge" ] && read -r _ destination gateway _ _ _ _ mask _; do
+    # The network itself, which has no gateway: its mask, in the same order of bytes.
+    if [ "$gateway" != 00000000 ] || [ "$mask" = 00000000 ]; then continue; fi
+    dotted=$(printf '%d.%d.%d.%d' "0x${mask#??????}" \
+        "0x$(echo "$mask" | cut -c5-6)" "0x$(echo "$mask" | cut -c3-4)" "0x$(echo "$mask" | cut -c1-2)")
+    mask=$(number "$dotted")
+    for each in $(hostname -I); do
+        case $each in *:*) continue ;; esac
+        [ $(($(number "$each") & mask)) = $(($(number "$bridge") & mask)) ] && address=$each
+    done
+    [ -z "$address" ] || break
+done < /proc/net/route
+[ -n "$address" ] || fail "there is no address on the engine's bridge (default route: ${bridge:-none})."
+export FRONT_ADDRESS="$address"
+
 exec apache2 -f /etc/front/httpd.conf -D FOREGROUND

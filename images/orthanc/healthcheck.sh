@@ -15,7 +15,9 @@ setting() {
 # The guard wrote the number of Orthanc's process there when it was loaded.
 orthanc=
 ! [ -r /run/orthanc/guard ] || read -r orthanc < /run/orthanc/guard
-[ -n "$orthanc" ] && [ "$(cat "/proc/$orthanc/comm" 2>&1)" = Orthanc ] || fail "The guard of the archive is not loaded"
+if [ -z "$orthanc" ] || [ "$(cat "/proc/$orthanc/comm" 2>&1)" != Orthanc ]; then
+    fail "The guard of the archive is not loaded"
+fi
 
 # HTTP: /system answers 200 or, without a login, 401.
 port=$(setting HttpPort)

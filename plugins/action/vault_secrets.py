@@ -186,7 +186,9 @@ class ActionModule(ActionBase):
                     f"The vault of the inventory holds no {vault_values.AUTHORITY}. Run "
                     "playbooks/init_secrets.yml, which makes it. Nothing was changed."
                 )
-            default = certificate_store.default_directory(sources, os.environ)
+            default = certificate_store.default_directory(
+                self._variables["hostvars"][host].get("inventory_dir"), sources, os.environ
+            )
             place = Path(directory).expanduser() if directory else default
             places.setdefault(place, {})[host] = names
         return places

@@ -127,11 +127,14 @@ class LookupModule(LookupBase):
                 "vault_auscat_ca and vault_auscat_certificates from the vault (ansible-vault edit)."
             )
         if not authority and (directory or self.get_option("simulation")):
-            sources = variables.get("ansible_inventory_sources") or []
             place = (
                 Path(directory).expanduser()
                 if directory
-                else certificate_store.default_directory(sources, os.environ)
+                else certificate_store.default_directory(
+                    variables.get("inventory_dir"),
+                    variables.get("ansible_inventory_sources") or [],
+                    os.environ,
+                )
             )
             hostvars = variables.get("hostvars") or {host: {}}
             names = certificates.machine_names(host, hostvars)

@@ -59,9 +59,9 @@ EXAMPLES = r"""
   auscat.imaging.audit_log:
     study: 1.2.3.4
     logs: /srv/auscat/front/logs
-    index: /var/lib/auscat/archive.jsonl
+    index: /var/lib/node/archive.jsonl
     url: https://127.0.0.1:8042
-    trust: {ca_file: /etc/auscat/tls/ca.pem}
+    trust: {ca_file: /etc/ssl/node-ca.pem}
     user: admin
     password: "{{ vault_orthanc_admin_password }}"
 """

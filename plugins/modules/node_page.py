@@ -65,7 +65,7 @@ EXAMPLES = r"""
 - name: Ask CTP how it is
   auscat.imaging.node_page:
     url: https://127.0.0.1:9090
-    trust: {ca_file: /etc/auscat/tls/ca.pem}
+    trust: {ca_file: /etc/ssl/node-ca.pem}
     path: /api/status
     user: admin
     password: "{{ ctp_admin_password }}"

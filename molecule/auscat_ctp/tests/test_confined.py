@@ -25,7 +25,7 @@ def nothing_behind(node: Node) -> Iterator[None]:
 
 
 def test_no_container_has_anything_to_spare(node: Node, found: dict[str, Container]) -> None:
-    assert sorted(found) == ["ctp", "ctp_export", "ctp_gate", "keydb", "orthanc"]
+    assert sorted(found) == ["ctp", "ctp_export", "ctp_gate", "front", "keydb", "orthanc"]
     for name, container in found.items():
         host, seen = container.seen["HostConfig"], status(node, container)
         assert host["ReadonlyRootfs"] is True, name

@@ -192,7 +192,7 @@ def test_the_next_request_after_a_restart_works(orthanc: Rest, node: Node) -> No
     assert orthanc.ask("/system")
     before = address()
     node.run("docker", "service", "update", "--force", "--quiet", "auscat_orthanc", timeout=180)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(5)
     assert orthanc.ask("/system")
     if address() == before:
         pytest.skip("Orthanc got the address that it had before")

@@ -16,8 +16,9 @@ import pydicom
 import pytest
 from conftest import Cohort, passwords
 from pydicom.dataset import Dataset
+from shared.https import trusting
 from shared.machines import Node, wait_for
-from shared.streams import Rest
+from shared.streams import Rest, page
 from shared.studies import make_study
 
 CODES = ("113100", "113104")
@@ -27,7 +28,7 @@ PREFIX = "ANON-"
 @pytest.fixture(scope="module")
 def orthanc(node: Node, cohort: Cohort) -> Rest:
     """Orthanc as its admin sees it, with studies in it."""
-    return Rest(f"http://{node.address}:8042", "admin", passwords(node)["admin"])
+    return page(node, 8042, "admin", passwords(node)["admin"])
 
 
 def marked(dataset: Dataset) -> None:
@@ -101,7 +102,7 @@ def ask(
 ) -> tuple[int, bytes]:
     """Ask as the admin, who may upload."""
     login = base64.b64encode(f"admin:{passwords(node)['admin']}".encode()).decode()
-    connection = http.client.HTTPConnection(node.address, 8042, timeout=60)
+    connection = http.client.HTTPSConnection(node.address, 8042, timeout=60, context=trusting(node))
     headers = {"Authorization": f"Basic {login}", "Content-Type": kind}
     connection.request(method, path, body, headers)
     answer = connection.getresponse()

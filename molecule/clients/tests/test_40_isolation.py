@@ -166,7 +166,7 @@ def stopped(node: Node, orthanc: Rest) -> Iterator[None]:
     wait_for("Orthanc is gone", lambda: not node.tasks("auscat_orthanc"), 120)
     yield
     node.run(*scale, "--replicas=1")
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(5)
 
 
 @pytest.mark.usefixtures("stopped")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Cohort, passwords
 from shared.machines import Node, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import Rest, page
 from shared.studies import Study, make_study, send
 
 OBJECTS = 3
@@ -24,7 +24,7 @@ OTHER_MARKS = {
 @pytest.fixture(scope="module")
 def ctp(node: Node) -> Rest:
     """CTP's page."""
-    return Rest(f"http://{node.address}:9090", "admin", node.variables["ctp_admin_password"])
+    return page(node, 9090, "admin", node.variables["ctp_admin_password"])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_what_orthanc_refuses_waits_with_its_reason(
 ) -> None:
     patient = cohort.treatments[0]
     made = make_study(tmp_path / "study", patient.patient_id, patient.pseudonym, OBJECTS)
-    orthanc = Rest(f"http://{node.address}:8042", "admin", passwords(node)["admin"])
+    orthanc = page(node, 8042, "admin", passwords(node)["admin"])
 
     def held_back() -> int:
         reasons = Counter(each["reason"] for each in ctp.ask("/api/status")["quarantine"])

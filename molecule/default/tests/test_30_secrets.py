@@ -9,7 +9,7 @@ from shared.machines import Node
 
 FILES = [
     ("auscat_orthanc", ["orthanc.json"]),
-    ("auscat_keydb", ["keydb_ctp_pass", "keydb_pass", "keydb_user"]),
+    ("auscat_keydb", ["keydb_ctp_pass", "keydb_pass", "keydb_user", "tls.crt", "tls.key"]),
     ("auscat_ctp", ["ctp_admin_pass", "keydb_pass", "keydb_user"]),
     ("auscat_front", ["tls.crt", "tls.key"]),
 ]

@@ -8,7 +8,7 @@ import pytest
 from shared.confined import Container, containers, named, reaches, status, tried
 from shared.machines import Node, wait_for
 
-SERVICES = ("ctp", "ctp_export", "ctp_gate", "keydb", "orthanc")
+SERVICES = ("ctp", "ctp_export", "ctp_gate", "front", "keydb", "orthanc")
 # Who may connect to whom: what the definitions of the services say (docs/architecture.md). CTP and
 # those that it asks share a network, on which each sees the other; so do the gate and CTP.
 NEIGHBOURS = {
@@ -20,11 +20,15 @@ NEIGHBOURS = {
     ("ctp_export", "ctp"),
     ("ctp_export", "orthanc"),
     ("orthanc", "ctp_export"),
+    # The web server listens on neither of the networks that it shares with those behind it.
+    ("front", "ctp"),
+    ("front", "orthanc"),
 }
 LIMITS = {
     "ctp": (2048, 8192),
     "ctp_export": (256, 1024),
     "ctp_gate": (1024, 4096),
+    "front": (512, 4096),
     "keydb": (256, 4096),
     "orthanc": (512, 4096),
 }
@@ -116,6 +120,7 @@ def test_what_is_writable_has_a_size(node: Node, container: Container) -> None:
     }
     expected = {
         "ctp": {"/tmp"},
+        "front": {"/run/front"},
         "keydb": {"/tmp", "/run/postgresql"},
         "orthanc": {"/run/orthanc"},
     }.get(container.service, set())
@@ -219,6 +224,8 @@ def test_the_network_of_all_is_gone(node: Node) -> None:
         "auscat_ctp_gate_to_ctp",
         "auscat_ctp_to_ctp_export",
         "auscat_ctp_to_keydb",
+        "auscat_front_alone",
+        "auscat_front_to_ctp",
+        "auscat_front_to_orthanc",
         "auscat_keydb_alone",
-        "auscat_orthanc_alone",
     ]

@@ -72,7 +72,7 @@ def test_an_edit_of_the_live_files_lets_nothing_through(
             check=False,
         )
         stream.wait(150)
-    node.wait_until_healthy(5)
+    node.wait_until_healthy(6)
     assert node.tasks("auscat_ctp")[0]["Id"] != task["Id"], "CTP ran on with the changed file"
     assert file in logs(node)
 

@@ -25,14 +25,18 @@ MACHINES = "machines"
 TRUSTED = "ca.crt"
 
 
-def default_directory(sources: Sequence[Any], environment: Mapping[str, str]) -> Path:
+def default_directory(
+    directory: Any, sources: Sequence[Any], environment: Mapping[str, str]
+) -> Path:
     """Return the directory of an inventory, below that of the user for such things.
 
     Args:
-        sources: of the inventory (ansible_inventory_sources).
+        directory: of the inventory that has the machine (inventory_dir), whichever others stand
+            beside it; none for one that is no file.
+        sources: of all of the inventory (ansible_inventory_sources), which count then.
         environment: of the process: XDG_STATE_HOME (XDG Base Directory Specification) and HOME.
     """
-    paths = [str(Path(str(each)).resolve()) for each in sources]
+    paths = [str(Path(str(each)).resolve()) for each in ([directory] if directory else sources)]
     digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
     state = environment.get("XDG_STATE_HOME", "")
     base = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()

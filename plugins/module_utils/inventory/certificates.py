@@ -325,8 +325,7 @@ def _ends(certificate: Any) -> datetime.datetime:
 def _utc(certificate: Any, name: str) -> datetime.datetime:
     # Before version 42 the library knows the naive ones alone.
     found = getattr(certificate, f"{name}_utc", None)
-    moment = found if found is not None else getattr(certificate, name)
-    assert isinstance(moment, datetime.datetime)
+    moment: datetime.datetime = found if found is not None else getattr(certificate, name)
     return moment.replace(tzinfo=datetime.timezone.utc)
 
 

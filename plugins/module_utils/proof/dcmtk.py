@@ -105,7 +105,7 @@ def send_files(
     Raises:
         ClientError: dcmsend is missing or did not reach the receiver.
     """
-    return send_for_answers(address, port, calling, called, directory, enter).count(0)
+    return send_for_answers(address, port, calling, called, directory, enter, tls).count(0)
 
 
 def send_for_answers(
@@ -115,18 +115,28 @@ def send_for_answers(
     called: str,
     directory: Path,
     enter: Sequence[str] = (),
+    tls: Sequence[str] = (),
 ) -> list[int]:
     """Send as `send_files` does, and return the status of each answer (PS3.7 C)."""
     limits = ["--timeout", "10", "--acse-timeout", "30", "--dimse-timeout", "120"]
     names = ["-aet", calling, "-aec", called]
     if tls:
-        options = [*limits, *names, *tls, "--verbose", "--scan-directories", "--required"]
+        # What storescu says of each answer: its number stands among what it says when debugged.
+        options = [
+            *limits,
+            *names,
+            *tls,
+            "--debug",
+            "--no-halt",
+            "--scan-directories",
+            "--required",
+        ]
         try:
             done = [*enter, tool("storescu"), *options, address, str(port), str(directory)]
             said = run([*SAY_ALL, *done], timeout=600)
         except CommandError as error:
             raise ClientError(_last_words(str(error))) from error
-        return len(re.findall(r"^I: Received Store Response \(Success\)", said, re.MULTILINE))
+        return _statuses(r"^D: DIMSE Status\s*: 0x([0-9a-fA-F]{4})\b", said)
     report = directory.with_suffix(".report")
     options = [*limits, *names, "--scan-directories", "--create-report-file", str(report)]
     try:
@@ -137,8 +147,11 @@ def send_for_answers(
         raise ClientError(_last_words(str(error))) from error
     finally:
         report.unlink(missing_ok=True)
-    found = re.findall(r"^DIMSE Status\s*: 0x([0-9a-fA-F]{4}) ", said, re.MULTILINE)
-    return [int(status, 16) for status in found]
+    return _statuses(r"^DIMSE Status\s*: 0x([0-9a-fA-F]{4}) ", said)
+
+
+def _statuses(pattern: str, said: str) -> list[int]:
+    return [int(status, 16) for status in re.findall(pattern, said, re.MULTILINE)]
 
 
 def _last_words(text: str) -> str:

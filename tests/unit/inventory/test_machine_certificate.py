@@ -48,6 +48,20 @@ def test_a_directory_keeps_what_it_makes(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o700}
 
 
+def test_a_simulation_keeps_its_ca_whatever_stands_beside_its_inventory(tmp_path: Path) -> None:
+    """`-i site` and `-i site -i more` are one node; another directory is another one."""
+
+    def store(directory: str, *sources: str) -> Path:
+        return certificate_store.default_directory(
+            directory, list(sources), {"XDG_STATE_HOME": str(tmp_path)}
+        )
+
+    first = store("/sites/a", "/sites/a")
+    assert store("/sites/a", "/sites/a", "/more.yml") == first
+    assert store("/sites/b", "/sites/b") != first
+    assert store("", "localhost,") != first
+
+
 def test_a_name_more_makes_another_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def start(tmp_path: Path, machines: dict[str, Machine]) -> Iterator[Start]:
 
     def node(server: str = "cat", client: str = "kv", names: tuple[str, ...] = ("cat",)) -> Node:
         orthanc = Orthanc(16382, machines[server].server())
-        made.append(Node(tmp_path, 0, orthanc, machines[client].client(), names))
+        made.append(Node(tmp_path, 0, orthanc, 0, machines[client].client(), names))
         return made[-1]
 
     yield node
@@ -136,7 +136,7 @@ def test_somebody_else_gets_nothing(
 
 
 def test_who_speaks_no_tls_gets_nothing(tmp_path: Path, machines: dict[str, Machine]) -> None:
-    node = Node(tmp_path, 0, Orthanc(0), machines["kv"].client(), ("cat",))
+    node = Node(tmp_path, 0, Orthanc(0), 0, machines["kv"].client(), ("cat",))
     try:
         assert node.relay.reachable is False
         assert node.orthanc.objects == {}

@@ -14,10 +14,11 @@ import ssl
 import sys
 import threading
 
+from program_settings import SettingsError
+
 from ..dicom import sockets, tunnel
 from ..machine import threads
 from ..machine.threads import OfOneConnection
-from ..reading import SettingsError
 from .settings import OutletSettings, load
 
 LOG = logging.getLogger(__name__)
@@ -128,6 +129,8 @@ def run(arguments: list[str]) -> int:
 
     threads.watch(fail)
     outlet.start()
-    stop.wait()
+    # Not without end: a signal that comes just before the wait begins does not end it.
+    while not stop.wait(1):
+        pass
     outlet.stop()
     return 1 if failed.is_set() else 0

@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from program_settings import SettingsError
+
 from .. import reading
-from ..reading import SettingsError
 
 HEALTH_SECONDS = 5.0
 
