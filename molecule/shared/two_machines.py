@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from shared.machines import Machine, Node, Scenario
-from shared.streams import Rest, page
+from shared.streams import Rest
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +28,11 @@ def pacs(scenario: Scenario) -> Machine:
 @pytest.fixture(scope="session")
 def ctp(kv: Node) -> Rest:
     """What the supervisor tells on CTP's web port."""
-    return page(kv, 9090, "admin", kv.variables["ctp_admin_password"])
+    return Rest(f"http://{kv.address}:9090", "admin", kv.variables["ctp_admin_password"])
 
 
 @pytest.fixture(scope="session")
 def orthanc(cat: Node) -> Rest:
     """Orthanc's REST API."""
     password = cat.variables["orthanc_registered_users"]["admin"]
-    return page(cat, 8042, "admin", password)
+    return Rest(f"http://{cat.address}:8042", "admin", password)

@@ -37,20 +37,7 @@ options:
   url:
     description: CTP's page.
     type: str
-    default: https://127.0.0.1:9090
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
+    default: http://127.0.0.1:9090
   user:
     description: User of CTP's page.
     type: str
@@ -109,11 +96,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
     PIXELS_NOT_BLANKED,
     PIXELS_NOT_DECLARED,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host.http import (
-    TRUST_OPTION,
-    ClientError,
-    Http,
-)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
@@ -258,8 +241,7 @@ def main() -> None:
             "pseudonym_prefix": {"type": "str", "default": ""},
             "pixel_rules": {"type": "list", "elements": "dict", "default": []},
             "blanks": {"type": "bool", "default": True},
-            "url": {"type": "str", "default": "https://127.0.0.1:9090"},
-            "trust": TRUST_OPTION,
+            "url": {"type": "str", "default": "http://127.0.0.1:9090"},
             "user": {"type": "str", "default": "admin"},
             "password": {"type": "str", "required": True, "no_log": True},
             "flavour": {"type": "str", "choices": sorted(CTP_FLAVOURS), "default": "standin"},
@@ -277,7 +259,7 @@ def main() -> None:
     report = Report(parameters["where"])
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
-    http = Http.of(parameters)
+    http = Http(parameters["url"], parameters["user"], parameters["password"])
     ctp = open_ctp(parameters["flavour"], http)
     state, timeout = parameters["state"], parameters["timeout"]
     if isinstance(ctp, AuscatCtp):

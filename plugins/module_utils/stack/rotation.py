@@ -16,15 +16,14 @@ def declared_secrets(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str,
     """
     return [
         {
-            "variable": str(variable),
+            "variable": str(secret["variable"]),
             "service": str(definition["name"]),
             "secret": str(secret["name"]),
             "fixed": str(secret.get("fixed", "")),
         }
         for definition in definitions
         for secret in definition.get("secrets") or []
-        for variable in (secret.get("variable"), *(secret.get("further_variables") or []))
-        if variable
+        if secret.get("variable")
     ]
 
 

@@ -136,9 +136,7 @@ class Gateway:
 
     def wait(self) -> None:
         """Wait for a signal, or for a request on the page, to stop."""
-        # Not without end: a signal that comes just before the wait begins does not end it.
-        while not self._wish.wait(1):
-            pass
+        self._wish.wait()
 
     def stop(self) -> None:
         """Stop receiving, finish the objects in hand, give the spools back."""

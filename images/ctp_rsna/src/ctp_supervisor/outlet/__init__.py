@@ -1,1 +1,0 @@
-"""The way to Orthanc's machine, over TLS, for a CTP that speaks none: a program of its own."""

@@ -1,1 +1,0 @@
-"""What guards the archive, as far as it can be said without Orthanc."""
