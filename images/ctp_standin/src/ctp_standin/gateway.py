@@ -136,7 +136,9 @@ class Gateway:
 
     def wait(self) -> None:
         """Wait for a signal, or for a request on the page, to stop."""
-        self._wish.wait()
+        # Not without end: a signal that comes just before the wait begins does not end it.
+        while not self._wish.wait(1):
+            pass
 
     def stop(self) -> None:
         """Stop receiving, finish the objects in hand, give the spools back."""

@@ -129,6 +129,8 @@ def run(arguments: list[str]) -> int:
 
     threads.watch(fail)
     gate.start()
-    stop.wait()
+    # Not without end: a signal that comes just before the wait begins does not end it.
+    while not stop.wait(1):
+        pass
     gate.stop()
     return 1 if failed.is_set() else 0
