@@ -42,7 +42,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from shared.machines import Machine, Node, Scenario, wait_for
-from shared.streams import Rest, ct_slices
+from shared.streams import Rest, ct_slices, page
 
 SCENARIO = Path(__file__).resolve().parents[1] / "molecule" / "rsna_ctp"
 DEFAULT_DICOM, DEFAULT_WEB = 18104, 18042
@@ -68,6 +68,15 @@ DEFAULT_ORTHANC = {
     "RemoteAccessAllowed": True,
     "AuthenticationEnabled": True,
     "RegisteredUsers": {"admin": "admin"},
+    "NodeGuard": {
+        "Marks": {
+            "IdentityRemoved": True,
+            "Methods": [],
+            "Codes": [],
+            "PseudonymPrefixes": [],
+        },
+        "Roles": {"admin": "admin"},
+    },
     "MaximumPduLength": 16384,
 }
 
@@ -178,7 +187,7 @@ def main() -> None:
     scenario = Scenario(SCENARIO.parent / arguments.scenario)
     node, pacs = scenario.node("node"), scenario.client("pacs")
     password = node.variables["orthanc_registered_users"]["admin"]
-    deployed = Rest(f"http://{node.address}:8042", "admin", password)
+    deployed = page(node, 8042, "admin", password)
     default = Rest(f"http://{node.address}:{DEFAULT_WEB}", "admin", "admin")
 
     keys = Path(tempfile.mkstemp(suffix=".csv")[1])

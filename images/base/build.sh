@@ -40,6 +40,7 @@ fi
 # install. They are put there at the end and what they leave out is removed by hand: told to
 # mmdebstrap, they would be applied by a slow filter, which costs a third more time (measured).
 # policy-rc.d stays too; mmdebstrap would remove it with the one that it makes for itself.
+# No program may make its user another one: no service needs su, mount or passwd.
 # The archive goes to a file first: a pipe would let Docker import half an image when this fails.
 TMPDIR="$workspace" mmdebstrap \
     --variant=minbase \
@@ -56,6 +57,7 @@ TMPDIR="$workspace" mmdebstrap \
     --customize-hook='cd "$1/usr/share" && rm -rf man/* info/* groff/* lintian/*' \
     --customize-hook='cd "$1/usr/share" && find locale -mindepth 1 -maxdepth 1 -type d -exec rm -r {} +' \
     --customize-hook='cd "$1/usr/share" && find doc -not -type d -not -name copyright -delete' \
+    --customize-hook='find "$1" -xdev -type f -perm /6000 -exec chmod a-s {} +' \
     --customize-hook='cd "$1/var" \
         && rm -rf cache/apt/*.bin cache/debconf/*-old lib/dpkg/*-old log/*' \
     "$SUITE" "$workspace/base.tar" "$@"

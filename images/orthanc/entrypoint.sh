@@ -9,6 +9,7 @@ secret=/run/secrets/orthanc.json
 simulation=/etc/orthanc/orthanc.json
 data=/var/lib/orthanc/db
 composed=/run/orthanc
+guard=/usr/local/lib/orthanc_guard/guard.py
 
 fail() {
     echo "orthanc: $*" >&2
@@ -23,6 +24,14 @@ else
     echo "orthanc: no $secret: starting with admin/admin, never for production." >&2
 fi
 [ -w "$data" ] || fail "$data cannot be written by user $(id -u): on the host, chown the directory that is mounted there to $(id -u):$(id -g)."
+
+# The guard refuses what is not de-identified and who may not ask. Orthanc ends where it cannot load it,
+# but goes on without it where nothing names it.
+for name in Plugins PythonScript; do
+    ! grep -q "\"$name\"" "$given" || fail "$given names $name, which is part of this image: remove it."
+done
+[ -r "$guard" ] || fail "$guard cannot be read: build the image again."
+rm -f "$composed/guard"
 
 # Orthanc reads every *.json of a directory and refuses a setting that stands in two of them, so
 # a setting of ours is written only where the site's file does not name it: the site's wins.
@@ -48,7 +57,9 @@ ln -sf "$given" "$composed/site.json"
     setting DicomAet '"ORTHANC"'
     # Orthanc's own 16 KiB costs two thirds of the speed at which a CT series comes in.
     setting MaximumPduLength 131072
+    setting PythonScript "\"$guard\""
     setting Plugins '[
+    "/usr/share/orthanc/plugins/libOrthancPython.so",
     "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
     "/usr/share/orthanc/plugins/libOrthancGdcm.so"
   ]'

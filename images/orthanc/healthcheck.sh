@@ -1,5 +1,5 @@
 #!/bin/bash
-# Healthy means: both servers answer their protocol. Needs no password and leaves no log line.
+# Healthy means: the guard is loaded and both servers answer their protocol. Needs no password and leaves no log line.
 set -eu
 
 fail() {
@@ -11,6 +11,13 @@ fail() {
 setting() {
     sed -n "s/.*\"$1\"[[:space:]]*:[[:space:]]*\([0-9]*\).*/\1/p" /run/orthanc/*.json
 }
+
+# The guard wrote the number of Orthanc's process there when it was loaded.
+orthanc=
+! [ -r /run/orthanc/guard ] || read -r orthanc < /run/orthanc/guard
+if [ -z "$orthanc" ] || [ "$(cat "/proc/$orthanc/comm" 2>&1)" != Orthanc ]; then
+    fail "The guard of the archive is not loaded"
+fi
 
 # HTTP: /system answers 200 or, without a login, 401.
 port=$(setting HttpPort)
@@ -27,7 +34,16 @@ exec 3>&-
 # abort (07): PS3.8, table 9-10, action AA-1. No AE title is involved, so the answer is the same
 # however strictly Orthanc checks its callers; an association would be refused and logged there.
 port=$(setting DicomPort)
-exec 3<>"/dev/tcp/127.0.0.1/$port" || fail "DICOM: no connection to port $port"
-printf '\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00' >&3
-IFS= read -r -N 1 -t 3 -u 3 answer || fail "DICOM: no answer on port $port"
+release='\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00'
+if grep -q '"DicomTlsEnabled"[[:space:]]*:[[:space:]]*true' /run/orthanc/*.json; then
+    # This machine's certificate is one that Orthanc takes from others too.
+    own=(-cert /run/secrets/tls.crt -key /run/secrets/tls.key)
+    IFS= read -r -N 1 answer < <(printf '%b' "$release" \
+        | timeout 4 openssl s_client -quiet -connect "127.0.0.1:$port" "${own[@]}" 2>/dev/null) \
+        || fail "DICOM: no answer over TLS on port $port"
+else
+    exec 3<>"/dev/tcp/127.0.0.1/$port" || fail "DICOM: no connection to port $port"
+    printf '%b' "$release" >&3
+    IFS= read -r -N 1 -t 3 -u 3 answer || fail "DICOM: no answer on port $port"
+fi
 [ "$answer" = $'\x07' ] || fail "DICOM: port $port does not answer as a DICOM server"

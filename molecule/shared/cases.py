@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -158,7 +158,7 @@ def _read(orthanc: Rest, identifiers: Iterable[str]) -> dict[int, Dataset | str]
     arrived: dict[int, Dataset | str] = {}
     for identifier in identifiers:
         url = f"{orthanc.url}/instances/{identifier}/file"
-        with urlopen(Request(url, headers=orthanc.headers()), timeout=60) as answer:
+        with orthanc.open(Request(url, headers=orthanc.headers())) as answer:
             dataset = pydicom.dcmread(io.BytesIO(answer.read()))
         arrived[int(dataset.InstanceNumber)] = dataset
     return arrived

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from shared.machines import Machine, Node, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import Rest, page
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def pacs(scenario: Scenario) -> Machine:
 def orthanc(node: Node) -> Rest:
     """Orthanc's REST API."""
     password = node.variables["orthanc_registered_users"]["admin"]
-    return Rest(f"http://{node.address}:8042", "admin", password)
+    return page(node, 8042, "admin", password)
 
 
 @pytest.fixture(scope="session")
 def ctp(node: Node) -> Rest:
     """What the supervisor tells on CTP's web port."""
-    return Rest(f"http://{node.address}:9090", "admin", node.variables["ctp_admin_password"])
+    return page(node, 9090, "admin", node.variables["ctp_admin_password"])
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import Collection
 from pathlib import Path
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import pynetdicom._config
 from pydicom import Dataset, dcmread
@@ -91,9 +91,9 @@ class Flood:
         headers = {"Authorization": f"Basic {login}"}
         for instance in wait_for("the study is in Orthanc", complete, 180):
             url = f"{orthanc.url}/instances/{instance}"
-            with urlopen(Request(f"{url}/file", headers=headers), timeout=60) as answer:
+            with orthanc.open(Request(f"{url}/file", headers=headers)) as answer:
                 (there / f"{instance}.dcm").write_bytes(answer.read())
-            with urlopen(Request(url, headers=headers, method="DELETE"), timeout=60):
+            with orthanc.open(Request(url, headers=headers, method="DELETE")):
                 pass
         return sorted(there.iterdir())
 

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.association import Association
+from shared.https import trusting, url
 from shared.machines import Node, wait_for
 
 SUCCESS = 0x0000
@@ -203,11 +204,16 @@ class Balance:
 
 @dataclass(frozen=True)
 class Rest:
-    """An HTTP API with a login, as this machine sees it."""
+    """An HTTP API with a login, as this machine sees it.
+
+    Attributes:
+        node: whose CAs are trusted; None for one in clear.
+    """
 
     url: str
     user: str
     password: str
+    node: Node | None = None
 
     def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """Return the JSON that a path answers with."""
@@ -217,13 +223,23 @@ class Rest:
             method=method,
             headers=self.headers(),
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with self.open(request, 30) as answer:
             return json.load(answer)
+
+    def open(self, request: urllib.request.Request, timeout: float = 60) -> Any:
+        """Send a request to this API and return its answer."""
+        context = trusting(self.node) if self.node else None
+        return urllib.request.urlopen(request, timeout=timeout, context=context)
 
     def headers(self) -> dict[str, str]:
         """Return the login, and what a browser would not send for a foreign page."""
         login = b64encode(f"{self.user}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {login}", "X-Requested-With": "auscat"}
+
+
+def page(node: Node, port: int, user: str, password: str) -> Rest:
+    """Return a page of a node."""
+    return Rest(url(node, port), user, password, node)
 
 
 def arrived(orthanc: Rest, pseudonym: str) -> Counter[int]:

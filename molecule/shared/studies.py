@@ -9,6 +9,7 @@ from typing import Any
 
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from shared.https import given, url
 from shared.machines import Machine, Node, wait_for
 
 
@@ -127,7 +128,7 @@ class Orthanc:
         return self.client.output(
             *("curl", "--silent", "--show-error", "--fail", "--max-time", "60"),
             *("--user", f"{self.user}:{self.password}", *arguments),
-            f"http://{self.node.address}:8042{path}",
+            *("--cacert", given(self.node, self.client), f"{url(self.node, 8042)}{path}"),
         )
 
     def request(self, path: str, *arguments: str) -> Any:

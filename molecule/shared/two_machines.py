@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from shared.machines import Machine, Node, Scenario
-from shared.streams import Rest
+from shared.streams import Rest, page
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +28,11 @@ def pacs(scenario: Scenario) -> Machine:
 @pytest.fixture(scope="session")
 def ctp(kv: Node) -> Rest:
     """What the supervisor tells on CTP's web port."""
-    return Rest(f"http://{kv.address}:9090", "admin", kv.variables["ctp_admin_password"])
+    return page(kv, 9090, "admin", kv.variables["ctp_admin_password"])
 
 
 @pytest.fixture(scope="session")
 def orthanc(cat: Node) -> Rest:
     """Orthanc's REST API."""
     password = cat.variables["orthanc_registered_users"]["admin"]
-    return Rest(f"http://{cat.address}:8042", "admin", password)
+    return page(cat, 8042, "admin", password)

@@ -17,11 +17,14 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
     declaration_problems,
     place_problems,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    certificates,
     guardrails,
     memory_limits,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses import (
+    known_addresses,
     with_addresses,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks import (
@@ -29,9 +32,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks im
     is_missing_secret,
     path_problems,
     proof_problems,
+    secret_problems,
     service_problems,
     service_roles,
     specification_problems,
+    url_problems,
     volume_problems,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitions import (
@@ -43,8 +48,26 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     with_companions,
 )
 
+#: What Ansible writes in front of what a lookup of this collection says.
+LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
+
 COLLECTION = Path(__file__).resolve().parents[2]
 MISSING = object()
+#: Services with data that name patients; a machine that runs one of them is identifiable.
+IDENTIFIABLE = ("keydb", "ctp")
+#: Secrets of several lines.
+TEXTS = ("backup_sftp_private_key",)
+#: URLs that may hold a password.
+PROXIES = ("auscat_http_proxy", "auscat_https_proxy")
+#: Where a password in these would stand.
+OPEN = {
+    **dict.fromkeys(
+        ("images_debian_mirror", "images_debian_security_mirror"),
+        "the images would have it in apt's sources. Name a mirror that asks for none.",
+    ),
+    "docker_engine_environment": "anybody on the machine may ask systemd for it. A proxy belongs "
+    "in auscat_http_proxy and auscat_https_proxy, whose files only root can read.",
+}
 
 
 class ActionModule(ActionBase):
@@ -180,6 +203,17 @@ class ActionModule(ActionBase):
             # What a service needs is asked for where it runs, and only there.
             if host in self._hosts_of(role):
                 problems += specification_problems(options, self._value, MISSING)
+                problems += url_problems(
+                    {name: self._quietly(name) for name in options.keys() & OPEN.keys()}, OPEN
+                )
+                problems += secret_problems(
+                    {
+                        name: self._quietly(name)
+                        for name, each in options.items()
+                        if each.get("no_log") or name in PROXIES
+                    },
+                    TEXTS,
+                )
         problems += path_problems(
             {name: self._value(name) for name in ("auscat_data_root", "auscat_config_root")}
         )
@@ -204,14 +238,19 @@ class ActionModule(ActionBase):
             problems += service_problems(services, known, self._variables["groups"])
         sound: list[Any] = []
         here = services if isinstance(services, dict) else {}
-        for service, group in here.items():
-            if service not in declared or group not in self._variables["group_names"]:
-                continue
+        placed = [
+            service
+            for service, group in here.items()
+            if service in declared and group in self._variables["group_names"]
+        ]
+        if placed:
+            problems += self._certificate_problems(host)
+        for service in placed:
             try:
                 sound.append(self._value(f"{service}_service"))
             except AnsibleError as error:
                 # Mostly the variable that is at fault has been reported already.
-                said = any(str(error) in problem for problem in problems)
+                said = any(_said(error) in problem for problem in problems)
                 if not said and not is_missing_secret(str(error)):
                     problems.append(f"The service {service} cannot be put together: {error}")
                 # What can be had of it, so that its ports and directories are checked all the same.
@@ -221,6 +260,27 @@ class ActionModule(ActionBase):
         definitions = with_companions(sound)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
         return [*problems, *after_problems(definitions, everywhere)], definitions
+
+    def _certificate_problems(self, host: str) -> list[str]:
+        """Return what is wrong with the certificate of this host, which its services take."""
+        if self._quietly("auscat_tls") not in certificates.MODES:
+            return []  # the check of the specifications has reported it
+        try:
+            tls = self._value("__auscat_tls", MISSING)
+        except AnsibleError as error:
+            return [_said(error)]
+        if tls is MISSING:
+            return []
+        hostvars = self._variables["hostvars"]
+        if tls["mode"] == "own_ca":
+            return certificates.problems(tls, certificates.machine_names(host, hostvars))
+        names = list(map(str, self._quietly("auscat_tls_names") or []))
+        given = certificates.given_names(host, hostvars)
+        # Between two machines each shows the other who it is.
+        apart = any(
+            self._quietly(name) for name in ("__auscat_ctp_elsewhere", "__auscat_orthanc_elsewhere")
+        )
+        return certificates.problems(tls, names, given, mutual=apart)
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""
@@ -266,6 +326,10 @@ class ActionModule(ActionBase):
         problems = guardrails.vault_problems(self._vault_files())
         if not definitions:
             return problems
+        in_clear = bool(self._quietly("__auscat_ctp_elsewhere")) and not self._is_true(
+            "orthanc_dicom_tls", True
+        )
+        problems += guardrails.tls_problems(self._quietly("auscat_tls"), in_clear)
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())
@@ -277,6 +341,7 @@ class ActionModule(ActionBase):
                     self._quietly("ctp_distribution"),
                     self._is_true("auscat_rehearsal", False),
                 )
+                problems += self._distribution_problems()
         problems += guardrails.image_problems(
             {definition["name"]: definition.get("image") for definition in definitions},
             str(self._quietly("images_source", "")),
@@ -289,11 +354,42 @@ class ActionModule(ActionBase):
         resolved = with_addresses(
             definitions, self._variables["groups"], self._variables["hostvars"], host
         )
-        return problems + guardrails.open_port_problems(
+        ports = [
             {**port, "service": definition.get("name")}
             for definition in resolved
             for port in definition.get("ports") or []
+        ]
+        problems += guardrails.open_port_problems(ports)
+        problems += guardrails.machine_source_problems(ports)
+        problems += guardrails.patient_list_problems(
+            port for port in ports if port["service"] == "keydb"
         )
+        identifiable = {host for role in IDENTIFIABLE for host in self._hosts_of(role)}
+        if host not in identifiable:
+            return problems
+        return problems + guardrails.other_side_problems(
+            # A sender's network holds many machines, and what is sent there comes back to nobody.
+            (port for port in ports if port.get("name") != "dicom"),
+            {
+                other: known_addresses(other, self._variables["hostvars"])
+                for other in self._hosts_of("orthanc")
+                if other not in identifiable
+            },
+        )
+
+    def _distribution_problems(self) -> list[str]:
+        """Return what production refuses of the distribution of CTP."""
+        named = str(self._quietly("ctp_distribution", "") or "")
+        source = Path(named).expanduser()
+        flavour, checksum = self._quietly("ctp_flavour"), self._quietly("ctp_distribution_checksum")
+        problems = guardrails.distribution_problems(flavour, named, checksum, "", source.is_file())
+        if not problems:
+            return []
+        try:
+            found = distribution.checksum(named)
+        except (distribution.DistributionError, OSError):
+            return problems  # what is wrong with it is reported where it is unpacked
+        return guardrails.distribution_problems(flavour, named, checksum, found, source.is_file())
 
     def _guarded_host(self, definitions: list[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
         """Return what production refuses of what the host says of itself."""
@@ -362,3 +458,7 @@ class ActionModule(ActionBase):
                     if file.is_file() and guardrails.is_vault_file(name):
                         found[str(file)] = file.read_text(encoding="utf-8", errors="replace")
         return found
+
+
+def _said(error: AnsibleError) -> str:
+    return str(error).rpartition(LOOKUP)[2]

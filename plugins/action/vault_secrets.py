@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
-from ansible_collections.auscat.imaging.plugins.module_utils.inventory import vault_values
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    certificate_store,
+    certificates,
+    vault_values,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.guardrails import (
     is_vault_file,
 )
@@ -21,10 +27,16 @@ VAULT = Path("group_vars/all/vault.yml")
 RECORD = Path("group_vars/all/.vault-rotation.yml")
 
 
+ROLE = Path(__file__).resolve().parents[2] / "roles/auscat/defaults/main.yml"
+#: What a renewal does: new certificates of the machines; a new CA and these; or the CA before the
+#: last one is trusted no longer.
+RENEWALS = ("machines", "ca", "forget_ca")
+
+
 class ActionModule(ActionBase):
     """See the documentation of the module of the same name."""
 
-    _VALID_ARGS = frozenset({"inventory", "state", "rotate", "services"})
+    _VALID_ARGS = frozenset({"inventory", "state", "rotate", "services", "renew"})
     _supports_check_mode = True
 
     def run(
@@ -32,13 +44,24 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         """Return what was done to which variables, by name."""
         result = super().run(tmp, task_vars)
-        states = {"present": self._complete, "rotated": self._rotate, "settled": self._settle}
+        self._variables = task_vars or {}
+        states = {
+            "present": self._complete,
+            "rotated": self._rotate,
+            "settled": self._settle,
+            "renewed": self._renew,
+        }
         state = self._task.args.get("state", "present")
         try:
             if state not in states:
                 raise AnsibleError(f"state is {state!r}. Accepted: {', '.join(states)}.")
             return {**result, **states[state]()}
-        except (vault_values.VaultError, AnsibleError, OSError) as error:
+        except (
+            vault_values.VaultError,
+            certificates.CertificateError,
+            AnsibleError,
+            OSError,
+        ) as error:
             return {**result, "failed": True, "msg": str(error)}
 
     def _complete(self) -> dict[str, Any]:
@@ -48,9 +71,11 @@ class ActionModule(ActionBase):
         text, identity, secret = self._present(path)
         kept = vault_values.names_in(text)
         made = sorted(name for name in wanted - kept if vault_values.INVENTED.search(name))
-        if made and not self._task.check_mode:
-            whole = vault_values.completed(text, made)
-            if vault_values.names_in(whole) != kept | set(made):
+        there = vault_values.values_in(text)
+        signed, made_signed, kept_signed = self._missing_certificates(there)
+        if (made or signed) and not self._task.check_mode:
+            whole = vault_values.with_values(vault_values.completed(text, made), signed)
+            if vault_values.names_in(whole) != kept | set(made) | set(signed):
                 raise vault_values.VaultError(
                     f"{path} cannot be added to: it is no plain list of `name: value` lines. Add "
                     f"{', '.join(made)} with ansible-vault edit. Nothing was changed."
@@ -58,12 +83,115 @@ class ActionModule(ActionBase):
             encrypted = self._loader._vault.encrypt(whole, secret=secret, vault_id=identity)
             _replace(path, encrypted)
         return {
-            "changed": bool(made),
+            "changed": bool(made or signed),
             "path": str(path),
-            "made": made,
-            "kept": sorted(wanted & kept),
-            "asked": sorted(wanted - kept - set(made)),
+            "made": made + made_signed,
+            "kept": sorted(wanted & kept) + kept_signed,
+            "asked": sorted(wanted - kept - set(made) - set(signed)),
         }
+
+    def _missing_certificates(
+        self, there: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[str], list[str]]:
+        """Return what a vault lacks of the own CA's: new values, names made and names kept."""
+        machines = {host: names for host, (names, place) in self._machines().items() if not place}
+        if not machines:
+            return {}, [], []
+        authority = there.get(vault_values.AUTHORITY)
+        # What another CA has signed is of no use any more.
+        pairs = dict(there.get(vault_values.MACHINES) or {}) if authority else {}
+        lacking = [host for host in machines if host not in pairs]
+        shown = {host: f"{vault_values.MACHINES}[{host}]" for host in machines}
+        made = [] if authority else [vault_values.AUTHORITY]
+        kept = [vault_values.AUTHORITY] if authority else []
+        made += [shown[host] for host in lacking]
+        kept += [shown[host] for host in machines if host not in lacking]
+        if not made:
+            return {}, [], kept
+        signer = authority or certificates.make_authority()
+        pairs.update({host: certificates.issue(signer, machines[host]) for host in lacking})
+        new = {vault_values.MACHINES: pairs}
+        return (new if authority else {vault_values.AUTHORITY: signer, **new}), made, kept
+
+    def _machines(self) -> dict[str, tuple[list[str], str]]:
+        """Return the machines that take certificates of the own CA.
+
+        Returns:
+            Each machine of the node to the names of its certificate, and to the directory that
+            keeps it, where the inventory names one in the place of the vault.
+        """
+        hostvars, groups = self._variables["hostvars"], self._variables["groups"]
+        defaults = yaml.safe_load(ROLE.read_text(encoding="utf-8"))
+        found: dict[str, tuple[list[str], str]] = {}
+        hosts = sorted({host for host in groups.get("all", []) if host != "localhost"})
+        for host in hosts:
+            services = hostvars[host].get("auscat_services", defaults["auscat_services"])
+            if not any(host in groups.get(group, []) for group in dict(services).values()):
+                continue
+            if hostvars[host].get("auscat_tls", defaults["auscat_tls"]) == "own_ca":
+                directory = str(hostvars[host].get("auscat_tls_directory") or "")
+                found[host] = certificates.machine_names(host, hostvars), directory
+        return found
+
+    def _renew(self) -> dict[str, Any]:
+        """Make new certificates of the machines, and a new CA where that is asked for."""
+        what = str(self._task.args.get("renew") or RENEWALS[0])
+        if what not in RENEWALS:
+            raise vault_values.VaultError(
+                f"renew is {what!r}. Accepted: {', '.join(RENEWALS)}. Nothing was changed."
+            )
+        machines = self._machines()
+        if not machines:
+            raise vault_values.VaultError(
+                "auscat_tls of no machine is own_ca. Accepted here: certificates of the node's own "
+                "CA; those of the hospital are replaced in the inventory. Nothing was changed."
+            )
+        sources = self._task.args.get("inventory") or []
+        done = [f"certificate of {host}" for host in machines if what != "forget_ca"]
+        result = {"made": (["CA"] if what == "ca" else []) + done, "changed": True, "path": ""}
+        path = _directory(sources) / VAULT
+        text = ""
+        if path.exists():
+            text, identity, secret = self._present(path)
+        values = vault_values.values_in(text)
+        authority = values.get(vault_values.AUTHORITY)
+        if authority:
+            renewed = _renewed(authority, what)
+            pairs = dict(values.get(vault_values.MACHINES) or {})
+            if what != "forget_ca":
+                for host, (names, _) in machines.items():
+                    pairs[host] = certificates.issue(renewed, names)
+            new = {vault_values.AUTHORITY: renewed, vault_values.MACHINES: pairs}
+            whole = vault_values.with_values(text, new)
+            if not self._task.check_mode:
+                encrypted = self._loader._vault.encrypt(whole, secret=secret, vault_id=identity)
+                _replace(path, encrypted)
+            return {**result, "path": str(path)}
+        for place, named in self._places_of(machines, sources).items():
+            if self._task.check_mode:
+                continue
+            renewed = _renewed(certificate_store.authority_of(place), what)
+            certificate_store.renew(place, {} if what == "forget_ca" else named, renewed)
+        return result
+
+    def _places_of(
+        self, machines: Mapping[str, tuple[list[str], str]], sources: Any
+    ) -> dict[Path, dict[str, list[str]]]:
+        """Return the directories that keep certificates, with the machines and names of each."""
+        places: dict[Path, dict[str, list[str]]] = {}
+        for host, (names, directory) in machines.items():
+            environment = self._variables["hostvars"][host].get("auscat_environment")
+            if not directory and environment != "simulation":
+                raise vault_values.VaultError(
+                    f"The vault of the inventory holds no {vault_values.AUTHORITY}. Run "
+                    "playbooks/init_secrets.yml, which makes it. Nothing was changed."
+                )
+            default = certificate_store.default_directory(
+                self._variables["hostvars"][host].get("inventory_dir"), sources, os.environ
+            )
+            place = Path(directory).expanduser() if directory else default
+            places.setdefault(place, {})[host] = names
+        return places
 
     def _rotate(self) -> dict[str, Any]:
         """Give variables new values, having kept the old ones beside the vault."""
@@ -141,6 +269,14 @@ class ActionModule(ActionBase):
             )
         plain, identity, secret = self._loader._vault.decrypt_and_get_vault_id(content)
         return plain.decode("utf-8"), identity, secret
+
+
+def _renewed(authority: Mapping[str, str], what: str) -> dict[str, str]:
+    """Return a CA as a renewal leaves it (RENEWALS)."""
+    if what == "ca":
+        return certificates.renew_authority(authority)
+    forgotten = ("previous", "cross") if what == "forget_ca" else ()
+    return {name: str(value) for name, value in authority.items() if name not in forgotten}
 
 
 def _places(directory: Path) -> dict[str, set[str]]:

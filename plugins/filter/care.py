@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.auscat.imaging.plugins.module_utils.care import (
+    audit,
     machine_steps,
     quarantine,
     support_bundle,
@@ -19,6 +20,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "audit_report": audit.report,
             "failure_kind": machine_steps.failure_kind,
             "quarantine_report": quarantine.quarantine_report,
             "release_report": quarantine.release_report,

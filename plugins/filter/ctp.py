@@ -101,6 +101,24 @@ def ctp_hold_seconds(value: Any) -> int:
         raise AnsibleFilterError(str(error)) from error
 
 
+def ctp_dicom_tls(mode: str, required_for: list[str], flavour: str, tls: str) -> str:
+    """Return how CTP's DICOM port takes TLS.
+
+    Args:
+        mode: ctp_dicom_tls.
+        required_for: ctp_dicom_tls_required_for.
+        flavour: ctp_flavour.
+        tls: auscat_tls.
+
+    Raises:
+        AnsibleFilterError: it cannot be had, or the variables contradict one another.
+    """
+    try:
+        return ctp_config.dicom_tls(mode, required_for, flavour, tls)
+    except ctp_config.CtpConfigurationError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 def ctp_said(settings: Mapping[str, Any], flavour: str) -> list[dict[str, str]]:
     """Return what the tables say of the de-identification of each pipeline.
 
@@ -121,6 +139,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "ctp_checksum": ctp_checksum,
+            "ctp_dicom_tls": ctp_dicom_tls,
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
             "ctp_hold_seconds": ctp_hold_seconds,

@@ -39,12 +39,13 @@ def certificates(entries: Iterable[str] | str) -> list[str]:
         raise AnsibleFilterError(str(error)) from error
 
 
-def site_network_digest(setting: Mapping[str, Any], systemd: bool) -> str:
-    """Return the digest of the files that the module site_network would write for a setting.
+def site_network_digest(setting: Mapping[str, Any], systemd: bool, like: str = "") -> str:
+    """Return the salted digest of the files that the module site_network would write for a setting.
 
     Args:
         setting: the parameters of that module.
         systemd: whether systemd starts the engine.
+        like: the digest of a machine to compare with, whose salt is taken.
     """
     try:
         return site_network.digest(
@@ -55,7 +56,8 @@ def site_network_digest(setting: Mapping[str, Any], systemd: bool) -> str:
                 setting["certificates"],
                 {name: str(value) for name, value in setting["engine_environment"].items()},
                 systemd,
-            )
+            ),
+            like,
         )
     except site_network.SiteNetworkError as error:
         raise AnsibleFilterError(str(error)) from error

@@ -44,7 +44,7 @@ options:
     required: true
 attributes:
   check_mode: {support: full, description: Says what would change.}
-  diff_mode: {support: full, description: "Shows names, and digests of what is secret."}
+  diff_mode: {support: full, description: "Shows names and salted digests, other ones each time."}
 author: The AusCAT imaging node project (!UNKNOWN)
 """
 
@@ -69,6 +69,7 @@ timers:
 """
 
 import json
+import secrets
 import shutil
 from pathlib import Path
 
@@ -163,7 +164,8 @@ def main() -> None:
                 run(["systemctl", "enable", "--now", *asleep])
     except (CommandError, OSError) as error:
         module.fail_json(msg=f"The backup could not be installed: {error}")
-    shown = {path: backup_plan.digest(text) for path, (text, _) in wished.items()}
+    salt = secrets.token_bytes(16)
+    shown = {path: backup_plan.digest(wished[path][0], salt) for path in different}
     module.exit_json(
         changed=bool(different or superfluous or asleep),
         timers=bool(timers),

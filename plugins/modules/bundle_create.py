@@ -54,6 +54,10 @@ options:
     description: Version of this project, for the manifest.
     type: str
     default: ""
+  environment:
+    description: Variables by which the programs reach the outside, such as C(https_proxy).
+    type: dict
+    default: {}
 attributes:
   check_mode: {support: full, description: Says that it would write.}
   diff_mode: {support: none, description: The manifest says what is in it.}
@@ -87,6 +91,7 @@ manifest:
 
 import io
 import json
+import os
 import platform
 import re
 import sys
@@ -285,9 +290,12 @@ def main() -> None:
             "controller": {"type": "str", "default": ""},
             "cache": {"type": "path", "required": True},
             "version": {"type": "str", "default": ""},
+            # A proxy's password may stand in it.
+            "environment": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
+    os.environ.update({name: str(each) for name, each in module.params["environment"].items()})
     if module.check_mode:
         module.exit_json(changed=True)
     path, cache = Path(module.params["path"]), Path(module.params["cache"])

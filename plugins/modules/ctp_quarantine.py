@@ -29,7 +29,20 @@ options:
   url:
     description: CTP's page, as seen from this host.
     type: str
-    default: http://127.0.0.1:9090
+    default: https://127.0.0.1:9090
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   password:
     description: Password of the page's user admin.
     type: str
@@ -142,7 +155,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine_rem
     note,
     purge,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import (
+    TRUST_OPTION,
+    ClientError,
+    Http,
+)
 
 
 def main() -> None:
@@ -155,7 +172,8 @@ def main() -> None:
                 "default": "listed",
             },
             "flavour": {"type": "str", "choices": ["auscat", "rsna", "standin"], "required": True},
-            "url": {"type": "str", "default": "http://127.0.0.1:9090"},
+            "url": {"type": "str", "default": "https://127.0.0.1:9090"},
+            "trust": TRUST_OPTION,
             "password": {"type": "str", "required": True, "no_log": True},
             "directory": {"type": "path", "required": True},
             "reasons": {"type": "list", "elements": "str", "default": []},
@@ -179,7 +197,7 @@ def main() -> None:
             msg="ctp_flavour is auscat. Its quarantine can be purged on CTP's own page only, which"
             " keeps an index of it. Nothing was removed."
         )
-    http = Http(parameters["url"], "admin", parameters["password"])
+    http = Http(parameters["url"], "admin", parameters["password"], parameters["trust"])
     try:
         held = listed(parameters["flavour"], Path(parameters["directory"]), http)
         result: dict[str, Any] = {"changed": False, "rows": summary(held)}

@@ -37,7 +37,9 @@ options:
         networks that may reach the port, and an empty list lets only the host itself in.
       - C(service), C(name) and C(purpose) appear in messages and where the rules are listed.
         C(variable) and C(sources_variable) are the names of the inventory variables behind the
-        published port and the sources, for messages. Other keys are ignored.
+        published port and the sources, for messages. C(target), the port in the container that is
+        published there, says that a service of this host's Swarm is behind it. No container of that
+        Swarm comes in by that way then, whatever C(sources) says. Other keys are ignored.
     type: list
     elements: raw
     default: []

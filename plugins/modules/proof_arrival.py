@@ -43,7 +43,20 @@ options:
   url:
     description: Orthanc's REST API.
     type: str
-    default: http://127.0.0.1:8042
+    default: https://127.0.0.1:8042
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -98,6 +111,7 @@ checks:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import TRUST_OPTION
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
@@ -312,7 +326,8 @@ def main() -> None:
             "pixel_rules": {"type": "list", "elements": "dict", "default": []},
             "blanks": {"type": "bool", "default": True},
             "deidentification": {"type": "dict", "default": {}},
-            "url": {"type": "str", "default": "http://127.0.0.1:8042"},
+            "url": {"type": "str", "default": "https://127.0.0.1:8042"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "since": {"type": "int", "default": -1},
@@ -326,7 +341,7 @@ def main() -> None:
     report = Report(parameters["where"])
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
-    orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+    orthanc = Orthanc.of(parameters)
     since, timeout = parameters["since"], parameters["timeout"]
     absent = parameters["state"] == "absent"
     # Whatever keeps the study from being built was said when it was to be sent.

@@ -19,9 +19,11 @@ options:
   state:
     description: >-
       V(read) checks what would be sent and returns its UIDs; V(sent) sends it; V(found) looks for
-      it over the REST API; V(absent) removes it.
+      it over the REST API; V(absent) removes it. V(refused_dicom) and V(refused_rest) send an
+      object of the proof's unknown patient without any mark of de-identification, which Orthanc has
+      to refuse.
     type: str
-    choices: [read, sent, found, absent]
+    choices: [read, sent, found, absent, refused_dicom, refused_rest]
     required: true
   token:
     description: Ten digits, the first one 1, from which the phantom follows.
@@ -56,7 +58,20 @@ options:
   url:
     description: Orthanc's REST API.
     type: str
-    default: http://127.0.0.1:8042
+    default: https://127.0.0.1:8042
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -65,6 +80,11 @@ options:
     description: The user's password.
     type: str
     default: ""
+  marks:
+    description: >-
+      The variable orthanc_required_marks: the phantom is sent with these marks. Empty: as it is.
+    type: dict
+    default: {}
   uids:
     description: SOP Instance UIDs of what was sent, for V(found) and V(absent).
     type: list
@@ -113,20 +133,32 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import (
+    container_of,
+    containers_of,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import TRUST_OPTION
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import send_files, tool
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
+    send_for_answers,
+    tls_of,
+    tool,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
     FOUND,
+    REFUSES_DICOM,
+    REFUSES_REST,
     REMOVED,
     TAKEN,
     Phantom,
+    made_identified,
     made_phantoms,
     read_phantoms,
+    write_marked,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
@@ -151,23 +183,64 @@ def phantoms(module: AnsibleModule) -> list[Phantom]:
         raise
 
 
-def send(module: AnsibleModule, found: list[Phantom]) -> tuple[list[str], str]:
-    """Send the phantoms; return problems and what was seen."""
+def answers_to(module: AnsibleModule, directory: Path) -> tuple[list[int], str]:
+    """Send files to Orthanc's DICOM port; return the status of each answer, and where it is."""
     parameters = module.params
     address, port, enter = parameters["address"], parameters["port"], []
     if not address:
         # The container's own network: no port is published for it, and nobody else gets in.
         pid = str(container_of(parameters["service"])["State"]["Pid"])
         address, enter = "127.0.0.1", [tool("nsenter"), "--target", pid, "--net"]
+        lenders = [parameters["service"]]
+    else:
+        # CTP's machine, of whose containers one sends to Orthanc.
+        stack = parameters["service"].rpartition("_")[0]
+        lenders = [f"{stack}_ctp", f"{stack}_ctp_outlet"]
+    names = parameters["calling_ae_title"], parameters["called_ae_title"]
+    with tls_of(containers_of(lenders)) as tls:
+        answers = send_for_answers(address, port, *names, directory, enter, tls)
+    return answers, f"port {port} {'in its container' if enter else f'at {address}'}"
+
+
+def send(module: AnsibleModule, found: list[Phantom]) -> tuple[list[str], str]:
+    """Send the phantoms; return problems and what was seen."""
+    marks = module.params["marks"]
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
         # The bytes that were checked, and not the files once more.
         for number, phantom in enumerate(found, start=1):
-            Path(directory, f"{number:05d}.dcm").write_bytes(phantom.raw)
-        names = parameters["calling_ae_title"], parameters["called_ae_title"]
-        acknowledged = send_files(address, port, *names, Path(directory), enter)
-    place = "in its container" if enter else f"at {address}"
-    seen = f"{acknowledged} of {len(found)} objects acknowledged by port {port} {place}"
+            path = Path(directory, f"{number:05d}.dcm")
+            if marks:
+                write_marked(phantom, marks, path)
+            else:
+                path.write_bytes(phantom.raw)
+        answers, place = answers_to(module, Path(directory))
+    acknowledged = answers.count(0)
+    seen = f"{acknowledged} of {len(found)} objects acknowledged by {place}"
     return ([] if acknowledged == len(found) else [seen]), seen
+
+
+def refused_over_dicom(module: AnsibleModule) -> tuple[list[str], str]:
+    """Send an identified object; return problems and what was seen."""
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
+        made_identified(module.params["token"], Path(directory))
+        answers, place = answers_to(module, Path(directory))
+    if len(answers) != 1:
+        return [f"{len(answers)} answers of {place}"], ""
+    seen = f"{place} answered with status 0x{answers[0]:04X}"
+    return ([f"{seen}, Success"] if answers[0] == 0 else []), seen
+
+
+def refused_over_rest(module: AnsibleModule, orthanc: Orthanc) -> tuple[list[str], str]:
+    """Upload an identified object; return problems and what was seen."""
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
+        phantom = made_identified(module.params["token"], Path(directory))
+    status = orthanc.upload(phantom.raw)
+    problems = []
+    if status != 400:
+        problems.append(f"{orthanc.url}/instances answered with status {status}")
+    if instances(orthanc, [phantom.sop_instance_uid]):
+        problems.append("the object is in the archive")
+    return problems, f"{orthanc.url}/instances answered with status {status}"
 
 
 def instances(orthanc: Orthanc, uids: list[str]) -> list[str]:
@@ -191,7 +264,7 @@ def main() -> None:
         argument_spec={
             "state": {
                 "type": "str",
-                "choices": ["read", "sent", "found", "absent"],
+                "choices": ["read", "sent", "found", "absent", "refused_dicom", "refused_rest"],
                 "required": True,
             },
             "token": {"type": "str", "default": "", "no_log": False},
@@ -201,10 +274,12 @@ def main() -> None:
             "port": {"type": "int", "default": 4242},
             "calling_ae_title": {"type": "str", "default": "CTP"},
             "called_ae_title": {"type": "str", "default": "ORTHANC"},
-            "url": {"type": "str", "default": "http://127.0.0.1:8042"},
+            "url": {"type": "str", "default": "https://127.0.0.1:8042"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "uids": {"type": "list", "elements": "str", "default": []},
+            "marks": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 30},
             "where": {"type": "str", "required": True},
         },
@@ -218,6 +293,18 @@ def main() -> None:
         module.exit_json(changed=False, checks=[], uids=uids)
     if module.check_mode:
         module.exit_json(changed=False, checks=[], log="")
+    if state.startswith("refused"):
+        remedy = (
+            "Keep patients away from the node: whoever has a login can put names into the archive."
+            " The image that runs has no guard, or orthanc_required_marks asks for too little: take"
+            " this project's image, or read docs/access.md on images of others."
+        )
+        if state == "refused_dicom":
+            report.attempt(REFUSES_DICOM, remedy, lambda: refused_over_dicom(module))
+        else:
+            asked = Orthanc.of(parameters)
+            report.attempt(REFUSES_REST, remedy, lambda: refused_over_rest(module, asked))
+        module.exit_json(changed=False, checks=report.rows())
     if state == "sent":
         found = phantoms(module)
         report.attempt(
@@ -231,7 +318,7 @@ def main() -> None:
     uids = parameters["uids"]
     if any(not uid.startswith(UID_ROOT) for uid in uids):
         module.fail_json(msg="A UID is none of a phantom. Nothing was looked for or removed.")
-    orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+    orthanc = Orthanc.of(parameters)
     if state == "absent":
         report.attempt(
             REMOVED,

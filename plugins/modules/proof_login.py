@@ -14,7 +14,20 @@ options:
   url:
     description: Orthanc's REST API.
     type: str
-    default: http://127.0.0.1:8042
+    default: https://127.0.0.1:8042
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -58,7 +71,10 @@ since:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import (
+    TRUST_OPTION,
+    ClientError,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
@@ -105,7 +121,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "default": "http://127.0.0.1:8042"},
+            "url": {"type": "str", "default": "https://127.0.0.1:8042"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "timeout": {"type": "int", "default": 120},
@@ -117,7 +134,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, checks=[], since=-1)
     report = Report(parameters["where"])
-    orthanc = Orthanc(parameters["url"], parameters["user"], parameters["password"])
+    orthanc = Orthanc.of(parameters)
     since = look_before(orthanc, report, parameters["timeout"])
     module.exit_json(changed=False, checks=report.rows(), since=since)
 

@@ -28,6 +28,18 @@ options:
     description: What the known patient's pseudonym begins with; needed where CTP asks for one.
     type: str
     default: ""
+  port:
+    description: KeyDB's published port, which is asked for clear text and for TLS.
+    type: int
+    default: 5433
+  tls_name:
+    description: Name that KeyDB's certificate is for; empty, the port is not asked.
+    type: str
+    default: ""
+  tls_trusted:
+    description: File of the CAs; empty, those of this machine.
+    type: str
+    default: ""
   state:
     description: V(present) enters this proof's patient, V(absent) removes those of all proofs.
     type: str
@@ -59,6 +71,7 @@ checks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.proof import keydb_tls
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import (
     patient_identifier,
@@ -77,6 +90,9 @@ def main() -> None:
             "service": {"type": "str", "default": "auscat_keydb"},
             "table": {"type": "str", "default": "patient"},
             "pseudonym_prefix": {"type": "str", "default": ""},
+            "port": {"type": "int", "default": 5433},
+            "tls_name": {"type": "str", "default": ""},
+            "tls_trusted": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "where": {"type": "str", "required": True},
         },
@@ -97,6 +113,18 @@ def main() -> None:
     if not module.check_mode:
         if module.params["state"] == "present":
             report.attempt("KeyDB takes the proof's patient", REMEDY, enter)
+            if name := module.params["tls_name"]:
+                port, trusted = (module.params[each] for each in ("port", "tls_trusted"))
+                report.attempt(
+                    "KeyDB lets nobody in without TLS",
+                    "See the log of KeyDB, and whether its image takes the command postgres -c …",
+                    lambda: keydb_tls.plain_problems("127.0.0.1", port),
+                )
+                report.attempt(
+                    "KeyDB shows this machine's certificate",
+                    "Run site.yml; compare auscat_tls, and the CAs that it writes on the machine.",
+                    lambda: keydb_tls.tls_problems("127.0.0.1", port, trusted, name),
+                )
         else:
             report.attempt("Nothing of the proof is left in KeyDB", REMEDY, remove)
     module.exit_json(changed=False, checks=report.rows())

@@ -37,7 +37,20 @@ options:
   url:
     description: CTP's page.
     type: str
-    default: http://127.0.0.1:9090
+    default: https://127.0.0.1:9090
+  trust:
+    description: Whom to trust there, where the URL is one of HTTPS.
+    type: dict
+    default: {}
+    suboptions:
+      ca_file:
+        description: CAs, a PEM file of this host. Empty, those of the system.
+        type: str
+        default: ""
+      name:
+        description: Name that the certificate has to be for. Empty, the one in the URL.
+        type: str
+        default: ""
   user:
     description: User of CTP's page.
     type: str
@@ -96,7 +109,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
     PIXELS_NOT_BLANKED,
     PIXELS_NOT_DECLARED,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import (
+    TRUST_OPTION,
+    ClientError,
+    Http,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
@@ -241,7 +258,8 @@ def main() -> None:
             "pseudonym_prefix": {"type": "str", "default": ""},
             "pixel_rules": {"type": "list", "elements": "dict", "default": []},
             "blanks": {"type": "bool", "default": True},
-            "url": {"type": "str", "default": "http://127.0.0.1:9090"},
+            "url": {"type": "str", "default": "https://127.0.0.1:9090"},
+            "trust": TRUST_OPTION,
             "user": {"type": "str", "default": "admin"},
             "password": {"type": "str", "required": True, "no_log": True},
             "flavour": {"type": "str", "choices": sorted(CTP_FLAVOURS), "default": "standin"},
@@ -259,7 +277,7 @@ def main() -> None:
     report = Report(parameters["where"])
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
-    http = Http(parameters["url"], parameters["user"], parameters["password"])
+    http = Http.of(parameters)
     ctp = open_ctp(parameters["flavour"], http)
     state, timeout = parameters["state"], parameters["timeout"]
     if isinstance(ctp, AuscatCtp):

@@ -26,6 +26,13 @@ options:
       service: {description: Service in the stack., type: str, required: true}
       kind: {description: How one logs in., type: str, required: true, choices: [http, postgresql]}
       url: {description: Page that asks for a login; for C(http)., type: str, default: ""}
+      trust:
+        description: Whom to trust there, where the URL is one of HTTPS.
+        type: dict
+        default: {}
+        suboptions:
+          ca_file: {description: CAs as a PEM file of this host., type: str, default: ""}
+          name: {description: Name that the certificate has to be for., type: str, default: ""}
       database: {description: Database; for C(postgresql)., type: str, default: ""}
       user: {description: User., type: str, required: true}
       password: {description: Password., type: str, required: true}
@@ -70,7 +77,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
-from ansible_collections.auscat.imaging.plugins.module_utils.host.http import ClientError, Http
+from ansible_collections.auscat.imaging.plugins.module_utils.host.http import (
+    TRUST_OPTION,
+    ClientError,
+    Http,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 
 ACCEPTED = "accepted"
@@ -80,7 +91,7 @@ REFUSED = "refused"
 def http_login(login: dict[str, Any]) -> str:
     """Say what a page with HTTP Basic authentication answers."""
     try:
-        status, _ = Http(login["url"], login["user"], login["password"]).send("GET", "")
+        status, _ = Http.of(login).send("GET", "")
     except ClientError as error:
         return f"no answer: {error}"
     return {200: ACCEPTED, 401: REFUSED}.get(status, f"status {status}")
@@ -134,6 +145,7 @@ def main() -> None:
             "service": {"type": "str", "required": True},
             "kind": {"type": "str", "required": True, "choices": ["http", "postgresql"]},
             "url": {"type": "str", "default": ""},
+            "trust": TRUST_OPTION,
             "database": {"type": "str", "default": ""},
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": False},

@@ -71,8 +71,9 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "http_proxy": {"type": "str", "default": ""},
-            "https_proxy": {"type": "str", "default": ""},
+            # A password may stand in the URL.
+            "http_proxy": {"type": "str", "default": "", "no_log": True},
+            "https_proxy": {"type": "str", "default": "", "no_log": True},
             "no_proxy": {"type": "list", "elements": "str", "default": []},
             "certificates": {"type": "list", "elements": "str", "default": []},
             "engine_environment": {"type": "dict", "default": {}},

@@ -13,8 +13,9 @@ description:
     another way since; a stack that is as it should be costs a few questions to the engine.
   - One changed service follows the other. Where one does not become healthy, all that this
     deployment changed goes back to what ran, and the module fails with the reason.
-  - A port that the rules loaded on this host (M(auscat.imaging.port_guard)) do not limit is not
-    published, whatever part of a playbook runs; the module fails before it changes anything.
+  - A port that the rules loaded here (M(auscat.imaging.port_guard)) do not limit, or open to
+    more than O(guarded) declares, is not published, whatever part of a playbook runs; the module
+    fails before it changes anything.
   - Before another image runs on data of O(data), the service is stopped and they are copied; going
     back puts the copy back, and gives the old version what the new one had taken in meanwhile.
   - M(community.docker.docker_stack) has no check mode and returns before the services converged.
@@ -24,7 +25,7 @@ options:
     type: str
     required: true
   document:
-    description: The Compose file as data (version 3.8). Required with O(state=present).
+    description: The Compose file as data (version 3.9). Required with O(state=present).
     type: dict
   configs:
     description:
@@ -86,10 +87,17 @@ options:
     default: []
   limited:
     description:
-      - Whether to refuse, with O(state=present), a port that the table C(inet auscat) does not
-        limit. V(false) publishes it to every machine that can reach the host.
+      - Whether to refuse a port that the table C(inet auscat) does not limit, and one of O(guarded)
+        that it opens to others. V(false) publishes it to every machine that can reach the host.
     type: bool
     default: true
+  guarded:
+    description:
+      - What that table has to limit, and to whom, as M(auscat.imaging.port_guard) takes its
+        C(ports). What it limits further than that is no reason to refuse.
+    type: list
+    elements: raw
+    default: []
   timeout:
     description: Seconds within which all services must be healthy, or must have ended.
     type: int
@@ -130,8 +138,15 @@ others:
   elements: str
   returned: when state is absent
 unlimited:
-  description: Published ports that the loaded rules do not limit; in check mode alone, since they
-    would be limited before a deployment. Empty without O(limited).
+  description: Ports that the loaded rules do not limit, and what they open to others; in check
+    mode alone, since they would be limited before a deployment. Empty without O(limited).
+  type: list
+  elements: str
+  returned: success
+not_confined:
+  description:
+    - What containers may do although the document says otherwise, in words, as the kernel sees it.
+    - Empty in check mode.
   type: list
   elements: str
   returned: success
@@ -149,7 +164,12 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rul
     not_limited_here,
     published_by,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    PortRuleError,
+    normalise,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.stack.confined import not_confined
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.data_copy import DataCopyError
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment import (
     Stack,
@@ -157,6 +177,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.deployment im
     config_diffs,
     present_configs,
     prune_configs,
+    prune_networks,
     reasons_to_deploy,
     remove,
     went_back,
@@ -181,6 +202,8 @@ def main() -> None:
             },
             "directory": {"type": "path", "required": True},
             "limited": {"type": "bool", "default": True},
+            # The entries are checked by port_rules, whose errors name the inventory's variable.
+            "guarded": {"type": "list", "elements": "raw", "default": []},
             "timeout": {"type": "int", "default": 180},
             "state": {
                 "type": "str",
@@ -220,6 +243,7 @@ def main() -> None:
                 present = stack.present()
                 if present and stack.record.exists():
                     prune_configs(stack.name, json.loads(present))
+                    prune_networks(stack.name, json.loads(present))
             module.exit_json(changed=False)
         if not stack.before.exists():
             module.exit_json(changed=False, notes=[])
@@ -231,25 +255,33 @@ def main() -> None:
 
 
 def unlimited_ports(module: AnsibleModule) -> list[str]:
-    """Refuse to publish what nothing limits. In check mode, return it.
+    """Refuse to publish what nothing limits as declared. In check mode, return it.
 
     Raises:
         CommandError: the loaded rules cannot be read.
     """
     if not module.params["limited"]:
         return []
-    found = [f"{port}/{protocol}" for protocol, port in
-             not_limited_here(published_by(module.params["document"]))]  # fmt: skip
-    if found and not module.check_mode:
+    try:
+        declared = normalise(module.params["guarded"])
+    except PortRuleError as error:
+        module.fail_json(msg=f"{error} The stack was not changed.")
+    ports, others = not_limited_here(published_by(module.params["document"]), declared)
+    open_ports = [f"{port}/{protocol}" for protocol, port in ports]
+    if (open_ports or others) and not module.check_mode:
+        what = [
+            *([f"do not limit {', '.join(open_ports)}"] if open_ports else []),
+            *([f"let in more than the inventory: {', '.join(others)}"] if others else []),
+        ]
         module.fail_json(
-            msg=f"The stack {module.params['name']} would publish {', '.join(found)}, which the"
-            " rules loaded on this host (nft list table inet auscat) do not limit: every machine"
-            " that reaches the host could connect. Accepted: ports that the role firewall has"
-            " limited. Run the playbook without --tags and --skip-tags, or site.yml --tags firewall"
-            " before; where another firewall limits them, set firewall_restrict_published_ports:"
-            " false. The stack was not changed."
+            msg=f"The rules loaded on this host (nft list table inet auscat) {' and '.join(what)}:"
+            f" with the stack {module.params['name']}, machines could connect that the inventory"
+            " does not list. Accepted: ports that the role firewall has limited to their sources."
+            " Run the playbook without --tags and --skip-tags, or site.yml --tags firewall before;"
+            " where another firewall limits them, set firewall_restrict_published_ports: false."
+            " The stack was not changed."
         )
-    return found
+    return open_ports + others
 
 
 def deploy(module: AnsibleModule) -> None:
@@ -258,6 +290,7 @@ def deploy(module: AnsibleModule) -> None:
     rendered = json.dumps(module.params["document"], indent=2, sort_keys=True) + "\n"
     wished = set(module.params["document"]["services"])
     configs = {config["name"]: config["content"] for config in module.params["configs"]}
+    loose: list[str] = []
     try:
         unlimited = unlimited_ports(module)
         there = present_configs(stack.name)
@@ -274,6 +307,7 @@ def deploy(module: AnsibleModule) -> None:
                 elif not all(states[service].converged for service in wished):
                     states = stack.wait(wished, False)
                 stack.finish(states, wished)
+                loose = not_confined(stack.name, module.params["document"], stack.engine)
             except (StackError, CommandError, OSError) as error:
                 text = went_back(stack, str(error)) if reasons else str(error)
                 module.fail_json(msg=text, reasons=reasons)
@@ -283,6 +317,7 @@ def deploy(module: AnsibleModule) -> None:
         changed=bool(reasons),
         reasons=reasons,
         unlimited=unlimited,
+        not_confined=loose,
         updated=sorted(
             service for service, state in states.items() if before.get(service) != state.spec_digest
         ),

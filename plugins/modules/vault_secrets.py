@@ -15,6 +15,9 @@ description:
   - With O(state=rotated) it gives those variables that are passwords of the services new values.
     The old values are kept beside the vault, encrypted as it is, until O(state=settled). Where they
     still lie there, an earlier rotation was not finished, and is now, with the values that it made.
+  - Machines of the node with C(auscat_tls=own_ca) get the CA C(vault_auscat_ca) and their
+    certificates C(vault_auscat_certificates) too. With O(state=renewed) they get new ones, in the
+    vault or in the directory that keeps them.
   - Files are replaced whole or not at all. No value is ever printed.
 options:
   inventory:
@@ -25,8 +28,9 @@ options:
   state:
     description:
       - V(present) adds what is missing, V(rotated) replaces, V(settled) forgets the old values.
+        V(renewed) makes new certificates.
     type: str
-    choices: [present, rotated, settled]
+    choices: [present, rotated, settled, renewed]
     default: present
   rotate:
     description: Variables that V(rotated) replaces, with or without C(vault_). Empty, all it can.
@@ -39,6 +43,13 @@ options:
         value must not be replaced, or an empty text. What other variables use is left alone.
     type: dict
     default: {}
+  renew:
+    description:
+      - What V(renewed) makes anew. V(machines) are the certificates of the machines, V(ca) the CA
+        and these; the CA before stays trusted until V(forget_ca).
+    type: str
+    choices: [machines, ca, forget_ca]
+    default: machines
 attributes:
   check_mode: {support: full, description: It says what would be made.}
   diff_mode: {support: none, description: It would show secrets.}
@@ -92,5 +103,5 @@ places:
 record:
   description: The file with the old values.
   type: str
-  returned: when state is not present
+  returned: when state is rotated or settled
 """

@@ -30,15 +30,19 @@ WITHOUT_SECRETS = re.compile(
     r"\|\s*(?:length\b|auscat\.imaging\.(?:"
     r"backup_kinds|backup_parts|config_files|data_copies|declared_images|declared_secrets|fixed_variables"
     r"|host_directories|kept_secrets|nodes_addresses|port_declarations|published_ports"
-    r"|removal_plan|rotation_rows|stack_document|status_containers|status_services|waited_for"
+    r"|page_trust|removal_plan|rotation_rows|stack_document|status_containers|status_services|tls_services|waited_for"
     r")\b)"
 )
 """Filters that return nothing of the secrets in what they read."""
 HARMLESS = {
     "__auscat_service_names": "names of services",
+    "__auscat_trust": "the path of the CAs, and a name",
     "__backup_kinds": "names of the kinds that have a repository",
     "__backup_schedules": "times",
     "__docker_engine_no_proxy": "names and addresses of machines",
+    "__auscat_tls_name": "a name of the machine",
+    "__auscat_tls_trusted": "a path",
+    "__docker_secrets_trusted": "certificates of CAs, without their keys",
     "__images_used": "references of images",
     "__rotation_elsewhere": "names of variables",
     "__services_removed": "paths that were removed",

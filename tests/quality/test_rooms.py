@@ -55,6 +55,8 @@ PACKAGES = {
     "supervisor": on_the_page("images/ctp_rsna/src/ctp_supervisor", "ctp_supervisor"),
     "stand-in": Package(REPOSITORY / "images/ctp_standin/src/ctp_standin", "ctp_standin"),
     "rules": Package(REPOSITORY / "images/shared/ctp_rules", "ctp_rules"),
+    "guard": Package(REPOSITORY / "images/orthanc/src/orthanc_guard", "orthanc_guard"),
+    "forwarder": Package(REPOSITORY / "images/shared/one_way", "one_way"),
     "account": Package(REPOSITORY / "images/shared/study_account", "study_account"),
 }
 

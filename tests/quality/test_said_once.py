@@ -19,10 +19,16 @@ PLACES = {
         "plugins/module_utils/status/node_status/observe.py",
     },
     # The role's default, what a table says of it, and what an error has for an example.
-    r"/etc/auscat\b": {
+    r"/etc/auscat\b(?!/tls/ca\.pem)": {
         "roles/auscat/defaults/main.yml",
         "roles/auscat/meta/argument_specs.yml",
         "plugins/module_utils/host/removal.py",
+    },
+    # The same path inside containers: where it is put, and who looks for it there.
+    r"/etc/auscat/tls/ca\.pem": {
+        "roles/auscat/vars/main.yml",
+        "plugins/module_utils/services/orthanc.py",
+        "plugins/module_utils/proof/dcmtk.py",
     },
     # tests/unit/backup compares the two.
     r"/var/lib/auscat\b(?!-)": {

@@ -29,6 +29,7 @@ USUAL = {
 }
 STOCK_CTP = {"rsna_ctp": 600}
 LONG = {
+    "access": 900,
     "backup": 900,
     "collection": 900,
     "fourth_service": 480,
@@ -90,7 +91,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("playbooks/bundle.yml", ("airgap", "collection")),
     ("playbooks/init_secrets.yml", ("fourth_service", "guardrails")),
     ("playbooks/quarantine.yml", ("auscat_ctp", "troubleshoot")),
-    ("playbooks/release_quarantine.yml", ("rsna_ctp", "rsna_standin")),
+    ("playbooks/release_quarantine.yml", ("clients", "rsna_ctp", "rsna_standin")),
     ("playbooks/restore.yml", ("backup", "fourth_service", "restore_one")),
     ("playbooks/rotate_secrets.yml", ("fourth_service", "rotation", "two_vm")),
     ("playbooks/status.yml", ("auscat_ctp", "backup", "fourth_service", "restore_one", "status")),

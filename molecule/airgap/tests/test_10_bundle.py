@@ -34,7 +34,7 @@ def test_node_has_no_way_out(island: Node) -> None:
 
 
 def test_services_run_the_images_of_the_bundle(island: Node, manifest: dict[str, Any]) -> None:
-    island.wait_until_healthy(3)
+    island.wait_until_healthy(5)
     held = {image["name"]: image["id"] for image in manifest["images"]}
     for name in island.services():
         (task,) = island.tasks(name)

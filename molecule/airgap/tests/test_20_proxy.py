@@ -45,7 +45,7 @@ def test_packages_come_through_the_proxy(
 
     again = scenario.play("site.yml", *TAGS, extra=extra)
     assert again.changed == 0, again.changed_tasks
-    island.wait_until_healthy(3)
+    island.wait_until_healthy(5)
 
 
 def test_proxy_of_a_build(scenario: Scenario, island: Node, proxy: Proxy) -> None:
@@ -82,7 +82,7 @@ def test_proxy_goes_when_it_is_unset(
     assert "proxy" not in island.output("systemctl", "show", "docker", "--property=Environment")
     assert island.run("test", "-e", "/etc/apt/apt.conf.d/80auscat-proxy", check=False).returncode
     assert not json.loads(island.output("docker", "info", "--format", "{{json .HTTPProxy}}"))
-    island.wait_until_healthy(3)
+    island.wait_until_healthy(5)
 
 
 def test_bad_proxy_is_refused(scenario: Scenario, island: Node) -> None:

@@ -35,7 +35,7 @@ def pinned(scenario: Scenario, island: Node, registry: Registry) -> str:
         extra={"auscat_ca_certificates": [registry.ca]},
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.errors
-    island.wait_until_healthy(3)
+    island.wait_until_healthy(5)
     image = f"{registry.address}/orthanc"
     own, *_ = island.output(
         "docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", "auscat-imaging/orthanc"
@@ -112,7 +112,7 @@ def test_pulled_by_digest_when_the_registry_comes_back(
     )
     assert outcome.returncode == 0, outcome.errors
     assert any("pull those that a registry has" in name for name in outcome.changed_tasks)
-    island.wait_until_healthy(3)
+    island.wait_until_healthy(5)
     (task,) = island.tasks("auscat_orthanc")
     assert task["Config"]["Image"] == pinned
     assert registry.password not in outcome.text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from shared.machines import Node, Scenario
-from shared.streams import Rest
+from shared.streams import Rest, page
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +21,14 @@ def node(scenario: Scenario) -> Node:
 def orthanc(node: Node) -> Rest:
     """Orthanc's REST API."""
     password = node.variables["orthanc_registered_users"]["admin"]
-    return Rest(f"http://{node.address}:8042", "admin", password)
+    return page(node, 8042, "admin", password)
 
 
 @pytest.fixture(scope="session")
 def quarantined(node: Node) -> Callable[[], set[str]]:
     """Ask the stand-in, in CTP's place, for the SOP Instance UIDs in quarantine."""
-    page = Rest(f"http://{node.address}:9090", "admin", node.variables["ctp_admin_password"])
-    return lambda: {each["sop_instance_uid"] for each in page.ask("/api/status")["quarantine"]}
+    shown = page(node, 9090, "admin", node.variables["ctp_admin_password"])
+    return lambda: {each["sop_instance_uid"] for each in shown.ask("/api/status")["quarantine"]}
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_nothing_acknowledged_is_lost(
             (task,) = node.tasks("auscat_ctp")
             node.run("docker", "kill", "--signal", "KILL", task["Id"])
         stream.wait(OBJECTS, 200)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     result = balance(orthanc, pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (OBJECTS, 0, 0), result
     assert stream.refusals == 0, "the gate lets senders wait"

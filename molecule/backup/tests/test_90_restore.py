@@ -12,7 +12,7 @@ from shared.ctp_node import Patient, new_patient, status
 from shared.faults import reboot
 from shared.machines import Node, Scenario, wait_for
 from shared.saved import pairs, verified
-from shared.streams import Rest, Stream, arrived, ct_slices
+from shared.streams import Rest, Stream, arrived, ct_slices, page
 
 PROGRAM = "/usr/local/lib/auscat/backup_run.py"
 OBJECTS = 6
@@ -123,16 +123,12 @@ def test_the_machine_is_destroyed_and_the_node_restored_on_an_empty_one(
 
 @pytest.fixture(scope="module")
 def new_orthanc(spare: Node) -> Rest:
-    return Rest(
-        f"http://{spare.address}:8042",
-        "admin",
-        spare.variables["orthanc_registered_users"]["admin"],
-    )
+    return page(spare, 8042, "admin", spare.variables["orthanc_registered_users"]["admin"])
 
 
 @pytest.fixture(scope="module")
 def new_ctp(spare: Node) -> Rest:
-    return Rest(f"http://{spare.address}:9090", "admin", spare.variables["ctp_admin_password"])
+    return page(spare, 9090, "admin", spare.variables["ctp_admin_password"])
 
 
 def test_every_study_is_there_with_its_md5_by_orthancs_own_check(new_orthanc: Rest) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from shared.https import kept
 from shared.machines import REPOSITORY, Machine, Node, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import page
 from shared.studies import Study, make_study, send
 from shared.treatment import Treatment
 
@@ -55,8 +56,14 @@ def researcher(scenario: Scenario) -> Machine:
 @pytest.fixture(scope="session")
 def password(node: Node) -> str:
     """The password of Orthanc's user "researcher"."""
-    found: str = node.variables["orthanc_registered_users"]["researcher"]
-    return found
+    return passwords(node)["researcher"]
+
+
+def passwords(node: Node) -> dict[str, str]:
+    """The passwords of Orthanc's users."""
+    registered: dict[str, str] = node.variables["orthanc_registered_users"]
+    further = {user["name"]: user["password"] for user in node.variables["orthanc_users"]}
+    return {**registered, **further}
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +89,7 @@ def cohort(
     for study in studies:
         code, said = send(study, scenario.client("pacs"), node)
         assert code == 0, said
-    orthanc = Rest(f"http://{node.address}:8042", "researcher", password)
+    orthanc = page(node, 8042, "researcher", password)
 
     def missing() -> dict[str, int]:
         left = {}
@@ -101,13 +108,20 @@ def cohort(
 
 
 @pytest.fixture(scope="session")
-def told(node: Node, cohort: Cohort, password: str) -> dict[str, str]:
+def trusted(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The node's CA, as its operator hands it out."""
+    return kept(node, tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def told(node: Node, cohort: Cohort, password: str, trusted: Path) -> dict[str, str]:
     """The environment variables that docs/clients.md asks its reader to set."""
     return {
         "ORTHANC_HOST": node.address,
         "ORTHANC_USER": "researcher",
         "ORTHANC_PASSWORD": password,
         "PATIENT": cohort.pseudonyms[0],
+        **dict.fromkeys(("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(trusted)),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import pydicom
 import pytest
 from conftest import Cohort, attempt, run
 from pyorthanc import Orthanc, find_instances, find_patients
-from shared.machines import Machine
+from shared.https import given
+from shared.machines import Machine, Node
 from shared.treatment import MARKS, Treatment
 
 PYTHON = [sys.executable, "-"]
@@ -36,11 +38,21 @@ def check_study(archive: bytes, treatment: Treatment) -> None:
         assert not [content for content in contents if mark.encode() in content], mark
 
 
+def exported(told: dict[str, str], node: Node, researcher: Machine) -> str:
+    """What the researcher sets, where the CA is on the researcher's own machine."""
+    there = {**told, "CURL_CA_BUNDLE": given(node, researcher)}
+    return "".join(f"export {name}='{value}'\n" for name, value in there.items())
+
+
 def test_example_with_curl(
-    researcher: Machine, cohort: Cohort, told: dict[str, str], example: Callable[[str], str]
+    node: Node,
+    researcher: Machine,
+    cohort: Cohort,
+    told: dict[str, str],
+    example: Callable[[str], str],
 ) -> None:
     """On the researcher's own machine, which reaches nothing but Orthanc's page."""
-    settings = "".join(f"export {name}='{value}'\n" for name, value in told.items())
+    settings = exported(told, node, researcher)
     script = f"set -euo pipefail\ncd /root\n{settings}{example('curl.sh')}"
     printed = researcher.output("bash", stdin=script)
     found = {each["MainDicomTags"]["PatientID"] for each in json.loads(printed)}
@@ -50,9 +62,9 @@ def test_example_with_curl(
 
 
 def test_curl_with_a_wrong_password_is_refused(
-    researcher: Machine, told: dict[str, str], example: Callable[[str], str]
+    node: Node, researcher: Machine, told: dict[str, str], example: Callable[[str], str]
 ) -> None:
-    settings = "".join(f"export {name}='{value}'\n" for name, value in told.items())
+    settings = exported(told, node, researcher)
     script = f"set -euo pipefail\n{settings}ORTHANC_PASSWORD=wrong\n{example('curl.sh')}"
     refused = researcher.run("bash", stdin=script, check=False)
     assert refused.returncode == 22
@@ -82,8 +94,9 @@ def test_pyorthanc_finds_more_than_a_hundred_instances(
     cohort: Cohort, told: dict[str, str]
 ) -> None:
     """Orthanc's own limit would have cut the answer off without a word."""
-    url = f"http://{told['ORTHANC_HOST']}:8042"
-    orthanc = Orthanc(url, told["ORTHANC_USER"], told["ORTHANC_PASSWORD"])
+    url = f"https://{told['ORTHANC_HOST']}:8042"
+    context = ssl.create_default_context(cafile=told["SSL_CERT_FILE"])
+    orthanc = Orthanc(url, told["ORTHANC_USER"], told["ORTHANC_PASSWORD"], verify=context)
     largest = max(cohort.treatments, key=lambda treatment: treatment.instances)
     assert largest.instances > 100
     found = find_instances(orthanc, {"PatientID": largest.pseudonym})
@@ -95,7 +108,8 @@ def test_pyorthanc_finds_more_than_a_hundred_instances(
 def test_pyorthanc_with_a_wrong_login_is_refused(
     told: dict[str, str], login: tuple[str, str]
 ) -> None:
-    orthanc = Orthanc(f"http://{told['ORTHANC_HOST']}:8042", *login)
+    context = ssl.create_default_context(cafile=told["SSL_CERT_FILE"])
+    orthanc = Orthanc(f"https://{told['ORTHANC_HOST']}:8042", *login, verify=context)
     with pytest.raises(httpx.HTTPError, match="HTTP code: 401"):
         orthanc.get_patients()
 

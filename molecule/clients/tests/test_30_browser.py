@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from conftest import UNKNOWN, Cohort, run
 from playwright.sync_api import Browser, Error, Page, Response, expect, sync_playwright
+from shared.https import url
 from shared.machines import Node, wait_for
 from shared.treatment import COLUMNS, CT_ORIGIN, CT_SPACING, MARKS, ROWS, Treatment
 
@@ -35,10 +37,27 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def home(trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose browsers trust the node's CA, as docs/certificates.md says."""
+    directory = tmp_path_factory.mktemp("home")
+    known = directory / ".pki/nssdb"
+    known.mkdir(parents=True)
+    database = ("certutil", "-d", f"sql:{known}")
+    for arguments in (
+        ("-N", "--empty-password"),
+        ("-A", "-t", "C,,", "-n", "auscat", "-i", trusted),
+    ):
+        subprocess.run([*database, *map(str, arguments)], check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def chromium(home: Path) -> Iterator[Browser]:
     """One browser; each person has a session of their own in it."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, env={**os.environ, "HOME": str(home)}
+        )
         yield browser
         browser.close()
 
@@ -107,7 +126,7 @@ def tour(node: Node, visit: Callable[..., Person], password: str, treatment: Tre
     """A researcher goes from the first page to an image of the phantom."""
     person = visit(("researcher", password))
     page = person.page
-    page.goto(f"http://{node.address}:8042/")
+    page.goto(f"{url(node, 8042)}/")
     person.look("orthanc-lookup")
 
     page.fill("#lookup-patient-id", treatment.pseudonym)
@@ -152,7 +171,7 @@ def follow(page: Page, kind: str, line: str | re.Pattern[str]) -> None:
     expect(page.locator(f"#{kind}.ui-page-active")).to_be_visible()
 
 
-def log_in(person: Person, url: str, login: tuple[str, str] | None) -> list[dict[str, str]]:
+def log_in(person: Person, asked_for: str, login: tuple[str, str] | None) -> list[dict[str, str]]:
     """Open a page; when the browser asks for a login give it once, and cancel when it asks again.
 
     Returns:
@@ -177,7 +196,7 @@ def log_in(person: Person, url: str, login: tuple[str, str] | None) -> list[dict
     session.on("Fetch.authRequired", answer)
     session.send("Fetch.enable", {"handleAuthRequests": True})
     with suppress(Error):  # Chromium's own error page, where the refusal has no text
-        person.page.goto(url)
+        person.page.goto(asked_for)
     return asked
 
 
@@ -203,7 +222,7 @@ def test_without_the_right_password_nothing_is_shown(
     login: tuple[str, str] | None,
 ) -> None:
     person = visit(None)
-    asked = log_in(person, f"http://{node.address}:{port}/", login)
+    asked = log_in(person, f"{url(node, port)}/", login)
     assert [challenge["scheme"] for challenge in asked] == ["basic"] * (2 if login else 1)
     content = source(person.page) + str(person.answers)
     words = (*cohort.pseudonyms, *MARKS, "Orthanc Explorer", "Quarantine")
@@ -214,7 +233,7 @@ def test_with_the_right_password_orthanc_asks_once(
     node: Node, visit: Callable[..., Person], password: str
 ) -> None:
     person = visit(None)
-    asked = log_in(person, f"http://{node.address}:8042/", ("researcher", password))
+    asked = log_in(person, f"{url(node, 8042)}/", ("researcher", password))
     assert len(asked) == 1
     assert person.page.title() == "Orthanc Explorer"
 
@@ -222,7 +241,7 @@ def test_with_the_right_password_orthanc_asks_once(
 def test_with_the_right_password_ctp_asks_once(node: Node, visit: Callable[..., Person]) -> None:
     person = visit(None)
     login = ("admin", node.variables["ctp_admin_password"])
-    asked = log_in(person, f"http://{node.address}:9090/", login)
+    asked = log_in(person, f"{url(node, 9090)}/", login)
     assert len(asked) == 1
     assert "CTP" in person.page.inner_text("body")
 
@@ -281,8 +300,8 @@ def test_no_page_of_orthanc_names_the_patient(tour: Person, treatment: Treatment
     words = [*MARKS, treatment.patient_id, *treatment.uids]
     for name, text in tour.seen.items():
         assert not [word for word in words if word in text], name
-    for url, content in tour.answers.items():
-        assert not [word for word in words if word.encode() in content], url
+    for asked, content in tour.answers.items():
+        assert not [word for word in words if word.encode() in content], asked
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +309,7 @@ def ctp_tour(node: Node, visit: Callable[..., Person], cohort: Cohort) -> Person
     """The data custodian looks at CTP's page."""
     person = visit(("admin", node.variables["ctp_admin_password"]))
     for name, path in (("ctp-page", "/"), ("ctp-status", "/api/status")):
-        answer = person.page.goto(f"http://{node.address}:9090{path}")
+        answer = person.page.goto(f"{url(node, 9090)}{path}")
         assert answer is not None
         assert answer.status == 200
         person.look(name)
@@ -322,7 +341,9 @@ def test_example_in_a_browser(
     treatment: Treatment,
     told: dict[str, str],
     example: Callable[[str], str],
+    home: Path,
     tmp_path: Path,
 ) -> None:
+    told = {**told, "HOME": str(home)}
     run([sys.executable, "-"], example("browser.py"), told, tmp_path)
     assert (tmp_path / "patient.png").read_bytes().startswith(b"\x89PNG")

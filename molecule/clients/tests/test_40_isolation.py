@@ -13,7 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 from shared.machines import REPOSITORY, Machine, Node, Outcome, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import Rest, page
 from shared.studies import make_study
 
 PLAYBOOK = "playbooks/test_orthanc.yml"
@@ -28,7 +28,7 @@ phantom.write_study(phantom.make_study("1234567890", known=True), pathlib.Path(s
 @pytest.fixture(scope="module")
 def orthanc(node: Node, password: str) -> Rest:
     """Orthanc as a researcher sees it."""
-    return Rest(f"http://{node.address}:8042", "researcher", password)
+    return page(node, 8042, "researcher", password)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def stopped(node: Node, orthanc: Rest) -> Iterator[None]:
     wait_for("Orthanc is gone", lambda: not node.tasks("auscat_orthanc"), 120)
     yield
     node.run(*scale, "--replicas=1")
-    node.wait_until_healthy(3)
+    node.wait_until_healthy(5)
 
 
 @pytest.mark.usefixtures("stopped")

@@ -25,7 +25,7 @@ from shared.clinical import (
     standardized_uptake,
 )
 from shared.machines import Node, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import page
 from shared.studies import Study, send
 from shared.treatment import MARKS
 
@@ -89,7 +89,7 @@ def research(
         Study(PATIENT, PSEUDONYM, sent.directory, sent.instances), scenario.client("pacs"), node
     )
     assert code == 0, said
-    orthanc = Rest(f"http://{node.address}:8042", "researcher", password)
+    orthanc = page(node, 8042, "researcher", password)
     query = {"Level": "Instance", "Query": {"PatientID": PSEUDONYM}}
     wait_for(
         f"{sent.instances} objects of the patient are in Orthanc",

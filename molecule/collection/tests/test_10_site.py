@@ -60,7 +60,7 @@ def test_the_simulation_comes_up_and_is_proved(site: Site, workstation: Machine)
     assert "Show the proof and how to log in" in said
     assert re.search(r"Proof: all \d\d checks passed", said)
     # The gate in front of CTP is one of its own.
-    site.node.wait_until_healthy(4)
+    site.node.wait_until_healthy(5)
     system = Orthanc(workstation, site.node).request("/system")
     assert system["DicomAet"] == "ORTHANC"
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from conftest import Place
+from shared.https import given, url
 from shared.machines import Machine, Node, Outcome, wait_for
 
 DISK = "/dev/loop230"
@@ -128,23 +129,24 @@ def test_host_volume(place: Place, own_inventory: str, research: Node) -> None:
 def test_orthanc(
     place: Place, own_inventory: str, research: Node, workstation: Machine, stranger: Machine
 ) -> None:
-    given = {
+    values = {
         "vault_orthanc_admin_password": PASSWORD,
+        "auscat_tls_names": [research.address],
         "host_volume_device": DISK,
         "host_volume_label": "research",
         "orthanc_free_gib": 0.1,
         "host_volume_free_warning_gib": 0,
     }
-    run(place, own_inventory, "orthanc.yml", **given)
-    research.wait_until_healthy(1)
-    curl = ("curl", "--silent", "--show-error", "--fail", "--max-time", "20")
+    run(place, own_inventory, "orthanc.yml", **values)
+    # Orthanc, and the web server in front of it.
+    research.wait_until_healthy(2)
+    trust = ("--cacert", given(research, workstation))
+    curl = ("curl", "--silent", "--show-error", "--fail", "--max-time", "20", *trust)
     system = json.loads(
-        workstation.output(
-            *curl, "--user", f"admin:{PASSWORD}", f"http://{research.address}:8042/system"
-        )
+        workstation.output(*curl, "--user", f"admin:{PASSWORD}", f"{url(research, 8042)}/system")
     )
     assert system["DicomAet"] == "ORTHANC"
-    refused = workstation.run(*curl, f"http://{research.address}:8042/system", check=False)
+    refused = workstation.run(*curl, f"{url(research, 8042)}/system", check=False)
     assert "401" in refused.stderr
     for port in (8042, 4242):
         assert workstation.connects(research.address, port)
@@ -154,4 +156,4 @@ def test_orthanc(
     assert workstation.run(*echo, "OTHER", research.address, "4242", check=False).returncode != 0
     # On the disk of its own.
     assert research.output("ls", "/srv/research/orthanc")
-    assert run(place, own_inventory, "orthanc.yml", **given).changed == 0
+    assert run(place, own_inventory, "orthanc.yml", **values).changed == 0

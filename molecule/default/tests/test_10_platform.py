@@ -19,7 +19,9 @@ def test_swarm_is_led_from_the_address_of_the_default_route(node: Node) -> None:
     assert swarm["NodeAddr"] == node.address
 
 
-@pytest.mark.parametrize("service", ["auscat_orthanc", "auscat_ctp", "auscat_keydb"])
+@pytest.mark.parametrize(
+    "service", ["auscat_orthanc", "auscat_ctp", "auscat_keydb", "auscat_front"]
+)
 def test_logs_are_rotated(node: Node, service: str) -> None:
     """Read from the running container: daemon.json only counts for containers made after it."""
     for task in node.tasks(service):

@@ -9,8 +9,9 @@ from shared.machines import Node
 
 FILES = [
     ("auscat_orthanc", ["orthanc.json"]),
-    ("auscat_keydb", ["keydb_ctp_pass", "keydb_pass", "keydb_user"]),
+    ("auscat_keydb", ["keydb_ctp_pass", "keydb_pass", "keydb_user", "tls.crt", "tls.key"]),
     ("auscat_ctp", ["ctp_admin_pass", "keydb_pass", "keydb_user"]),
+    ("auscat_front", ["tls.crt", "tls.key"]),
 ]
 
 
@@ -65,6 +66,8 @@ def test_swarm_secrets_are_versioned(node: Node) -> None:
         "docker ps --all --quiet | xargs docker inspect",
         "docker service ls --quiet | xargs docker service inspect",
         "docker secret ls --quiet | xargs docker secret inspect",
+        # What is in them, which whoever may use the engine can read.
+        "docker config ls --quiet | xargs --max-args=1 docker config inspect --pretty",
         "docker images --quiet | xargs docker image inspect",
         "docker images --quiet | sort --unique | xargs --max-args=1 docker history --no-trunc",
         "for service in $(docker service ls --format '{{.Name}}'); do"
@@ -79,7 +82,7 @@ def test_swarm_secrets_are_versioned(node: Node) -> None:
         " 2>/dev/null || true",
     ],
     ids=[
-        "containers", "services", "secrets", "images", "image history", "logs",
+        "containers", "services", "secrets", "configs", "images", "image history", "logs",
         "processes", "journal", "files of the host", "files of the engine",
     ],
 )  # fmt: skip

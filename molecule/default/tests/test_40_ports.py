@@ -69,10 +69,10 @@ def test_port_that_is_not_published(connected: dict[Pair, bool], source: str, po
 
 def test_stranger_cannot_go_round_the_published_port(stranger: Machine, node: Node) -> None:
     """A machine on the same network can send packets for a container's own address to the node."""
-    (task,) = node.tasks("auscat_orthanc")
+    (task,) = node.tasks("auscat_front")
     bridge = node.json("docker", "network", "inspect", "docker_gwbridge")[0]
     address = bridge["Containers"][task["Id"]]["IPv4Address"].split("/")[0]
-    assert node.connects(address, 8042), f"{address} is not the address of Orthanc on the bridge"
+    assert node.connects(address, 8042), f"{address} is not the address of front on the bridge"
     stranger.run("ip", "route", "replace", address, "via", node.address)
     try:
         with unguarded(node) as port:

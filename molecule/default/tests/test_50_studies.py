@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from shared.https import given, url
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.studies import Orthanc, Study, make_study, send
 
@@ -42,9 +43,9 @@ def test_researcher_sees_it_too(
 
 @pytest.mark.parametrize("user", ["admin:wrong", "researcher:admin", "nobody:admin", ":"])
 def test_wrong_login_is_refused(node: Node, allowed: Machine, user: str) -> None:
-    url = f"http://{node.address}:8042/system"
     arguments = ("--silent", "--output", "/dev/null", "--write-out", "%{http_code}")
-    assert allowed.output("curl", *arguments, "--user", user, url) == "401"
+    asked = ("--cacert", given(node, allowed), "--user", user, f"{url(node, 8042)}/system")
+    assert allowed.output("curl", *arguments, *asked) == "401"
 
 
 def test_no_object_in_orthanc_names_the_patient(
@@ -71,10 +72,10 @@ def test_unknown_patient_stays_in_quarantine(
     assert code == 0, said
     password = node.variables["ctp_admin_password"]
     arguments = ("--silent", "--fail", "--max-time", "10", "--user", f"admin:{password}")
-    url = f"http://{node.address}:9090/api/status"
+    asked = ("--cacert", given(node, allowed), f"{url(node, 9090)}/api/status")
 
     def quarantined() -> bool:
-        status = json.loads(allowed.output("curl", *arguments, url))
+        status = json.loads(allowed.output("curl", *arguments, *asked))
         return bool(status["quarantine"])
 
     wait_for("the object is in CTP's quarantine", quarantined, 120)

@@ -180,6 +180,22 @@ def test_a_part_of_the_playbook_publishes_no_port_that_is_not_limited(
     assert node.fingerprint() == before
 
 
+@pytest.mark.parametrize("source", ["198.51.100.7", "0.0.0.0/0"])
+def test_a_part_of_the_playbook_deploys_nothing_while_others_are_let_in(
+    scenario: Scenario, node: Node, source: str
+) -> None:
+    element = ("element", "inet", "auscat", "tcp_8042_ipv4", f"{{ {source} }}")
+    node.run("nft", "add", *element)
+    try:
+        before = node.fingerprint()
+        outcome = scenario.play("site.yml", "--tags", "stack", extra={"orthanc_memory_mib": 901})
+        says = ["let in more than the inventory: 8042/tcp from", "--tags firewall", "not changed"]
+        assert_refused(outcome, says)
+        assert node.fingerprint() == before
+    finally:
+        node.run("nft", "--file", "/etc/auscat/firewall.nft")
+
+
 def pairs(node: Node) -> str:
     """The patient list, read inside the container as its superuser."""
     (task,) = node.tasks("auscat_keydb")

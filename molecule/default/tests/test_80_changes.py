@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from shared.https import given, url
 from shared.machines import Machine, Node, Scenario
 
 MIB = 1024 * 1024
@@ -47,9 +48,9 @@ def test_memory_limit_follows(changed_node: dict[str, Any], node: Node) -> None:
 
 def test_password_follows(changed_node: dict[str, Any], node: Node, allowed: Machine) -> None:
     def status(user: str) -> str:
-        url = f"http://{node.address}:8042/system"
         arguments = ("--silent", "--output", "/dev/null", "--write-out", "%{http_code}")
-        return allowed.output("curl", *arguments, "--user", user, url, check=False)
+        asked = ("--cacert", given(node, allowed), "--user", user, f"{url(node, 8042)}/system")
+        return allowed.output("curl", *arguments, *asked, check=False)
 
     assert status(f"researcher:{NEW_PASSWORD}") == "200"
     old_password = node.variables["orthanc_registered_users"]["researcher"]
@@ -60,6 +61,8 @@ def test_superseded_secret_is_gone(changed_node: dict[str, Any], node: Node) -> 
     names = node.output("docker", "secret", "ls", "--format={{.Name}}").split()
     assert sorted(name.rpartition("_v")[0] for name in names) == [
         "auscat_ctp_admin_pass",
+        "auscat_front_certificate",
+        "auscat_front_key",
         "auscat_keydb_ctp_pass",
         "auscat_keydb_ctp_user",
         "auscat_keydb_pass",

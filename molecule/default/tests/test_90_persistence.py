@@ -14,7 +14,7 @@ from shared.machines import Machine, Node, Scenario, wait_for
 from shared.reach import Attempt, connections
 from shared.studies import Orthanc, Study, make_study, send
 
-SERVICES = 3
+SERVICES = 5
 
 
 @pytest.fixture(scope="module")

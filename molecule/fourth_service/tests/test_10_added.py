@@ -10,7 +10,7 @@ from conftest import Site, sql
 from shared.fourth import differing
 from shared.machines import Machine, Node, Outcome
 
-OTHERS = ("auscat_ctp", "auscat_keydb", "auscat_orthanc")
+OTHERS = ("auscat_ctp", "auscat_ctp_export", "auscat_front", "auscat_keydb", "auscat_orthanc")
 BACKED_UP = 3
 
 
@@ -85,7 +85,7 @@ def test_it_is_seen(site: Site, node: Node, tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.errors
     diagnosis = said(found)
-    assert re.search(r"ok +node .* ctp, keydb, notes, orthanc", diagnosis)
+    assert re.search(r"ok +node .* ctp, ctp_export, keydb, notes, orthanc", diagnosis)
     assert re.search(r"ok +node .*5434 \(Notes, for who writes them\)", diagnosis), diagnosis
     (bundle,) = tmp_path.glob("troubleshoot-*.tar.gz")
     with tarfile.open(bundle) as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,44 @@ def init(site: Site, *arguments: str) -> Outcome:
     return site.play(*arguments, playbook="playbooks/init_secrets.yml")
 
 
-def values(site: Site) -> dict[str, Any]:
+CERTIFICATES = ("vault_auscat_ca", "vault_auscat_certificates")
+
+
+def contents(site: Site) -> dict[str, Any]:
     """Give the content of the vault, read by Ansible's own command."""
     return yaml.safe_load(site.vault("view"))
+
+
+def values(site: Site) -> dict[str, Any]:
+    """Give the passwords in it."""
+    return {name: value for name, value in contents(site).items() if name not in CERTIFICATES}
 
 
 def test_strong_values_encrypted(production: Site) -> None:
     vault = production.inventory / VAULT
     assert vault.read_text().startswith("$ANSIBLE_VAULT;")
     assert vault.stat().st_mode & 0o777 == 0o600
+    assert sorted(contents(production)) == sorted([*NAMES, *CERTIFICATES])
     made = values(production)
     assert sorted(made) == NAMES
     assert len(set(made.values())) == len(NAMES)
     for value in made.values():
         assert re.fullmatch(r"[A-Za-z0-9]{20,}", value)
+
+
+def test_openssl_accepts_the_certificates(production: Site, tmp_path: Path) -> None:
+    """Each machine's for the name that the inventory has for it, and no other."""
+    made = contents(production)
+    pairs = made["vault_auscat_certificates"]
+    assert len(pairs) == 2
+    (tmp_path / "ca.pem").write_text(made["vault_auscat_ca"]["certificate"])
+    for host, pair in pairs.items():
+        (tmp_path / "leaf.pem").write_text(pair["certificate"])
+        verify = ["openssl", "verify", "-x509_strict", "-CAfile", str(tmp_path / "ca.pem")]
+        for name in pairs:
+            command = [*verify, "-verify_hostname", name, str(tmp_path / "leaf.pem")]
+            done = subprocess.run(command, capture_output=True, check=False)
+            assert (done.returncode == 0) is (name == host)
 
 
 def test_again_changes_nothing(production: Site) -> None:
@@ -67,6 +92,9 @@ def test_what_is_missing_is_added_and_the_rest_is_kept(production: Site, tmp_pat
     after = values(site)
     assert after.items() >= before.items()
     assert after.keys() - before.keys() == {"vault_orthanc_researcher_password"}
+    assert {name: contents(site)[name] for name in CERTIFICATES} == {
+        name: contents(production)[name] for name in CERTIFICATES
+    }
     assert "Yours to set, with ansible-vault edit: vault_some_token" in outcome.text
     for value in after.values():
         assert value not in outcome.text + planned.text

@@ -43,6 +43,41 @@ CASES = [
         {"orthanc_registered_users": {"admin": "{{ vault_keydb_password }}"}},
         [r"keydb_password, orthanc_registered_users\['admin'\] are one and the same password"],
     ),
+    Case(
+        "digits without quotes",
+        {"keydb_password": 12345678},
+        ["keydb_password is shorter than 16 characters"],
+    ),
+    Case(
+        "line break at the end, as a YAML block has it",
+        {"ctp_admin_password": "f7Qk29xZpL04vRtWq\n"},
+        ["ctp_admin_password has a line break", "one line", "ansible-vault edit"],
+        ["f7Qk29xZpL04vRtWq"],
+    ),
+    Case(
+        "line break",
+        {"keydb_ctp_password": "f7Qk29xZpL04vRtWr\nf7Qk29xZ"},
+        ["keydb_ctp_password has a line break"],
+        ["f7Qk29xZpL04vRtWr"],
+    ),
+    Case(
+        "NUL in a user's password",
+        {"orthanc_registered_users": {"admin": "f7Qk29xZpL04vRtWs\0"}},
+        [r"orthanc_registered_users\['admin'\] has a NUL"],
+        ["f7Qk29xZpL04vRtWs"],
+    ),
+    Case(
+        "byte order mark",
+        {"keydb_password": "\ufefff7Qk29xZpL04vRtWt"},
+        ["keydb_password has a byte order mark"],
+        ["f7Qk29xZpL04vRtWt"],
+    ),
+    Case(
+        "white space at an end",
+        {"ctp_admin_password": "f7Qk29xZpL04vRtWu "},
+        ["ctp_admin_password has white space at an end"],
+        ["f7Qk29xZpL04vRtWu"],
+    ),
     # --- Access
     Case(
         "no login",
@@ -64,6 +99,12 @@ CASES = [
         "stand-in in the place of CTP",
         {"auscat_rehearsal": False},
         ["ctp_distribution is 'standin'", "Accepted in production: a real CTP"],
+    ),
+    Case(
+        "CTP without a checksum",
+        {"ctp_distribution": __file__},
+        ["ctp_distribution_checksum is ''", "`sha256sum ", "does not prove that it is genuine"],
+        apart=["ctp_flavour", "auscat_rehearsal"],
     ),
     Case(
         "image without a digest",
@@ -89,6 +130,33 @@ CASES = [
         "ports without limits",
         {"firewall_restrict_published_ports": False},
         ["firewall_restrict_published_ports is false"],
+    ),
+    Case(
+        "a whole private range",
+        {"keydb_sources": ["10.0.0.0/9", "10.128.0.0/9"]},
+        ["keydb_sources is .*5433", "the private range 10.0.0.0/8", "65536"],
+        # It holds the other machine as well, which is a problem of its own.
+        alone=True,
+    ),
+    Case(
+        "link-local",
+        {"keydb_sources": ["169.254.1.1"]},
+        ["keydb_sources has 169.254.1.1/32", "link-local"],
+    ),
+    Case(
+        "unspecified address",
+        {"ctp_dicom_sources": ["0.0.0.0"]},
+        ["ctp_dicom_sources has 0.0.0.0/32", "no machine sends from"],
+    ),
+    Case(
+        "the de-identified machine, by its group",
+        {"keydb_sources": ["catvm"]},
+        [r"keydb_sources has catvm \(10.213.81.20/32\), which lets cv01", "5433"],
+    ),
+    Case(
+        "the de-identified machine, by a network",
+        {"ctp_web_sources": ["10.213.81.0/24"]},
+        ["ctp_web_sources has 10.213.81.0/24, which lets cv01", "9090"],
     ),
     # --- Data
     Case(

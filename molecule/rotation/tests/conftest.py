@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 from shared.ctp_node import Patient, node, pacs, status
+from shared.https import kept, url
 from shared.machines import REPOSITORY, Node, Outcome, Scenario, wait_for
-from shared.streams import Rest
+from shared.streams import page
 
 __all__ = ["node", "pacs"]
 
@@ -110,11 +112,13 @@ def logins(node: Node, values: dict[str, str]) -> dict[str, str]:
             return "accepted"
         return "refused" if "password authentication failed" in done.stderr else done.stderr
 
+    trusted = kept(node, Path(tempfile.mkdtemp()))
+
     def curl(user: str, password: str, port: int, path: str) -> str:
         status = subprocess.run(
             ["curl", "--silent", "--max-time", "10", "--output", "/dev/null"]
             + ["--write-out", "%{http_code}", "--noproxy", "*", "--config", "-"]
-            + [f"http://{node.address}:{port}{path}"],
+            + ["--cacert", str(trusted), f"{url(node, port)}{path}"],
             input=f'user = "{user}:{password}"\n',
             capture_output=True,
             text=True,
@@ -162,6 +166,8 @@ def secret_versions(node: Node) -> list[str]:
 
 ONE_VERSION_EACH = [
     "auscat_ctp_admin_pass",
+    "auscat_front_certificate",
+    "auscat_front_key",
     "auscat_keydb_ctp_pass",
     "auscat_keydb_ctp_user",
     "auscat_keydb_pass",
@@ -177,7 +183,7 @@ def load(site: Site, node: Node, patient: Patient) -> None:
     outcome = site.play("playbooks/load_keys.yml", keys_file=str(keys))
     assert outcome.returncode == 0, outcome.errors
     loaded = time.monotonic()
-    ctp = Rest(f"http://{node.address}:9090", "admin", site.values()["vault_ctp_admin_password"])
+    ctp = page(node, 9090, "admin", site.values()["vault_ctp_admin_password"])
 
     # CTP reads a table that changed no sooner than a second later.
     def known() -> bool:

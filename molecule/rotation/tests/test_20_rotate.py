@@ -18,7 +18,7 @@ from conftest import (
 )
 from shared.ctp_node import new_patient
 from shared.machines import Node
-from shared.streams import Rest, Stream, balance, ct_series
+from shared.streams import Stream, balance, ct_series, page
 
 PLAYBOOK = "playbooks/rotate_secrets.yml"
 
@@ -111,8 +111,8 @@ def test_new_passwords_while_studies_come_in(site: Site, node: Node, record_prop
     ):
         assert re.search(row, outcome.text), row
 
-    orthanc = Rest(f"http://{node.address}:8042", "admin", after["vault_orthanc_admin_password"])
-    ctp = Rest(f"http://{node.address}:9090", "admin", after["vault_ctp_admin_password"])
+    orthanc = page(node, 8042, "admin", after["vault_orthanc_admin_password"])
+    ctp = page(node, 9090, "admin", after["vault_ctp_admin_password"])
 
     def quarantined() -> set[str]:
         return {each["sop_instance_uid"] for each in ctp.ask("/api/status")["quarantine"]}

@@ -93,7 +93,7 @@ def test_killed_at_each_step_and_run_again(site: Site, node: Node) -> None:
     assert which(old) == both_are("refused", "refused")
     assert logins(node, new) == dict.fromkeys(ROTATED, "accepted")
     assert secret_versions(node) == ONE_VERSION_EACH
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     site_again = site.play("site.yml", "--skip-tags", "verify")
     assert site_again.returncode == 0, site_again.errors
     assert site_again.changed_tasks == []

@@ -134,7 +134,7 @@ def test_a_check_shows_it_and_removes_nothing(
     for text in (
         "To be removed from node",
         "service auscat_ctp",
-        "network auscat_node",
+        "network auscat_ctp_to_keydb",
         "auscat_orthanc.json_v",
         "Delete the table inet auscat",
         "unit auscat-example.timer",

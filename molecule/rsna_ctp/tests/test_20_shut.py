@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE
 from shared.ctp_node import logs
+from shared.https import trusting, url
 from shared.machines import Machine, Node
 from shared.reach import Attempt, connections
 from shared.rude import rejection
@@ -47,7 +48,7 @@ PAGES = ["/", "/ping", "/status", "/summary", "/server", "/system", "/environmen
 @pytest.mark.parametrize("path", [*PAGES, "/users", "/shutdown", "/quarantines", "/daconfig"])
 def test_no_page_without_a_login(node: Node, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urlopen(f"http://{node.address}:9090{path}", timeout=60)
+        urlopen(f"{url(node, 9090)}{path}", timeout=60, context=trusting(node))
     assert refused.value.code == 401
 
 
@@ -55,7 +56,8 @@ def test_no_page_without_a_login(node: Node, path: str) -> None:
 def test_no_default_user(node: Node, login: str) -> None:
     headers = {"Authorization": "Basic " + b64encode(login.encode()).decode()}
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urlopen(Request(f"http://{node.address}:9090/", headers=headers), timeout=60)
+        request = Request(f"{url(node, 9090)}/", headers=headers)
+        urlopen(request, timeout=60, context=trusting(node))
     assert refused.value.code == 401
 
 

@@ -93,7 +93,7 @@ def test_a_stuck_sender_does_not_keep_the_gate_from_ending(node: Node) -> None:
         node.run("docker", "service", "update", "--force", "--detach", "auscat_ctp_gate")
         # Its stop_seconds are 30, and Swarm kills after 45.
         wait_for("another gate serves", lambda: tasks(node) not in ([], [before]), 120)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     code = node.output("docker", "inspect", "--format", "{{.State.ExitCode}}", before, check=False)
     assert code.strip() in ("0", ""), "it ended by itself and was not killed"
 

@@ -70,7 +70,7 @@ def test_nothing_is_lost_or_doubled(
         stream.wait(OBJECTS // 4)
         event(node)
         stream.wait(OBJECTS, 300)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     record_property("balance", f"{event.__name__} {attempt}: {result}; refused {stream.refusals}")
     print(f"{event.__name__} {attempt}: {result}; refused or aborted {stream.refusals}")

@@ -25,7 +25,7 @@ def tight(node: Node) -> Iterator[None]:
     yield
     # To what the stack deployed: site.yml has nothing to change afterwards.
     node.run("docker", "service", "rollback", "--quiet", "auscat_orthanc", timeout=300)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
 
 
 def send(pacs: Machine, node: Node, patient_id: str, directory: Path) -> None:

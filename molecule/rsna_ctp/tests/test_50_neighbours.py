@@ -26,7 +26,7 @@ def test_orthanc_away(
         assert status(ctp)["healthy"] is True
     finally:
         scale(node, "auscat_orthanc", 1)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (50, 0, 0), result
 
@@ -42,7 +42,7 @@ def test_orthanc_restarted_under_load(
         stream.wait(25)
         kill_container(node, "auscat_orthanc")
         stream.wait(100)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     result = balance(orthanc, patient.pseudonym, stream, quarantined)
     assert (result.arrived, result.doubled, result.lost) == (100, 0, 0), result
 
@@ -62,5 +62,5 @@ def test_keydb_away_leaves_the_last_table(
         wait_for("the study is in Orthanc", lambda: len(arrived(orthanc, patient.pseudonym)) == 3)
     finally:
         scale(node, "auscat_keydb", 1)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     wait_for("it is there again", lambda: status(ctp)["keydb"]["state"] == "ok", 120)

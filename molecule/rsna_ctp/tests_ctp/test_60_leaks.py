@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from shared.ctp_node import Patient, logs, status
+from shared.https import trusting, url
 from shared.machines import Node, wait_for
 from shared.streams import Rest, Stream, arrived, ct_slices
 
@@ -71,7 +72,7 @@ def test_an_edit_of_the_live_files_lets_nothing_through(
             check=False,
         )
         stream.wait(150)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     assert node.tasks("auscat_ctp")[0]["Id"] != task["Id"], "CTP ran on with the changed file"
     assert file in logs(node)
 
@@ -110,8 +111,8 @@ def test_an_object_without_name_and_id_stays_in_quarantine(
 def test_no_page_shows_a_secret(node: Node, path: str) -> None:
     password: Any = node.variables["ctp_admin_password"]
     headers = {"Authorization": "Basic " + b64encode(f"admin:{password}".encode()).decode()}
-    request = Request(f"http://{node.address}:9090{path}", headers=headers)
-    with urlopen(request, timeout=30) as answer:
+    request = Request(f"{url(node, 9090)}{path}", headers=headers)
+    with urlopen(request, timeout=30, context=trusting(node)) as answer:
         page = answer.read().decode("utf-8", "replace")
     assert page
     for name in ("ctp_admin_password", "keydb_ctp_password", "keydb_password"):

@@ -70,6 +70,15 @@ def test_firewall(kv: Node) -> None:
     cleared(kv, "firewall_changed", "critical")
 
 
+def test_port_that_was_published_by_hand(kv: Node) -> None:
+    publish = ("docker", "service", "update", "--quiet", "auscat_keydb")
+    port = "published=15999,target=5999,mode=host"
+    kv.run(*publish, "--publish-add", port, timeout=300)
+    raised(kv, "port_unlimited", "critical")
+    kv.run(*publish, "--publish-rm", port, timeout=300)
+    cleared(kv, "port_unlimited", "critical")
+
+
 def test_firewall_at_boot(kv: Node) -> None:
     kv.run("systemctl", "disable", "auscat-firewall.service")
     raised(kv, "firewall_not_enabled", "warning")

@@ -29,8 +29,10 @@ def test_nothing_identifying_is_on_the_side_of_research(study: Study, cat: Node,
 
 
 def test_each_machine_runs_its_own_services(kv: Node, cat: Node) -> None:
-    assert sorted(kv.services()) == ["auscat_ctp", "auscat_keydb"]
-    assert sorted(cat.services()) == ["auscat_orthanc"]
+    assert sorted(kv.services()) == [
+        *("auscat_ctp", "auscat_ctp_outlet", "auscat_front", "auscat_keydb")
+    ]
+    assert sorted(cat.services()) == ["auscat_front", "auscat_orthanc"]
 
 
 def test_each_machine_is_a_swarm_of_its_own(kv: Node, cat: Node) -> None:

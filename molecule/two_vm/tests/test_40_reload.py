@@ -30,7 +30,7 @@ def test_limits_outlive_nftables(site: Site, machine: str) -> None:
 
 
 def test_engine_brings_everything_back(site: Site, kv: Node, cat: Node) -> None:
-    for node, services in ((kv, 2), (cat, 1)):
+    for node, services in ((kv, 4), (cat, 2)):
         firewall = "ufw reload" if node is kv else "systemctl restart firewalld"
         node.shell(f"systemctl stop nftables; {firewall}; systemctl restart docker")
         node.wait_until_healthy(services)

@@ -13,8 +13,8 @@ from shared.studies import Orthanc, Study, make_study, send
 def test_everything_is_as_declared_after_a_reboot(site: Site, kv: Node, cat: Node) -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(reboot, (kv, cat)))
-    kv.wait_until_healthy(2)
-    cat.wait_until_healthy(1)
+    kv.wait_until_healthy(4)
+    cat.wait_until_healthy(2)
     site.wait_until_as_declared("the reboot")
 
 

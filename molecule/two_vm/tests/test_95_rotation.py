@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from shared.https import given, url
 from shared.machines import Machine, Node, Scenario
 
 SECRETS = ("keydb_password", "keydb_ctp_password", "ctp_admin_password")
@@ -61,10 +62,10 @@ def psql(kv: Node, user: str, password: str) -> bool:
     return done.returncode == 0
 
 
-def curl(machine: Machine, url: str, user: str, password: str) -> str:
+def curl(machine: Machine, node: Node, asked: str, user: str, password: str) -> str:
     return machine.output(
         *("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"),
-        *("--user", f"{user}:{password}", url),
+        *("--cacert", given(node, machine), "--user", f"{user}:{password}", asked),
     )
 
 
@@ -81,11 +82,11 @@ def test_both_machines_have_the_new_passwords(
         assert psql(kv, "key_admin", values["vault_keydb_password"]) is accepted
         assert psql(kv, "ctp_key_db_select", values["vault_keydb_ctp_password"]) is accepted
         password = values["vault_ctp_admin_password"]
-        assert curl(pacs, f"http://{kv.address}:9090/", "admin", password) == status
+        assert curl(pacs, kv, f"{url(kv, 9090)}/", "admin", password) == status
         for user in ("researcher", "steward"):
             password = values[f"vault_orthanc_{user}_password"]
-            url = f"http://{cat.address}:8042/system"
-            assert curl(researcher, url, user, password) == status
+            asked = f"{url(cat, 8042)}/system"
+            assert curl(researcher, cat, asked, user, password) == status
     for row in (
         r"kv +keydb_ctp_password, user ctp_key_db_select +ctp, keydb +refused +accepted",
         r"cat +orthanc_registered_users, user steward +orthanc +refused +accepted",

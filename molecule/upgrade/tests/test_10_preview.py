@@ -104,4 +104,4 @@ def test_an_unhealthy_node_is_refused(scenario: Scenario, node: Node) -> None:
         assert node.services() == before
     finally:
         node.run("docker", "service", "rollback", "--detach", "--quiet", "auscat_ctp")
-        node.wait_until_healthy(4)
+        node.wait_until_healthy(6)

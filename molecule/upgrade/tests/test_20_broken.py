@@ -70,7 +70,7 @@ def test_orthanc_that_damages_its_data(
         stream.wait(10)
         says = fails(scenario, "playbooks/upgrade.yml", {"orthanc_image": broken})
         stream.finish()
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     assert "orthanc did not become healthy with the new definition" in says
     assert "the database could not be brought to version 99" in says
     assert re.search(r"runs again and is healthy: orthanc \(.*, its data as before\)", says), says
@@ -146,7 +146,7 @@ def test_keydb_that_migrates_and_is_never_healthy(
     with_custodian.start()
     says = fails(scenario, "site.yml", {"keydb_image": broken})
     with_custodian.join(10)
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
     assert "keydb did not become healthy with the new definition" in says
     assert re.search(r"runs again and is healthy: keydb \(.*, its data as before\)", says), says
     assert "keydb: 1 patients that were loaded meanwhile were entered again." in says
@@ -171,9 +171,9 @@ def test_what_was_changed_before_goes_back_too(
     extra = {"ctp_image": broken, "orthanc_memory_mib": 1100}
     says = fails(scenario, "playbooks/upgrade.yml", extra)
     assert "ctp did not become healthy" in says
-    assert re.search(r"again and is healthy: orthanc \(\S+\), ctp \(\S+\), ctp_gate \(", says), says
+    assert re.search(r"again and is healthy: orthanc \(\S+\), ctp_export \(\S+\), ctp", says), says
     assert {name: service["Spec"] for name, service in node.services().items()} == before
-    node.wait_until_healthy(4)
+    node.wait_until_healthy(6)
 
 
 def test_an_option_that_does_not_work(scenario: Scenario, node: Node) -> None:

@@ -31,6 +31,7 @@ def test_all_three_services(
         assert outcome.returncode == 0, outcome.errors
         stream.finish()
     assert images(node) == {
+        "auscat_ctp_export": extra["ctp_image"],
         "auscat_ctp_gate": extra["ctp_image"],
         **{f"auscat_{name}": extra[f"{name}_image"] for name in names},
     }

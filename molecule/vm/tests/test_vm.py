@@ -11,7 +11,7 @@ from shared.machines import Scenario, wait_for
 
 MOUNTED = "/srv/auscat"
 MARK = "AUSCAT-VM-MARK-2d1f8c0b7e"
-SERVICES = ["auscat_ctp", "auscat_keydb", "auscat_orthanc"]
+SERVICES = ["auscat_ctp", "auscat_ctp_export", "auscat_front", "auscat_keydb", "auscat_orthanc"]
 MIB = 1024**2
 # The role host_volume without those of the services, whose directories are there already.
 ROLE_ALONE: dict[str, dict[str, str]] = {"auscat_services": {}}

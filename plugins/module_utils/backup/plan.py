@@ -266,6 +266,13 @@ def _place_problems(name: str, repository: str, data_root: str) -> list[str]:
             "sftp:USER@HOST:/PATH or s3:https://HOST/BUCKET/PATH."
         ]
     if REMOTE.match(repository):
+        if re.search(r"//[^/@]*:.*@", repository):
+            return [
+                f"{name} holds a password, and the address stands in tables and messages. Accepted:"
+                " an address without one. The keys for S3 are backup_s3_access_key_id and "
+                "backup_s3_secret_access_key, that for SFTP is backup_sftp_private_key; change the "
+                "password if anybody could read it."
+            ]
         if repository.startswith("sftp:"):
             try:
                 restic.sftp_command(repository, "", "")
@@ -382,7 +389,9 @@ def units(program: str, schedules: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def digest(text: str) -> str:
-    """Return a short SHA-256, to tell in a diff that something secret changes without showing
-    it."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def digest(text: str, salt: bytes) -> str:
+    """Return a short salted scrypt digest, to tell in a diff that something secret changes.
+
+    Nobody can try passwords on it in a hurry, nor compare it with that of another run or machine.
+    """
+    return hashlib.scrypt(text.encode(), salt=salt, n=2**14, r=8, p=1, dklen=6).hex()

@@ -29,7 +29,9 @@ MIB, GIB = 2**20, 2**30
 
 SERVICES = {
     "ctp": "CTP",
+    "ctp_export": "The way from CTP to Orthanc",
     "ctp_gate": "The gate in front of CTP",
+    "front": "The web server in front of the pages",
     "keydb": "KeyDB",
     "orthanc": "Orthanc",
 }
@@ -101,6 +103,11 @@ def why_not(seen: Mapping[str, Any], service: str) -> str:
     """Why a service cannot be asked; empty where it can."""
     if not seen.get("engine"):
         return "because the engine does not run"
+    # Their pages are reached through it alone.
+    if service in ("orthanc", "ctp") and "front" in (seen.get("services") or {}):
+        why = why_not(seen, "front")
+        if why:
+            return why
     running = runs(seen, service)
     if running is None:
         return f"because it is not known whether {SERVICES[service]} runs"

@@ -295,7 +295,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
                 " site.yml: the limit follows."
                 if name == "orthanc"
                 else f"See who sends so much: docker service logs {stack}_{name}."
-                if name == "ctp_gate"
+                if name in ("ctp_gate", "ctp_export")
                 else f"Raise {name}_memory_mib, and run site.yml.",
             )
     detail = "; ".join(wrong) or ", ".join(rows) or "none belongs here"

@@ -131,7 +131,7 @@ def _services(seen: _Seen, p: Mapping[str, Any], logs: dict[str, str]) -> None:
             seen.look("echo", lambda: echo(f"{stack}_ctp", p["ctp"]))
     if "orthanc" in here:
         login = p["orthanc"]["user"], p["orthanc"]["password"]
-        seen.look("orthanc", lambda: observe.orthanc(p["orthanc"]["url"], *login, PATIENCE))
+        seen.look("orthanc", lambda: observe.orthanc(p["orthanc"], *login, PATIENCE))
     for name in found:
         try:
             lines = log_of(stack, name, p["since"])
@@ -186,8 +186,8 @@ def own_addresses() -> list[str]:
 def ctp(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what CTP's page says, without what it says of single objects and studies."""
     if parameters["flavour"] == "auscat":
-        return observe.ctp_that_tells_nothing(parameters["url"], parameters["password"], PATIENCE)
-    found = observe.ctp(parameters["url"], parameters["password"], PATIENCE)
+        return observe.ctp_that_tells_nothing(parameters, parameters["password"], PATIENCE)
+    found = observe.ctp(parameters, parameters["password"], PATIENCE)
     found.pop("studies", None)
     return found
 

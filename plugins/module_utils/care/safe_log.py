@@ -101,6 +101,11 @@ deleteFile on the page: {n} objects
 queueFile on the page: {n} objects
 queueAll on the page: {n} objects
 """
+_ONE_WAY = """
+orthanc_archive:{n} is reached: port {n} is open
+orthanc_archive:{n} cannot be reached ({error}): port {n} is closed
+More than {n} connections at once: one was cut off
+"""
 _ORTHANC = """
 Orthanc has started
 Orthanc is stopping
@@ -135,6 +140,10 @@ the database system is shutting down
 could not write to file .*: No space left on device
 could not extend file .*: No space left on device
 """
+_FRONT = """
+wrong login at orthanc from {ip}
+wrong login at ctp from {ip}
+"""
 
 
 def _compiled(forms: str) -> list[tuple[re.Pattern[str], str]]:
@@ -156,13 +165,17 @@ _FORMS = {
     "supervisor": _compiled(_SUPERVISOR),
     "gate": _compiled(_GATE),
     "standin": _compiled(_STANDIN),
+    "one_way": _compiled(_ONE_WAY),
+    "front": _compiled(_FRONT),
     "orthanc": _compiled(_ORTHANC),
     "postgresql": _compiled(_POSTGRESQL),
 }
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z (.*)", re.DOTALL)
 _SOURCES = [
     ("supervisor", re.compile(r"supervisor: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
+    ("one_way", re.compile(r"one_way: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
     ("gate", re.compile(r"gate: (DEBUG|INFO|WARNING|ERROR|CRITICAL) *(.*)")),
+    ("front", re.compile(r"front: (WARNING) *(.*)")),
     (
         "standin",
         re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,15}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)"),

@@ -366,7 +366,8 @@ def _orthanc(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             ALONE,
             host,
             f"Orthanc runs on {host}, but its REST API does not answer on the machine's own port.",
-            "See Orthanc's log and whether orthanc_web_port is published: docker service ls.",
+            "See Orthanc's log, and that of front, which publishes orthanc_web_port: docker service"
+            " ls.",
         )
     elif not found["login"]:
         result.step(host, what, FAILED, "login refused")

@@ -89,7 +89,7 @@ def addresses(
         for service, name, listed, who in (
             ("ctp", "dicom", sender, "the sender"),
             ("ctp_gate", "dicom", sender, "the sender"),
-            ("orthanc", "web", viewer, "the viewer"),
+            ("front", "orthanc", viewer, "the viewer"),
         ):
             if (port["service"], port.get("name")) == (service, name):
                 for address in listed:

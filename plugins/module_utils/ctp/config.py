@@ -27,6 +27,10 @@ CTP_WEB_PORT = 9080
 FIRST_IMPORT_PORT = 8201
 FIRST_EXPORT_PORT = 8301
 
+#: Orthanc on the same machine, as CTP knows it: a forwarder (roles/ctp/vars/main.yml).
+FORWARDED = ("orthanc", 4242)
+GREETING_PORT = 4243
+
 #: Where the stand-in finds the rules when it takes the place of the AusCAT image.
 RULES = "/etc/ctp_rules"
 DATA = "/ctp_temp"
@@ -166,7 +170,9 @@ def files(settings: Mapping[str, Any]) -> dict[str, str]:
     Args:
         settings: the variables of the role (see roles/ctp/vars/main.yml), as for `problems`, and
             ctp_distribution, ctp_orthanc_hostname, ctp_orthanc_port, ctp_orthanc_aet, ctp_aet,
-            ctp_keydb_query, ctp_sync_before_acknowledge and ctp_stop_seconds.
+            ctp_keydb_query, ctp_sync_before_acknowledge and ctp_stop_seconds. For TLS:
+            ctp_keydb_tls_name, the name of KeyDB's certificate, ctp_orthanc_tls_names, those of
+            which Orthanc's has one, and ctp_tls_trusted, the file of the CAs in the container.
 
     Raises:
         CtpConfigurationError: there are problems; the text holds all of them.
@@ -251,8 +257,8 @@ def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return CTP's pipelines: one with ``parallel: 2`` becomes two with the same AE titles.
 
     Keys: name, index, pipeline (its name in ctp_pipelines), import_port, called_aets, calling_aets,
-    script, filter, export (listen_port, host, port, called_aet, calling_aet), stages (each with
-    index, kind, root and quarantine).
+    script, filter, export (listen_port, host, port, called_aet, calling_aet, tls_names), stages
+    (each with index, kind, root and quarantine).
     """
     result: list[dict[str, Any]] = []
     for pipeline in settings["ctp_pipelines"]:
@@ -276,6 +282,10 @@ def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                         "port": int(given.get("port") or settings["ctp_orthanc_port"]),
                         "called_aet": str(given.get("called_aet") or settings["ctp_orthanc_aet"]),
                         "calling_aet": str(given.get("calling_aet") or settings["ctp_aet"]),
+                        # What a pipeline names itself is no Orthanc of this node.
+                        "tls_names": []
+                        if given.get("host") or given.get("port")
+                        else [str(name) for name in settings.get("ctp_orthanc_tls_names") or []],
                     },
                     "stages": [
                         {
@@ -289,6 +299,27 @@ def expanded(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                 }
             )
     return result
+
+
+def dicom_tls(mode: Any, required_for: Any, flavour: Any, tls: Any) -> str:
+    """Return ``ctp_dicom_tls``; raises `CtpConfigurationError` where it cannot be had."""
+    if mode == "none":
+        if required_for:
+            raise CtpConfigurationError(
+                f"ctp_dicom_tls_required_for is {required_for!r}, and ctp_dicom_tls is none. "
+                "Accepted: AE titles with ctp_dicom_tls accepted. Set it, or remove the AE titles."
+            )
+        return "none"
+    for variable, value, accepted in (
+        ("ctp_flavour", flavour, "rsna or auscat, which have a gate"),
+        ("auscat_tls", tls, "own_ca or files"),
+    ):
+        if value in ("standin", "none"):
+            raise CtpConfigurationError(
+                f"ctp_dicom_tls is {mode}, and {variable} is {value}. Accepted with DICOM over "
+                f"TLS: {accepted}. Set ctp_dicom_tls to none, or the other variable."
+            )
+    return str(mode)
 
 
 def hold_seconds(value: Any) -> int:
@@ -352,11 +383,22 @@ def supervisor(settings: Mapping[str, Any]) -> dict[str, Any]:
             "port": 5432,
             "database": "key_db",
             "query": str(settings["ctp_keydb_query"]),
+            "tls_name": str(settings.get("ctp_keydb_tls_name") or ""),
         },
+        "trusted": str(settings.get("ctp_tls_trusted") or ""),
         "pipelines": [
             {
                 **pipeline,
-                "export": {key: pipeline["export"][key] for key in ("listen_port", "host", "port")},
+                "export": {
+                    **{
+                        key: pipeline["export"][key]
+                        for key in ("listen_port", "host", "port", "tls_names")
+                    },
+                    "greeting_port": GREETING_PORT
+                    if settings["ctp_forwarded"]
+                    and (pipeline["export"]["host"], pipeline["export"]["port"]) == FORWARDED
+                    else 0,
+                },
             }
             for pipeline in pipelines
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     TABLE_FAMILY,
     TABLE_NAME,
+    Network,
     PortRule,
     render,
 )
@@ -28,7 +30,7 @@ def published_by(document: Mapping[str, Any]) -> set[Port]:
     """The ports that a stack file publishes on the host.
 
     Args:
-        document: a Compose file of version 3.8, with ports in the long form.
+        document: a Compose file of version 3.9, with ports in the long form.
     """
     return {
         (str(port.get("protocol") or "tcp"), int(port["published"]))
@@ -55,26 +57,79 @@ def not_limited(ports: Iterable[Port], live: str, model: str) -> list[Port]:
     return sorted(port for port in ports if not whole or not _is_limited(port, found, wished))
 
 
-def not_limited_here(ports: Iterable[Port]) -> list[Port]:
-    """Return those ports that the table loaded on this host does not limit, sorted.
+def let_in_too(rules: Iterable[PortRule], live: str) -> list[str]:
+    """Return who is let in by the loaded table and not by these rules, in words.
+
+    Args:
+        rules: ports with their sources; of those that the table does not have, nothing is said.
+        live: as for `not_limited`.
+    """
+    blocks = _blocks(live)
+    found = []
+    for rule in rules:
+        name = f"{rule.protocol}_{rule.published}"
+        for family, wished in (("ipv4", rule.ipv4), ("ipv6", rule.ipv6)):
+            found += [
+                f"{rule.published}/{rule.protocol} from {network}"
+                for network in _elements(blocks.get(f"set {name}_{family}", []))
+                # What these rules let in has no two networks that would make one.
+                if not any(network.version == w.version and network.subnet_of(w) for w in wished)
+            ]
+    return found
+
+
+def _elements(lines: list[str]) -> list[Network]:
+    """Return the networks of a set as nft lists it, in which neighbours may stand as a range."""
+    _, _, listed = " ".join(lines).partition("elements = {")
+    networks: list[Network] = []
+    for element in listed.partition("}")[0].split(","):
+        first, _, last = (element.split() or [""])[0].partition("-")
+        if last:
+            ends = (ipaddress.ip_address(first), ipaddress.ip_address(last))
+            networks += ipaddress.summarize_address_range(*ends)
+        elif first:
+            networks.append(ipaddress.ip_network(first))
+    return networks
+
+
+def not_limited_here(
+    ports: Iterable[Port], declared: Iterable[PortRule] = ()
+) -> tuple[list[Port], list[str]]:
+    """Return what the table loaded on this host lets in and should not.
+
+    Args:
+        ports: what is to be published.
+        declared: what should be limited on this host, to whom.
+
+    Returns:
+        The ports that are not limited, sorted, and who beside the declared is let in, in words.
 
     Raises:
         CommandError: nft gives no answer that can be compared.
     """
-    wished = sorted(set(ports))
+    declared, published = list(declared), set(ports)
+    # Behind these are containers, which the rules keep from coming in by them.
+    of_containers = published | {
+        (rule.protocol, rule.published) for rule in declared if rule.of_container
+    }
+    wished = sorted({*published, *((rule.protocol, rule.published) for rule in declared)})
     nft = shutil.which("nft") or shutil.which("nft", path=_SBIN)
     if not wished or nft is None:
-        return wished
+        return wished, []
     try:
         live = run([nft, "--stateless", "list", "table", *_TABLE])
     except CommandError as error:
         if "No such file or directory" not in str(error):
             raise
-        return wished
-    rules = [PortRule(number, protocol, (), (), "-") for protocol, number in wished]
+        return wished, []
+    rules = [
+        PortRule(number, protocol, (), (), "-", (protocol, number) in of_containers)
+        for protocol, number in wished
+    ]
     # Loaded into a network namespace that ends with the command, nft lists it as it lists the host.
     script = f"{nft} --file - && exec {nft} --stateless list table {' '.join(_TABLE)}"
-    return not_limited(wished, live, run(["unshare", "--net", "sh", "-c", script], render(rules)))
+    model = run(["unshare", "--net", "sh", "-c", script], render(rules))
+    return not_limited(wished, live, model), let_in_too(declared, live)
 
 
 def _is_limited(

@@ -51,6 +51,8 @@ class PortRule(NamedTuple):
     ipv4: tuple[ipaddress.IPv4Network, ...]
     ipv6: tuple[ipaddress.IPv6Network, ...]
     label: str
+    of_container: bool = False
+    """Whether a service of the node publishes it. Its neighbours may not come in by that way."""
 
     @property
     def sources(self) -> list[str]:
@@ -180,14 +182,15 @@ def render(rules: Sequence[PortRule], bridge: str = SWARM_BRIDGE) -> str:
         f"table {TABLE_FAMILY} {TABLE_NAME} {{",
     ]
     for rule in rules:
-        lines += _render_port(rule)
+        lines += _render_port(rule, bridge)
     lines += [
         "\t# Ports that Docker forwards to a container. Before Docker's own chains, which",
         "\t# accept such a packet whoever sent it.",
         "\tchain forwarded {",
         "\t\ttype filter hook forward priority filter - 10; policy accept;",
-        "\t\t# A neighbour can route to a container's own address, past its published port.",
-        f'\t\tiifname != "{bridge}" oifname "{bridge}" ct direction original '
+        "\t\t# A neighbour can route to a container's own address, past its published port; so can",
+        "\t\t# another container, where the engine does not keep them apart.",
+        f'\t\toifname "{bridge}" ct direction original '
         'ct status & dnat == 0 counter drop comment "routed past the published ports"',
     ]
     lines += [
@@ -213,7 +216,7 @@ def _chain(rule: PortRule) -> str:
     return f"{rule.protocol}_{rule.published}"
 
 
-def _render_port(rule: PortRule) -> list[str]:
+def _render_port(rule: PortRule, bridge: str) -> list[str]:
     chain = _chain(rule)
     lines = [f"\t# {rule.label}"]
     for family, networks in (("ipv4", rule.ipv4), ("ipv6", rule.ipv6)):
@@ -229,6 +232,12 @@ def _render_port(rule: PortRule) -> list[str]:
     return [
         *lines,
         f"\tchain {chain} {{",
+        # Who asks whom within the node goes over networks of their own, and not around by the host.
+        *(
+            [f'\t\tiifname "{bridge}" counter drop comment "from a container of a Swarm"']
+            if rule.of_container
+            else []
+        ),
         f"\t\tip saddr @{chain}_ipv4 accept",
         f"\t\tip6 saddr @{chain}_ipv6 accept",
         f'\t\tcounter drop comment "{rule.label}"',
@@ -328,6 +337,8 @@ def _read_one(port: Mapping[str, Any], position: int) -> tuple[PortRule | None, 
         ipv4=tuple(ipaddress.collapse_addresses(ipv4)),
         ipv6=tuple(ipaddress.collapse_addresses(ipv6)),
         label=_label(port, published, protocol),
+        # Where a declaration says which port of the container it is.
+        of_container="target" in port,
     )
     return rule, found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
@@ -32,6 +34,15 @@ def container_of(service: str) -> dict[str, Any]:
             f"See docker service ps {service} and docker service logs {service}.",
         )
     return running[0]
+
+
+def containers_of(services: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the same of each service that runs here; the others are left out."""
+    found = []
+    for service in services:
+        with contextlib.suppress(ClientError):
+            found.append(container_of(service))
+    return found
 
 
 def resolve_within(container: dict[str, Any], name: str) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 APT = "/etc/apt/apt.conf.d/80auscat-proxy"
 ENGINE_UNIT = "/etc/systemd/system/docker.service.d/60-auscat.conf"
+#: The engine's proxy where systemd must not show it, or does not start the engine.
+ENGINE_PROXY = "/etc/docker/auscat-proxy.env"
 CERTIFICATES = "/usr/local/share/ca-certificates/auscat"
 #: An engine that ends while Swarm still starts tasks can leave an overlay's vxlan device behind, in
 #: the machine's own namespace where none belongs. The next one then fails each task with "error
@@ -90,7 +93,7 @@ def proxy_variables(http: str, https: str, without: Iterable[str]) -> dict[str, 
 
 def shown(proxy: str) -> str:
     """Return a proxy's URL without its user and password."""
-    return re.sub(r"//[^@/]*@", "//***@", proxy)
+    return re.sub(r"//.*@", "//***@", proxy, flags=re.DOTALL)
 
 
 def files(
@@ -116,13 +119,21 @@ def files(
     """
     without = list(without)
     variables = proxy_variables(http, https, without)
-    # Who may read the file of a proxy's password is root alone.
-    mode = 0o600 if "@" in http + https else 0o644
+    # Who may read the file of a proxy's password is root alone, and `systemctl show` tells
+    # everybody what stands in a unit.
+    secret = "@" in http + https
     wished: dict[str, tuple[str, int]] = {}
     if variables:
-        wished[APT] = (_apt(http, https, without), mode)
+        wished[APT] = (_apt(http, https, without), 0o600 if secret else 0o644)
+    if variables and (secret or not systemd):
+        # As systemd and a shell read it; a proxy's URL has no quotes.
+        lines = [f"{name}='{value.replace(chr(39), '')}'\n" for name, value in variables.items()]
+        wished[ENGINE_PROXY] = ("".join(lines), 0o600)
     if systemd and (engine or variables):
-        wished[ENGINE_UNIT] = (_unit({**engine, **variables}), mode)
+        wished[ENGINE_UNIT] = (
+            _unit(engine, ENGINE_PROXY) if secret else _unit({**engine, **variables}),
+            0o644,
+        )
     for certificate in pem:
         digest = hashlib.sha256(certificate.encode()).hexdigest()[:12]
         wished[f"{CERTIFICATES}/{digest}.crt"] = (certificate + "\n", 0o644)
@@ -150,26 +161,40 @@ def _host(name: str) -> bool:
         return bool(re.match(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?\Z", name))
 
 
-def _unit(variables: Mapping[str, str]) -> str:
+def _unit(variables: Mapping[str, str], file: str = "") -> str:
     lines = ["# Written by Ansible: how the engine reaches the outside.", "[Service]"]
     for name, value in variables.items():
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
         lines.append(f'Environment="{name}={escaped}"')
+    if file:
+        lines.append(f"EnvironmentFile={file}")
     lines.append(f'ExecStartPre=-/bin/sh -c "{REMOVE_STALE_DEVICES}"')
     return "\n".join(lines) + "\n"
 
 
-def digest(wished: Mapping[str, tuple[str, int]]) -> str:
-    """Return the SHA-256 over files: path to content and mode."""
-    total = hashlib.sha256()
-    for path in sorted(wished):
-        total.update(f"{path}\0{wished[path][0]}\0{wished[path][1]:o}\0".encode())
-    return total.hexdigest()
+def digest(wished: Mapping[str, tuple[str, int]], like: str = "") -> str:
+    """Return ``<salt>$<scrypt>`` over files: path to content and mode.
+
+    Salted, since a proxy's password may stand in them.
+
+    Args:
+        wished: the files.
+        like: a digest to compare with, whose salt is taken; empty for a new salt.
+    """
+    salt = like.partition("$")[0] or secrets.token_hex(16)
+    text = "".join(f"{path}\0{wished[path][0]}\0{wished[path][1]:o}\0" for path in sorted(wished))
+    value = hashlib.scrypt(text.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=32)
+    return f"{salt}${value.hex()}"
 
 
 def present_files() -> dict[str, tuple[str, int]]:
     """Return those of these files that this machine has: path to content and mode."""
-    paths = [Path(APT), Path(ENGINE_UNIT), *sorted(Path(CERTIFICATES).glob("*.crt"))]
+    paths = [
+        Path(APT),
+        Path(ENGINE_UNIT),
+        Path(ENGINE_PROXY),
+        *sorted(Path(CERTIFICATES).glob("*.crt")),
+    ]
     return {
         str(path): (path.read_text(), path.stat().st_mode & 0o777)
         for path in paths
@@ -182,7 +207,8 @@ def restart_due() -> bool:
     if not ENGINE_PID.exists():
         return False
     # A file that is gone shows in its directory.
-    paths = [Path(APT), Path(ENGINE_UNIT), Path(CERTIFICATES), *Path(CERTIFICATES).glob("*.crt")]
+    paths = [Path(APT), Path(ENGINE_UNIT), Path(ENGINE_PROXY)]
+    paths += [Path(CERTIFICATES), *Path(CERTIFICATES).glob("*.crt")]
     newest = max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
     return newest > ENGINE_PID.stat().st_mtime
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import json
 import os
 import ssl
 import subprocess
@@ -290,7 +291,10 @@ def main() -> None:
     parser.add_argument("output", type=path, help="the tar archive to write")
     parser.add_argument("cache", type=path, help="directory for downloaded Python packages")
     parser.add_argument("images", type=path, nargs="+", help="the directories of the images")
+    parser.add_argument("--environment", type=path, help="a JSON file with variables for pip")
     arguments = parser.parse_args()
+    if arguments.environment:
+        os.environ.update(json.loads(arguments.environment.read_text()))
     try:
         pack(arguments.images, arguments.cache, arguments.output)
     except ImageError as error:

@@ -109,6 +109,24 @@ def host_addresses(host: str, hostvars: Any, look_up: LookUp = look_up) -> list[
     return list(found)
 
 
+def known_addresses(host: str, hostvars: Any, look_up: LookUp = look_up) -> list[str]:
+    """Return every address of a host that the inventory and DNS know, sorted, IPv4 first.
+
+    Not only those by which the others reach it: all of ``auscat_address``, ``ansible_host`` and its
+    name. What has no address is left out.
+    """
+    variables = hostvars[host]
+    found: set[str] = set()
+    for value in [*(variables.get(each) for each in ADDRESS_VARIABLES), host]:
+        for text in value if isinstance(value, (list, tuple)) else [value]:
+            try:
+                found.update(_addresses_of(str(text), look_up) if text else [])
+            except AddressError:
+                continue
+    parsed = map(ipaddress.ip_address, found)
+    return [str(each) for each in sorted(parsed, key=lambda each: (each.version, int(each)))]
+
+
 def shown_addresses(host: str, hostvars: Any, look_up: LookUp = look_up) -> list[str]:
     """Return the addresses of a host for a table; where one cannot be looked up, its name."""
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
@@ -12,6 +13,15 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Option = Mapping[str, Any]
 
+#: What has a name of its own among what cannot be seen.
+UNSEEN = {
+    "\n": "a line break",
+    "\r": "a line break (carriage return)",
+    "\t": "a tab",
+    "\0": "a NUL",
+    "\x7f": "a DEL",
+    "\ufeff": "a byte order mark (U+FEFF)",
+}
 MISSING_SECRET = re.compile(r"'(vault_\w+)' is undefined")
 
 
@@ -56,6 +66,78 @@ def specification_problems(
                 "the inventory, a password in the vault."
             )
     return problems
+
+
+def secret_problems(secrets: Mapping[str, Any], texts: Iterable[str] = ()) -> list[str]:
+    """Check that no secret has what cannot be seen: programs cut it off there, or refuse it all.
+
+    Args:
+        secrets: value by variable: a text, or a mapping of texts. Others are reported elsewhere.
+        texts: variables whose values have several lines.
+
+    Returns:
+        Problems with the variable, what is in it and the remedy, never the value.
+    """
+    return [
+        f"{label} has {unseen}. Accepted: "
+        + ("lines" if variable in texts else "one line")
+        + " of characters that can be seen, without white space before or behind them, since "
+        "programs cut such a value short or refuse it, each at another place. In YAML, write it "
+        'on one line between quotes; a block ("|", ">") ends in a line break. Correct it in the '
+        "vault (ansible-vault edit, docs/secrets.md)."
+        for variable, value in secrets.items()
+        for label, text in _secret_texts(variable, value)
+        if (unseen := _unseen(text, variable in texts))
+    ]
+
+
+def _secret_texts(variable: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield variable, value
+    for name, each in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(name, str) and _unseen(name, False):
+            yield f"{variable}, the name {name!r},", name
+        if isinstance(each, str):
+            yield f"{variable}[{name!r}]", each
+
+
+def _unseen(text: str, lines: bool) -> str:
+    """Say what of a text cannot be seen, or return an empty text.
+
+    Args:
+        text: the text.
+        lines: whether it may consist of lines.
+    """
+    if lines:
+        text = text.replace("\n", "")
+    for character in text:
+        code = ord(character)
+        if character in UNSEEN:
+            return UNSEEN[character]
+        # Cc, Cf: control and format; Cs: half a surrogate pair; Zl, Zp: breaks of lines.
+        if (
+            unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            or code & 0xFFFE == 0xFFFE
+        ):
+            return f"a character that cannot be seen (U+{code:04X})"
+    # Nothing but white space is reported as empty.
+    return "white space at an end" if not lines and text != text.strip() != "" else ""
+
+
+def url_problems(urls: Mapping[str, Any], remedies: Mapping[str, str]) -> list[str]:
+    """Check that no URL that stands in units, images or command lines holds a password.
+
+    Args:
+        urls: value by variable: a text, or a mapping of texts.
+        remedies: by variable, where the password stands then, and what to do.
+    """
+    return [
+        f"{label} holds a password. Accepted: a URL without one, since {remedies[variable]} Change "
+        "the password if anybody could read it."
+        for variable, value in urls.items()
+        for label, text in _secret_texts(variable, value)
+        if re.search(r"//[^/@]*:.*@", text)
+    ]
 
 
 def is_missing_secret(error: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import confinement
 
 Definition = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "command",
     "companions",
     "configs",
+    "confinement",
     "data_copy",
     "directories",
     "entrypoint",
@@ -32,7 +34,10 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "logins",
     "memory_mib",
     "mounts",
+    "outside",
     "ports",
+    "reached_by",
+    "reaches",
     "secrets",
     "stop_grace_period",
     "user",
@@ -58,12 +63,15 @@ def changed(definition: Definition, **values: Any) -> dict[str, Any]:
 
 
 def with_companions(definitions: Iterable[Definition]) -> list[Definition]:
-    """Return the definitions, each followed by those of the containers that it needs beside it."""
+    """Return the definitions, each followed by those of the containers that it needs beside it.
+
+    A companion of several services, known by its name, stands behind the first of them.
+    """
     flat: list[Definition] = []
-    for definition in definitions:
+    for definition in _all(definitions):
         alone = changed(definition)
-        companions = alone.pop("companions", None)
-        flat += [alone, *(companions or [])]
+        alone.pop("companions", None)
+        flat.append(alone)
     return flat
 
 
@@ -109,9 +117,13 @@ def declared_images(definitions: Iterable[Definition]) -> list[str]:
 
 
 def _all(definitions: Iterable[Definition]) -> Iterator[Definition]:
+    shared = set()
     for definition in definitions:
         yield definition
-        yield from definition.get("companions") or []
+        for companion in definition.get("companions") or []:
+            if companion["name"] not in shared:
+                shared.add(companion["name"])
+                yield companion
 
 
 def host_directories(definitions: Iterable[Definition], data_root: str) -> list[dict[str, Any]]:
@@ -220,6 +232,22 @@ def kept_secrets(definitions: Iterable[Definition]) -> list[str]:
     )
 
 
+#: Under this name a container holds the certificate that it shows others, as a secret.
+TLS_CERTIFICATE = "tls.crt"
+
+
+def tls_services(definitions: Iterable[Definition]) -> list[str]:
+    """Return the services that hold a certificate: a secret that is the file ``tls.crt``."""
+    return sorted(
+        str(definition["name"])
+        for definition in definitions
+        if any(
+            secret.get("target", secret["name"]) == TLS_CERTIFICATE
+            for secret in definition.get("secrets") or []
+        )
+    )
+
+
 def config_name(service: str, config: Mapping[str, Any]) -> str:
     """Return the name of the Swarm config that carries a file: it changes with the content.
 
@@ -247,7 +275,7 @@ def stack_document(
     timezone: str = "Etc/UTC",
     health: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the Compose file (version 3.8) of the stack.
+    """Return the Compose file (version 3.9) of the stack.
 
     Args:
         definitions: the services of this host.
@@ -260,16 +288,18 @@ def stack_document(
     Published ports use mode ``host`` and services ``endpoint_mode: dnsrr``: Swarm's ingress mesh
     hides the sender's address, so that no port could be limited to its senders, and needs IPVS.
     """
+    definitions = list(definitions)
     services: dict[str, Any] = {}
     used_secrets: dict[str, Any] = {}
     used_configs: dict[str, Any] = {}
+    networks, of_stack = confinement.networks(definitions)
     for definition in definitions:
         name = definition["name"]
         service: dict[str, Any] = {
             "image": definition["image"],
             "hostname": name,
             "environment": {"TZ": timezone, **_texts(definition.get("environment", {}))},
-            "networks": {"node": {"aliases": [name, *definition.get("aliases", [])]}},
+            "networks": networks[name],
             "stop_grace_period": definition.get("stop_grace_period", "30s"),
             "deploy": {
                 "replicas": 1,
@@ -286,10 +316,13 @@ def stack_document(
         healthcheck = {**(health or {}), **definition.get("healthcheck", {})}
         if healthcheck:
             service["healthcheck"] = healthcheck
+        confined = confinement.rendered(definition)
+        memory = confined.pop("volumes")
+        service["deploy"].update(confined.pop("deploy"))
+        service.update(confined)
         if definition.get("memory_mib"):
-            service["deploy"]["resources"] = {
-                "limits": {"memory": f"{int(definition['memory_mib'])}M"}
-            }
+            limits = service["deploy"]["resources"]["limits"]
+            limits["memory"] = f"{int(definition['memory_mib'])}M"
         if definition.get("ports"):
             service["ports"] = [
                 {
@@ -309,6 +342,7 @@ def stack_document(
             }
             for directory in definition.get("directories", [])
         ] + [{**mount, "type": "bind", "read_only": True} for mount in definition.get("mounts", [])]
+        volumes += memory
         if volumes:
             service["volumes"] = volumes
         if definition.get("configs"):
@@ -343,9 +377,10 @@ def stack_document(
                 }
         services[name] = service
     return {
-        "version": "3.8",
+        # The first that has a limit of processes.
+        "version": "3.9",
         "services": services,
-        "networks": {"node": {"driver": "overlay"}},
+        "networks": of_stack,
         "secrets": used_secrets,
         **({"configs": used_configs} if used_configs else {}),
     }
@@ -379,6 +414,7 @@ def definition_problems(
                 f"{service}_service: name is {service!r}. Accepted: a lower-case letter, then "
                 "letters, digits, - and _, since it is a DNS name on the stack's network."
             )
+        problems += confinement.problems(definition)
         ports += [{**port, "service": service} for port in definition.get("ports", [])]
         for directory in definition.get("directories", []):
             path = str(directory["path"])
@@ -404,9 +440,11 @@ def definition_problems(
             content = secret.get("content")
             if not isinstance(content, str) or not content.strip():
                 variable = secret.get("variable", f"the content of the secret {secret['name']}")
+                is_empty = content is None or isinstance(content, str)
+                what = "empty" if is_empty else f"of the type {type(content).__name__}"
                 problems.append(
-                    f"{variable} is empty. Accepted: a text of at least one character. Set it in "
-                    "the inventory, in production in the vault."
+                    f"{variable} is {what}. Accepted: a text of at least one character, digits "
+                    "between quotes. Set it in the inventory, in production in the vault."
                 )
     return problems + port_rules.problems([*ports, *further_ports])
 

@@ -41,6 +41,24 @@ PASSWORD_OPTION = re.compile(
 #: than any hospital owns, and refuses halves that add up as well as a world with one hole in it.
 WORLD = 16
 
+#: How many addresses may reach the patient list, by family: a /16 of IPv4, one site of IPv6.
+MOST_READERS = {4: 2**16, 6: 2**80}
+#: Private ranges, of which a site has parts and others have the rest.
+PRIVATE_RANGES = tuple(
+    ipaddress.ip_network(each)
+    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+#: What is no other machine's own address.
+NOBODY = {
+    "0.0.0.0/8": "an address that no machine sends from",
+    "169.254.0.0/16": "link-local: whatever is plugged into the same segment gives itself one",
+    "224.0.0.0/4": "multicast, which nobody sends from",
+    "240.0.0.0/4": "reserved, which nobody sends from",
+    "::/128": "an address that no machine sends from",
+    "fe80::/10": "link-local: whatever is plugged into the same segment gives itself one",
+    "ff00::/8": "multicast, which nobody sends from",
+}
+
 DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}\Z")
 #: Images of this project are named after the content of all that they are built from.
 BUILT_IMAGE = re.compile(r"auscat-imaging/[a-z0-9_-]+:[0-9a-f]{12}\Z")
@@ -69,19 +87,34 @@ class Credential(NamedTuple):
 
 
 def credentials_of(variable: str, value: Any, here: bool = True) -> list[Credential]:
-    """Return the passwords in a variable: a text, or a mapping of user names to texts.
+    """Return the passwords in a variable: a text, a mapping of user names to texts, or a list of
+    mappings with name and password.
 
-    What is empty or no text is left out: the check of the argument specifications reports it.
+    What is empty, or neither text nor number, is left out: the check of the argument
+    specifications reports it.
     """
-    if isinstance(value, str) and value.strip():
-        return [Credential(variable, "", value, here)]
+    if text := _text(value):
+        return [Credential(variable, "", text, here)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {
+            each["name"]: each.get("password")
+            for each in value
+            if isinstance(each, Mapping) and isinstance(each.get("name"), str)
+        }
     if isinstance(value, Mapping):
         return [
-            Credential(variable, str(user), password, here)
+            Credential(variable, str(user), text, here)
             for user, password in value.items()
-            if isinstance(password, str) and password.strip()
+            if (text := _text(password))
         ]
     return []
+
+
+def _text(value: Any) -> str:
+    """Return a password as the services get it: digits without quotes are a number to YAML."""
+    if isinstance(value, (int, float)):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else ""
 
 
 def password_problems(credentials: Sequence[Credential]) -> list[str]:
@@ -162,6 +195,41 @@ def flavour_problems(flavour: Any, image: str, distribution: Any, rehearsal: boo
     ]
 
 
+def distribution_problems(
+    flavour: Any, distribution: Any, checksum: Any, found: str, is_file: bool
+) -> list[str]:
+    """Refuse a distribution of CTP that no checksum names.
+
+    Args:
+        flavour: ctp_flavour.
+        distribution: ctp_distribution.
+        checksum: ctp_distribution_checksum.
+        found: the checksum that it has now, or an empty text where it cannot be read.
+        is_file: whether it is a single file.
+    """
+    if flavour != "rsna" or not distribution or distribution == "standin":
+        return []
+    if CHECKSUM.match(str(checksum or "").lower()):
+        return []
+    how = f"`sha256sum {distribution}`"
+    if not is_file:
+        filter_of = f"msg={{{{ '{distribution}' | auscat.imaging.ctp_checksum }}}}"
+        how = f'`ansible -i INVENTORY localhost -m debug -a "{filter_of}"`'
+    now = (
+        f"It prints {found} now, which says what lies there and does not prove that it is genuine: "
+        "compare it with what another site, or another download over another network, has, before "
+        "you set it. "
+        if found
+        else ""
+    )
+    return [
+        f"ctp_distribution_checksum is {str(checksum or '')!r}. Accepted in production: the "
+        f"SHA-256 of {distribution}, 64 hexadecimal digits, which the command {how} prints in the "
+        f"directory of site.yml. {now}What replaces identifiers must be what you tested, also "
+        "after somebody changed the file on the controller (docs/ctp.md)."
+    ]
+
+
 def image_problems(images: Mapping[str, Any], source: str, checksum: Any) -> list[str]:
     """Refuse images whose content can change under their name.
 
@@ -217,19 +285,8 @@ def open_port_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     problems = []
     for port in ports:
-        sources = port.get("sources")
-        networks = []
-        for source in sources if isinstance(sources, (list, tuple)) else []:
-            try:
-                networks.append(port_rules.parse_source(source))
-            except ValueError:
-                continue
-        world = [
-            f"IPv{version}"
-            for version, bits in ((4, 32), (6, 128))
-            if _addresses(network for network in networks if network.version == version) * WORLD
-            >= 2**bits
-        ]
+        networks = _networks(port)
+        world = _whole_world(networks)
         if world:
             shown = ", ".join(map(str, networks))
             problems.append(
@@ -238,6 +295,134 @@ def open_port_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
                 "those who need the port. Narrow it in the inventory."
             )
     return problems
+
+
+def machine_source_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Refuse sources that are no other machine's own address: link-local, multicast, unspecified.
+
+    Args:
+        ports: as for `open_port_problems`.
+    """
+    problems = []
+    for port in ports:
+        networks = _networks(port)
+        if _whole_world(networks):
+            continue
+        for network in networks:
+            for special, why in NOBODY.items():
+                if network.overlaps(ipaddress.ip_network(special)):
+                    problems.append(
+                        f"{_sources_of(port)} has {network}, which {_is_or_holds(network, special)}"
+                        f" {special} ({why}). Accepted in production for {_port(port)}: networks "
+                        "and addresses that other machines have for good. Correct it in the "
+                        "inventory."
+                    )
+    return problems
+
+
+def _is_or_holds(network: port_rules.Network, special: str) -> str:
+    within = ipaddress.ip_network(special)
+    holds = network.prefixlen < within.prefixlen
+    return "holds" if holds else "lies in"
+
+
+def patient_list_problems(ports: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Refuse KeyDB's port for more than a site's own network.
+
+    Args:
+        ports: as for `open_port_problems`, those of KeyDB alone.
+    """
+    problems = []
+    for port in ports:
+        networks = _networks(port)
+        if _whole_world(networks):
+            continue
+        too_many = [
+            f"{count} IPv{version} addresses"
+            for version, most in MOST_READERS.items()
+            if (count := _addresses(each for each in networks if each.version == version)) > most
+        ]
+        # More than half: a whole range with holes is as little anybody's own as the whole range.
+        ranges = [
+            str(whole)
+            for whole in PRIVATE_RANGES
+            if _addresses(_within(networks, whole)) * 2 > whole.num_addresses
+        ]
+        if not (too_many or ranges):
+            continue
+        what = " and ".join(too_many + [f"the private range {each}" for each in ranges])
+        problems.append(
+            f"{_sources_of(port)} is [{', '.join(map(str, networks))}], which opens {_port(port)} "
+            f"to {what}: the whole of a network that others share. Accepted in production: those "
+            "who maintain the patient list, at most 65536 IPv4 addresses (a network of /16) and an "
+            "IPv6 network of /48 in all, and not most of a private range; best single machines. "
+            "Narrow it in the inventory."
+        )
+    return problems
+
+
+def _within(networks: Iterable[port_rules.Network], whole: Any) -> list[port_rules.Network]:
+    """Return what of the networks lies in a range."""
+    return [
+        whole if network.prefixlen < whole.prefixlen else network
+        for network in networks
+        if network.version == whole.version and network.overlaps(whole)
+    ]
+
+
+def other_side_problems(
+    ports: Iterable[Mapping[str, Any]], machines: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """Refuse sources of an identifiable machine's ports that let a de-identified machine in.
+
+    Args:
+        ports: as for `open_port_problems`, those of a machine that has identifiable data.
+        machines: the machines that have none, with the addresses that the inventory and DNS know.
+    """
+    problems = []
+    for port in ports:
+        names = port.get("source_names") or {}
+        if _whole_world(_networks(port)):
+            continue
+        for machine, addresses in sorted(machines.items()):
+            for text in addresses:
+                address = ipaddress.ip_address(text)
+                by = [each for each in _networks(port) if address in each]
+                if not by:
+                    continue
+                spelled = names.get(str(by[0].network_address)) if by[0].num_addresses == 1 else ""
+                shown = f"{spelled} ({by[0]})" if spelled else str(by[0])
+                problems.append(
+                    f"{_sources_of(port)} has {shown}, which lets {machine} ({address}) reach "
+                    f"{_port(port)}: a machine of de-identified data would get at patients' names. "
+                    f"Accepted in production: sources without the addresses of {machine}. Write "
+                    "the networks and addresses of those who need the port, without it."
+                )
+                break
+    return problems
+
+
+def _networks(port: Mapping[str, Any]) -> list[port_rules.Network]:
+    """Return a port's sources; those that cannot be read are reported elsewhere."""
+    sources = port.get("sources")
+    networks = []
+    for source in sources if isinstance(sources, (list, tuple)) else []:
+        try:
+            networks.append(port_rules.parse_source(source))
+        except ValueError:
+            continue
+    return networks
+
+
+def _whole_world(networks: Iterable[port_rules.Network]) -> list[str]:
+    """Return the families whose whole world, or a sixteenth of it, these networks are."""
+    listed = list(networks)
+    return [
+        f"IPv{version}"
+        for version, bits in ((4, 32), (6, 128))
+        if _addresses(network for network in listed if network.version == version) * WORLD
+        >= 2**bits
+    ]
 
 
 def _sources_of(port: Mapping[str, Any]) -> str:
@@ -261,6 +446,25 @@ def restriction_problems(restricted: bool) -> list[str]:
     return [
         "firewall_restrict_published_ports is false, so every published port is open to every "
         "machine. Accepted in production: true. Remove it from the inventory."
+    ]
+
+
+def tls_problems(mode: Any, dicom_in_clear: bool = False) -> list[str]:
+    """Refuse passwords and studies in clear text between machines, in a rehearsal too.
+
+    Args:
+        mode: auscat_tls.
+        dicom_in_clear: CTP sends to Orthanc on another machine without TLS.
+    """
+    if mode != "none":
+        return [
+            "orthanc_dicom_tls is false, and CTP is on another machine, so studies cross the "
+            "network in clear text. Accepted in production: true. Remove it from the inventory."
+        ] * dicom_in_clear
+    return [
+        "auscat_tls is none, so passwords, identifiers and studies cross the network in clear "
+        "text. Accepted in production: own_ca, files. Remove it from the inventory "
+        "(docs/certificates.md)."
     ]
 
 
@@ -338,6 +542,9 @@ def swarm_problems(engine: Mapping[str, Any], accepted: bool) -> list[str]:
         accepted: preflight_accept_shared_swarm.
     """
     if accepted or engine.get("swarm_state") in (None, "", "inactive"):
+        return []
+    if engine.get("swarm_state") == "locked":
+        # The role swarm says what to do, in a simulation as well.
         return []
     nodes = engine.get("swarm_nodes") or 0
     if engine.get("swarm_manager") and nodes <= 1:

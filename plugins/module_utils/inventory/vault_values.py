@@ -5,6 +5,7 @@ Everything here is pure: texts go in, texts come out.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import string
@@ -27,6 +28,9 @@ LENGTH = 28
 REFERENCE = re.compile(r"\bvault_[a-z0-9_]+\b")
 #: What may be invented. A token or a certificate comes from somebody else.
 INVENTED = re.compile(r"_(password|passphrase|encryption_key)\Z")
+
+#: The node's own CA, and the certificates of its machines by their names in the inventory.
+AUTHORITY, MACHINES = CERTIFICATES = ("vault_auscat_ca", "vault_auscat_certificates")
 
 HEADER = """\
 ---
@@ -131,6 +135,42 @@ def completed(text: str, names: Iterable[str]) -> str:
     return text.rstrip("\n") + "\n" + lines
 
 
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return the vault's text with these variables set, which hold mappings of texts.
+
+    Each is written as JSON, which is YAML: one line for each text, and nothing to guess about where
+    it ends. What else is there stays as it is.
+
+    Raises:
+        VaultError: a variable that is there does not stand as a simple ``name: value``.
+    """
+    changed = text if text.strip() else HEADER
+    for name, value in values.items():
+        values_in(changed)  # that it can be read at all
+        line = f"{name}: {json.dumps(value, indent=2)}".rstrip("}") + "  }\n"
+        root = yaml.compose(changed, Loader=yaml.SafeLoader)
+        spans = [
+            (key.start_mark.index, item.end_mark.index)
+            for key, item in (root.value if isinstance(root, yaml.MappingNode) else [])
+            if str(key.value) == name
+        ]
+        if not spans:
+            changed = changed.rstrip("\n") + "\n" + line
+            continue
+        ((start, end),) = spans[-1:]
+        old = changed[start:end]
+        # A block ends where the next key begins, behind the comments between.
+        kept = re.search(r"(\n[ \t]*(#[^\n]*)?)*\Z", old)
+        tail = changed[start + kept.start() if kept else end :]
+        changed = changed[:start] + line + tail.lstrip("\n")
+    if values_in(changed) != {**values_in(text), **values}:
+        raise VaultError(
+            f"{', '.join(values)} cannot be written to the vault: it is no plain list of "
+            "`name: value` lines. Rewrite it so with ansible-vault edit. Nothing was changed."
+        )
+    return changed
+
+
 #: Why a value that an inventory uses for something else than a service's password is left alone.
 ELSEWHERE = (
     "what it opens (a disk, a repository of backups, somebody else's service) would stay closed to "
@@ -224,6 +264,8 @@ def _reason(
     """Return why a variable is left alone; empty when it can be replaced."""
     if name not in values:
         return "the vault does not hold it"
+    if name in CERTIFICATES:
+        return "it is a certificate: playbooks/renew_certificates.yml makes a new one"
     if not INVENTED.search(name):
         return "it cannot be made up: somebody else gives it"
     if not isinstance(values[name], str):

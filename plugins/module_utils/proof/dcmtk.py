@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import socket
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ def tool(name: str) -> str:
     return path
 
 
+#: The files that `tls_of` lends, and where a container holds them.
+HELD = {
+    "tls.key": "/run/secrets/tls.key",
+    "tls.crt": "/run/secrets/tls.crt",
+    "ca.pem": "/etc/auscat/tls/ca.pem",
+}
+#: Runs a program so that what it says on standard error is on standard output.
+SAY_ALL = ["sh", "-c", 'exec "$0" "$@" 2>&1']
+
+
 def own_address() -> str:
     """Return this host's address on its default route, or the loopback address without one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -44,6 +56,29 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
+@contextlib.contextmanager
+def tls_of(containers: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
+    """Have dcmtk's options for DICOM over TLS with the certificate that a container holds.
+
+    The container's own files (tls.crt and tls.key among its secrets, and the CAs that it trusts)
+    are lent for as long as this lasts, in a directory that root alone can read. Yields no options
+    where no container holds a certificate: DICOM goes in clear text there.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        for container in containers:
+            for name, inside in HELD.items():
+                try:
+                    text = run(["docker", "exec", str(container["Id"]), "cat", inside])
+                except CommandError:
+                    break
+                Path(directory, name).write_text(text, encoding="utf-8")
+            else:
+                key, certificate, trusted = (str(Path(directory, name)) for name in HELD)
+                yield ["+tls", key, certificate, "+cf", trusted]
+                return
+        yield []
+
+
 def send_files(
     address: str,
     port: int,
@@ -51,8 +86,9 @@ def send_files(
     called: str,
     directory: Path,
     enter: Sequence[str] = (),
+    tls: Sequence[str] = (),
 ) -> int:
-    """Send the DICOM files of a directory with dcmtk's dcmsend.
+    """Send the DICOM files of a directory with dcmtk: dcmsend, or storescu, which speaks TLS.
 
     Args:
         address: of the receiver.
@@ -60,7 +96,8 @@ def send_files(
         calling: AE title of the sender.
         called: AE title of the receiver.
         directory: holds the files; the report of dcmsend lands beside it.
-        enter: command that starts dcmsend elsewhere, such as in the network of a container.
+        enter: command that starts it elsewhere, such as in the network of a container.
+        tls: options of `tls_of`; none for clear text.
 
     Returns:
         How many objects the receiver acknowledged with Success.
@@ -68,8 +105,38 @@ def send_files(
     Raises:
         ClientError: dcmsend is missing or did not reach the receiver.
     """
+    return send_for_answers(address, port, calling, called, directory, enter, tls).count(0)
+
+
+def send_for_answers(
+    address: str,
+    port: int,
+    calling: str,
+    called: str,
+    directory: Path,
+    enter: Sequence[str] = (),
+    tls: Sequence[str] = (),
+) -> list[int]:
+    """Send as `send_files` does, and return the status of each answer (PS3.7 C)."""
     limits = ["--timeout", "10", "--acse-timeout", "30", "--dimse-timeout", "120"]
     names = ["-aet", calling, "-aec", called]
+    if tls:
+        # What storescu says of each answer: its number stands among what it says when debugged.
+        options = [
+            *limits,
+            *names,
+            *tls,
+            "--debug",
+            "--no-halt",
+            "--scan-directories",
+            "--required",
+        ]
+        try:
+            done = [*enter, tool("storescu"), *options, address, str(port), str(directory)]
+            said = run([*SAY_ALL, *done], timeout=600)
+        except CommandError as error:
+            raise ClientError(_last_words(str(error))) from error
+        return _statuses(r"^D: DIMSE Status\s*: 0x([0-9a-fA-F]{4})\b", said)
     report = directory.with_suffix(".report")
     options = [*limits, *names, "--scan-directories", "--create-report-file", str(report)]
     try:
@@ -80,7 +147,11 @@ def send_files(
         raise ClientError(_last_words(str(error))) from error
     finally:
         report.unlink(missing_ok=True)
-    return len(re.findall(r"^DIMSE Status\s*: 0x0000 ", said, re.MULTILINE))
+    return _statuses(r"^DIMSE Status\s*: 0x([0-9a-fA-F]{4}) ", said)
+
+
+def _statuses(pattern: str, said: str) -> list[int]:
+    return [int(status, 16) for status in re.findall(pattern, said, re.MULTILINE)]
 
 
 def _last_words(text: str) -> str:
@@ -114,7 +185,8 @@ def echo_from(
     enter = [tool("nsenter"), "--target", str(container["State"]["Pid"]), "--net"]
     echo = [tool("echoscu"), "-to", "10", "-ta", "20", "-td", "20", "-aet", calling, "-aec", called]
     try:
-        run([*enter, *echo, address, at], timeout=60)
+        with tls_of([container]) as tls:
+            run([*enter, *echo, *tls, address, at], timeout=60)
     except CommandError as error:
         raise ClientError(f"{name}:{at} ({address}): {_last_words(str(error))}") from error
     return f"{name}:{at} ({address})"

@@ -15,21 +15,26 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import 
     PATIENT_PREFIX,
     UID_ROOT,
     is_proof_patient,
+    pseudonym_of,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
     PYDICOM_ERROR,
     make_study,
+    write_object,
     write_study,
 )
 
 with contextlib.suppress(ImportError):  # `read_phantoms` says so.
     from pydicom import dcmread
+    from pydicom.dataset import Dataset
 
 # What each row of the test says. The diagnosis follows from which of them hold.
 TAKEN = "Orthanc takes the phantom from its DICOM port, without CTP"
 ANSWERS = "Orthanc's REST API answers on the machine's port"
 FOUND = "Orthanc finds the phantom"
 REMOVED = "Nothing of the phantom is left in Orthanc"
+REFUSES_DICOM = "Orthanc refuses an identified object that is sent to it over DICOM"
+REFUSES_REST = "Orthanc refuses an identified object that is uploaded over its REST API"
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
@@ -114,6 +119,46 @@ def made_phantoms(token: str, directory: Path) -> list[Phantom]:
     """
     write_study(make_study(token, known=True), directory)
     return read_phantoms(directory)
+
+
+def made_identified(token: str, directory: Path) -> Phantom:
+    """Make one object of the patient whom KeyDB does not know, as it would come from a PACS.
+
+    Raises:
+        RuntimeError: pydicom is missing or too old.
+        ValueError: the token is none.
+    """
+    study = make_study(token, known=False)
+    write_object(study.datasets[0], directory / "0001.dcm")
+    [phantom] = read_phantoms(directory)
+    return phantom
+
+
+def write_marked(phantom: Phantom, marks: Mapping[str, Any], path: Path) -> None:
+    """Write a phantom with the marks of de-identification, which Orthanc asks of every object.
+
+    Args:
+        phantom: of this project, so that there is nobody to identify.
+        marks: as the variable ``orthanc_required_marks``.
+        path: the file.
+
+    Raises:
+        ValueError: no pseudonym can be made with the first of the prefixes.
+    """
+    dataset = dcmread(io.BytesIO(phantom.raw))
+    token = str(dataset.PatientID)[len(PATIENT_PREFIX) :][:10]
+    dataset.PatientID = dataset.PatientName = pseudonym_of(
+        token, next(iter(marks["pseudonym_prefixes"]), "")
+    )
+    dataset.PatientIdentityRemoved = "YES"
+    for method in list(marks["methods"])[:1]:
+        dataset.DeidentificationMethod = f"{method}phantom"
+    if marks["codes"]:
+        dataset.DeidentificationMethodCodeSequence = [Dataset() for _ in marks["codes"]]
+        for item, code in zip(dataset.DeidentificationMethodCodeSequence, marks["codes"]):
+            item.CodeValue, item.CodingSchemeDesignator = code, "DCM"
+            item.CodeMeaning = "Phantom"
+    write_object(dataset, path)
 
 
 def isolation_verdict(checks: Iterable[Mapping[str, Any]], log: str = "") -> str:

@@ -59,6 +59,14 @@ class Orthanc(Http):
             raise ClientError(f"{self.url}/tools/find answered with status {status}")
         return [str(entry) for entry in json.loads(content)]
 
+    def upload(self, content: bytes) -> int:
+        """Upload a DICOM file and return the status of the answer.
+
+        Raises:
+            ClientError: no answer.
+        """
+        return self.send("POST", "/instances", content)[0]
+
     def delete(self, level: str, identifier: str) -> None:
         """Delete a resource; one that is gone already is fine.
 

@@ -17,11 +17,16 @@ VARIABLES = (
     "orthanc_remote_access_allowed",
     "orthanc_authentication_enabled",
     "orthanc_registered_users",
+    "orthanc_users",
+    "orthanc_required_marks",
+    "orthanc_guarded",
+    "orthanc_image",
     "orthanc_aet",
     "orthanc_options",
     "orthanc_ctp_aet",
     "orthanc_ctp_addresses",
     "orthanc_find_limit",
+    "orthanc_dicom_tls",
 )
 # Settings that have a variable of their own.
 VARIABLE_OF_OPTION = {
@@ -40,6 +45,21 @@ FIXED_OPTIONS = {
     "DicomPort": "the stack publishes it; the port on the host is orthanc_dicom_port",
     "DicomServerEnabled": "CTP delivers to it",
     "Plugins": "they are part of the image",
+    "PythonScript": "it is the guard of the archive, part of the image",
+    "NodeGuard": "it follows from orthanc_users, orthanc_registered_users and "
+    "orthanc_required_marks",
+}
+# What a user may do (images/orthanc/src/orthanc_guard/roles.py). Those of orthanc_registered_users
+# have the last one.
+ROLES = ("reader", "curator", "admin")
+ADMIN = ROLES[-1]
+# What an object carries that the rules of this project de-identified: orthanc_required_marks, where
+# nothing else is set (PS3.15 E.1.1). 113100: Basic Application Confidentiality Profile.
+OWN_MARKS: dict[str, Any] = {
+    "identity_removed": True,
+    "methods": ["AusCAT imaging: "],
+    "codes": ["113100"],
+    "pseudonym_prefixes": ["ANON-"],
 }
 # Beyond Orthanc's defaults, unless orthanc_options says otherwise. 16 KiB, Orthanc's own length
 # of a PDU, makes the ingest of a CT series three times as slow (measured).
@@ -74,6 +94,15 @@ CTP_MAY = {
     "AllowMove": False,
     "AllowStorageCommitment": False,
 }
+# DICOM over TLS, and whoever calls has to show a certificate of one of these CAs. Where nothing
+# else is said, Orthanc takes TLS 1.2 or later with the ciphers of BCP 195.
+TLS_OPTIONS: dict[str, Any] = {
+    "DicomTlsEnabled": True,
+    "DicomTlsCertificate": "/run/secrets/tls.crt",
+    "DicomTlsPrivateKey": "/run/secrets/tls.key",
+    "DicomTlsTrustedCertificates": "/etc/auscat/tls/ca.pem",
+    "DicomTlsRemoteCertificateRequired": True,
+}
 # Orthanc never calls CTP; the port only completes the entry.
 CTP_PORT = 8104
 
@@ -102,7 +131,11 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             "It is what Orthanc's web page is headed with."
         )
     found += _switch_problems(settings)
-    found += _user_problems(settings.get("orthanc_registered_users"))
+    registered = settings.get("orthanc_registered_users")
+    found += _user_problems(registered)
+    found += _role_problems(settings.get("orthanc_users", []), registered)
+    found += _mark_problems(settings.get("orthanc_required_marks", OWN_MARKS))
+    found += _guarded_problems(settings)
     aet = settings.get("orthanc_aet")
     if not _is_ae_title(aet):
         found.append(
@@ -110,7 +143,15 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             "characters, no backslash and no space at either end."
         )
     found += _ctp_problems(settings)
-    return found + _option_problems(settings.get("orthanc_options", {}))
+    options = settings.get("orthanc_options", {})
+    if _boolean(settings.get("orthanc_dicom_tls", False)) and isinstance(options, Mapping):
+        found += [
+            f"orthanc_options contains {option}, which follows from orthanc_dicom_tls. Accepted: "
+            "any other setting of Orthanc. Remove it."
+            for option in TLS_OPTIONS
+            if option in options
+        ]
+    return found + _option_problems(options)
 
 
 def _ctp_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -199,31 +240,171 @@ def _user_problems(users: Any) -> list[str]:
         return [f"orthanc_registered_users is {kind}. {remedy}"]
     if not users:
         return [f"orthanc_registered_users is empty. {remedy}"]
+    return [
+        problem
+        for user, password in users.items()
+        for problem in _login_problems("orthanc_registered_users", user, password)
+    ]
+
+
+def _login_problems(variable: str, user: Any, password: Any) -> list[str]:
     found = []
-    for user, password in users.items():
-        if not isinstance(user, str) or not user.strip() or ":" in user or "$" in user:
-            found.append(
-                f"orthanc_registered_users contains the user {user!r}. Accepted: a text of at "
-                "least one character, in quotes where it is a number, without : and $ (a colon "
-                "ends the user name in an HTTP login). Rename the user."
-            )
-        if not isinstance(password, str):
-            found.append(
-                f"orthanc_registered_users: the password of {user!r} is of the type "
-                f"{_kind(password)}. Accepted: a text. Put it in quotes."
-            )
-        elif not password.strip():
-            found.append(
-                f"orthanc_registered_users: the password of {user!r} is empty. Accepted: a text "
-                "of at least one character. Set it in the inventory, in production in the vault."
-            )
-        elif "$" in password:
-            found.append(
-                f"orthanc_registered_users: the password of {user!r} contains $. Accepted: a text "
-                "without it, since Orthanc's images replace $NAME in their configuration. Choose "
-                "another password."
-            )
+    if not isinstance(user, str) or not user.strip() or ":" in user or "$" in user:
+        found.append(
+            f"{variable} contains the user {user!r}. Accepted: a text of at "
+            "least one character, in quotes where it is a number, without : and $ (a colon "
+            "ends the user name in an HTTP login). Rename the user."
+        )
+    if not isinstance(password, str):
+        found.append(
+            f"{variable}: the password of {user!r} is of the type "
+            f"{_kind(password)}. Accepted: a text. Put it in quotes."
+        )
+    elif not password.strip():
+        found.append(
+            f"{variable}: the password of {user!r} is empty. Accepted: a text "
+            "of at least one character. Set it in the inventory, in production in the vault."
+        )
+    elif "$" in password:
+        found.append(
+            f"{variable}: the password of {user!r} contains $. Accepted: a text "
+            "without it, since Orthanc's images replace $NAME in their configuration. Choose "
+            "another password."
+        )
     return found
+
+
+def _role_problems(users: Any, registered: Any) -> list[str]:
+    if isinstance(users, str) or not isinstance(users, Sequence):
+        return [
+            f"orthanc_users is of the type {_kind(users)}. Accepted: a list of users, each with "
+            "name, password and role; [] for none."
+        ]
+    found = []
+    seen: set[Any] = set()
+    for index, user in enumerate(users):
+        place = f"orthanc_users[{index}]"
+        if not isinstance(user, Mapping) or set(user) != {"name", "password", "role"}:
+            keys = ", ".join(sorted(map(str, user))) if isinstance(user, Mapping) else _kind(user)
+            found.append(
+                f"{place} has {keys or 'nothing'}. Accepted: name, password and role, and nothing "
+                "else. Correct it in the inventory."
+            )
+            continue
+        name, role = user["name"], user["role"]
+        found += _login_problems("orthanc_users", name, user["password"])
+        if role not in ROLES:
+            found.append(
+                f"orthanc_users: the role of {name!r} is {role!r}. Accepted: {', '.join(ROLES)}. "
+                "Correct it in the inventory (docs/access.md)."
+            )
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            found.append(
+                f"orthanc_users contains the user {name!r} twice. Accepted: each name once. Remove "
+                "one of them."
+            )
+        elif isinstance(registered, Mapping) and name in registered:
+            found.append(
+                f"orthanc_users contains the user {name!r}, whom orthanc_registered_users has too, "
+                f"as {ADMIN}. Accepted: a name in one of them. Remove it from the other."
+            )
+        seen.add(name)
+    return found
+
+
+def _mark_problems(marks: Any) -> list[str]:
+    accepted = "Accepted: a mapping with identity_removed, methods, codes and pseudonym_prefixes."
+    remedy = "Leave it out, and it follows from CTP's rules (docs/access.md)."
+    if not isinstance(marks, Mapping):
+        return [f"orthanc_required_marks is of the type {_kind(marks)}. {accepted} {remedy}"]
+    if set(marks) != set(OWN_MARKS):
+        keys = ", ".join(sorted(map(str, marks))) or "nothing"
+        return [f"orthanc_required_marks has {keys}. {accepted} {remedy}"]
+    found = []
+    if _boolean(marks["identity_removed"]) is None:
+        found.append(
+            f"orthanc_required_marks.identity_removed is {marks['identity_removed']!r}. Accepted: "
+            f"true or false. {remedy}"
+        )
+    for key in ("methods", "codes", "pseudonym_prefixes"):
+        texts = marks[key]
+        if (
+            isinstance(texts, str)
+            or not isinstance(texts, Sequence)
+            or not all(isinstance(each, str) and each.strip() and "$" not in each for each in texts)
+        ):
+            found.append(
+                f"orthanc_required_marks.{key} is {texts!r}. Accepted: a list of texts of at least "
+                f"one character, in quotes where they are numbers, without $; [] for any. {remedy}"
+            )
+    asked = [key for key in ("methods", "codes", "pseudonym_prefixes") if marks[key]]
+    if not found and not asked and _boolean(marks["identity_removed"]) is False:
+        found.append(
+            "orthanc_required_marks asks for nothing, so that identified objects would get into "
+            f"the archive. Accepted: at least one mark. {remedy}"
+        )
+    return found
+
+
+def _guarded_problems(settings: Mapping[str, Any]) -> list[str]:
+    guarded = settings.get("orthanc_guarded", True)
+    if _boolean(guarded) is None:
+        return [
+            f"orthanc_guarded is {guarded!r}. Accepted: true or false. false says that "
+            "orthanc_image has no guard of this project in it (docs/access.md)."
+        ]
+    if _boolean(guarded):
+        return []
+    if not settings.get("orthanc_image"):
+        return [
+            "orthanc_guarded is false, and orthanc_image is empty. Accepted: true, since this "
+            "project's image has the guard. Remove orthanc_guarded from the inventory."
+        ]
+    users = settings.get("orthanc_users", [])
+    lesser = [
+        str(user["name"])
+        for user in (users if isinstance(users, list) else [])
+        if isinstance(user, Mapping) and user.get("role") != ADMIN and "name" in user
+    ]
+    if lesser:
+        return [
+            f"orthanc_users gives {', '.join(lesser)} less than the role {ADMIN}, and "
+            "orthanc_guarded is false: nothing in orthanc_image would keep them to it. Accepted: "
+            f"users with the role {ADMIN}, or an image with the guard (docs/access.md)."
+        ]
+    return []
+
+
+def _guard(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the guard in Orthanc's image reads (images/orthanc/src/orthanc_guard)."""
+    marks = settings.get("orthanc_required_marks", OWN_MARKS)
+    return {
+        "Marks": {
+            "IdentityRemoved": _boolean(marks["identity_removed"]),
+            "Methods": list(marks["methods"]),
+            "Codes": list(marks["codes"]),
+            "PseudonymPrefixes": list(marks["pseudonym_prefixes"]),
+        },
+        "Roles": {
+            **dict.fromkeys(settings["orthanc_registered_users"], ADMIN),
+            **{user["name"]: user["role"] for user in settings.get("orthanc_users", [])},
+        },
+    }
+
+
+def first_admin(configuration: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and password of a user who may do everything, both empty for none.
+
+    Args:
+        configuration: the content of orthanc.json, also of a version without roles.
+    """
+    roles = (configuration.get("NodeGuard") or {}).get("Roles") or {}
+    for user, password in (configuration.get("RegisteredUsers") or {}).items():
+        if roles.get(user, ADMIN) == ADMIN:
+            return user, password
+    return "", ""
 
 
 def _option_problems(options: Any) -> list[str]:
@@ -279,6 +460,12 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
     own = {option: settings[variable] for option, variable in VARIABLE_OF_OPTION.items()}
     for switch in ("RemoteAccessAllowed", "AuthenticationEnabled"):
         own[switch] = _boolean(own[switch])
+    own["RegisteredUsers"] = {
+        **own["RegisteredUsers"],
+        **{user["name"]: user["password"] for user in settings.get("orthanc_users", [])},
+    }
+    if _boolean(settings.get("orthanc_guarded", True)):
+        own["NodeGuard"] = _guard(settings)
     options = settings["orthanc_options"]
     locked = locked_to_ctp(
         settings.get("orthanc_ctp_aet", "CTP"), settings.get("orthanc_ctp_addresses", [])
@@ -289,7 +476,8 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(further, Mapping):
         # A site that adds a modality does not mean to shut CTP out.
         options = {**options, "DicomModalities": {**locked["DicomModalities"], **further}}
-    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **locked, **options, **own})
+    secure = TLS_OPTIONS if _boolean(settings.get("orthanc_dicom_tls", False)) else {}
+    merged: dict[str, Any] = _plain({**DEFAULT_OPTIONS, **locked, **options, **own, **secure})
     return merged
 
 

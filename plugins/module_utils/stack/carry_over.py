@@ -26,6 +26,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb impo
     literal,
     qualified,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc import first_admin
 
 READY_SECONDS = 90.0
 
@@ -78,8 +79,9 @@ def orthanc_objects(
         notes.append(f"{stored} objects that it had received meanwhile were stored again")
     if refused:
         notes.append(
-            f"{len(refused)} files that it left were refused as no DICOM objects, most likely "
-            f"half-written and never acknowledged. They stay until you remove them: "
+            f"{len(refused)} files that it left were refused as no DICOM objects with the marks of "
+            "this node, most likely half-written and never acknowledged. They stay until you "
+            "remove them: "
             f"{', '.join(refused)}"
         )
     return "; ".join(notes)
@@ -135,16 +137,16 @@ def _not_taken(path: Path, why: str, stored: int) -> CarryOverError:
 
 
 def _orthanc_login(stack: str, service: str) -> dict[str, str]:
-    """Log in as the first user of the running Orthanc: the inventory may know others by now."""
+    """Log in as a user of the running Orthanc: the inventory may know others by now."""
     container = find_container(stack, service)
     if container is None:
         raise CarryOverError(f"No container of {stack}_{service} runs here.")
     text = run(["docker", "exec", container, "cat", "/run/secrets/orthanc.json"])
-    users = json.loads(text).get("RegisteredUsers") or {}
-    for name, password in users.items():
-        login = base64.b64encode(f"{name}:{password}".encode()).decode()
-        return {"Authorization": f"Basic {login}"}
-    return {}
+    name, password = first_admin(json.loads(text))
+    if not name:
+        return {}
+    login = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {login}"}
 
 
 def keydb_pairs(

@@ -7,12 +7,17 @@ service whose image changes are copied first, and put back with it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rules import (
+    not_limited_here,
+    published_by,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
     docker_objects,
@@ -142,6 +147,7 @@ class Stack:
         self.timeout: int = parameters["timeout"]
         self.order: list[str] = parameters["order"]
         self.kept_secrets: list[str] = parameters["kept_secrets"]
+        self.limited: bool = parameters["limited"]
         self.copies = copies_of(parameters)
         self._engine: Engine | None = None
         directory = Path(parameters["directory"])
@@ -341,10 +347,16 @@ class Stack:
         """Run again what ran before, with its data.
 
         Raises:
-            StackError: it does not become healthy either; copies and files are left.
+            StackError: it does not become healthy either, or its ports are not limited; copies and
+                files are left.
         """
         new = json.loads(self.present())
         document = going_back(self.previous(), new, self.kept_secrets)
+        if self.limited and (ports := not_limited_here(published_by(document))[0]):
+            listed = ", ".join(f"{port}/{protocol}" for protocol, port in ports)
+            raise StackError(
+                f"it would publish {listed}, which the rules loaded on this host do not limit."
+            )
         rendered = json.dumps(document, indent=2, sort_keys=True) + "\n"
         self.record.unlink(missing_ok=True)
         added: dict[str, list[Path]] = {}
@@ -409,6 +421,15 @@ def prune_configs(stack: str, document: dict[str, Any]) -> None:
     )
     if superseded:
         run(["docker", "config", "rm", *superseded])
+
+
+def prune_networks(stack: str, document: dict[str, Any]) -> None:
+    """Remove the networks that no service uses any more; one in use stays for a later run."""
+    wished = {f"{stack}_{name}" for name in document.get("networks", {})}
+    for name in of_stack(stack, "network")[0]:
+        if name not in wished:
+            with contextlib.suppress(CommandError):
+                run(["docker", "network", "rm", name])
 
 
 def went_back(stack: Stack, reason: str) -> str:

@@ -16,14 +16,15 @@ def declared_secrets(definitions: Iterable[Mapping[str, Any]]) -> list[dict[str,
     """
     return [
         {
-            "variable": str(secret["variable"]),
+            "variable": str(variable),
             "service": str(definition["name"]),
             "secret": str(secret["name"]),
             "fixed": str(secret.get("fixed", "")),
         }
         for definition in definitions
         for secret in definition.get("secrets") or []
-        if secret.get("variable")
+        for variable in (secret.get("variable"), *(secret.get("further_variables") or []))
+        if variable
     ]
 
 

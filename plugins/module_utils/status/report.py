@@ -265,13 +265,15 @@ def _security_rows(
             text = f"ended {rules.words(now - each['not_after'])} ago"
         found.append((f"certificate {each['name']}", severity, text))
     firewall, clock, sampler = state["firewall"], state["clock"], state["sampler"]
-    names = ["firewall_missing", "firewall_changed", "firewall_not_enabled"]
+    names = ["firewall_missing", "firewall_changed", "port_unlimited", "firewall_not_enabled"]
     if not firewall["wanted"]:
         found.append(("firewall", "unknown", "switched off in the inventory"))
     else:
         text = "not loaded"
         if firewall["loaded"]:
             text = "as installed" if firewall["equal"] else "changed since it was installed"
+            if firewall.get("unlimited"):
+                text += f", NOT for {', '.join(firewall['unlimited'])}"
         text += {True: ", loaded at boot", False: ", NOT loaded at boot", None: ""}[
             firewall["enabled"]
         ]

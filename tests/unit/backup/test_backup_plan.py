@@ -49,6 +49,14 @@ def test_without_a_repository_nothing_is_asked_for() -> None:
         ({"backup_identifiable_repository": "/srv/auscat"}, "lies in auscat_data_root"),
         ({"backup_identifiable_repository": "/srv/auscat/x"}, "lies in auscat_data_root"),
         ({"backup_identifiable_repository": "/srv/x/../auscat/x"}, "lies in auscat_data_root"),
+        *(
+            ({"backup_identifiable_repository": address}, "holds a password")
+            for address in (
+                "rest:https://me:hunter2@host/",
+                "sftp://me:hunter/2@host//a",
+                "s3:https://k:hunter2@h/b",
+            )
+        ),
         ({"backup_identifiable_repository": "rest:https://host/"}, "Accepted: a directory, sftp"),
         ({"backup_identifiable_repository": "sftp:/path"}, "names no SFTP server"),
         ({"backup_identifiable_repository": "sftp:a;b@host:/p"}, "names no SFTP server"),
@@ -70,6 +78,7 @@ def test_without_a_repository_nothing_is_asked_for() -> None:
 def test_each_problem_is_named_once(changes: dict[str, Any], said: str) -> None:
     (problem,) = problems(**changes)
     assert said in problem
+    assert "hunter" not in problem
     for password in (name for name in SOUND if "password" in name):
         value = str(changes.get(password) or SOUND[password])
         assert value not in problem

@@ -36,6 +36,12 @@ MARK = "SMITH^JOHN"
             " imported, 0 exported, 0 copies, 0 incomplete, 0 doubtful",
         ),
         (
+            "one_way: WARNING orthanc_archive:4242 cannot be reached (gaierror): port 4242 is"
+            " closed",
+            "one_way WARNING orthanc_archive:4242 cannot be reached (gaierror): port 4242 is"
+            " closed",
+        ),
+        (
             "W1124 17:40:10.440025             MAIN main.cpp:946] Orthanc has started",
             "orthanc W Orthanc has started",
         ),

@@ -19,7 +19,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.targets import
 PORTS: list[dict[str, Any]] = [
     {"service": "ctp", "name": "dicom", "published": 8104, "protocol": "tcp",
      "sources": ["10.1.0.0/24"], "sources_variable": "ctp_dicom_sources"},
-    {"service": "orthanc", "name": "web", "published": 8042, "sources": ["10.2.2.2"]},
+    {"service": "front", "name": "orthanc", "published": 8042, "sources": ["10.2.2.2"]},
     {"service": "swarm", "name": "gossip", "published": 7946, "protocol": "udp",
      "sources": ["10.0.0.1"]},
 ]  # fmt: skip

@@ -31,6 +31,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "ctp_orthanc_aet": "ORTHANC",
         "ctp_aet": "CTP",
         "ctp_keydb_query": "",
+        "ctp_forwarded": False,
         "ctp_admin_password_has_colon": False,
     }
     return {**given, **changes}
@@ -116,7 +117,24 @@ def test_the_export_follows_orthanc() -> None:
     )
     assert "dicom://ARCHIVE:ME@" in ctp_config.config_xml(changed)
     (pipeline,) = ctp_config.supervisor(changed)["pipelines"]
-    assert pipeline["export"] == {"listen_port": 8301, "host": "192.0.2.7", "port": 11112}
+    assert pipeline["export"] == {
+        "listen_port": 8301,
+        "host": "192.0.2.7",
+        "port": 11112,
+        "greeting_port": 0,
+        "tls_names": [],
+    }
+
+
+def test_the_way_to_orthanc_on_the_same_machine_is_by_the_forwarder() -> None:
+    other = {"name": "other", "export": {"host": "192.0.2.7", "port": 4242}}
+    changed = settings(ctp_forwarded=True, ctp_pipelines=[{"name": "orthanc"}, other])
+    ports = [
+        each["export"]["greeting_port"] for each in ctp_config.supervisor(changed)["pipelines"]
+    ]
+    assert ports == [4243, 0]
+    (here,) = ctp_config.supervisor(settings(ctp_orthanc_hostname="cv01"))["pipelines"]
+    assert here["export"]["greeting_port"] == 0
 
 
 def test_a_pipeline_in_parallel_shares_ae_titles_and_script() -> None:
@@ -413,3 +431,34 @@ def test_names_that_a_site_may_list_are_in_its_script_alone() -> None:
     ) as raised:
         ctp_config.files(much)
     assert "Accepted: 512000" in str(raised.value)
+
+
+def test_orthanc_and_keydb_over_tls() -> None:
+    changed = settings(
+        ctp_keydb_tls_name="kv01",
+        ctp_orthanc_tls_names=["cv01", "10.20.1.20"],
+        ctp_tls_trusted="/etc/auscat/tls/ca.pem",
+        ctp_pipelines=[
+            {"name": "orthanc", "called_aets": ["CTP"]},
+            {"name": "other", "called_aets": ["OTHER"], "export": {"host": "192.0.2.9"}},
+        ],
+    )
+    found = ctp_config.supervisor(changed)
+    assert found["keydb"]["tls_name"] == "kv01"
+    assert found["trusted"] == "/etc/auscat/tls/ca.pem"
+    ours, other = (each["export"]["tls_names"] for each in found["pipelines"])
+    assert ours == ["cv01", "10.20.1.20"]
+    assert other == [], "somebody else's receiver is no Orthanc of this node"
+
+
+@pytest.mark.parametrize("mode", ["accepted", "required"])
+def test_tls_at_the_gate(mode: str) -> None:
+    assert ctp_config.dicom_tls(mode, ["PACS"], "rsna", "own_ca") == mode
+    assert ctp_config.dicom_tls("none", [], "standin", "none") == "none"
+    for arguments, expected in (
+        (("none", ["PACS"], "rsna", "own_ca"), "ctp_dicom_tls_required_for is"),
+        ((mode, [], "standin", "own_ca"), "ctp_flavour is standin"),
+        ((mode, [], "rsna", "none"), "auscat_tls is none"),
+    ):
+        with pytest.raises(ctp_config.CtpConfigurationError, match=expected):
+            ctp_config.dicom_tls(*arguments)

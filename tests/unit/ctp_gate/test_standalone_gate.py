@@ -57,6 +57,9 @@ class GateProcess:
             "largest_object_mib": 16,
             "sync_before_acknowledge": True,
             "stop_seconds": 2,
+            "tls": "none",
+            "tls_required_for": [],
+            "tls_clients": "",
             **changes,
         }
         self.file.write_text(json.dumps(self.settings))

@@ -103,7 +103,13 @@ class Node:
         site.supervisor["heap_mib"] = 768
         pipeline = site.supervisor["pipelines"][0]
         pipeline["import_port"] = free_port()
-        pipeline["export"] = {"listen_port": free_port(), "host": "127.0.0.1", "port": store}
+        pipeline["export"] = {
+            "listen_port": free_port(),
+            "host": "127.0.0.1",
+            "port": store,
+            "greeting_port": 0,
+            "tls_names": [],
+        }
         site.files["orthanc.filter.script"] = ctp_script.filter_script(["ANON-", "B-"])
         config = site._config().replace('port="9080"', f'port="{ctp_web}"')
         site.files["config.xml"] = config.replace('8301"/>', '8301" interval="500"/>')

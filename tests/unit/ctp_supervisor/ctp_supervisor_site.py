@@ -64,7 +64,14 @@ class Site:
             "date_shift": False,
             "deidentification": ["orthanc: strict"],
             "pixel_regions": [],
-            "keydb": {"host": "keydb", "port": 5432, "database": "key_db", "query": ""},
+            "keydb": {
+                "host": "keydb",
+                "port": 5432,
+                "database": "key_db",
+                "query": "",
+                "tls_name": "",
+            },
+            "trusted": "",
             "pipelines": [self._pipeline(index) for index in range(pipelines)],
         }
         self.files = {
@@ -84,7 +91,13 @@ class Site:
             "calling_aets": [],
             "script": "orthanc.anonymizer.script",
             "filter": "orthanc.filter.script",
-            "export": {"listen_port": 8301 + index, "host": "orthanc", "port": 4242},
+            "export": {
+                "listen_port": 8301 + index,
+                "host": "orthanc",
+                "port": 4242,
+                "greeting_port": 0,
+                "tls_names": [],
+            },
             "stages": [
                 {
                     "index": number,

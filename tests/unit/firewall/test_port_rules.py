@@ -189,3 +189,17 @@ def test_purpose_becomes_a_comment(purpose: Any, comment: str) -> None:
     text = render(normalise([port(purpose=purpose)]))
     assert f'\t\tcounter drop comment "{comment}"\n' in text
     assert f"\t# {comment}\n" in text
+
+
+def test_a_port_of_a_service_is_shut_to_containers_whatever_its_sources() -> None:
+    everybody = ["0.0.0.0/0", "::/0"]
+    text = render(normalise([port(target=8042, sources=everybody)]))
+    chain = text.partition("chain tcp_8042 {")[2].partition("}")[0].strip().splitlines()
+    assert chain[0].strip().startswith('iifname "docker_gwbridge" counter drop')
+    assert chain[1].strip() == "ip saddr @tcp_8042_ipv4 accept"
+    # What a site lists itself is not behind the Swarm.
+    own = render(normalise([port(sources=everybody)]))
+    assert "iifname" not in own.partition("chain tcp_8042 {")[2].partition("}")[0]
+    # Past the published ports there is no way for anybody, containers included.
+    (around,) = [line for line in text.splitlines() if "routed past" in line]
+    assert "iifname" not in around

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -46,14 +47,29 @@ def test_without_systemd_there_is_no_unit() -> None:
 
 def test_password_of_a_proxy_is_for_root_alone() -> None:
     wished = files(http="http://me:p%40ss@proxy.example:1", engine={"A": "1"})
-    assert {mode for _, mode in wished.values()} == {0o600}
-    # In a unit file a percent sign begins a specifier.
-    assert "me:p%%40ss@" in wished[site_network.ENGINE_UNIT][0]
+    assert {path for path, (text, _) in wished.items() if "p%40ss" in text.replace("%%", "%")} == {
+        site_network.APT,
+        site_network.ENGINE_PROXY,
+    }
+    assert wished[site_network.APT][1] == wished[site_network.ENGINE_PROXY][1] == 0o600
+    # Anybody may ask systemd what stands in a unit.
+    unit, _ = wished[site_network.ENGINE_UNIT]
+    assert f"EnvironmentFile={site_network.ENGINE_PROXY}\n" in unit
+    assert 'Environment="A=1"' in unit
+
+
+def test_a_shell_reads_the_engines_proxy_as_it_is(tmp_path: Any) -> None:
+    proxy = "http://me:p%40s$HOME`s&;*@proxy.example:1"
+    text, mode = files(http=proxy, without=["localhost"], systemd=False)[site_network.ENGINE_PROXY]
+    (tmp_path / "environment").write_text(text)
+    script = 'set -a; . ./environment; printf "%s %s" "$HTTP_PROXY" "$no_proxy"'
+    said = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (said.stdout, mode) == (f"{proxy} localhost", 0o600)
 
 
 def test_each_change_shows_in_the_digest() -> None:
     digests = {
-        site_network.digest(files(**settings))
+        site_network.digest(files(**settings), "salt$")
         for settings in (
             {},
             {"engine": {"A": "1"}},
@@ -67,15 +83,23 @@ def test_each_change_shows_in_the_digest() -> None:
     assert len(digests) == 7
 
 
+def test_the_digest_is_salted() -> None:
+    one, other = (site_network.digest(files(http=PROXY)) for _ in range(2))
+    assert one != other
+    assert site_network.digest(files(http=PROXY), one) == one
+    assert site_network.digest(files(), one) != one
+
+
 @pytest.mark.parametrize("proxy", ["proxy:3128", "socks5://proxy", "http://a b", 'http://"'])
 def test_what_is_no_proxy(proxy: str) -> None:
     with pytest.raises(site_network.SiteNetworkError, match=r"auscat_http_proxy is .*HOST:PORT"):
         site_network.proxy_variables(proxy, "", [])
 
 
-def test_error_hides_the_password() -> None:
+@pytest.mark.parametrize("password", ["secret", "sec@secret", "secret/secret", "secret\nsecret"])
+def test_error_hides_the_password(password: str) -> None:
     with pytest.raises(site_network.SiteNetworkError) as error:
-        site_network.proxy_variables("", "https://me:secret@proxy with a space", [])
+        site_network.proxy_variables("", f"https://me:{password}@proxy with a space", [])
     assert "secret" not in str(error.value)
 
 

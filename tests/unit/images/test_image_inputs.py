@@ -182,5 +182,5 @@ def test_failed_download_leaves_no_cache(
 def test_own_images_are_described() -> None:
     described = describe_images(OWN_IMAGES)
     assert next(iter(described)) == "base"
-    assert set(described) == {"base", "orthanc", "keydb", "ctp_rsna", "ctp_standin"}
+    assert set(described) == {"base", "front", "orthanc", "keydb", "ctp_rsna", "ctp_standin"}
     assert all(image["base"] == "base" for name, image in described.items() if name != "base")

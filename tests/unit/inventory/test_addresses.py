@@ -183,3 +183,17 @@ def test_a_variable_that_names_a_machine(value: str, reason: str | None) -> None
     (text,) = found
     assert text.startswith(f"troubleshoot_sender is {value!r}. Accepted: an address, a host or")
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("kv", ["10.0.0.1", "192.0.2.1", "2001:db8::1"]),
+        ("cat", ["10.0.0.2", "2001:db8::2"]),
+        ("ws2", ["10.0.1.2"]),
+        ("gone", []),
+        ("own", []),
+    ],
+)
+def test_all_addresses_that_are_known(host: str, known: list[str]) -> None:
+    assert a.known_addresses(host, HOSTVARS, look_up) == known

@@ -175,7 +175,9 @@ def test_stack_document() -> None:
     ]
     assert orthanc["deploy"]["endpoint_mode"] == "dnsrr"
     assert orthanc["environment"] == {"TZ": "Australia/Sydney", "PORT": "4242"}
-    assert orthanc["networks"]["node"]["aliases"] == ["orthanc", "pacs"]
+    # Nobody asks it, so it has no name anywhere; it publishes a port.
+    assert orthanc["networks"] == {"orthanc_alone": {}}
+    assert document["networks"] == {"orthanc_alone": {"driver": "overlay"}}
     assert orthanc["volumes"] == [
         {"type": "bind", "source": "/srv/auscat/orthanc", "target": "/db"}
     ]
@@ -188,7 +190,7 @@ def test_stack_document() -> None:
             "mode": 0o400,
         }
     ]
-    assert orthanc["deploy"]["resources"] == {"limits": {"memory": "512M"}}
+    assert orthanc["deploy"]["resources"] == {"limits": {"memory": "512M", "pids": 256}}
     assert document["secrets"] == {
         "orthanc.json": {"external": True, "name": "auscat_orthanc.json_v3"}
     }
@@ -246,6 +248,14 @@ def test_companions_are_services_of_their_own() -> None:
     assert all("companions" not in each for each in flat)
     with_gate = service(companions=[service(name="gate", image="gate:1")])
     assert d.declared_images([with_gate]) == [service()["image"], "gate:1"]
+
+
+def test_companion_of_several_services_is_there_once() -> None:
+    shared = service(name="front", ports=[])
+    here = [service(companions=[shared]), service(name="ctp", ports=[], companions=[shared])]
+    assert [each["name"] for each in d.with_companions(here)] == ["orthanc", "front", "ctp"]
+    assert [each["name"] for each in d.port_declarations(here)] == ["orthanc", "front", "ctp"]
+    assert len(d.declared_images(here)) == 3
 
 
 def test_what_is_not_asked_for_is_not_rendered() -> None:

@@ -27,7 +27,12 @@ def agrees(problems: list[str], words: list[str]) -> None:
         ("  ", []),
         (None, []),
         ({"admin": ""}, []),
+        # Digits that nobody has put between quotes.
+        (1234567, ["x_password"]),
+        ({"admin": 1234567}, ["x_password['admin']"]),
         (["a password"], []),
+        ([{"name": "rita", "password": "one"}], ["x_password['rita']"]),
+        ([{"name": "rita", "password": ""}, {"name": 1, "password": "x"}, {"role": "x"}], []),
     ],
 )
 def test_credentials(value: Any, labels: list[str]) -> None:
@@ -130,6 +135,39 @@ def test_flavour(
 
 
 @pytest.mark.parametrize(
+    ("flavour", "named", "checksum", "found", "is_file", "words"),
+    [
+        ("rsna", "CTP-installer.jar", "0a1b" * 16, "", True, []),
+        ("rsna", "CTP-installer.jar", f"sha256:{'0A1B' * 16}", "", True, []),
+        ("rsna", "standin", "", "", False, []),
+        ("auscat", "CTP-installer.jar", "", "", True, []),
+        # An empty one is reported as empty.
+        ("rsna", "", "", "", False, []),
+        (
+            "rsna",
+            "CTP-installer.jar",
+            "",
+            "f00d" * 16,
+            True,
+            [
+                "ctp_distribution_checksum is ''",
+                "64 hexadecimal digits",
+                "`sha256sum CTP-installer.jar`",
+                "f00d" * 16,
+                "does not prove that it is genuine",
+            ],
+        ),
+        ("rsna", "/opt/CTP", None, "f00d" * 16, False, ["{{ '/opt/CTP' | auscat.imaging.ctp_c"]),
+        ("rsna", "CTP-installer.jar", "f00d", "", True, ["ctp_distribution_checksum is 'f00d'"]),
+    ],
+)
+def test_distribution(
+    flavour: str, named: str, checksum: str | None, found: str, is_file: bool, words: list[str]
+) -> None:
+    agrees(guardrails.distribution_problems(flavour, named, checksum, found, is_file), words)
+
+
+@pytest.mark.parametrize(
     ("image", "source", "checksum", "words"),
     [
         ("auscat-imaging/orthanc:0123456789ab", "build", None, []),
@@ -205,6 +243,100 @@ def test_ports_open_to_the_world(sources: Any, words: list[str]) -> None:
     agrees(guardrails.open_port_problems([port(sources)]), words)
 
 
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (["169.254.0.0/16"], ["has 169.254.0.0/16, which lies in 169.254.0.0/16 (link-local"]),
+        (["169.254.7.7"], ["has 169.254.7.7/32, which lies in", "8104"]),
+        (["169.254.0.0/15"], ["has 169.254.0.0/15, which holds 169.254.0.0/16"]),
+        (["fe80::/10"], ["link-local"]),
+        (["fe80::1"], ["link-local"]),
+        (["224.0.0.1"], ["multicast"]),
+        (["ff02::1"], ["multicast"]),
+        (["0.0.0.0"], ["has 0.0.0.0/32", "no machine sends from"]),
+        (["::"], ["has ::/128", "no machine sends from"]),
+        (["255.255.255.255"], ["reserved"]),
+        (["127.0.0.1", "::1", "10.0.0.0/8", "192.0.2.7", "fd00::/8"], []),
+        # Said once, as the whole world.
+        (["0.0.0.0/0", "::/0"], []),
+        (["pacs"], []),
+    ],
+)
+def test_sources_that_are_no_machine(sources: Any, words: list[str]) -> None:
+    agrees(guardrails.machine_source_problems([port(sources)]), words)
+
+
+def patient_list(sources: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "service": "keydb",
+        "name": "postgresql",
+        "published": 5433,
+        "purpose": "Patient list",
+        "sources": sources,
+        "sources_variable": "keydb_sources",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (["10.0.0.0/8"], ["keydb_sources is [10.0.0.0/8]", "5433", "16777216 IPv4 addresses"]),
+        (["172.16.0.0/12"], ["the private range 172.16.0.0/12"]),
+        (["192.168.0.0/16"], ["the private range 192.168.0.0/16", "single machines"]),
+        (["fc00::/7"], ["the private range fc00::/7"]),
+        # The same in other words.
+        (["10.0.0.0/9", "10.128.0.0/9"], ["the private range 10.0.0.0/8"]),
+        ([f"10.{second}.0.0/16" for second in range(256)], ["the private range 10.0.0.0/8"]),
+        ([f"10.{second}.0.0/16" for second in range(1, 256)], ["the private range 10.0.0.0/8"]),
+        ([f"192.168.{third}.0/24" for third in range(2, 250)], ["range 192.168.0.0/16"]),
+        (["192.168.0.0/15"], ["131072 IPv4 addresses", "192.168.0.0/16"]),
+        (["fd00::/8", "fc00::/8"], ["the private range fc00::/7"]),
+        # Wider than the limit, wherever.
+        (["10.20.0.0/15"], ["131072 IPv4 addresses"]),
+        (["10.20.0.0/16", "10.30.0.1"], ["65537 IPv4 addresses"]),
+        (["100.64.0.0/10"], ["IPv4 addresses"]),
+        (["2001:db8::/47"], ["IPv6 addresses"]),
+        (["fd00::/8"], ["IPv6 addresses"]),
+        # What one site has.
+        (["10.20.0.0/16"], []),
+        (["10.20.0.0/17", "10.20.128.0/17", "10.20.0.0/16", "2001:db8:7::/48"], []),
+        (["192.168.0.0/17", "10.20.30.40"], []),
+        (["127.0.0.1"], []),
+        (["0.0.0.0/0"], []),
+        (["keydb-custodian"], []),
+    ],
+)
+def test_who_reaches_the_patient_list(sources: Any, words: list[str]) -> None:
+    agrees(guardrails.patient_list_problems([patient_list(sources)]), words)
+
+
+@pytest.mark.parametrize(
+    ("sources", "names", "words"),
+    [
+        (
+            ["10.9.0.20"],
+            {},
+            ["keydb_sources has 10.9.0.20/32, which lets cv01 (10.9.0.20)", "5433"],
+        ),
+        (["10.9.0.0/24"], {}, ["has 10.9.0.0/24, which lets cv01"]),
+        (["10.9.0.20/31", "10.1.1.1"], {}, ["has 10.9.0.20/31"]),
+        (["2001:db8::20"], {}, ["lets cv01 (2001:db8::20)"]),
+        # A group, a host of the inventory or a name of DNS.
+        (["10.9.0.20"], {"10.9.0.20": "research"}, ["has research (10.9.0.20/32)"]),
+        (["10.9.0.21", "10.9.0.0/28", "2001:db8::21"], {}, []),
+        (["cv01.hospital.example"], {}, []),
+        ([], {}, []),
+    ],
+)
+def test_the_other_side(sources: Any, names: dict[str, str], words: list[str]) -> None:
+    machines = {"cv01": ["10.9.0.20", "2001:db8::20"]}
+    ports = [patient_list(sources, source_names=names)]
+    agrees(guardrails.other_side_problems(ports, machines), words)
+    # A site with a single machine has no other side.
+    assert guardrails.other_side_problems(ports, {}) == []
+
+
 @pytest.mark.parametrize(("restricted", "words"), [(True, []), (False, ["firewall_restrict"])])
 def test_restriction(restricted: bool, words: list[str]) -> None:
     agrees(guardrails.restriction_problems(restricted), words)
@@ -274,6 +406,8 @@ def test_one_machine_under_two_names(addresses: dict[str, str], words: list[str]
         ),
         ({"swarm_state": "active", "swarm_manager": True, "swarm_nodes": 2}, True, []),
         ({"swarm_state": "active", "swarm_manager": False, "swarm_nodes": 0}, False, ["a worker"]),
+        # Whether it is one is not known until somebody has unlocked it.
+        ({"swarm_state": "locked", "swarm_manager": False, "swarm_nodes": 0}, False, []),
     ],
 )
 def test_swarm(engine: dict[str, Any], accepted: bool, words: list[str]) -> None:
@@ -308,3 +442,16 @@ HELD = [{"service": "orthanc", "source": "/srv/auscat/orthanc", "target": "/var/
 def test_moved_data(wished: str | None, words: list[str]) -> None:
     paths = {("orthanc", "/var/lib/orthanc/db"): wished} if wished else {}
     agrees(guardrails.moved_data_problems(HELD, paths), words)
+
+
+def test_clear_text_is_refused() -> None:
+    (problem,) = guardrails.tls_problems("none")
+    assert "auscat_tls is none" in problem
+    assert "Accepted in production: own_ca, files" in problem
+    assert guardrails.tls_problems("own_ca") == guardrails.tls_problems("files") == []
+
+
+def test_dicom_in_clear_text_between_machines_is_refused() -> None:
+    (problem,) = guardrails.tls_problems("own_ca", dicom_in_clear=True)
+    assert "orthanc_dicom_tls is false" in problem
+    assert len(guardrails.tls_problems("none", dicom_in_clear=True)) == 1

@@ -143,3 +143,79 @@ def test_a_service_is_a_role_that_declares_it(tmp_path: Path) -> None:
     (tmp_path / "notes/tasks/absent.yml").touch()
     assert check.service_roles(tmp_path) == ["notes", "viewer"]
     assert check.service_roles(str(tmp_path), "tasks/absent.yml") == ["notes"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("kN14Z1KjZUACSOYZ", []),
+        ("with white space inside", []),
+        ("Grüße, 患者", []),
+        (None, []),
+        # Reported as empty, and as no text.
+        ("  ", []),
+        (["hunter2\n"], []),
+        ("hunter2\nhunter3", ["x_password has a line break.", "one line", "ansible-vault edit"]),
+        # What a YAML block ends in.
+        ("hunter2\n", ["x_password has a line break.", '"|"']),
+        ("hunter2\r", ["carriage return"]),
+        ("hunter2\0", ["a NUL"]),
+        ("hunter2\x7f", ["a DEL"]),
+        ("hunter\t2", ["a tab"]),
+        ("hunter2\x1b[2J", ["U+001B"]),
+        ("hunter2\x85", ["U+0085"]),
+        ("\ufeffhunter2", ["byte order mark"]),
+        ("hunter\u200b2", ["U+200B"]),
+        ("hunter2\u2028", ["U+2028"]),
+        ("hunter2\ud800", ["U+D800"]),
+        ("hunter2\uffff", ["U+FFFF"]),
+        (" hunter2", ["white space at an end"]),
+        ("hunter2\u00a0", ["white space at an end"]),
+        ({"admin": "hunter2", "reader": "hunter2\n"}, ["x_password['reader'] has a line break"]),
+        ({"admin\n": "hunter2"}, ["x_password, the name 'admin\\n', has a line break"]),
+    ],
+)
+def test_secrets_that_nobody_can_see(value: Any, words: list[str]) -> None:
+    problems = check.secret_problems({"x_password": value})
+    assert bool(problems) == bool(words)
+    for word in words:
+        assert word in "\n".join(problems)
+    assert "hunter" not in "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("-----BEGIN KEY-----\nabc\n-----END KEY-----\n", []),
+        ("-----BEGIN KEY-----\r\nabc\r\n", ["x_key has a line break (carriage return)", "lines"]),
+        ("-----BEGIN KEY-----\nabc\0\n", ["x_key has a NUL"]),
+    ],
+)
+def test_secrets_of_several_lines(value: str, words: list[str]) -> None:
+    problems = check.secret_problems({"x_key": value}, ["x_key"])
+    assert bool(problems) == bool(words)
+    for word in words:
+        assert word in "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("http://mirror.hospital.example/debian", []),
+        ("", []),
+        (None, []),
+        ("https://me@mirror.hospital.example/debian", []),
+        (
+            "https://me:hunter2@mirror.hospital.example/debian",
+            ["x_mirror holds a password", "why."],
+        ),
+        ("https://me:hunter/2@mirror.hospital.example/debian", ["x_mirror holds a password"]),
+        ({"A": "1", "HTTP_PROXY": "http://me:hunter2@proxy:1"}, ["x_mirror['HTTP_PROXY'] holds"]),
+    ],
+)
+def test_passwords_in_urls(value: Any, words: list[str]) -> None:
+    problems = check.url_problems({"x_mirror": value}, {"x_mirror": "why."})
+    assert bool(problems) == bool(words)
+    for word in words:
+        assert word in "\n".join(problems)
+    assert "hunter" not in "\n".join(problems)

@@ -87,3 +87,45 @@ def test_a_vault_that_is_no_mapping_is_refused_without_showing_it(text: str) -> 
     with pytest.raises(vault_values.VaultError) as error:
         vault_values.names_in(text)
     assert "hunter2" not in str(error.value)
+
+
+CERTIFICATES = {"vault_auscat_certificates": {"kv01": {"certificate": "a\nb\n", "key": "c\n"}}}
+MORE = {"vault_auscat_certificates": {"kv01": {"certificate": "d\n"}, "cv01": {"key": "e # f\n"}}}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "---\n# ours\nvault_a_password: 'old'  # since 2024\n",
+        "vault_auscat_certificates:\n  kv01:\n    key: |\n      x\n\n# ours\nvault_a_password: a\n",
+        "vault_auscat_certificates: {kv01: {key: x}}  # ours\nvault_a_password: old\n",
+        "vault_a_password: old\nvault_auscat_certificates:  # ours\n",
+    ],
+)
+def test_certificates_are_written_and_replaced(before: str) -> None:
+    kept = {
+        name: value
+        for name, value in (yaml.safe_load(before) or {}).items()
+        if name not in CERTIFICATES
+    }
+    text = vault_values.with_values(before, CERTIFICATES)
+    assert yaml.safe_load(text) == {**kept, **CERTIFICATES}
+    again = vault_values.with_values(text, MORE)
+    assert yaml.safe_load(again) == {**kept, **MORE}
+    assert ("# ours" in again) == ("# ours" in before)
+
+
+@pytest.mark.parametrize("text", ["- a\n- list\n", "---\n{vault_a_password: kept}\nvault_b: x\n"])
+def test_certificates_are_not_written_where_it_cannot_be(text: str) -> None:
+    with pytest.raises(vault_values.VaultError):
+        vault_values.with_values(text, CERTIFICATES)
+
+
+def test_a_rotation_leaves_certificates_alone() -> None:
+    values = {"vault_auscat_ca": {"key": "x"}, "vault_a_password": "old"}
+    plan = vault_values.plan_rotation(
+        {"vault_a_password": ["a_password"]}, values, {"a_password": ""}, [], {}
+    )
+    assert plan.names == ["vault_a_password"]
+    assert "renew_certificates.yml" in plan.left_out["vault_auscat_ca"]

@@ -17,10 +17,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation imp
     TAKEN,
     ForeignFileError,
     isolation_verdict,
+    made_identified,
     made_phantoms,
     read_phantom,
     read_phantoms,
+    write_marked,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc import OWN_MARKS
 from pydicom.dataset import Dataset
 
 TOKEN = "1234567890"
@@ -45,6 +48,40 @@ def test_phantom_is_made(known: studies.Study, tmp_path: Path) -> None:
     assert [each.sop_instance_uid for each in made_phantoms(TOKEN, tmp_path)] == (
         known.sop_instance_uids
     )
+
+
+def test_a_phantom_is_sent_with_the_marks(known: studies.Study, tmp_path: Path) -> None:
+    path = tmp_path / "marked.dcm"
+    phantom.write_study(known, tmp_path)
+    first = read_phantoms(tmp_path)[0]
+    write_marked(first, {**OWN_MARKS, "pseudonym_prefixes": ["TRIAL-", "ANON-"]}, path)
+    sent = pydicom.dcmread(path)
+    assert sent.SOPInstanceUID == first.sop_instance_uid
+    assert sent.PatientID == sent.PatientName == names.pseudonym_of(TOKEN, "TRIAL-")
+    assert names.is_proof_pseudonym(str(sent.PatientID))
+    assert sent.PatientIdentityRemoved == "YES"
+    assert sent.DeidentificationMethod == "AusCAT imaging: phantom"
+    assert [item.CodeValue for item in sent.DeidentificationMethodCodeSequence] == ["113100"]
+    assert sent.PixelData == known.datasets[0].PixelData
+
+
+def test_a_phantom_without_marks_that_nobody_asks_for(known: studies.Study, tmp_path: Path) -> None:
+    phantom.write_study(known, tmp_path)
+    none = {"identity_removed": True, "methods": [], "codes": [], "pseudonym_prefixes": []}
+    write_marked(read_phantoms(tmp_path)[0], none, tmp_path / "marked.dcm")
+    sent = pydicom.dcmread(tmp_path / "marked.dcm")
+    assert "DeidentificationMethod" not in sent
+    assert "DeidentificationMethodCodeSequence" not in sent
+    assert sent.PatientID == names.pseudonym_of(TOKEN)
+
+
+def test_the_identified_object_is_the_unknown_patients(
+    unknown: studies.Study, tmp_path: Path
+) -> None:
+    """What would get in is among what the proof looks for and removes."""
+    made = made_identified(TOKEN, tmp_path)
+    assert made.sop_instance_uid in unknown.sop_instance_uids
+    assert "PatientIdentityRemoved" not in pydicom.dcmread(tmp_path / "0001.dcm")
 
 
 def put(keyword: str, value: str) -> Callable[[Dataset], None]:

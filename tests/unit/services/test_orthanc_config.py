@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.filter.orthanc import FilterModule
+from ansible_collections.auscat.imaging.plugins.module_utils.ctp import script
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc import (
+    OWN_MARKS,
     OrthancConfigurationError,
+    first_admin,
     problems,
     render,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 PASSWORD = "a-very-secure-password"
+RITA = {"name": "rita", "password": "another-password", "role": "reader"}
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -36,6 +44,15 @@ def test_configuration() -> None:
         "RemoteAccessAllowed": True,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {"admin": PASSWORD},
+        "NodeGuard": {
+            "Marks": {
+                "IdentityRemoved": True,
+                "Methods": ["AusCAT imaging: "],
+                "Codes": ["113100"],
+                "PseudonymPrefixes": ["ANON-"],
+            },
+            "Roles": {"admin": "admin"},
+        },
         "DicomAet": "ORTHANC",
         "MaximumPduLength": 131072,
         "DicomWeb": {"EnableMetadataCache": False},
@@ -64,6 +81,61 @@ def test_orthanc_is_locked_to_ctp() -> None:
     assert (modality["AET"], modality["Host"]) == ("GATE", "10.0.1.1")
     allowed = {key for key, value in modality.items() if key.startswith("Allow") and value}
     assert allowed == {"AllowEcho", "AllowStore"}
+
+
+def test_users_have_roles() -> None:
+    eve = {"name": "eve", "password": "one-more-password", "role": "admin"}
+    content = json.loads(render(settings(users=[RITA, eve])))
+    assert content["RegisteredUsers"] == {
+        "admin": PASSWORD,
+        "rita": "another-password",
+        "eve": "one-more-password",
+    }
+    assert content["NodeGuard"]["Roles"] == {"admin": "admin", "rita": "reader", "eve": "admin"}
+
+
+def test_the_image_reads_what_is_rendered() -> None:
+    """By the program that reads it in Orthanc."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import json, sys\nfrom orthanc_guard.settings import read\n"
+            "print(read(json.load(sys.stdin)))",
+        ],
+        input=render(settings(users=[RITA])),
+        env={"PYTHONPATH": str(REPOSITORY / "images/orthanc/src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "prefixes=('ANON-',)" in done.stdout
+    assert "{'admin': 'admin', 'rita': 'reader'}" in done.stdout
+
+
+def test_the_marks_are_those_that_the_rules_write() -> None:
+    options = script.ScriptOptions()
+    assert OWN_MARKS["codes"] == script.method_codes(options)[:1]
+    methods = [
+        script.METHOD_NAMES_KEPT,
+        *(each for pair in script.METHODS.values() for each in pair),
+    ]
+    assert all(each.startswith(tuple(OWN_MARKS["methods"])) for each in methods)
+
+
+def test_an_admin_is_found() -> None:
+    abel = {"name": "abel", "password": "a-readers-password", "role": "reader"}
+    text = render(settings(users=[abel]))
+    assert text.index("abel") < text.index('"admin"')
+    assert first_admin(json.loads(text)) == ("admin", PASSWORD)
+    # As an earlier version left it.
+    assert first_admin({"RegisteredUsers": {"researcher": "x"}}) == ("researcher", "x")
+    assert first_admin({}) == ("", "")
+
+
+def test_an_image_without_the_guard_is_told_nothing_of_it() -> None:
+    content = json.loads(render(settings(guarded=False, image="somebody/orthanc@sha256:0")))
+    assert "NodeGuard" not in content
 
 
 def test_options_open_what_was_locked() -> None:
@@ -156,7 +228,50 @@ def test_booleans_of_the_command_line_are_understood() -> None:
         ({"options": {"IndexDirectory": "/x"}}, "IndexDirectory, which is fixed"),
         ({"options": {"Plugins": []}}, "Plugins, which is fixed"),
         ({"options": {"DicomServerEnabled": False}}, "DicomServerEnabled, which is fixed"),
+        ({"options": {"PythonScript": "/x"}}, "PythonScript, which is fixed"),
+        ({"options": {"NodeGuard": {}}}, "NodeGuard, which is fixed.*orthanc_users"),
         ({"options": {1: 2}}, "contains the setting 1"),
+        ({"users": None}, "orthanc_users is of the type null. Accepted: a list"),
+        ({"users": {"rita": "x"}}, "orthanc_users is of the type mapping"),
+        ({"users": ["rita"]}, r"orthanc_users\[0\] has text. Accepted: name, password and role"),
+        ({"users": [{"name": "rita"}]}, r"orthanc_users\[0\] has name. Accepted"),
+        ({"users": [{**RITA, "groups": []}]}, "has groups, name, password, role. Accepted"),
+        (
+            {"users": [{**RITA, "role": "Reader"}]},
+            "the role of 'rita' is 'Reader'. Accepted: reader,",
+        ),
+        ({"users": [{**RITA, "name": "ri:ta"}]}, "orthanc_users contains the user 'ri:ta'"),
+        ({"users": [{**RITA, "name": 7}]}, "orthanc_users contains the user 7"),
+        ({"users": [{**RITA, "password": ""}]}, "orthanc_users: the password of 'rita' is empty"),
+        ({"users": [{**RITA, "password": "a$b"}]}, "the password of 'rita' contains"),
+        ({"users": [RITA, RITA]}, "contains the user 'rita' twice"),
+        ({"users": [{**RITA, "name": "admin"}]}, "'admin', whom orthanc_registered_users has too"),
+        ({"required_marks": []}, "orthanc_required_marks is of the type list"),
+        ({"required_marks": {"methods": []}}, "orthanc_required_marks has methods. Accepted"),
+        (
+            {"required_marks": {**OWN_MARKS, "identity_removed": "maybe"}},
+            "identity_removed is 'maybe'",
+        ),
+        ({"required_marks": {**OWN_MARKS, "codes": [113100]}}, r"codes is \[113100\]"),
+        ({"required_marks": {**OWN_MARKS, "pseudonym_prefixes": "A"}}, "prefixes is 'A'"),
+        ({"required_marks": {**OWN_MARKS, "methods": [""]}}, r"methods is \[''\]"),
+        (
+            {
+                "required_marks": {
+                    "identity_removed": False,
+                    "methods": [],
+                    "codes": [],
+                    "pseudonym_prefixes": [],
+                }
+            },
+            "orthanc_required_marks asks for nothing",
+        ),
+        ({"guarded": "perhaps"}, "orthanc_guarded is 'perhaps'"),
+        ({"guarded": False}, "orthanc_guarded is false, and orthanc_image is empty"),
+        (
+            {"guarded": False, "image": "somebody/orthanc", "users": [RITA]},
+            "orthanc_users gives rita less than the role admin",
+        ),
         ({"options": {"Dictionary": {1: 2}}}, "orthanc_options.Dictionary contains the key 1"),
         ({"options": {"A": [1, {2, 3}]}}, r"orthanc_options\.A\[1\] is of the type set"),
         ({"options": {"A": float("nan")}}, "orthanc_options.A is no finite number"),
@@ -191,3 +306,16 @@ def test_filters() -> None:
     assert filters["orthanc_configuration"](settings()) == render(settings())
     with pytest.raises(AnsibleFilterError, match="orthanc_name is ''"):
         filters["orthanc_configuration"](settings(name=""))
+
+
+def test_dicom_over_tls_cannot_be_weakened() -> None:
+    made = json.loads(render(settings(dicom_tls=True)))
+    assert made["DicomTlsEnabled"] is True
+    assert made["DicomTlsRemoteCertificateRequired"] is True
+    assert made["DicomTlsTrustedCertificates"] == "/etc/auscat/tls/ca.pem"
+    assert not [name for name in json.loads(render(settings())) if name.startswith("DicomTls")]
+    own = {"DicomTlsRemoteCertificateRequired": False}
+    (problem,) = problems(settings(dicom_tls=True, options=own))
+    assert "follows from orthanc_dicom_tls" in problem
+    # A site that has its own way to do it, and not the node's.
+    assert json.loads(render(settings(options=own)))["DicomTlsRemoteCertificateRequired"] is False

@@ -154,6 +154,16 @@ def test_a_fixed_variable_stays_fixed() -> None:
     assert rotation.fixed_variables(declared) == {"v": "why"}
 
 
+def test_a_secret_of_several_variables() -> None:
+    """orthanc.json holds the passwords of two."""
+    secret = {"name": "x", "variable": "v", "further_variables": ["w"]}
+    declared = rotation.declared_secrets([{"name": "a", "secrets": [secret]}])
+    assert [(each["variable"], each["secret"]) for each in declared] == [("v", "x"), ("w", "x")]
+    logins = [{"variable": "w", "user": "rita", "old": "refused", "new": "accepted"}]
+    (row,) = rotation.rotation_rows("kv", {"vault_w": ["w.password"]}, declared, logins, [], [])
+    assert row["secret"] == "w, user rita"
+
+
 def rows(**login: str) -> list[dict[str, Any]]:
     return rotation.rotation_rows(
         "kv",

@@ -43,6 +43,7 @@ def stop(monkeypatch: pytest.MonkeyPatch, engine: Engine, timeout: int = 60) -> 
     monkeypatch.setattr(deployment, "read_stack", lambda *_: {"keydb": object()})
     monkeypatch.setattr(deployment, "POLL_INTERVAL", 0.0)
     parameters = {"name": "auscat", "timeout": timeout, "order": [], "kept_secrets": []}
+    parameters["limited"] = True
     directories = {"directory": Path("/nowhere"), "copies": "/nowhere", "data": []}
     deployment.Stack({**parameters, **directories}).stop("keydb")
     assert engine.scaled

@@ -223,6 +223,7 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
         {"firewall_missing:critical"},
     ),
     ({"firewall__equal": False}, FRESH, {"firewall_changed:critical"}),
+    ({"firewall__unlimited": ["auscat_ctp 18042/tcp"]}, FRESH, {"port_unlimited:critical"}),
     ({"firewall__enabled": False}, FRESH, {"firewall_not_enabled:warning"}),
     ({"firewall__enabled": None}, FRESH, set()),
     ({"firewall": {**WELL["firewall"], "wanted": False, "loaded": False}}, FRESH, set()),

@@ -135,6 +135,7 @@ class Node:
                 "ctp_account_days": 90,
                 "ctp_account_quiet_minutes": 1,
                 "ctp_sync_before_acknowledge": True,
+                "ctp_forwarded": False,
                 "ctp_stop_seconds": 20,
                 "ctp_orthanc_hostname": "127.0.0.1",
                 "ctp_orthanc_port": self.store.server_address[1],

@@ -6,7 +6,9 @@ Variable of the environment         Default           Meaning
 ``CTP_CONFIGURATION_DIRECTORY``     ``/etc/ctp``      ``supervisor.json`` and all that CTP reads
 ``CTP_DISTRIBUTION_DIRECTORY``      ``/opt/ctp``      CTP: ``libraries/CTP.jar`` and the rest
 ``CTP_SECRETS_DIRECTORY``           ``/run/secrets``  ``keydb_user``, ``keydb_pass``,
-                                                      ``ctp_admin_pass``
+                                                      ``ctp_admin_pass``; ``tls.crt`` and
+                                                      ``tls.key``, where Orthanc wants to know who
+                                                      sends
 ``CTP_MEMORY_DIRECTORY``            ``/dev/shm``      a tmpfs: CTP's working directory is made here
 ``CTP_BIND_ADDRESS``                ``0.0.0.0``       address of the DICOM and the web port
 ==================================  ================  ============================================
@@ -46,6 +48,10 @@ class Export:
     listen_port: int
     host: str
     port: int
+    greeting_port: int = 0
+    """Where a forwarder in between (``one_way``) says that it has reached Orthanc; 0: none is."""
+    tls_names: tuple[str, ...] = ()
+    """Over TLS, to who has a certificate for one of these names; none: in clear text."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class KeyDB:
     port: int
     database: str
     query: str
+    tls_name: str = ""
+    """The name that its certificate is for; empty: whether it has one is its own affair."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,8 @@ class Settings:
     """Preset and options of each pipeline, for the status."""
     pixel_regions: tuple[Declared, ...] = ()
     """What is to be blanked in images that leave."""
+    trusted: str = ""
+    """File of the CAs that are trusted; empty: those of the system."""
 
     @property
     def data(self) -> Path:
@@ -181,10 +191,12 @@ def load(environment: Mapping[str, str]) -> Settings:
             keydb.number("port", 1, 65535),
             keydb.text("database"),
             keydb.text("query", empty=True).rstrip("; \n"),
+            keydb.text("tls_name", empty=True),
         ),
         pipelines=tuple(_pipeline(part) for part in read.parts("pipelines")),
         deidentification=tuple(read.texts("deidentification")),
         pixel_regions=tuple(_declared(part) for part in read.parts("pixel_regions")),
+        trusted=read.text("trusted", empty=True),
     )
     if settings.engine not in ENGINES:
         raise SettingsError(f"{path}: engine is {settings.engine!r}. Accepted: ctp or standin.")
@@ -253,6 +265,8 @@ def _pipeline(read: Reader) -> Pipeline:
             export.number("listen_port", 1, 65535),
             export.text("host"),
             export.number("port", 1, 65535),
+            export.number("greeting_port", 0, 65535),
+            tuple(export.texts("tls_names")),
         ),
         stages=tuple(
             Stage(

@@ -20,6 +20,7 @@ from program_settings import SettingsError
 
 from . import NAME, account
 from .completeness.net import Net
+from .dicom import tunnel
 from .dicom.echo import HEALTHCHECK_AET, echo
 from .engine import predecessor, recovery, verify, workdir
 from .engine.process import Client, Engine
@@ -151,6 +152,8 @@ class Supervisor:
             profiles=[Profile(whole.script) for whole in self.net.wholes],
             unpackers=self.unpackers,
         )
+        secure = any(each.export.tls_names for each in settings.pipelines)
+        tls = tunnel.client_context(settings.trusted, settings.secrets) if secure else None
         self.relays = [
             ExportRelay(
                 pipeline,
@@ -162,6 +165,7 @@ class Supervisor:
                 lanes,
                 self.account.left,
                 whole,
+                tls,
             )
             for pipeline, whole in zip(settings.pipelines, self.net.wholes)
         ]

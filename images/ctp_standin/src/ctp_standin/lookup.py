@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 from program_settings import SettingsError, read_secret
@@ -58,8 +59,11 @@ class KeyDBLookup:
         secrets_directory: Path,
         query: str = "",
         issuers: Sequence[str] = ("",),
+        tls_name: str = "",
+        trusted: str = "",
     ) -> None:
-        """``issuers``: by which a patient is known who is in KeyDB without one."""
+        """``issuers``: by which a patient is known who is in KeyDB without one. ``tls_name``: that
+        KeyDB's certificate is for, ``trusted``: file of the CAs (empty: the system's)."""
         # Percent signs are the site's own; only the question around them has a parameter.
         known = f"({query.replace('%', '%%')}) AS known" if query else "ctp_patient"
         self._query = f"SELECT * FROM {known} WHERE patient_id = %s"
@@ -67,6 +71,8 @@ class KeyDBLookup:
         self._host = host
         self._port = port
         self._database = database
+        self._tls_name = tls_name
+        self._trusted = trusted
         self._secrets_directory = secrets_directory
         self._connection: psycopg.Connection | None = None
 
@@ -80,6 +86,8 @@ class KeyDBLookup:
             settings.secrets_directory,
             settings.keydb_query,
             settings.issuers,
+            settings.keydb_tls_name,
+            settings.tls_trusted,
         )
 
     def pseudonym(self, patient_id: str, issuer: str) -> str | None:
@@ -113,7 +121,7 @@ class KeyDBLookup:
             cursor = self._connection.execute(self._query.encode(), (patient_id,))
             rows = cursor.fetchall()
             columns = [column.name for column in cursor.description or ()]
-        except (psycopg.Error, SettingsError) as error:
+        except (psycopg.Error, SettingsError, OSError) as error:
             self.close()
             # The message of the error could quote the identifier: the class and SQLSTATE do not.
             state = getattr(error, "sqlstate", None)
@@ -137,8 +145,17 @@ class KeyDBLookup:
         return None
 
     def _connect(self) -> psycopg.Connection:
+        where: dict[str, Any] = {"host": self._host}
+        if self._tls_name:
+            # The certificate is the machine's, and names the machine.
+            where = {
+                "host": self._tls_name,
+                "hostaddr": socket.gethostbyname(self._host),
+                "sslmode": "verify-full",
+                "sslrootcert": self._trusted or "system",
+            }
         connection = psycopg.connect(
-            host=self._host,
+            **where,
             port=self._port,
             dbname=self._database,
             user=read_secret(self._secrets_directory, "keydb_user"),

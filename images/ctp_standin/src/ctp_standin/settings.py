@@ -14,6 +14,8 @@ Variable                   Default             Meaning
 ``KEYDB_DATABASE``         ``key_db``          its database
 ``KEYDB_QUERY``            (empty)             SELECT of ``patient_id`` and ``pseudonym`` where the
                                                schema is another one; empty: view ``ctp_patient``
+``KEYDB_TLS_NAME``         (empty)             name in KeyDB's certificate; empty: not asked
+``TLS_TRUSTED``            (empty)             file of the CAs that are trusted; empty: the system's
 ``CTP_ISSUERS``            ``[""]``            issuers by which a patient is known who is in KeyDB
                                                without one, as JSON; ``""``: none in the object
 ``CTP_AET``                ``CTP``             calling AE title towards Orthanc, 1-16 characters
@@ -58,6 +60,8 @@ class Settings:
     keydb_port: int = 5432
     keydb_database: str = "key_db"
     keydb_query: str = ""
+    keydb_tls_name: str = ""
+    tls_trusted: str = ""
     issuers: tuple[str, ...] = ("",)
     aet: str = "CTP"
     dicom_port: int = 8104
@@ -83,6 +87,8 @@ class Settings:
             keydb_port=_number(environment, "KEYDB_PORT", 5432, 1, 65535),
             keydb_database=_text(environment, "KEYDB_DATABASE", "key_db"),
             keydb_query=_optional(environment, "KEYDB_QUERY").rstrip(";"),
+            keydb_tls_name=_optional(environment, "KEYDB_TLS_NAME"),
+            tls_trusted=_optional(environment, "TLS_TRUSTED"),
             issuers=_texts(environment, "CTP_ISSUERS", '[""]'),
             aet=_ae_title(environment, "CTP_AET", "CTP"),
             dicom_port=_number(environment, "CTP_DICOM_PORT", 8104, 1, 65535),

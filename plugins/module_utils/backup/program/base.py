@@ -22,6 +22,8 @@ STAGE, SCRATCH, RESTORING, ASIDE = (
     ".before-restore-",
 )
 """Directories of this program inside a service's directory, so on that service's disk."""
+FREE_SPACE = ".free-space"
+"""The empty directory by which the gate sees how much is free there (roles/ctp/vars/main.yml)."""
 LABEL = "auscat.backup=scratch"
 """Of the containers in which data is tried."""
 KINDS = ("identifiable", "deidentified")

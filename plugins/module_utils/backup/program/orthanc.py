@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -147,7 +148,22 @@ class Orthanc(parts.Part):
             settings = outer / "orthanc.json"
             settings.write_text(
                 json.dumps(
-                    {"Name": "check", "AuthenticationEnabled": False, "RemoteAccessAllowed": False}
+                    {
+                        "Name": "check",
+                        "RemoteAccessAllowed": False,
+                        # Nobody reaches it, and its guard wants to know who asks.
+                        "AuthenticationEnabled": True,
+                        "RegisteredUsers": {"check": "check"},
+                        "NodeGuard": {
+                            "Marks": {
+                                "IdentityRemoved": True,
+                                "Methods": [],
+                                "Codes": [],
+                                "PseudonymPrefixes": [],
+                            },
+                            "Roles": {"check": "admin"},
+                        },
+                    }
                 )
             )
             settings.chmod(0o444)
@@ -192,10 +208,11 @@ def ask_orthanc(port: int = 8042, seconds: float = 300) -> dict[str, Any]:
     """Count what Orthanc on this machine's loopback has, and let it verify the MD5 of each
     object."""
     deadline = time.monotonic() + seconds
+    login = {"Authorization": f"Basic {base64.b64encode(b'check:check').decode()}"}
     while True:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-            connection.request("GET", "/statistics")
+            connection.request("GET", "/statistics", headers=login)
             statistics = json.load(connection.getresponse())
             break
         except OSError:
@@ -205,11 +222,14 @@ def ask_orthanc(port: int = 8042, seconds: float = 300) -> dict[str, Any]:
     wrong: list[str] = []
     since = 0
     while True:
-        connection.request("GET", f"/instances?since={since}&limit=500")
+        connection.request("GET", f"/instances?since={since}&limit=500", headers=login)
         page = json.load(connection.getresponse())
         for instance in page:
             connection.request(
-                "POST", f"/instances/{instance}/attachments/dicom/verify-md5", body=""
+                "POST",
+                f"/instances/{instance}/attachments/dicom/verify-md5",
+                body="",
+                headers=login,
             )
             answer = connection.getresponse()
             answer.read()

@@ -30,7 +30,8 @@ def remove_tree(path: Path) -> None:
 
 def is_ours(name: str) -> bool:
     """Tell whether an entry of a service's directory was put there by this program."""
-    return name in (base.STAGE, base.SCRATCH, base.RESTORING) or name.startswith(base.ASIDE)
+    directories = (base.STAGE, base.SCRATCH, base.RESTORING, base.FREE_SPACE)
+    return name in directories or name.startswith(base.ASIDE)
 
 
 def link_tree(source: Path, target: Path, deadline: float) -> int:

@@ -19,6 +19,11 @@ def not_after(file: Path) -> float:
     return _moment(run("openssl", "x509", "-noout", "-enddate", "-in", str(file)))
 
 
+def ends(pem: str) -> float:
+    """Return the same of the first certificate of a text in PEM. Raises as `not_after`."""
+    return _moment(run("openssl", "x509", "-noout", "-enddate", stdin=pem))
+
+
 def served_until(port: int, timeout: float = 3) -> float:
     """Return the same of the certificate that a port of this host shows; it is not judged.
 
@@ -37,8 +42,7 @@ def served_until(port: int, timeout: float = 3) -> float:
         der = secured.getpeercert(binary_form=True)
     if not der:
         raise OSError("the port shows no certificate")
-    pem = ssl.DER_cert_to_PEM_cert(der)
-    return _moment(run("openssl", "x509", "-noout", "-enddate", stdin=pem))
+    return ends(ssl.DER_cert_to_PEM_cert(der))
 
 
 def _moment(printed: str) -> float:

@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
         target = Path(settings["metrics_directory"]) / "auscat.prom"
         samples.write(target, metrics.text(state, alerts, settings["limits"]), 0o644)
         samples.append(history, samples.compact(state, alerts), settings["history_days"])
+        collect.follow_archive(settings)
     except (OSError, ValueError, KeyError) as error:
         print(f"No sample was taken: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

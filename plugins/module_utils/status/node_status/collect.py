@@ -10,11 +10,12 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import observe, rules
-from .command import is_active, known, run, systemd
+from . import archive, observe, rules
+from .command import UnknownError, is_active, known, run, systemd
 
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 TIMER = "auscat-status.timer"
@@ -59,10 +60,13 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
                 *(Path(each) for each in settings["certificates"]),
             ],
             settings["tls_ports"],
+            {name: containers.get(name, "") for name in settings.get("tls_services", [])},
         ),
         "clock": observe.clock(),
         "firewall": observe.firewall(
-            bool(settings["firewall"]["wanted"]), Path(settings["firewall"]["path"])
+            bool(settings["firewall"]["wanted"]),
+            Path(settings["firewall"]["path"]),
+            known(lambda: observe.published(settings["stack"]), {}) if engine else {},
         ),
         "proof": _report(Path(settings["directory"]) / "proof.json"),
         "backup": {
@@ -89,13 +93,34 @@ def _services(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _ctp(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
-    return observe.ctp(settings["url"], observe.secret(container, "ctp_admin_pass"))
+    return observe.ctp(settings, observe.secret(container, "ctp_admin_pass"))
 
 
 def _orthanc(settings: Mapping[str, Any], container: str) -> dict[str, Any]:
-    users = json.loads(observe.secret(container, "orthanc.json")).get("RegisteredUsers") or {}
-    user, password = next(iter(users.items()), ("", ""))
-    return observe.orthanc(settings["url"], user, password)
+    return observe.orthanc(settings, *_orthanc_login(container))
+
+
+def _orthanc_login(container: str) -> tuple[str, str]:
+    configuration = json.loads(observe.secret(container, "orthanc.json"))
+    roles = (configuration.get("NodeGuard") or {}).get("Roles") or {}
+    users = configuration.get("RegisteredUsers") or {}
+    admins = [user for user in users if roles.get(user, "admin") == "admin"]
+    user = admins[0] if admins else ""
+    return user, str(users.get(user, ""))
+
+
+def follow_archive(settings: Mapping[str, Any]) -> None:
+    """Keep the index of series (`archive`) up to date, where Orthanc is here and answers.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not settings.get("archive"):
+        return
+    with suppress(UnknownError, ValueError, KeyError):
+        found = observe.services(settings["stack"], ["orthanc"])
+        login = _orthanc_login(found["orthanc"]["container"])
+        archive.follow(settings["orthanc"], *login, Path(settings["archive"]))
 
 
 def _report(path: Path) -> dict[str, Any] | None:

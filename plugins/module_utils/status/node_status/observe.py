@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -36,6 +37,8 @@ SWARM_CERTIFICATE = Path("/var/lib/docker/swarm/certificates/swarm-node.crt")
 FIREWALL_TABLE = "inet auscat"
 ENGINE = "docker.service"
 FIREWALL_UNIT = "auscat-firewall.service"
+#: How our table has a port's rule.
+LIMITED_PORT = re.compile(r"jump (tcp|udp)_(\d+)")
 REASONS = (
     "unreadable",
     "missing-patient-id",
@@ -278,19 +281,30 @@ def secret(container: str, name: str) -> str:
     return run("docker", "exec", container, "cat", f"/run/secrets/{name}")
 
 
-def ask(url: str, user: str, password: str, timeout: float = SECONDS) -> tuple[int, bytes]:
+def ask(
+    page: Mapping[str, Any], path: str, user: str, password: str, timeout: float = SECONDS
+) -> tuple[int, bytes]:
     """Ask this host for a page, by its status and content.
 
+    Args:
+        page: ``url`` and, with HTTPS, ``trust``: ``ca_file`` (PEM; empty: the system's) and
+            ``name``, which the certificate has to be for (empty: the one in the URL).
+        path: below the URL.
+
     Raises:
-        UnknownError: no answer, or none of HTTP.
+        UnknownError: no answer, none of HTTP, or that of a server which is not to be trusted.
     """
+    url = f"{page['url']}{path}"
     request = urllib.request.Request(url)
     if user:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {login}")
     # The proxies of the environment lead elsewhere.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     try:
+        if url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=_trusting(page.get("trust") or {})))
+        opener = urllib.request.build_opener(*handlers)
         with opener.open(request, timeout=timeout) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
@@ -300,12 +314,36 @@ def ask(url: str, user: str, password: str, timeout: float = SECONDS) -> tuple[i
         raise UnknownError(f"no answer: {type(error).__name__}") from error
 
 
+class _Context(ssl.SSLContext):
+    """Checks that a certificate is for a name, whatever stands in the URL."""
+
+    name = ""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """See the class above this one in the standard library."""
+        if self.name:
+            options["server_hostname"] = self.name
+        return super().wrap_socket(*args, **options)
+
+
+def _trusting(trust: Mapping[str, str]) -> ssl.SSLContext:
+    # As host/http.py, which is not among the files of this program.
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.name = trust.get("name") or ""
+    if trust.get("ca_file"):
+        context.load_verify_locations(cafile=trust["ca_file"])
+    else:
+        context.load_default_certs()
+    return context
+
+
 def _page(
-    url: str, user: str, password: str, timeout: float
+    page: Mapping[str, Any], path: str, user: str, password: str, timeout: float
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return whether a service answers and lets the caller in, and the JSON that it tells."""
     try:
-        status, content = ask(url, user, password, timeout)
+        status, content = ask(page, path, user, password, timeout)
     except UnknownError:
         return {"answers": False, "login": None, "told": False}, {}
     if status in (401, 403):
@@ -320,16 +358,18 @@ def _number(value: Any) -> int | float | None:
     return value if plain else None
 
 
-def orthanc(url: str, user: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def orthanc(
+    page: Mapping[str, Any], user: str, password: str, timeout: float = SECONDS
+) -> dict[str, Any]:
     """Return how much Orthanc holds.
 
     Raises:
         ValueError, KeyError: what answers is not Orthanc.
     """
-    found, statistics = _page(f"{url}/statistics", user, password, timeout)
+    found, statistics = _page(page, "/statistics", user, password, timeout)
     if not found["told"]:
         return found
-    found, told = _page(f"{url}/system", user, password, timeout)
+    found, told = _page(page, "/system", user, password, timeout)
     if not found["told"]:
         return found
     version = str(told.get("Version", ""))
@@ -345,20 +385,22 @@ def orthanc(url: str, user: str, password: str, timeout: float = SECONDS) -> dic
     }
 
 
-def ctp(url: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def ctp(page: Mapping[str, Any], password: str, timeout: float = SECONDS) -> dict[str, Any]:
     """Return the figures of CTP's page: of the supervisor, or of the stand-in alone.
 
     Raises:
         ValueError, KeyError: what answers is neither.
     """
-    found, told = _page(f"{url}/api/status", "admin", password, timeout)
+    found, told = _page(page, "/api/status", "admin", password, timeout)
     return ctp_figures(told) if found["told"] else found
 
 
-def ctp_that_tells_nothing(url: str, password: str, timeout: float = SECONDS) -> dict[str, Any]:
+def ctp_that_tells_nothing(
+    page: Mapping[str, Any], password: str, timeout: float = SECONDS
+) -> dict[str, Any]:
     """Return the same of the AusCAT image, whose page has no figures: only whether it answers."""
     try:
-        ask(f"{url}/", "admin", password, timeout)
+        ask(page, "/", "admin", password, timeout)
     except UnknownError:
         return {"answers": False, "login": None, "told": False}
     return {"answers": True, "login": None, "told": False}
@@ -536,8 +578,18 @@ def volumes(paths: Iterable[str]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda each: str(each["mount"]))
 
 
-def certificates(files: Iterable[Path], tls_ports: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """Return until when certificates are valid, in seconds since 1970; None: it cannot be read."""
+def certificates(
+    files: Iterable[Path],
+    tls_ports: Iterable[int] = (),
+    containers: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Return until when certificates are valid, in seconds since 1970; None: it cannot be read.
+
+    Args:
+        files: in PEM.
+        tls_ports: of this host.
+        containers: names of services to the container of each, which holds the secret ``tls.crt``.
+    """
     found = []
     for file in files:
         name = "Swarm" if file == SWARM_CERTIFICATE else str(file)
@@ -546,7 +598,14 @@ def certificates(files: Iterable[Path], tls_ports: Iterable[int] = ()) -> list[d
     for port in tls_ports:
         ends = known(partial(certificate_files.served_until, port), None)
         found.append({"name": f"port {port}", "path": "", "not_after": ends})
+    for service, container in (containers or {}).items():
+        ends = known(partial(_held_until, container), None)
+        found.append({"name": service, "path": "", "not_after": ends})
     return found
+
+
+def _held_until(container: str) -> float:
+    return certificate_files.ends(secret(container, "tls.crt"))
 
 
 def clock() -> dict[str, Any]:
@@ -574,12 +633,33 @@ def clock() -> dict[str, Any]:
         return found
 
 
-def firewall(wanted: bool, installed: Path | None = None) -> dict[str, Any]:
+def published(stack: str) -> dict[str, list[str]]:
+    """Return what the services of a stack publish now, as 8042/tcp, by the service's full name.
+
+    Raises:
+        UnknownError: the engine does not answer.
+    """
+    label = f"--filter=label={LABEL_STACK}={stack}"
+    listed = _inspected("service", run("docker", "service", "ls", "--quiet", label).split())
+    return {
+        each["Spec"]["Name"]: [
+            f"{port['PublishedPort']}/{port.get('Protocol') or 'tcp'}"
+            for port in (each.get("Endpoint") or {}).get("Ports") or []
+            if port.get("PublishedPort")
+        ]
+        for each in listed
+    }
+
+
+def firewall(
+    wanted: bool, installed: Path | None = None, ports: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Return whether our rules are loaded, and are those of the installed file, as nft lists both.
 
     Args:
         wanted: whether the inventory wants them.
         installed: the file; without one, nothing is said of `equal`.
+        ports: as `published` returns them. Those without a rule are in `unlimited`.
     """
     shown = ("nft", "--stateless", "list", "table", *FIREWALL_TABLE.split())
     live = known(lambda: run(*shown), "")
@@ -599,4 +679,14 @@ def firewall(wanted: bool, installed: Path | None = None) -> dict[str, Any]:
         enabled = (
             known(lambda: run("systemctl", "is-enabled", FIREWALL_UNIT), "").strip() == "enabled"
         )
-    return {"wanted": wanted, "loaded": bool(live), "equal": equal, "enabled": enabled}
+    limited = {f"{port}/{protocol}" for protocol, port in LIMITED_PORT.findall(live)}
+    unlimited = [
+        f"{service} {port}"
+        for service, listed in sorted((ports or {}).items())
+        for port in listed
+        if port not in limited
+    ]
+    return {
+        **{"wanted": wanted, "loaded": bool(live), "equal": equal, "enabled": enabled},
+        "unlimited": unlimited,
+    }

@@ -115,13 +115,13 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     "proof_old": ((WARNING,), "Prove the node again: run playbooks/verify.yml."),
     "certificate_expired": (
         (CRITICAL,),
-        "Replace the certificate in the inventory and run site.yml; a Swarm's own is renewed by "
-        "`docker swarm ca --rotate`.",
+        "Run playbooks/renew_certificates.yml, or replace a certificate of the hospital in the "
+        "inventory and run site.yml; a Swarm's own is renewed by `docker swarm ca --rotate`.",
     ),
     "certificate_expiring": (
         (WARNING,),
-        "Replace the certificate in time and run site.yml; a Swarm renews its own while the engine "
-        "runs.",
+        "Run playbooks/renew_certificates.yml, or replace a certificate of the hospital in the "
+        "inventory and run site.yml; a Swarm renews its own while the engine runs.",
     ),
     "image_old": (
         (WARNING,),
@@ -135,6 +135,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         (CRITICAL,),
         "The loaded rules are not those that were installed: run site.yml --tags firewall, and "
         "find out who changed them.",
+    ),
+    "port_unlimited": (
+        (CRITICAL,),
+        "Every machine may reach it. Run site.yml, which takes back what was published by hand; "
+        "what is to stay belongs in the inventory.",
     ),
     "firewall_not_enabled": (
         (WARNING,),
@@ -528,6 +533,9 @@ def _firewall(state: State, history: History, limits: Limits) -> Found:
     elif not firewall["equal"]:
         text = "The table inet auscat is not as it was installed."
         yield alert("firewall_changed", CRITICAL, "firewall", text)
+    if firewall["loaded"] and firewall.get("unlimited"):
+        text = f"Published, and no rule limits it: {', '.join(firewall['unlimited'])}."
+        yield alert("port_unlimited", CRITICAL, "firewall", text)
     if firewall["enabled"] is False:
         text = "auscat-firewall is not started at boot."
         yield alert("firewall_not_enabled", WARNING, "firewall", text)

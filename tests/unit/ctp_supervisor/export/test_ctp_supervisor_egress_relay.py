@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -25,6 +26,7 @@ from ctp_supervisor.export.suspects import Suspects
 from ctp_supervisor.held_back.quarantine import Quarantines
 from ctp_supervisor.lookup.keydb import Patients
 from ctp_supervisor.settings import STAGE_KINDS, Export, Pipeline, Stage
+from one_way.forwarder import Forwarder
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -101,7 +103,7 @@ def hostile(number: int, syntax: Any) -> bytes:
 class Orthanc:
     """A C-STORE SCP that keeps the bytes that came."""
 
-    def __init__(self, maximum_pdu: int) -> None:
+    def __init__(self, maximum_pdu: int, tls: ssl.SSLContext | None = None) -> None:
         self.port: int = free_port()
         self.objects: dict[str, bytes] = {}
         self.ended: list[str] = []
@@ -113,6 +115,7 @@ class Orthanc:
         self.server: Any = ae.start_server(
             ("127.0.0.1", self.port),
             block=False,
+            ssl_context=tls,
             evt_handlers=[
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_ABORTED, lambda _event: self.ended.append("aborted")),
@@ -155,7 +158,15 @@ def forward(source: socket.socket, target: socket.socket) -> None:
 class Node:
     """The relay between the two, and CTP's quarantines."""
 
-    def __init__(self, directory: Path, maximum_pdu: int, orthanc: Orthanc | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        maximum_pdu: int,
+        orthanc: Orthanc | None = None,
+        greeting_port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        tls_names: tuple[str, ...] = (),
+    ) -> None:
         self.orthanc = orthanc or Orthanc(maximum_pdu)
         self.port = free_port()
         self.directory = directory
@@ -172,7 +183,7 @@ class Node:
             frozenset(),
             "a",
             "f",
-            Export(self.port, "127.0.0.1", self.orthanc.port),
+            Export(self.port, "127.0.0.1", self.orthanc.port, greeting_port, tls_names),
             tuple(stages),
         )
         self.refusals = Refusals(directory)
@@ -186,9 +197,12 @@ class Node:
             self.refusals,
             self.suspects,
             Lanes(),
+            tls=tls,
         )
         self.relay.start()
-        wait_until("the relay listens", lambda: self.relay._listener)
+        wait_until("it tries", lambda: self.relay.reachable is not None)
+        if self.relay.reachable:
+            wait_until("the relay listens", lambda: self.relay._listener)
 
     def _count(self, count: int) -> None:
         self.forwarded += count
@@ -230,6 +244,33 @@ def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     yield found
     found.relay.stop()
     found.orthanc.server.shutdown()
+
+
+def test_through_the_forwarder_it_is_as_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes arrives; and Orthanc's absence is known before CTP is let in."""
+    monkeypatch.setattr("ctp_supervisor.export.relay.CONNECT_SECONDS", 3600)
+    orthanc = OneAtATime()
+    way = Forwarder(free_port(), "127.0.0.1", orthanc.port, free_port(), bind="127.0.0.1")
+    threading.Thread(target=way.run, daemon=True).start()
+    node = Node(tmp_path, 0, orthanc, way.greeting)
+    try:
+        sent = {f"2.25.{n}": encoded(image(n), ExplicitVRLittleEndian) for n in range(4)}
+        for uid, data in sent.items():
+            association = node.associate()
+            assert send(association, uid, data) == 0
+            association.release()
+            assert association.is_released
+        assert orthanc.objects == sent
+        # The forwarder still takes a connection, and reaches nobody.
+        way.target = free_port()
+        assert node.relay._connect() is None
+        assert node.relay.reachable is False
+        assert not node.suspects.all_held()
+    finally:
+        way.stop()
+        node.relay.stop()
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES[:3])

@@ -15,15 +15,17 @@ import contextlib
 import errno
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from ctp_rules.names import Named
+from one_way.forwarder import GREETING
 
 from ..completeness.arrivals import Record
 from ..completeness.whole import Whole
-from ..dicom import dimse, pdu, scan, sockets
+from ..dicom import dimse, pdu, scan, sockets, tunnel
 from ..machine.threads import OfOneConnection
 from ..settings import Pipeline
 from .egress import PATIENT_ID, SERIES, STUDY
@@ -46,6 +48,18 @@ _GONE = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
 """Errors of a connection whose other side is not there: its machine or the network ended."""
 
 
+def _await_greeting(connection: socket.socket) -> None:
+    """Wait until the forwarder says that it has reached Orthanc. Raises ``OSError``: it has not."""
+    try:
+        if connection.recv(len(GREETING)) == GREETING:
+            return
+    except OSError:
+        connection.close()
+        raise
+    connection.close()
+    raise ConnectionResetError("the forwarder did not reach Orthanc")
+
+
 class _Association:
     """What both directions of one association have to agree on."""
 
@@ -63,11 +77,17 @@ class _Association:
         """When the last byte of it went to Orthanc."""
         self.left: Record | None = None
         """What is kept of an object that Orthanc has, until CTP shows that it knows."""
+        self.orthanc: socket.socket | None = None
+        """The connection to it."""
         self.judging = threading.Lock()
         self.refused = False
         """Whether CTP was told that the object is refused."""
         self.judged: bool | None = None
         """Whether the object under way is held back from now on; ``None``: nothing happened."""
+
+    def why(self) -> OSError | None:
+        """What ended the connection to Orthanc, where another one stands before it."""
+        return self.orthanc.why if isinstance(self.orthanc, tunnel.Tunnelled) else None
 
 
 class ExportRelay:
@@ -84,14 +104,16 @@ class ExportRelay:
         lanes: Lanes,
         left: Callable[[str, str, str, str, Sequence[Named]], None] = lambda *of: None,
         whole: Whole | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``intact`` says whether CTP's files are those that were verified; nothing passes
         otherwise. ``forwarded`` counts objects that Orthanc acknowledged. ``prefixes``: of
         pseudonyms. ``refusals`` remembers what did not pass the last check, ``suspects`` what
         Orthanc ended at; ``lanes`` is one for all relays to the same Orthanc. ``left`` is told of
         each object that Orthanc stored, with the names of structures that changed; ``whole`` knows
-        what came of it."""
+        what came of it. ``tls``: for an Orthanc that is on another machine."""
         self.pipeline = pipeline
+        self._tls = tls
         self._prefixes = tuple(prefixes)
         self._refusals = refusals
         self._suspects = suspects
@@ -128,7 +150,15 @@ class ExportRelay:
     def _connect(self) -> socket.socket | None:
         export = self.pipeline.export
         try:
-            orthanc = socket.create_connection((export.host, export.port), timeout=CONNECT_SECONDS)
+            orthanc = socket.create_connection(
+                (export.host, export.greeting_port or export.port), timeout=CONNECT_SECONDS
+            )
+            if export.greeting_port:
+                _await_greeting(orthanc)
+            if self._tls is not None and export.tls_names:
+                sockets.prepare(orthanc)
+                sockets.notice_silence(orthanc, SILENT_SECONDS)
+                orthanc = tunnel.connect(orthanc, self._tls, export.tls_names, CONNECT_SECONDS)
         except OSError as error:
             if self.reachable is not False:
                 LOG.warning(
@@ -187,6 +217,7 @@ class ExportRelay:
         if self._stopped:
             sockets.reset(ctp)
         association = _Association(self._prefixes, self._whole)
+        association.orthanc = orthanc
         outgoing = association.outgoing
         answers = OfOneConnection(
             target=self._relay_answers,
@@ -258,6 +289,8 @@ class ExportRelay:
             pass
         finally:
             association.over = True
+            if isinstance(why := association.why(), ssl.SSLError):
+                LOG.warning("Orthanc's TLS ended the association (%s)", why.reason)
             sockets.reset(ctp)
             sockets.reset(orthanc)
             self._lanes.leave(association)
@@ -322,6 +355,7 @@ class ExportRelay:
         if request is None or association.over or self.stopping or not association.outgoing.size:
             return False
         if isinstance(what, OSError):
+            what = association.why() or what
             if what.errno in _GONE:
                 return False
             silent = isinstance(what, TimeoutError)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..dicom import pdu, sockets
+from ..dicom import pdu, sockets, tunnel
 from ..dicom.echo import HEALTHCHECK_AET
 from ..machine.threads import OfOneConnection
 from .lobby import LOOPBACK, Bounds, Lobby, Notices
@@ -51,6 +52,20 @@ class Pipeline:
     calling_aets: frozenset[str]
     parallel: int = 1
     """How many pipelines of CTP share what comes to that port."""
+
+
+@dataclass(frozen=True)
+class Secure:
+    """DICOM over TLS: whether it is taken (``context``), and of whom it is wanted."""
+
+    context: ssl.SSLContext
+    required: bool = False
+    required_for: frozenset[str] = frozenset()
+    """Calling AE titles; of the others only where it is ``required``."""
+
+    def refuses(self, calling_aet: str) -> bool:
+        """Whether this sender may not come without TLS."""
+        return self.required or calling_aet in self.required_for
 
 
 class Association:
@@ -163,10 +178,11 @@ class Gate(ABC):
         before_answer: Callable[[], str],
         received: Callable[[int], None],
         published: bool = False,
+        secure: Secure | None = None,
     ) -> None:
         """``closed`` says why nothing is taken now, or nothing; so does ``before_answer``, which
         returns when all that CTP wrote is on disk. ``received`` counts acknowledged objects.
-        ``published``: others than our own containers can connect.
+        ``published``: others than our own containers can connect. ``secure``: TLS is taken.
 
         Raises ``OSError`` when the port is taken.
         """
@@ -175,12 +191,14 @@ class Gate(ABC):
         self._before_answer = before_answer
         self._received = received
         self._published = published
+        self._secure = secure
         self._lock = threading.Lock()
         self._associations: set[Association] = set()
         self._draining = False
         self.notices = Notices()
         self._listener = socket.create_server(address, backlog=128)
-        self._lobby = Lobby(self._listener, self.bounds, self._take, self.notices)
+        tls = secure.context if secure is not None else None
+        self._lobby = Lobby(self._listener, self.bounds, self._take, self.notices, tls)
 
     def start(self) -> None:
         """Answer senders from now on."""
@@ -274,6 +292,8 @@ class Gate(ABC):
             return pdu.congestion("this program stops")
         if health:
             chosen = self._pipelines
+        elif self._is_plain(sender) and self._secure and self._secure.refuses(request.calling_aet):
+            return pdu.calling_not_recognized("it comes without TLS, which is wanted of it")
         else:
             called = [p for p in self._pipelines if _fits(request.called_aet, p.called_aets)]
             if not called:
@@ -296,6 +316,10 @@ class Gate(ABC):
             association = Association(sender, chosen[fewest], health, peer)
             self._associations.add(association)
             return association
+
+    @staticmethod
+    def _is_plain(sender: socket.socket) -> bool:
+        return not isinstance(sender, tunnel.Tunnelled)
 
     @abstractmethod
     def _relay(self, association: Association, request: bytes, more: bytes) -> None:

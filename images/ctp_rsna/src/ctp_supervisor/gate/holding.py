@@ -29,7 +29,7 @@ from pathlib import Path
 from ..dicom import dimse, pdu, scan, sockets
 from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..machine.disk import MIB, free_bytes
-from .gate import CONNECT_SECONDS, Association, Gate, Pipeline
+from .gate import CONNECT_SECONDS, Association, Gate, Pipeline, Secure
 from .lobby import Bounds
 
 LOG = logging.getLogger(__name__)
@@ -654,11 +654,14 @@ class HoldingGate(Gate):
         spool: Path,
         largest_object_bytes: int,
         minimum_free_bytes: int = 0,
+        secure: Secure | None = None,
     ) -> None:
         """As ``Gate``. ``spool``: a directory for the message under way of each association.
         ``largest_object_bytes``: a larger data set is refused with status 0xA700; so is one for
         which too little is free above ``minimum_free_bytes``."""
-        super().__init__(address, pipelines, closed, before_answer, received, published=True)
+        super().__init__(
+            address, pipelines, closed, before_answer, received, published=True, secure=secure
+        )
         self.ctp_host = ctp_host
         self.spool = spool
         self.absence = Absence(hold_seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..dicom import pdu, sockets
+from ..dicom import pdu, sockets, tunnel
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ LINGER_SECONDS = 2.0
 NOTICE_SECONDS = 60.0
 MOST_NOTICES = 256
 LOOPBACK = "127.0.0.1"
+MOST_HANDSHAKE = 64 * 1024
+"""Bytes of a TLS handshake; a chain of certificates of the caller's has a few thousand."""
 _READ = 16 * 1024
 _TURN = 16
 """So few are accepted at a time that a request that is there is read before others take its
@@ -79,6 +82,9 @@ class Caller:
         self.peer = peer
         self.deadline = deadline
         self.data = bytearray()
+        self.tls: tunnel.Session | None = None
+        self.came = 0
+        """Bytes over the network; those that were decrypted are no more."""
         self.refused = False
         """The refusal is sent; whatever comes is not looked at."""
 
@@ -92,10 +98,13 @@ class Lobby:
         bounds: Bounds,
         enter: Callable[[socket.socket, str, bytes, bytes], pdu.Refusal | None],
         notices: Notices,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``enter`` gets a connection, its address, its whole request and what came behind it. It
         takes the connection, or says why not; it does not wait, and raises ``ProtocolError`` for
-        what is no request."""
+        what is no request. With ``tls`` whoever begins with a TLS handshake is given one; its
+        connection is a ``Tunnelled``."""
+        self._tls = tls
         self._listener = listener
         self._bounds = bounds
         self._enter = enter
@@ -189,11 +198,16 @@ class Lobby:
             return
         if caller.refused:
             return
-        caller.data += received
+        caller.came += len(received)
         self._size += len(received)
         try:
+            self._take_in(caller, received)
             whole = self._is_whole(caller)
-        except pdu.ProtocolError as error:
+        except (OSError, pdu.ProtocolError) as error:
+            if isinstance(error, ssl.SSLError):
+                error = pdu.ProtocolError(f"no TLS handshake ({error.reason})")
+            elif isinstance(error, OSError):
+                error = pdu.ProtocolError("it does not read")
             self._notice(caller.peer, str(error))
             self._close(caller)
             return
@@ -202,10 +216,34 @@ class Lobby:
         else:
             self._shrink()
 
+    def _take_in(self, caller: Caller, received: bytes) -> None:
+        """Raises ``OSError``, ``ProtocolError`` where a TLS handshake does not go on."""
+        begins = caller.tls is None and self._tls is not None and not caller.data
+        if begins and received.startswith(tunnel.HELLO[: len(received)]):
+            assert self._tls is not None
+            caller.tls = tunnel.Session(self._tls, server=True)
+        if caller.tls is None:
+            caller.data += received
+            return
+        session = caller.tls
+        session.feed(received)
+        try:
+            if session.handshake():
+                caller.data += session.read()
+            elif caller.came > MOST_HANDSHAKE:
+                raise pdu.ProtocolError("a TLS handshake that does not end")
+        finally:
+            # Little enough for what the kernel keeps, also an alert that says why.
+            answer = session.outgoing()
+            if answer and caller.connection.send(answer) < len(answer):
+                raise pdu.ProtocolError("it does not read")
+
     @staticmethod
     def _is_whole(caller: Caller) -> bool:
         """Raises ``ProtocolError`` for what is no A-ASSOCIATE-RQ."""
         data = caller.data
+        if not data:
+            return False
         if data[0] != pdu.ASSOCIATE_RQ:
             raise pdu.ProtocolError(_what_it_is(bytes(data[:4])))
         if len(data) < 6:
@@ -219,18 +257,26 @@ class Lobby:
         while self._size > self._bounds.size:
             sizes: Counter[str] = Counter()
             for each in self._callers:
-                sizes[each.peer] += len(each.data)
+                sizes[each.peer] += each.came
             loser = sizes.most_common(1)[0][0]
             self._notice(loser, "too much of A-ASSOCIATE-RQs that do not end")
-            self._reset(next(each for each in self._callers if each.peer == loser and each.data))
+            self._reset(next(each for each in self._callers if each.peer == loser and each.came))
 
     def _hand_over(self, caller: Caller) -> None:
         (length,) = struct.unpack_from(">I", caller.data, 2)
         request, more = bytes(caller.data[: 6 + length]), bytes(caller.data[6 + length :])
-        self._size -= len(caller.data)
+        self._size -= caller.came
+        caller.came = 0
         caller.data.clear()
         self._selector.unregister(caller.connection)
         del self._callers[caller]
+        if caller.tls is not None:
+            try:
+                caller.connection = tunnel.carry(caller.connection, caller.tls)
+                caller.connection.setblocking(False)
+            except (OSError, RuntimeError) as error:
+                LOG.error("A connection with TLS cannot be taken (%s)", type(error).__name__)
+                return
         try:
             refusal = self._enter(caller.connection, caller.peer, request, more)
         except pdu.ProtocolError as error:
@@ -256,7 +302,7 @@ class Lobby:
 
     def _forget(self, caller: Caller) -> None:
         del self._callers[caller]
-        self._size -= len(caller.data)
+        self._size -= caller.came
         self._selector.unregister(caller.connection)
 
     def _close(self, caller: Caller) -> None:

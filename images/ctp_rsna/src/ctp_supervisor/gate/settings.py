@@ -22,7 +22,15 @@ Key                             Meaning
                                 so is one for which too little is free above the floor
 ``sync_before_acknowledge``     true: an answer waits until all that was written is on disk
 ``stop_seconds``                open associations may take as long to end
+``tls``                         ``none``; ``accepted``: on the same port, beside clear text; or
+                                ``required``
+``tls_required_for``            calling AE titles that are refused in clear text where others are
+                                not
+``tls_clients``                 CAs (PEM) of which one has to have signed a sender's certificate;
+                                empty: senders show none
 ==============================  =================================================================
+
+For TLS, ``tls.crt`` and ``tls.key`` are in ``CTP_SECRETS_DIRECTORY`` (``/run/secrets``).
 """
 
 from __future__ import annotations
@@ -39,6 +47,7 @@ from ..dicom.echo import HEALTHCHECK_AET, echo
 from ..machine.disk import MIB, free_bytes
 
 HEALTH_SECONDS = 8.0
+TLS_NONE, TLS_ACCEPTED, TLS_REQUIRED = "none", "accepted", "required"
 WAITING = "A-ASSOCIATE-RJ 2/3/2"
 """How the gate tells the health check that CTP is away, and waited for."""
 
@@ -69,12 +78,18 @@ class GateSettings:
     largest_object_mib: int
     sync_before_acknowledge: bool
     stop_seconds: int
+    tls: str
+    tls_required_for: tuple[str, ...]
+    tls_clients: str
+    secrets: Path
 
 
 def load(environment: Mapping[str, str]) -> GateSettings:
     """Read ``gate.json``. Raises ``SettingsError`` naming the file and the key."""
     path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "gate.json"
     read = reading.read(path)
+    if (tls := read.text("tls")) not in (TLS_NONE, TLS_ACCEPTED, TLS_REQUIRED):
+        raise SettingsError(f"{path}: tls is {tls!r}. Accepted: none, accepted or required.")
     return GateSettings(
         bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
         dicom_port=read.number("dicom_port", 1, 65535),
@@ -95,6 +110,10 @@ def load(environment: Mapping[str, str]) -> GateSettings:
         largest_object_mib=read.number("largest_object_mib", 1, 1048576),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
         stop_seconds=read.number("stop_seconds", 1, 86400),
+        tls=tls,
+        tls_required_for=tuple(read.texts("tls_required_for")),
+        tls_clients=read.text("tls_clients", empty=True),
+        secrets=Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets"),
     )
 
 

@@ -1,6 +1,7 @@
 """The gate in front of CTP's container, in one of its own.
 
-It has no secret, and so no reason to be restarted when one is changed.
+It has no password, and so no reason to be restarted when one is changed. Where it speaks TLS it has
+the machine's certificate and key, and is restarted when these are renewed.
 
 It refuses AE titles so that the sender sees it, turns senders away before the disk is full, and
 lets them wait while CTP is restarted (``holding``). In front of a CTP of which nothing else is
@@ -21,11 +22,12 @@ import threading
 
 from program_settings import SettingsError
 
+from ..dicom import tunnel
 from ..machine import threads
 from ..machine.disk import CRITICAL, LOW, MIB, OPEN, GroupSync, SpaceGuard
-from .gate import Pipeline
+from .gate import Pipeline, Secure
 from .holding import HoldingGate
-from .settings import GateSettings, load
+from .settings import TLS_NONE, TLS_REQUIRED, GateSettings, load
 
 LOG = logging.getLogger(__name__)
 
@@ -57,6 +59,17 @@ class StandaloneGate:
             spool=settings.spool,
             largest_object_bytes=settings.largest_object_mib * MIB,
             minimum_free_bytes=settings.minimum_free_mib * MIB,
+            secure=self._secure(),
+        )
+
+    def _secure(self) -> Secure | None:
+        settings = self._settings
+        if settings.tls == TLS_NONE:
+            return None
+        return Secure(
+            tunnel.server_context(settings.secrets, settings.tls_clients),
+            settings.tls == TLS_REQUIRED,
+            frozenset(settings.tls_required_for),
         )
 
     def start(self) -> None:
@@ -65,8 +78,9 @@ class StandaloneGate:
         self._space.start()
         self._gate.start()
         LOG.info(
-            "DICOM on port %d, CTP at %s:%d, closed below %d MiB",
+            "DICOM on port %d (TLS: %s), CTP at %s:%d, closed below %d MiB",
             self._settings.dicom_port,
+            self._settings.tls,
             self._settings.ctp_host,
             self._settings.ctp_port,
             self._settings.minimum_free_mib,

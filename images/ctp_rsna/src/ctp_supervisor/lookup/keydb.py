@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -289,7 +290,7 @@ class KeyDBRows:
                 self._query = self._select(self._connection)
             rows: list[tuple[Any, ...]] = self._connection.execute(self._query.encode()).fetchall()
             return rows
-        except (psycopg.Error, SettingsError) as error:
+        except (psycopg.Error, SettingsError, OSError) as error:
             self.close()
             # The message of the error could quote an identifier: the class and SQLSTATE do not.
             state = getattr(error, "sqlstate", None)
@@ -317,8 +318,17 @@ class KeyDBRows:
 
     def _connect(self, psycopg: Any) -> Any:
         keydb = self._settings.keydb
+        where: dict[str, Any] = {"host": keydb.host}
+        if keydb.tls_name:
+            # The certificate is the machine's, and names the machine.
+            where = {
+                "host": keydb.tls_name,
+                "hostaddr": socket.gethostbyname(keydb.host),
+                "sslmode": "verify-full",
+                "sslrootcert": self._settings.trusted or "system",
+            }
         return psycopg.connect(
-            host=keydb.host,
+            **where,
             port=keydb.port,
             dbname=keydb.database,
             user=self._settings.secret("keydb_user"),

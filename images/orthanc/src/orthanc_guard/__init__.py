@@ -1,0 +1,1 @@
+"""What guards the archive, as far as it can be said without Orthanc."""
