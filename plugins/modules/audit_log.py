@@ -27,19 +27,6 @@ options:
     description: Orthanc's REST API.
     type: str
     required: true
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
   user:
     description: User of Orthanc.
     type: str
@@ -48,6 +35,8 @@ options:
     description: Password of the user.
     type: str
     required: true
+extends_documentation_fragment:
+  - auscat.imaging.trust
 attributes:
   check_mode: {support: full, description: Nothing is changed anyway.}
   diff_mode: {support: none, description: Nothing is changed.}

@@ -30,19 +30,6 @@ options:
     description: CTP's page, as seen from this host.
     type: str
     default: https://127.0.0.1:9090
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
   password:
     description: Password of the page's user admin.
     type: str
@@ -80,6 +67,8 @@ options:
     description: File of one line of JSON for each purge, made where it is missing.
     type: path
     required: true
+extends_documentation_fragment:
+  - auscat.imaging.trust
 attributes:
   check_mode: {support: full, description: Says what would be exported or removed.}
   diff_mode: {support: none, description: The objects identify patients.}

@@ -22,19 +22,6 @@ options:
     description: The rest of it.
     type: str
     required: true
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
   method:
     description: Method of the request. Not sent in check mode, except GET.
     type: str
@@ -55,6 +42,8 @@ options:
     description: Seconds to wait for the answer.
     type: int
     default: 20
+extends_documentation_fragment:
+  - auscat.imaging.trust
 attributes:
   check_mode: {support: full, description: Sends what only reads.}
   diff_mode: {support: none, description: It returns what was answered.}

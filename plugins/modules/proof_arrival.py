@@ -14,27 +14,6 @@ description:
   - Does not report a change, because a proof leaves nothing behind.
 requirements: [python3-pydicom, tesseract-ocr, tesseract-ocr-eng, fonts-dejavu-core, python3-pil]
 options:
-  token:
-    description: Ten digits, the first one 1, from which the study follows.
-    type: str
-    required: true
-  ct_instances:
-    description: Number of CT slices in the study, 4 to 200.
-    type: int
-    default: 5
-  pseudonym_prefix:
-    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
-    type: str
-    default: ""
-  pixel_rules:
-    description: What the site declares, as M(auscat.imaging.proof_send) was given it.
-    type: list
-    elements: dict
-    default: []
-  blanks:
-    description: Whether images with declared regions leave CTP blanked; else it holds them back.
-    type: bool
-    default: true
   deidentification:
     description:
       - The options that the site declares, as C(ctp_deidentification); what they keep may arrive.
@@ -44,19 +23,6 @@ options:
     description: Orthanc's REST API.
     type: str
     default: https://127.0.0.1:8042
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -81,14 +47,14 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  where:
-    description: Name of this host in the report.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - auscat.imaging.trust
+  - auscat.imaging.proof
+  - auscat.imaging.proof.study
+  - auscat.imaging.proof.blanks
 attributes:
   check_mode: {support: full, description: Does nothing and returns no rows.}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -59,19 +59,6 @@ options:
     description: Orthanc's REST API.
     type: str
     default: https://127.0.0.1:8042
-  trust:
-    description: Whom to trust there, where the URL is one of HTTPS.
-    type: dict
-    default: {}
-    suboptions:
-      ca_file:
-        description: CAs, a PEM file of this host. Empty, those of the system.
-        type: str
-        default: ""
-      name:
-        description: Name that the certificate has to be for. Empty, the one in the URL.
-        type: str
-        default: ""
   user:
     description: One of RegisteredUsers in orthanc.json.
     type: str
@@ -94,14 +81,12 @@ options:
     description: Seconds to wait for what Orthanc acknowledged.
     type: int
     default: 30
-  where:
-    description: Name of this host in the report.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - auscat.imaging.trust
+  - auscat.imaging.proof
 attributes:
   check_mode: {support: full, description: "Reads, and sends nothing."}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

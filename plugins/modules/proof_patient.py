@@ -45,14 +45,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  where:
-    description: Name of this host in the report.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - auscat.imaging.proof
 attributes:
   check_mode: {support: full, description: Does nothing and returns no rows.}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

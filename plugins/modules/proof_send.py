@@ -15,25 +15,6 @@ description:
 requirements:
   [dcmtk, python3-pydicom, tesseract-ocr, tesseract-ocr-eng, fonts-dejavu-core, python3-pil]
 options:
-  token:
-    description: Ten digits, the first one 1, from which the study follows.
-    type: str
-    required: true
-  ct_instances:
-    description: Number of CT slices in the study, 4 to 200.
-    type: int
-    default: 5
-  pseudonym_prefix:
-    description: What the known patient's pseudonym begins with; needed where CTP asks for one.
-    type: str
-    default: ""
-  pixel_rules:
-    description:
-      - What the site declares, as C(ctp_pixel_rules). For each declaration with regions to blank
-        an image is sent with a name in them.
-    type: list
-    elements: dict
-    default: []
   issuer:
     description: Issuer of Patient ID (0010,0021) of the known patient; empty for none.
     type: str
@@ -76,14 +57,12 @@ options:
     description: AE title under which CTP calls Orthanc.
     type: str
     default: CTP
-  where:
-    description: Name of this host in the report.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - auscat.imaging.proof
+  - auscat.imaging.proof.study
 attributes:
   check_mode: {support: full, description: Does nothing and returns no rows.}
   diff_mode: {support: none, description: Nothing is changed that would stay.}
-author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""

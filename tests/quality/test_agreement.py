@@ -21,9 +21,22 @@ def read(name: str) -> Any:
     return yaml.safe_load((REPOSITORY / name).read_text())
 
 
-def documentation(plugin: Path) -> dict[str, Any]:
-    (text,) = re.findall(r'^DOCUMENTATION = r"""(.*?)"""', plugin.read_text(), re.S | re.M)
+def stated(plugin: Path, name: str = "DOCUMENTATION") -> dict[str, Any]:
+    (text,) = re.findall(rf'^ *{name} = r"""(.*?)"""', plugin.read_text(), re.S | re.M)
     documented: dict[str, Any] = yaml.safe_load(text)
+    return documented
+
+
+def documentation(plugin: Path) -> dict[str, Any]:
+    """Return a plugin's documentation with the options of its fragments."""
+    documented = stated(plugin)
+    for fragment in documented.get("extends_documentation_fragment", []):
+        file, _, part = fragment.removeprefix("auscat.imaging.").partition(".")
+        shared = stated(
+            REPOSITORY / "plugins" / "doc_fragments" / f"{file}.py",
+            part.upper() or "DOCUMENTATION",
+        )
+        documented["options"] = {**documented.get("options", {}), **shared["options"]}
     return documented
 
 
