@@ -254,6 +254,7 @@ def test_through_the_forwarder_it_is_as_without(
     orthanc = OneAtATime()
     way = Forwarder(free_port(), "127.0.0.1", orthanc.port, free_port(), bind="127.0.0.1")
     threading.Thread(target=way.run, daemon=True).start()
+    wait_until("the forwarder listens", lambda: len(way._listeners) == 2)
     node = Node(tmp_path, 0, orthanc, way.greeting)
     try:
         sent = {f"2.25.{n}": encoded(image(n), ExplicitVRLittleEndian) for n in range(4)}
