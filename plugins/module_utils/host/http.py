@@ -141,6 +141,8 @@ class Http:
         elif body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
         try:
             with self._open(request, seconds) as answer:
                 return answer.status, answer.read()

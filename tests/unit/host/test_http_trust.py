@@ -25,13 +25,18 @@ NAMES = ("kv01.hospital.example",)
 
 class Answer(http.server.BaseHTTPRequestHandler):
     asked: list[str] = []
+    marks: list[str | None] = []
 
     def do_GET(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.asked.append(self.path)
+        self.marks.append(self.headers["X-Requested-With"])
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+
+    do_POST = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -64,6 +69,14 @@ def test_right_ca_and_name_are_trusted(url: str, authority: Path) -> None:
     assert Http(url, "admin", "x", trust).get("/a") == b"{}"
     assert observe.ask({"url": url, "trust": trust}, "/b", "admin", "x") == (200, b"{}")
     assert Answer.asked == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("body", [None, {"a": 1}, b"raw"])
+def test_further_headers_are_sent(url: str, authority: Path, body: Any) -> None:
+    """CTP's page refuses a POST that a foreign page could have made a browser send."""
+    page = Http(url, "admin", "x", {"ca_file": str(authority), "name": NAMES[0]})
+    assert page.send("POST", "/a", body, headers={"X-Requested-With": "auscat"})[0] == 200
+    assert Answer.marks[-1] == "auscat"
 
 
 @pytest.mark.parametrize("wrong", ["name", "ca", "system"])
