@@ -101,7 +101,8 @@ def test_nothing_names_a_patient_or_a_password(
         kept = (
             "/var/lib/auscat /var/lib/auscat-metrics /etc/auscat/status.json /usr/local/lib/auscat"
         )
-        texts[node.name] = node.shell(f"find {kept} -type f -exec cat {{}} +")
+        archive = "-name archive.jsonl"
+        texts[node.name] = node.shell(f"find {kept} -type f ! {archive} -exec cat {{}} +")
         texts[f"{node.name}, journal"] = node.output(
             "journalctl", "--no-pager", "--unit=auscat-status", "--output=cat"
         )
@@ -109,6 +110,11 @@ def test_nothing_names_a_patient_or_a_password(
         # Ansible's own record of a run shows the inventory's addresses, and no login.
         assert len(text) > 100, where
         assert not [word for word in words if word in text], where
+    # For the question who had a study: of pseudonyms, and for root alone.
+    listed = cat.output("cat", "/var/lib/auscat/archive.jsonl")
+    assert sent.known.pseudonym in listed
+    assert not [word for word in words if word in listed and word != sent.known.pseudonym]
+    assert cat.output("stat", "--format=%a %U", "/var/lib/auscat/archive.jsonl") == "600 root"
 
 
 def test_history_is_one_sample_a_line(kv: Node) -> None:
