@@ -40,6 +40,9 @@ WEAK_HASHES = ("md5", "sha1")
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 RENEW = "playbooks/renew_certificates.yml makes new ones"
+RENEW_CA = (
+    "playbooks/renew_certificates.yml -e renew=ca makes a new one, which clients have to trust"
+)
 
 Names = Sequence[str]
 Pair = dict[str, str]
@@ -147,12 +150,15 @@ def renew_authority(old: Mapping[str, str], at: datetime.datetime | None = None)
     Returns:
         ``certificate`` and ``key`` as `make_authority`; ``previous``, the old CA's certificate,
         which the node trusts too; ``cross``, the new CA's key signed by the old CA: whoever trusts
-        only the old one accepts what comes with it.
+        only the old one accepts what comes with it. Neither where the old CA has expired: nobody
+        accepts what it signs.
     """
     at = at or now()
     (certificate,) = certificates_in(old["certificate"])
     old_key = _key(old["key"])
     made, key, name = _authority(at)
+    if _ends(certificate) <= at:
+        return made
     ends = min(_ends(certificate), at + datetime.timedelta(days=CA_DAYS))
     cross = _signed(name, certificate.subject, key.public_key(), old_key, at, ends, None)
     return {**made, "previous": _text(certificate), "cross": _text(cross)}
@@ -167,10 +173,16 @@ def issue(authority: Mapping[str, str], names: Names, at: datetime.datetime | No
         at: the time.
 
     Raises:
-        CertificateError: a name cannot stand in a certificate, or the CA's texts are none.
+        CertificateError: a name cannot stand in a certificate, the CA's texts are none, or it has
+            expired.
     """
     at = at or now()
     (ca,) = certificates_in(authority["certificate"])
+    if _ends(ca) <= at:
+        raise CertificateError(
+            f"The node's own CA expired on {_ends(ca):%Y-%m-%d}, and nobody accepts what it signs. "
+            f"{RENEW_CA}. Nothing was changed."
+        )
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(names[0])
     ends = min(_ends(ca), at + datetime.timedelta(days=MACHINE_DAYS))
@@ -395,17 +407,27 @@ def problems(
             f"{of_key} is a text {error}. Accepted: the key in PEM without a passphrase (the vault "
             "protects it: openssl pkey -in FILE takes one away)."
         )
-    for each in chain:
+    # Behind the own CA's stands what the CA before has signed, which may expire: who trusts the new
+    # one does not need it.
+    for each in chain[:1] if is_own else chain:
         found += [f"{of} {text} {remedy}" for text in _weaknesses(each, at)]
-    # A root's own signature proves nothing, so its hash does not matter.
-    found += [f"{of_ca} {text} {remedy}" for each in authorities for text in _dates(each, at)]
+    # A root's own signature proves nothing, so its hash does not matter. Others than those that
+    # signed may expire: the CA before this one, or one of a hospital's many.
+    signers = [b for b in authorities if any(_is_signed_by(a, b) for a in chain)]
+    valid = [each for each in signers if not _dates(each, at)]
+    of_remedy = f"{RENEW_CA}." if is_own else remedy
+    found += [
+        f"{of_ca} {text} {of_remedy}"
+        for each in (signers if not valid else [])
+        for text in _dates(each, at)
+    ]
     for lower, upper in zip(chain, chain[1:]):
         if not _is_signed_by(lower, upper):
             found.append(
                 f"{of} is a chain in which {_shown(upper)} has not signed {_shown(lower)}. "
                 "Accepted: the machine's certificate first, then each that signed the one before."
             )
-    if authorities and not any(_is_signed_by(a, b) for a in chain for b in authorities):
+    if authorities and not signers:
         found.append(
             f"{of} is signed by {leaf.issuer.rfc4514_string()!r}, which is none of {of_ca}. "
             f"Accepted: a chain up to one of them. {remedy}"

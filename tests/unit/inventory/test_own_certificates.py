@@ -117,6 +117,42 @@ def test_a_new_ca_overlaps_with_the_old_one(
     assert not certificates.is_due(after, renewed, ["kv01"])
 
 
+def test_an_overlap_ends_by_itself(verified: Callable[..., bool]) -> None:
+    """The CA before expires, and nobody has said that it is to be forgotten."""
+    old = certificates.make_authority(NOW - 3600 * DAY)
+    renewed = certificates.renew_authority(old, NOW - 30 * DAY)
+    after = certificates.issue(renewed, ["kv01"])
+    later = NOW + 100 * DAY
+    assert certificates.problems(as_tls(renewed, after), ["kv01"], at=later) == []
+    assert certificates.certificates_in(after["certificate"])[1:], "the cross-certificate is there"
+    alone = certificates.PEM.findall(after["certificate"])[0]
+    assert verified(alone, certificates.trusted(renewed), "kv01")
+
+
+def test_a_ca_that_has_expired_signs_nothing_and_is_replaced(
+    verified: Callable[..., bool],
+) -> None:
+    expired = certificates.make_authority(NOW - 3660 * DAY)
+    machine = certificates.issue(expired, ["kv01"], NOW - 3600 * DAY)
+    with pytest.raises(certificates.CertificateError, match=r"expired on .* -e renew=ca makes"):
+        certificates.issue(expired, ["kv01"])
+    found = certificates.problems(as_tls(expired, machine), ["kv01"])
+    assert any("the certificate of the CA holds" in each and "renew=ca" in each for each in found)
+    renewed = certificates.renew_authority(expired)
+    assert set(renewed) == {"certificate", "key"}
+    after = certificates.issue(renewed, ["kv01"])
+    assert verified(after["certificate"], certificates.trusted(renewed), "kv01")
+
+
+def test_another_ca_of_the_hospital_may_have_expired(
+    authority: dict[str, str], machine: dict[str, str]
+) -> None:
+    expired = certificates.make_authority(NOW - 3660 * DAY)
+    tls = as_tls(authority, machine, "files")
+    both = {**tls, "ca": expired["certificate"] + tls["ca"]}
+    assert certificates.problems(both, ["kv01"]) == []
+
+
 @pytest.mark.parametrize(
     ("days", "names", "is_due"),
     [
