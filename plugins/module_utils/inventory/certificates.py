@@ -454,6 +454,23 @@ def problems(
     return found + _name_problems(of, remedy, names_in(leaf), names, given)
 
 
+def mode_problems(mode: str, others: Mapping[str, Any]) -> list[str]:
+    """Refuse machines that show one another certificates which the other does not trust.
+
+    Args:
+        mode: auscat_tls of this machine.
+        others: the same of the machines that it sends studies to, or takes them from.
+    """
+    differing = [f"{found} on {host}" for host, found in sorted(others.items()) if found != mode]
+    if not differing:
+        return []
+    return [
+        f"auscat_tls is {mode}, and {', '.join(differing)}. Accepted: the same on all machines of "
+        "the node, since CTP and Orthanc show each other their certificates, and each trusts the "
+        "CAs of its own setting alone. Set it in group_vars/all (docs/certificates.md)."
+    ]
+
+
 def _name_problems(
     of: str, remedy: str, carried: list[str], names: Names, given: Names
 ) -> list[str]:

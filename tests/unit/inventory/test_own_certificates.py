@@ -294,6 +294,25 @@ def test_what_the_preflight_refuses(
     assert "auscat_tls_names" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("mode", "others", "words"),
+    [
+        ("own_ca", {}, ""),
+        ("files", {"kv01": "files"}, ""),
+        (
+            "files",
+            {"kv01": "own_ca"},
+            "auscat_tls is files, and own_ca on kv01. Accepted: the same",
+        ),
+        ("own_ca", {"cv01": "none"}, "auscat_tls is own_ca, and none on cv01. Accepted: the same"),
+    ],
+)
+def test_two_machines_trust_the_same(mode: str, others: dict[str, str], words: str) -> None:
+    found = certificates.mode_problems(mode, others)
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
 def test_a_certificate_for_clients_alone_serves_nobody(
     by_openssl: Callable[..., dict[str, str]],
 ) -> None:
