@@ -127,13 +127,21 @@ def is_named(name: str, carried: Iterable[str]) -> bool:
 
     Source: RFC 6125, 6.4.
     """
-    wanted = name.lower()
-    for each in (text.lower() for text in carried):
+    wanted = _as_written(name)
+    for each in map(_as_written, carried):
         if each == wanted:
             return True
         if each.startswith("*.") and wanted.partition(".")[2] == each[2:]:
             return True
     return False
+
+
+def _as_written(name: str) -> str:
+    """Return an address in its one notation (RFC 5952), a name in small letters."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()
 
 
 # --- Making them ---------------------------------------------------------------------------------

@@ -193,6 +193,8 @@ def test_a_name_that_no_certificate_carries_is_refused(
         ("a.kv01.hospital.example", ["*.hospital.example"], False),
         ("hospital.example", ["*.hospital.example"], False),
         ("10.0.0.1", ["10.0.0.2"], False),
+        ("FD00:0::20", ["fd00::20"], True),
+        ("fd00::20", ["fd00::21"], False),
     ],
 )
 def test_names_and_wildcards(name: str, carried: list[str], is_named: bool) -> None:

@@ -44,7 +44,7 @@ class Machine:
     def __init__(self, directory: Path, authority: dict[str, str], name: str) -> None:
         self.secrets = directory / name
         self.secrets.mkdir()
-        pair = certificates.issue(authority, [name, "192.0.2.7"])
+        pair = certificates.issue(authority, [name, "192.0.2.7", "2001:db8::7"])
         (self.secrets / "tls.crt").write_text(pair["certificate"])
         (self.secrets / "tls.key").write_text(pair["key"])
         self.trusted = self.secrets / "ca.pem"
@@ -117,8 +117,9 @@ def test_what_hides_something_is_not_stored(start: Start) -> None:
     wait_until("the receiver sees the abort", lambda: node.orthanc.ended == ["aborted"])
 
 
-def test_an_address_names_the_receiver_too(start: Start) -> None:
-    assert start(names=("orthanc.example", "192.0.2.7")).relay.reachable
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7", "2001:DB8:0::7"])
+def test_an_address_names_the_receiver_too(start: Start, address: str) -> None:
+    assert start(names=("orthanc.example", address)).relay.reachable
 
 
 @pytest.mark.parametrize(
