@@ -419,27 +419,15 @@ def problems(
     # one does not need it.
     for each in chain[:1] if is_own else chain:
         found += [f"{of} {text} {remedy}" for text in _weaknesses(each, at)]
-    # A root's own signature proves nothing, so its hash does not matter. Others than those that
-    # signed may expire: the CA before this one, or one of a hospital's many.
-    signers = [b for b in authorities if any(_is_signed_by(a, b) for a in chain)]
-    valid = [each for each in signers if not _dates(each, at)]
-    of_remedy = f"{RENEW_CA}." if is_own else remedy
-    found += [
-        f"{of_ca} {text} {of_remedy}"
-        for each in (signers if not valid else [])
-        for text in _dates(each, at)
-    ]
+    found += _trust_problems(
+        of, of_ca, remedy, f"{RENEW_CA}." if is_own else remedy, chain, authorities, at
+    )
     for lower, upper in zip(chain, chain[1:]):
         if not _is_signed_by(lower, upper):
             found.append(
                 f"{of} is a chain in which {_shown(upper)} has not signed {_shown(lower)}. "
                 "Accepted: the machine's certificate first, then each that signed the one before."
             )
-    if authorities and not signers:
-        found.append(
-            f"{of} is signed by {leaf.issuer.rfc4514_string()!r}, which is none of {of_ca}. "
-            f"Accepted: a chain up to one of them. {remedy}"
-        )
     if mutual and not tls["ca"]:
         found.append(
             f"{of_ca} is empty. Accepted where CTP and Orthanc are on two machines: PEM of the CAs "
@@ -460,6 +448,51 @@ def problems(
             f"{', '.join(usages or [])}). Accepted: {', '.join(wanted)}, or none named. {remedy}"
         )
     return found + _name_problems(of, remedy, names_in(leaf), names, given)
+
+
+def _trust_problems(
+    of: str,
+    of_ca: str,
+    remedy: str,
+    remedy_of_ca: str,
+    chain: Sequence[Any],
+    authorities: Sequence[Any],
+    at: datetime.datetime,
+) -> list[str]:
+    """Return why clients that trust `authorities` do not accept a chain now.
+
+    Programs go up to a certificate that signed itself, and nothing on the way may have expired.
+    Others may: the CA before this one, or one of a hospital's many. A root's own signature proves
+    nothing, so its hash does not matter.
+    """
+    if not authorities or _goes_up(chain, [each for each in authorities if not _dates(each, at)]):
+        return []
+    signers = [upper for upper in authorities if any(_is_signed_by(each, upper) for each in chain)]
+    if not signers:
+        return [
+            f"{of} is signed by {chain[0].issuer.rfc4514_string()!r}, which is none of {of_ca}. "
+            f"Accepted: a chain up to one of them. {remedy}"
+        ]
+    if _goes_up(chain, authorities):
+        return [
+            f"{of_ca} {text} {remedy_of_ca}" for each in authorities for text in _dates(each, at)
+        ]
+    return [
+        f"{of_ca} holds {_shown(signers[0])}, which {signers[0].issuer.rfc4514_string()!r} has "
+        "signed, and not that one. Accepted: the CAs up to the one that has signed itself, since "
+        "most programs trust no other. Add it."
+    ]
+
+
+def _goes_up(chain: Sequence[Any], authorities: Sequence[Any]) -> bool:
+    """Tell whether a chain goes up to one of these CAs that has signed itself."""
+    reached, left = list(chain), list(authorities)
+    while upper := [each for each in left if any(_is_signed_by(one, each) for one in reached)]:
+        if any(_is_signed_by(each, each) for each in upper):
+            return True
+        reached += upper
+        left = [each for each in left if each not in upper]
+    return False
 
 
 def mode_problems(mode: str, others: Mapping[str, Any]) -> list[str]:

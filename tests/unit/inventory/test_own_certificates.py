@@ -144,6 +144,27 @@ def test_a_ca_that_has_expired_signs_nothing_and_is_replaced(
     assert verified(after["certificate"], certificates.trusted(renewed), "kv01")
 
 
+def test_a_ca_between_is_no_end_of_a_chain(
+    authority: dict[str, str], verified: Callable[..., bool]
+) -> None:
+    """What the preflight takes openssl has to take: the CA that signs, without its own."""
+    renewed = certificates.renew_authority(authority)
+    machine = certificates.issue(renewed, ["kv01"])
+    leaf = certificates.PEM.findall(machine["certificate"])[0] + "\n"
+    root, between = authority["certificate"], renewed["cross"]
+    for given, trusted, accepted in (
+        (leaf, between, False),
+        (leaf + between, between, False),
+        (leaf, between + root, True),
+        (leaf + between, root, True),
+    ):
+        assert verified(given, trusted, "kv01") == accepted
+        tls = {"mode": "files", "ca": trusted, "key": machine["key"], "certificate": given}
+        found = certificates.problems(tls, ["kv01"])
+        assert (found == []) == accepted
+        assert accepted or "Accepted: the CAs up to the one that has signed itself" in found[0]
+
+
 def test_another_ca_of_the_hospital_may_have_expired(
     authority: dict[str, str], machine: dict[str, str]
 ) -> None:
