@@ -56,7 +56,7 @@ MISSING = object()
 #: Services with data that name patients; a machine that runs one of them is identifiable.
 IDENTIFIABLE = ("keydb", "ctp")
 #: Secrets of several lines.
-TEXTS = ("backup_sftp_private_key",)
+TEXTS = ("auscat_tls_key", "backup_sftp_private_key")
 #: URLs that may hold a password.
 PROXIES = ("auscat_http_proxy", "auscat_https_proxy")
 #: Where a password in these would stand.
