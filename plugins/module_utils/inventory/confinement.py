@@ -158,11 +158,11 @@ def networks(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the networks of each service, and those of the stack, as Compose has them.
 
-    A network has two members: who asks, and who is asked, which alone has its names there. It leads
-    nowhere else (``internal``). A service that publishes ports, or opens connections to other
-    machines, has one more with nobody else on it: through that the engine connects it to the host.
-    One that has neither this nor a neighbour has one that leads nowhere, under a name of its own:
-    the engine never changes a network that is there.
+    A network has two members: who asks, and who is asked, which alone has its aliases there (each
+    has its own name by the engine). It leads nowhere else (``internal``). A service that publishes
+    ports, or opens connections to other machines, has one more with nobody else on it: through that
+    the engine connects it to the host. One that has neither this nor a neighbour has one that leads
+    nowhere, under a name of its own: the engine never changes a network that is there.
     """
     present = {str(each["name"]): each for each in definitions}
     pairs = {
