@@ -25,6 +25,9 @@ else
 fi
 [ -w "$data" ] || fail "$data cannot be written by user $(id -u): on the host, chown the directory that is mounted there to $(id -u):$(id -g)."
 
+# What an Orthanc that was killed left of archives and uploads: as a directory of the host it outlives the container.
+find /tmp -mindepth 1 -xdev -delete || echo "orthanc: what an earlier one left in /tmp cannot be removed." >&2
+
 # The guard refuses what is not de-identified and who may not ask. Orthanc ends where it cannot load it,
 # but goes on without it where nothing names it.
 for name in Plugins PythonScript; do

@@ -56,7 +56,7 @@ MISSING = object()
 #: Services with data that name patients; a machine that runs one of them is identifiable.
 IDENTIFIABLE = ("keydb", "ctp")
 #: Secrets of several lines.
-TEXTS = ("backup_sftp_private_key",)
+TEXTS = ("auscat_tls_key", "backup_sftp_private_key")
 #: URLs that may hold a password.
 PROXIES = ("auscat_http_proxy", "auscat_https_proxy")
 #: Where a password in these would stand.
@@ -263,8 +263,17 @@ class ActionModule(ActionBase):
 
     def _certificate_problems(self, host: str) -> list[str]:
         """Return what is wrong with the certificate of this host, which its services take."""
-        if self._quietly("auscat_tls") not in certificates.MODES:
+        mode = self._quietly("auscat_tls")
+        if mode not in certificates.MODES:
             return []  # the check of the specifications has reported it
+        others = {
+            *(self._quietly("__auscat_ctp_elsewhere") or []),
+            *(self._quietly("__auscat_orthanc_elsewhere") or []),
+        }
+        usual = self._specifications.get("auscat", {}).get("auscat_tls", {}).get("default")
+        modes = {other: self._of_host(other, "auscat_tls") or usual for other in others}
+        if found := certificates.mode_problems(mode, modes):
+            return found
         try:
             tls = self._value("__auscat_tls", MISSING)
         except AnsibleError as error:
@@ -277,10 +286,7 @@ class ActionModule(ActionBase):
         names = list(map(str, self._quietly("auscat_tls_names") or []))
         given = certificates.given_names(host, hostvars)
         # Between two machines each shows the other who it is.
-        apart = any(
-            self._quietly(name) for name in ("__auscat_ctp_elsewhere", "__auscat_orthanc_elsewhere")
-        )
-        return certificates.problems(tls, names, given, mutual=apart)
+        return certificates.problems(tls, names, given, mutual=bool(others))
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""

@@ -272,7 +272,18 @@ class ActionModule(ActionBase):
 
 
 def _renewed(authority: Mapping[str, str], what: str) -> dict[str, str]:
-    """Return a CA as a renewal leaves it (RENEWALS)."""
+    """Return a CA as a renewal leaves it (RENEWALS).
+
+    Raises:
+        VaultError: a new CA is asked for while machines and clients may have only the one before.
+    """
+    if what == "ca" and authority.get("previous"):
+        raise vault_values.VaultError(
+            "renew is ca, and there is a new CA already, beside the one before it, which whatever "
+            "has not followed yet still trusts alone: a third would shut that out. Accepted now: "
+            "renew=machines, which brings it to the machines, and then, once all clients trust it, "
+            "renew=forget_ca. Nothing was changed."
+        )
     if what == "ca":
         return certificates.renew_authority(authority)
     forgotten = ("previous", "cross") if what == "forget_ca" else ()

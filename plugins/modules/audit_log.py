@@ -73,8 +73,10 @@ since:
   description: Day of the oldest log; empty where there is none.
   type: str
   returned: success
-searches:
-  description: Searches by user whose question is not in the log.
+nameless:
+  description:
+    - What was done by requests whose studies are not in the log (searched, downloaded, deleted,
+      changed, sent), each to how many they were, by user.
   type: dict
   returned: success
 """

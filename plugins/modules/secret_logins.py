@@ -174,9 +174,12 @@ def main() -> None:
         if key not in before or before[key]["password"] == each["password"]:
             continue
         new = attempt(each)
-        # A service that has just started, and a front that has just read its password.
+        # A service that has just started, and a front that has just read its password. Ever more
+        # seldom: each is a wrong login to the web server, which refuses all after some.
+        pause = 1.0
         while new != ACCEPTED and time.monotonic() < deadline:
-            time.sleep(1)
+            time.sleep(pause)
+            pause *= 2
             new = attempt(each)
         old = attempt(before[key])
         rows.append(

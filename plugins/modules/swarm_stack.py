@@ -73,7 +73,8 @@ options:
       carry_over:
         description:
           - How the old version gets what the new one took in. C(kind) is C(orthanc), with C(port),
-            the target port of its REST API, or C(keydb), with C(user), C(database) and C(table).
+            the port of its REST API in its container, or C(keydb), with C(user), C(database) and
+            C(table).
         type: dict
         default: {}
   copies:

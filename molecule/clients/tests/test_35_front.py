@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Cohort
+from conftest import Cohort, passwords
 from shared.https import given, url
 from shared.machines import Machine, Node, wait_for
 from shared.streams import Rest, page
@@ -136,6 +136,35 @@ def test_a_foreign_page_sends_nothing(
         assert ask.status("/tools/lookup", *login, *arguments, "--data", "1.2") == "403"
 
 
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?_method=DELETE", []),
+        ("?x=1&_METHOD=delete", []),
+        ("?%5fmethod=DELETE", []),
+        ("", ["--header", "X-HTTP-Method-Override: DELETE"]),
+    ],
+)
+def test_no_link_deletes(
+    ask: Asker, orthanc: Rest, node: Node, cohort: Cohort, query: str, headers: list[str]
+) -> None:
+    """Orthanc would follow them; a browser does follow a link of a foreign page, login and all."""
+    question = {"Level": "Study", "Query": {"PatientID": cohort.pseudonyms[0]}}
+    (study,) = orthanc.ask("/tools/find", question)
+    login = ("--user", f"admin:{passwords(node)['admin']}")
+    followed = ("--header", "Sec-Fetch-Site: cross-site", "--header", "Sec-Fetch-Mode: navigate")
+    assert ask.status(f"/studies/{study}{query}", *login, *followed, *headers) == "405"
+    assert orthanc.ask("/tools/find", question) == [study]
+
+
+def test_a_foreign_page_shows_none_of_these(node: Node, ask: Asker, password: str) -> None:
+    asked = ("--cacert", ask.ca, "--user", f"researcher:{password}", "--output", "/dev/null")
+    page_of = f"{url(node, 8042)}/app/explorer.html"
+    head = ask.machine.output("curl", "--silent", "--dump-header", "-", *asked, page_of)
+    assert head.startswith("HTTP/1.1 200 ")
+    assert re.search(r"^X-Frame-Options: SAMEORIGIN\s*$", head, re.IGNORECASE | re.MULTILINE), head
+
+
 def test_too_much_and_of_unknown_length_is_refused(ask: Asker, password: str) -> None:
     login = ("--user", f"researcher:{password}", "--header", "Expect:", "--request", "POST")
     length = ("--header", "Content-Length: 99999999999")
@@ -222,6 +251,24 @@ def test_wrong_logins_stop_the_one_and_nobody_else(
     assert orthanc.ask("/system")
     log = node.shell("docker service logs --raw auscat_front 2>&1")
     assert log.count(f"wrong login at orthanc from {researcher.address}") >= 10
+
+
+def test_what_asks_for_no_login_does_not_begin_anew(node: Node, trusted: Path) -> None:
+    """Between two wrong logins, something is asked for that anybody gets."""
+    wrong = ("--cacert", str(trusted), "--path-as-is", "--user", "guesser:wrong")
+
+    def status(port: int, path: str) -> str:
+        asked = ["curl", *STATUS, *wrong, f"{url(node, port)}{path}"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+    free = [(8042, "/.front/health"), (9090, "/healthz"), (9090, "/x/../%68ealthz?x")]
+    between = []
+    for each in range(10):
+        assert status(8042, "/system") == "401"
+        between.append(status(*free[each % 3]))
+    assert status(8042, "/system") == "429"
+    # The last of them came when there were ten already.
+    assert between[:9] == ["204", "200", "200"] * 3
 
 
 def test_the_log_says_who_did_what_and_holds_nothing_else(

@@ -43,6 +43,9 @@ def test_study_survives_the_removal_of_the_stack(
 def test_everything_comes_back_after_a_reboot(
     node: Node, study: Study, orthanc: Orthanc, stored: dict[str, str]
 ) -> None:
+    left = "/srv/auscat/orthanc_temporary/left-by-an-archive"
+    node.run("touch", left)
+    node.run("chown", "--reference=/srv/auscat/orthanc_temporary", left)
     restart = ["docker", "restart", "--time", "90", node.container]
     subprocess.run(restart, check=True, capture_output=True)
     wait_for(
@@ -52,6 +55,7 @@ def test_everything_comes_back_after_a_reboot(
     )
     node.wait_until_healthy(SERVICES)
     assert orthanc.hashes(study.pseudonym) == stored
+    assert not node.host.file(left).exists
 
 
 def test_ports_are_limited_after_the_reboot(

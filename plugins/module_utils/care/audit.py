@@ -18,9 +18,25 @@ COLUMNS = (
     *("time", "page", "address", "user", "method", "status", "received", "sent", "path", "asked"),
 )
 READ, SEARCHED, DOWNLOADED, DELETED = "read", "searched", "downloaded", "deleted"
-CHANGED = "changed"
-_DOWNLOAD = re.compile(r"/(?:archive|media|file|data|raw|numpy|pdf|frames|bulk|content)(?:/|$)")
+CHANGED, SENT = "changed", "sent"
+_DOWNLOAD = re.compile(
+    r"/(?:archive|media|file|data|raw|numpy|matlab|pdf|frames|bulk|content|attachments/dicom/\.{3})"
+    r"(?:/|$)|^/wado$"
+    # WADO-RS: a study, a series or an object, whole (PS3.18, 10.4).
+    r"|^/dicom-web/studies/[^/]+(?:/series/[^/]+(?:/instances/[^/]+)?)?$"
+)
 _SEARCH = frozenset({"/tools/find", "/tools/lookup", "/tools/count-resources"})
+_SEVERAL = {
+    **dict.fromkeys(_SEARCH, SEARCHED),
+    "/tools/bulk-anonymize": CHANGED,
+    "/tools/bulk-content": DOWNLOADED,
+    "/tools/bulk-delete": DELETED,
+    "/tools/bulk-modify": CHANGED,
+    "/tools/create-archive": DOWNLOADED,
+    "/tools/create-media": DOWNLOADED,
+    "/tools/create-media-extended": DOWNLOADED,
+}
+_ELSEWHERE = ("/dicom-web/servers/", "/modalities/", "/peers/")
 
 
 def orthanc_id(*identifiers: str) -> str:
@@ -158,9 +174,19 @@ def what(request: Mapping[str, str]) -> str:
         return DOWNLOADED
     if path in _SEARCH or request["asked"] != "-":
         return SEARCHED
-    if path.startswith("/dicom-web/") and "/instances/" in path and path.count("/") == 7:
-        return DOWNLOADED
     return READ if method in ("GET", "HEAD", "OPTIONS") else CHANGED
+
+
+def nameless(request: Mapping[str, str]) -> str:
+    """Return what a request did with studies that it names where the log does not have it.
+
+    That is in its body, or in the query of a GET; empty for one that names none there.
+    """
+    method, path = request["method"], request["path"]
+    if method == "POST" and path.startswith(_ELSEWHERE):
+        return SENT
+    what_it_did = _SEVERAL.get(path, "")
+    return what_it_did if method == "POST" or what_it_did == DOWNLOADED else ""
 
 
 def trail(lines: Iterable[str], asked: Asked) -> dict[str, Any]:
@@ -168,16 +194,17 @@ def trail(lines: Iterable[str], asked: Asked) -> dict[str, Any]:
 
     Returns:
         rows: page, address, user, what, first and last (ISO 8601), requests and bytes sent, of
-        requests that were answered with less than 400. searches: by user, requests whose body
-        said what was looked for, which the log does not have.
+        requests that were answered with less than 400. nameless: by what they did, and by user,
+        how many requests named studies where the log does not have it.
     """
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    searches: dict[str, int] = {}
+    unnamed: dict[str, dict[str, int]] = {}
     for request in requests(lines):
         if request["page"] != "orthanc" or int(request["status"]) >= 400:
             continue
-        if request["method"] == "POST" and request["path"] in _SEARCH:
-            searches[request["user"]] = searches.get(request["user"], 0) + 1
+        if did := nameless(request):
+            users = unnamed.setdefault(did, {})
+            users[request["user"]] = users.get(request["user"], 0) + 1
         if not concerns(request, asked):
             continue
         key = (request["user"], request["address"], what(request))
@@ -193,7 +220,7 @@ def trail(lines: Iterable[str], asked: Asked) -> dict[str, Any]:
         row["last"] = request["time"]
         row["requests"] += 1
         row["bytes"] += int(request["sent"])
-    return {"rows": list(rows.values()), "searches": searches}
+    return {"rows": list(rows.values()), "nameless": unnamed}
 
 
 def report(host: str, told: Mapping[str, Any]) -> str:
@@ -213,8 +240,13 @@ def report(host: str, told: Mapping[str, Any]) -> str:
         heads: Sequence[str] = ("user", "address", "what", "first", "last", "requests", "bytes")
         lines += table(heads, [[row[head] for head in heads] for row in told["rows"]])
     else:
-        lines.append("Nobody has read, searched, downloaded or deleted it over this page.")
-    if told["searches"]:
-        who = ", ".join(f"{user} ({count})" for user, count in sorted(told["searches"].items()))
-        lines += ["", f"Searches whose question the log does not have, by user: {who}."]
+        lines.append(
+            "No request over this page that the log knows the study of has read, searched, "
+            "downloaded or deleted it."
+        )
+    if told["nameless"]:
+        lines += ["", "Requests whose studies the log does not have, it may have been among them:"]
+    for did, users in sorted(told["nameless"].items()):
+        who = ", ".join(f"{user} ({count})" for user, count in sorted(users.items()))
+        lines.append(f"{did}: {who}")
     return "\n".join(lines)

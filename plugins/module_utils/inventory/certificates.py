@@ -40,6 +40,9 @@ WEAK_HASHES = ("md5", "sha1")
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 RENEW = "playbooks/renew_certificates.yml makes new ones"
+RENEW_CA = (
+    "playbooks/renew_certificates.yml -e renew=ca makes a new one, which clients have to trust"
+)
 
 Names = Sequence[str]
 Pair = dict[str, str]
@@ -124,13 +127,21 @@ def is_named(name: str, carried: Iterable[str]) -> bool:
 
     Source: RFC 6125, 6.4.
     """
-    wanted = name.lower()
-    for each in (text.lower() for text in carried):
+    wanted = _as_written(name)
+    for each in map(_as_written, carried):
         if each == wanted:
             return True
         if each.startswith("*.") and wanted.partition(".")[2] == each[2:]:
             return True
     return False
+
+
+def _as_written(name: str) -> str:
+    """Return an address in its one notation (RFC 5952), a name in small letters."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()
 
 
 # --- Making them ---------------------------------------------------------------------------------
@@ -147,12 +158,15 @@ def renew_authority(old: Mapping[str, str], at: datetime.datetime | None = None)
     Returns:
         ``certificate`` and ``key`` as `make_authority`; ``previous``, the old CA's certificate,
         which the node trusts too; ``cross``, the new CA's key signed by the old CA: whoever trusts
-        only the old one accepts what comes with it.
+        only the old one accepts what comes with it. Neither where the old CA has expired: nobody
+        accepts what it signs.
     """
     at = at or now()
     (certificate,) = certificates_in(old["certificate"])
     old_key = _key(old["key"])
     made, key, name = _authority(at)
+    if _ends(certificate) <= at:
+        return made
     ends = min(_ends(certificate), at + datetime.timedelta(days=CA_DAYS))
     cross = _signed(name, certificate.subject, key.public_key(), old_key, at, ends, None)
     return {**made, "previous": _text(certificate), "cross": _text(cross)}
@@ -167,10 +181,16 @@ def issue(authority: Mapping[str, str], names: Names, at: datetime.datetime | No
         at: the time.
 
     Raises:
-        CertificateError: a name cannot stand in a certificate, or the CA's texts are none.
+        CertificateError: a name cannot stand in a certificate, the CA's texts are none, or it has
+            expired.
     """
     at = at or now()
     (ca,) = certificates_in(authority["certificate"])
+    if _ends(ca) <= at:
+        raise CertificateError(
+            f"The node's own CA expired on {_ends(ca):%Y-%m-%d}, and nobody accepts what it signs. "
+            f"{RENEW_CA}. Nothing was changed."
+        )
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(names[0])
     ends = min(_ends(ca), at + datetime.timedelta(days=MACHINE_DAYS))
@@ -395,21 +415,19 @@ def problems(
             f"{of_key} is a text {error}. Accepted: the key in PEM without a passphrase (the vault "
             "protects it: openssl pkey -in FILE takes one away)."
         )
-    for each in chain:
+    # Behind the own CA's stands what the CA before has signed, which may expire: who trusts the new
+    # one does not need it.
+    for each in chain[:1] if is_own else chain:
         found += [f"{of} {text} {remedy}" for text in _weaknesses(each, at)]
-    # A root's own signature proves nothing, so its hash does not matter.
-    found += [f"{of_ca} {text} {remedy}" for each in authorities for text in _dates(each, at)]
+    found += _trust_problems(
+        of, of_ca, remedy, f"{RENEW_CA}." if is_own else remedy, chain, authorities, at
+    )
     for lower, upper in zip(chain, chain[1:]):
         if not _is_signed_by(lower, upper):
             found.append(
                 f"{of} is a chain in which {_shown(upper)} has not signed {_shown(lower)}. "
                 "Accepted: the machine's certificate first, then each that signed the one before."
             )
-    if authorities and not any(_is_signed_by(a, b) for a in chain for b in authorities):
-        found.append(
-            f"{of} is signed by {leaf.issuer.rfc4514_string()!r}, which is none of {of_ca}. "
-            f"Accepted: a chain up to one of them. {remedy}"
-        )
     if mutual and not tls["ca"]:
         found.append(
             f"{of_ca} is empty. Accepted where CTP and Orthanc are on two machines: PEM of the CAs "
@@ -430,6 +448,68 @@ def problems(
             f"{', '.join(usages or [])}). Accepted: {', '.join(wanted)}, or none named. {remedy}"
         )
     return found + _name_problems(of, remedy, names_in(leaf), names, given)
+
+
+def _trust_problems(
+    of: str,
+    of_ca: str,
+    remedy: str,
+    remedy_of_ca: str,
+    chain: Sequence[Any],
+    authorities: Sequence[Any],
+    at: datetime.datetime,
+) -> list[str]:
+    """Return why clients that trust `authorities` do not accept a chain now.
+
+    Programs go up to a certificate that signed itself, and nothing on the way may have expired.
+    Others may: the CA before this one, or one of a hospital's many. A root's own signature proves
+    nothing, so its hash does not matter.
+    """
+    if not authorities or _goes_up(chain, [each for each in authorities if not _dates(each, at)]):
+        return []
+    signers = [upper for upper in authorities if any(_is_signed_by(each, upper) for each in chain)]
+    if not signers:
+        return [
+            f"{of} is signed by {chain[0].issuer.rfc4514_string()!r}, which is none of {of_ca}. "
+            f"Accepted: a chain up to one of them. {remedy}"
+        ]
+    if _goes_up(chain, authorities):
+        return [
+            f"{of_ca} {text} {remedy_of_ca}" for each in authorities for text in _dates(each, at)
+        ]
+    return [
+        f"{of_ca} holds {_shown(signers[0])}, which {signers[0].issuer.rfc4514_string()!r} has "
+        "signed, and not that one. Accepted: the CAs up to the one that has signed itself, since "
+        "most programs trust no other. Add it."
+    ]
+
+
+def _goes_up(chain: Sequence[Any], authorities: Sequence[Any]) -> bool:
+    """Tell whether a chain goes up to one of these CAs that has signed itself."""
+    reached, left = list(chain), list(authorities)
+    while upper := [each for each in left if any(_is_signed_by(one, each) for one in reached)]:
+        if any(_is_signed_by(each, each) for each in upper):
+            return True
+        reached += upper
+        left = [each for each in left if each not in upper]
+    return False
+
+
+def mode_problems(mode: str, others: Mapping[str, Any]) -> list[str]:
+    """Refuse machines that show one another certificates which the other does not trust.
+
+    Args:
+        mode: auscat_tls of this machine.
+        others: the same of the machines that it sends studies to, or takes them from.
+    """
+    differing = [f"{found} on {host}" for host, found in sorted(others.items()) if found != mode]
+    if not differing:
+        return []
+    return [
+        f"auscat_tls is {mode}, and {', '.join(differing)}. Accepted: the same on all machines of "
+        "the node, since CTP and Orthanc show each other their certificates, and each trusts the "
+        "CAs of its own setting alone. Set it in group_vars/all (docs/certificates.md)."
+    ]
 
 
 def _name_problems(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -72,7 +72,8 @@ def secret_problems(secrets: Mapping[str, Any], texts: Iterable[str] = ()) -> li
     """Check that no secret has what cannot be seen: programs cut it off there, or refuse it all.
 
     Args:
-        secrets: value by variable: a text, or a mapping of texts. Others are reported elsewhere.
+        secrets: value by variable: a text, a mapping of texts, or a list of users with name and
+            password. Others are reported elsewhere.
         texts: variables whose values have several lines.
 
     Returns:
@@ -94,6 +95,9 @@ def secret_problems(secrets: Mapping[str, Any], texts: Iterable[str] = ()) -> li
 def _secret_texts(variable: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield variable, value
+    elif isinstance(value, Sequence):
+        users = [each for each in value if isinstance(each, Mapping)]
+        value = {each.get("name"): each.get("password") for each in users}
     for name, each in value.items() if isinstance(value, Mapping) else ():
         if isinstance(name, str) and _unseen(name, False):
             yield f"{variable}, the name {name!r},", name

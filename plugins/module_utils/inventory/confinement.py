@@ -158,9 +158,11 @@ def networks(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the networks of each service, and those of the stack, as Compose has them.
 
-    A network has two members: who asks, and who is asked, which alone has its names there. It leads
-    nowhere else (``internal``). A service that publishes ports, or opens connections to other
-    machines, has one more with nobody else on it: through that the engine connects it to the host.
+    A network has two members: who asks, and who is asked, which alone has its aliases there (each
+    has its own name by the engine). It leads nowhere else (``internal``). A service that publishes
+    ports, or opens connections to other machines, has one more with nobody else on it: through that
+    the engine connects it to the host. One that has neither this nor a neighbour has one that leads
+    nowhere, under a name of its own: the engine never changes a network that is there.
     """
     present = {str(each["name"]): each for each in definitions}
     pairs = {
@@ -184,7 +186,7 @@ def networks(
     for name, each in present.items():
         to_host = bool(each.get("ports")) or each.get("outside", False)
         if to_host or not of_service[name]:
-            network = f"{name}_alone"
+            network = f"{name}_alone" if to_host else f"{name}_nowhere"
             of_stack[network] = {"driver": "overlay", **({} if to_host else {"internal": True})}
             of_service[name][network] = {}
     return of_service, of_stack

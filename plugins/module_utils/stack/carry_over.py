@@ -9,11 +9,14 @@ network, and entered again.
 from __future__ import annotations
 
 import base64
+import ctypes
 import http.client
 import json
+import socket
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb impo
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc import first_admin
 
 READY_SECONDS = 90.0
+CLONE_NEWNET = 0x40000000  # of Linux; setns(2)
 
 
 class CarryOverError(RuntimeError):
@@ -59,7 +63,8 @@ def orthanc_objects(
 
     Args:
         stack: name of the stack.
-        setting: service (its name in the stack) and published (port of its REST API on this host).
+        setting: service (its name in the stack) and port (of its REST API in its container, which
+            no version has to publish).
         source: Orthanc's directory on the host.
         files: relative to it.
 
@@ -72,8 +77,16 @@ def orthanc_objects(
     listed = list(files)
     if not listed:
         return ""
-    headers = _orthanc_login(stack, str(setting["service"]))
-    stored, refused = store_again(int(setting["published"]), headers, source, listed)
+    container = find_container(stack, str(setting["service"]))
+    if container is None:
+        raise CarryOverError(f"No container of {stack}_{setting['service']} runs here.")
+    headers = _orthanc_login(container)
+    pid = int(run(["docker", "inspect", "--format", "{{.State.Pid}}", container]))
+
+    def connect() -> http.client.HTTPConnection:
+        return ConnectionWithin(pid, int(setting["port"]), timeout=120)
+
+    stored, refused = store_again(connect, headers, source, listed)
     notes = []
     if stored:
         notes.append(f"{stored} objects that it had received meanwhile were stored again")
@@ -87,13 +100,36 @@ def orthanc_objects(
     return "; ".join(notes)
 
 
+class ConnectionWithin(http.client.HTTPConnection):
+    """A connection to a port of loopback in the network of a process."""
+
+    def __init__(self, pid: int, port: int, timeout: float) -> None:
+        super().__init__("127.0.0.1", port, timeout=timeout)
+        self.network = Path(f"/proc/{pid}/ns/net")
+
+    def connect(self) -> None:
+        """Connect; a thread of its own goes there, and the socket stays there when it ends."""
+        with ThreadPoolExecutor(1) as thread:
+            self.sock = thread.submit(self._enter).result()
+
+    def _enter(self) -> socket.socket:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with self.network.open() as opened:
+            if libc.setns(opened.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), f"cannot enter {self.network}")
+        return socket.create_connection((self.host, self.port), self.timeout)
+
+
 def store_again(
-    port: int, headers: Mapping[str, str], source: Path, files: Iterable[Path]
+    connect: Callable[[], http.client.HTTPConnection],
+    headers: Mapping[str, str],
+    source: Path,
+    files: Iterable[Path],
 ) -> tuple[int, list[str]]:
     """Give Orthanc the objects in files, and remove each file that it took or that holds none.
 
     Args:
-        port: that of Orthanc's REST API on this host.
+        connect: to Orthanc's REST API.
         headers: log in.
         source: the directory of the files.
         files: relative to it.
@@ -110,7 +146,7 @@ def store_again(
         path = source / file
         content = dicom_object(path.read_bytes())
         if content is not None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            connection = connect()
             try:
                 connection.request("POST", "/instances", body=content, headers=dict(headers))
                 answer = connection.getresponse()
@@ -136,11 +172,8 @@ def _not_taken(path: Path, why: str, stored: int) -> CarryOverError:
     )
 
 
-def _orthanc_login(stack: str, service: str) -> dict[str, str]:
+def _orthanc_login(container: str) -> dict[str, str]:
     """Log in as a user of the running Orthanc: the inventory may know others by now."""
-    container = find_container(stack, service)
-    if container is None:
-        raise CarryOverError(f"No container of {stack}_{service} runs here.")
     text = run(["docker", "exec", container, "cat", "/run/secrets/orthanc.json"])
     name, password = first_admin(json.loads(text))
     if not name:

@@ -383,11 +383,6 @@ class Stack:
         note = ""
         try:
             if setting.get("kind") == "orthanc":
-                setting["published"] = next(
-                    port["published"]
-                    for port in before["ports"]
-                    if port["target"] == int(setting["port"])
-                )
                 note = orthanc_objects(self.name, setting, copy.source, added)
             elif setting.get("kind") == "keydb":
                 setting["mounted"] = next(

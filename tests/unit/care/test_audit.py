@@ -100,6 +100,11 @@ def test_a_study_that_is_there_is_asked_of_orthanc() -> None:
         (line(f"/studies/{STUDY}", "DELETE"), audit.DELETED),
         (line("/dicom-web/studies", asked=f"study={UID}"), audit.SEARCHED),
         (line(f"/dicom-web/studies/{UID}/series"), audit.READ),
+        (line(f"/dicom-web/studies/{UID}"), audit.DOWNLOADED),
+        (line(f"/dicom-web/studies/{UID}/series/{SERIES_UID}"), audit.DOWNLOADED),
+        (line(f"/dicom-web/studies/{UID}/metadata"), audit.READ),
+        (line("/wado", asked=f"study={UID}"), audit.DOWNLOADED),
+        (line(f"/instances/{INSTANCE}/attachments/dicom/..."), audit.DOWNLOADED),
         (line(f"/dicom-web/studies/{UID}/series/{SERIES_UID}/instances/1.2.3"), audit.DOWNLOADED),
         (line(f"/studies/{STUDY}/labels/...", "PUT"), audit.CHANGED),
         (line(f"/instances/{OTHER}/file"), None),
@@ -128,6 +133,30 @@ def test_requests_are_put_together_by_user_address_and_what() -> None:
     first, second = found["rows"]
     assert (first["requests"], first["bytes"], first["last"]) == (2, 200, later)
     assert second["address"] == "10.1.1.2"
-    assert found["searches"] == {"admin": 1}
+    assert found["nameless"] == {"searched": {"admin": 1}}
     text = audit.report("cat", {**found, "studies": {UID: PATIENT}, "there": False, "since": "x"})
     assert "not in Orthanc now" in text and "10.1.1.2" in text and "admin (1)" in text
+
+
+@pytest.mark.parametrize(
+    ("request_line", "what"),
+    [
+        (line("/tools/create-archive", "POST"), "downloaded"),
+        (line("/tools/create-archive"), "downloaded"),
+        (line("/tools/create-media-extended", "POST"), "downloaded"),
+        (line("/tools/bulk-content", "POST"), "downloaded"),
+        (line("/tools/bulk-delete", "POST"), "deleted"),
+        (line("/tools/bulk-modify", "POST"), "changed"),
+        (line("/modalities/...", "POST"), "sent"),
+        (line("/dicom-web/servers/...", "POST"), "sent"),
+        (line("/modalities/..."), ""),
+        (line("/tools/create-archive", "POST", status=403), ""),
+    ],
+)
+def test_several_studies_at_once_are_told_without_their_names(request_line: str, what: str) -> None:
+    """Their names stand in the body: nobody must read that nobody had the study."""
+    found = audit.trail([request_line], audit.find(UID, INDEX, nothing))
+    assert found == {"rows": [], "nameless": {what: {"researcher": 1}} if what else {}}
+    text = audit.report("cat", {**found, "studies": {UID: PATIENT}, "there": True, "since": "x"})
+    assert "Nobody" not in text
+    assert (f"{what}: researcher (1)" in text) == bool(what)

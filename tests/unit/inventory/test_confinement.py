@@ -32,7 +32,7 @@ def test_who_says_nothing_has_nothing() -> None:
     assert one["ulimits"] == {"nofile": {"soft": 1024, "hard": 1024}}
     # Not even a way out of the machine.
     document = d.stack_document([service("one")], "/srv", {})
-    assert document["networks"] == {"one_alone": {"driver": "overlay", "internal": True}}
+    assert document["networks"] == {"one_nowhere": {"driver": "overlay", "internal": True}}
     assert document["version"] == "3.9"
 
 
@@ -125,6 +125,14 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], text: str | None) -> 
     assert problem.startswith("one_service: ")
     assert text in problem
     assert "Accepted" in problem
+
+
+@pytest.mark.parametrize("later", [{"ports": [PORT]}, {"outside": True}])
+def test_a_way_out_that_comes_later_is_another_network(later: dict[str, Any]) -> None:
+    """The engine leaves a network as it was made, whatever a stack file says of it later."""
+    before = c.networks([service("one")])[1]
+    after = c.networks([service("one", **later)])[1]
+    assert not before.keys() & after.keys()
 
 
 def test_networks_by_need() -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.auscat.imaging.plugins.action.preflight import TEXTS
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import checks as check
 
 MISSING = object()
@@ -173,6 +175,16 @@ def test_a_service_is_a_role_that_declares_it(tmp_path: Path) -> None:
         ("hunter2\u00a0", ["white space at an end"]),
         ({"admin": "hunter2", "reader": "hunter2\n"}, ["x_password['reader'] has a line break"]),
         ({"admin\n": "hunter2"}, ["x_password, the name 'admin\\n', has a line break"]),
+        ([{"name": "rita", "password": "all is seen", "role": "reader"}], []),
+        (
+            [{"name": "rita", "password": "hunter2\t", "role": "reader"}],
+            ["x_password['rita'] has a"],
+        ),
+        (
+            [{"name": "ri\nta", "password": "hunter2"}],
+            ["x_password, the name 'ri\\nta', has a line"],
+        ),
+        ([{"name": "rita"}, "hunter2\n", None], []),
     ],
 )
 def test_secrets_that_nobody_can_see(value: Any, words: list[str]) -> None:
@@ -196,6 +208,21 @@ def test_secrets_of_several_lines(value: str, words: list[str]) -> None:
     assert bool(problems) == bool(words)
     for word in words:
         assert word in "\n".join(problems)
+
+
+def test_what_has_lines_by_its_nature_may_have_them() -> None:
+    """A key in PEM stands in the vault as it is (docs/certificates.md)."""
+    roles = Path(__file__).parents[3] / "roles"
+    keys = {
+        name
+        for specification in roles.glob("*/meta/argument_specs.yml")
+        for name, option in yaml.safe_load(specification.read_text())["argument_specs"]["main"][
+            "options"
+        ].items()
+        if option.get("no_log") and name.endswith("_key")
+    }
+    of_one_line = {"backup_s3_secret_access_key", "host_volume_encryption_key"}
+    assert keys - of_one_line == set(TEXTS)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,63 @@ def test_a_new_ca_overlaps_with_the_old_one(
     assert not certificates.is_due(after, renewed, ["kv01"])
 
 
+def test_an_overlap_ends_by_itself(verified: Callable[..., bool]) -> None:
+    """The CA before expires, and nobody has said that it is to be forgotten."""
+    old = certificates.make_authority(NOW - 3600 * DAY)
+    renewed = certificates.renew_authority(old, NOW - 30 * DAY)
+    after = certificates.issue(renewed, ["kv01"])
+    later = NOW + 100 * DAY
+    assert certificates.problems(as_tls(renewed, after), ["kv01"], at=later) == []
+    assert certificates.certificates_in(after["certificate"])[1:], "the cross-certificate is there"
+    alone = certificates.PEM.findall(after["certificate"])[0]
+    assert verified(alone, certificates.trusted(renewed), "kv01")
+
+
+def test_a_ca_that_has_expired_signs_nothing_and_is_replaced(
+    verified: Callable[..., bool],
+) -> None:
+    expired = certificates.make_authority(NOW - 3660 * DAY)
+    machine = certificates.issue(expired, ["kv01"], NOW - 3600 * DAY)
+    with pytest.raises(certificates.CertificateError, match=r"expired on .* -e renew=ca makes"):
+        certificates.issue(expired, ["kv01"])
+    found = certificates.problems(as_tls(expired, machine), ["kv01"])
+    assert any("the certificate of the CA holds" in each and "renew=ca" in each for each in found)
+    renewed = certificates.renew_authority(expired)
+    assert set(renewed) == {"certificate", "key"}
+    after = certificates.issue(renewed, ["kv01"])
+    assert verified(after["certificate"], certificates.trusted(renewed), "kv01")
+
+
+def test_a_ca_between_is_no_end_of_a_chain(
+    authority: dict[str, str], verified: Callable[..., bool]
+) -> None:
+    """What the preflight takes openssl has to take: the CA that signs, without its own."""
+    renewed = certificates.renew_authority(authority)
+    machine = certificates.issue(renewed, ["kv01"])
+    leaf = certificates.PEM.findall(machine["certificate"])[0] + "\n"
+    root, between = authority["certificate"], renewed["cross"]
+    for given, trusted, accepted in (
+        (leaf, between, False),
+        (leaf + between, between, False),
+        (leaf, between + root, True),
+        (leaf + between, root, True),
+    ):
+        assert verified(given, trusted, "kv01") == accepted
+        tls = {"mode": "files", "ca": trusted, "key": machine["key"], "certificate": given}
+        found = certificates.problems(tls, ["kv01"])
+        assert (found == []) == accepted
+        assert accepted or "Accepted: the CAs up to the one that has signed itself" in found[0]
+
+
+def test_another_ca_of_the_hospital_may_have_expired(
+    authority: dict[str, str], machine: dict[str, str]
+) -> None:
+    expired = certificates.make_authority(NOW - 3660 * DAY)
+    tls = as_tls(authority, machine, "files")
+    both = {**tls, "ca": expired["certificate"] + tls["ca"]}
+    assert certificates.problems(both, ["kv01"]) == []
+
+
 @pytest.mark.parametrize(
     ("days", "names", "is_due"),
     [
@@ -157,6 +214,8 @@ def test_a_name_that_no_certificate_carries_is_refused(
         ("a.kv01.hospital.example", ["*.hospital.example"], False),
         ("hospital.example", ["*.hospital.example"], False),
         ("10.0.0.1", ["10.0.0.2"], False),
+        ("FD00:0::20", ["fd00::20"], True),
+        ("fd00::20", ["fd00::21"], False),
     ],
 )
 def test_names_and_wildcards(name: str, carried: list[str], is_named: bool) -> None:
@@ -256,6 +315,25 @@ def test_what_the_preflight_refuses(
     assert len(found) == 1
     assert "this machine is another" in found[0]
     assert "auscat_tls_names" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "others", "words"),
+    [
+        ("own_ca", {}, ""),
+        ("files", {"kv01": "files"}, ""),
+        (
+            "files",
+            {"kv01": "own_ca"},
+            "auscat_tls is files, and own_ca on kv01. Accepted: the same",
+        ),
+        ("own_ca", {"cv01": "none"}, "auscat_tls is own_ca, and none on cv01. Accepted: the same"),
+    ],
+)
+def test_two_machines_trust_the_same(mode: str, others: dict[str, str], words: str) -> None:
+    found = certificates.mode_problems(mode, others)
+    assert len(found) == bool(words)
+    assert words in "".join(found)
 
 
 def test_a_certificate_for_clients_alone_serves_nobody(

@@ -5,15 +5,20 @@ That Orthanc answers 400 to a file that lacks its end is shown by the scenario u
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over import (
     CarryOverError,
+    ConnectionWithin,
     store_again,
 )
 
@@ -45,11 +50,11 @@ class OrthancDouble(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def orthanc_double() -> Iterator[int]:
+def orthanc_double() -> Iterator[Callable[[], HTTPConnection]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), OrthancDouble) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
-            yield server.server_port
+            yield partial(HTTPConnection, "127.0.0.1", server.server_port, timeout=10)
         finally:
             server.shutdown()
 
@@ -67,23 +72,48 @@ def left(source: Path) -> set[str]:
 
 
 def test_a_refused_file_stays_and_those_after_it_are_stored(source: Path) -> None:
-    with orthanc_double() as port:
-        stored, refused = store_again(port, HEADERS, source, map(Path, FILES))
+    with orthanc_double() as connect:
+        stored, refused = store_again(connect, HEADERS, source, map(Path, FILES))
     assert (stored, refused) == (2, [f"{source}/00/00/2"])
     assert left(source) == {"00/00/2"}
 
 
 def test_a_full_orthanc_ends_it_and_the_rest_stays(source: Path) -> None:
     (source / "00/00/2").write_bytes(OBJECT + b"full")
-    with orthanc_double() as port, pytest.raises(CarryOverError) as raised:
-        store_again(port, HEADERS, source, map(Path, FILES))
+    with orthanc_double() as connect, pytest.raises(CarryOverError) as raised:
+        store_again(connect, HEADERS, source, map(Path, FILES))
     assert f"did not take {source}/00/00/2 back (HTTP status 507); 1 objects" in str(raised.value)
     assert left(source) == {"00/00/2", "00/00/3", "00/00/4"}
 
 
 def test_an_orthanc_that_is_away_ends_it_and_all_stays(source: Path) -> None:
-    with orthanc_double() as port:
+    with orthanc_double() as connect:
         pass
     with pytest.raises(CarryOverError, match="Connection refused"):
-        store_again(port, HEADERS, source, map(Path, FILES))
+        store_again(connect, HEADERS, source, map(Path, FILES))
     assert left(source) == set(FILES)
+
+
+def test_orthanc_is_reached_though_no_port_is_published() -> None:
+    """The network of a container, where its pages are not this machine's."""
+    program = (
+        "import http.server\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n"
+        "print(server.server_port, flush=True)\n"
+        "server.serve_forever()"
+    )
+    inside = "ip link set lo up && exec " + sys.executable + ' -c "$0"'
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", inside, program], stdout=subprocess.PIPE, text=True
+    ) as within:
+        assert within.stdout is not None
+        port = int(within.stdout.readline())
+        with pytest.raises(ConnectionRefusedError):
+            HTTPConnection("127.0.0.1", port, timeout=10).request("HEAD", "/")
+        connection = ConnectionWithin(within.pid, port, timeout=10)
+        connection.request("HEAD", "/")
+        assert connection.getresponse().status == 200
+        # Whoever asked is where it was.
+        with pytest.raises(ConnectionRefusedError):
+            HTTPConnection("127.0.0.1", port, timeout=10).request("HEAD", "/")
+        within.terminate()

@@ -44,7 +44,7 @@ class Machine:
     def __init__(self, directory: Path, authority: dict[str, str], name: str) -> None:
         self.secrets = directory / name
         self.secrets.mkdir()
-        pair = certificates.issue(authority, [name, "192.0.2.7"])
+        pair = certificates.issue(authority, [name, "192.0.2.7", "2001:db8::7"])
         (self.secrets / "tls.crt").write_text(pair["certificate"])
         (self.secrets / "tls.key").write_text(pair["key"])
         self.trusted = self.secrets / "ca.pem"
@@ -117,8 +117,46 @@ def test_what_hides_something_is_not_stored(start: Start) -> None:
     wait_until("the receiver sees the abort", lambda: node.orthanc.ended == ["aborted"])
 
 
-def test_an_address_names_the_receiver_too(start: Start) -> None:
-    assert start(names=("orthanc.example", "192.0.2.7")).relay.reachable
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7", "2001:DB8:0::7"])
+def test_an_address_names_the_receiver_too(start: Start, address: str) -> None:
+    assert start(names=("orthanc.example", address)).relay.reachable
+
+
+def test_a_ca_that_says_little_of_itself_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hospital's, without a key usage; Python asks for one from 3.13 on, as the image has it."""
+    usual = ssl.create_default_context
+
+    def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = usual(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    new = ("-newkey", "rsa:2048", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Hospital")
+    openssl("req", *new, "-keyout", "tls.key", "-out", "request", "-subj", "/CN=cat")
+    (tmp_path / "names").write_text("subjectAltName=DNS:cat\n")
+    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
+    openssl("x509", "-req", "-in", "request", *signed, "-out", "tls.crt")
+
+    trusted = tmp_path / "ca.pem"
+    server = tunnel.Session(tunnel.server_context(tmp_path, trusted.read_text()), server=True)
+    client = tunnel.Session(tunnel.client_context(str(trusted), tmp_path), server=False)
+    for _ in range(4):
+        client.handshake()
+        server.feed(client.outgoing())
+        server.handshake()
+        client.feed(server.outgoing())
+        if server.established:
+            break
+    assert client.established and server.established
+    assert client.names() == server.names() == ["cat"]
 
 
 @pytest.mark.parametrize(
