@@ -49,7 +49,9 @@ def whose(path: Path) -> dict[str, Any]:
                 *_DEVICE,
             ],
         )
-        found["patient_id"] = _text(dataset.get("PatientID")).replace("\\", "").strip()
+        # A no-break space at its end is of the PatientID, to CTP as to KeyDB.
+        patient_id = _text(dataset.get("PatientID")).replace("\\", "")
+        found["patient_id"] = patient_id.strip(_JAVA_BLANKS)
         found["study"] = str(dataset.get("StudyInstanceUID") or "")
         issuer = _text(dataset.get("IssuerOfPatientID")).lstrip(" ").rstrip(_JAVA_BLANKS)
         qualifiers = dataset.get("IssuerOfPatientIDQualifiersSequence")

@@ -335,6 +335,9 @@ def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
     assert (found["patient_id"], found["issuer"], found["study"]) == ("P-1", "HOSP-A", "1.2.9")
     assert found["size"] == (tmp_path / "x").stat().st_size
     sequence = {"IssuerOfPatientIDQualifiersSequence": [universal]}
+    assert made(PatientID=" P-1\u00a0 ", SpecificCharacterSet="ISO_IR 192")["patient_id"] == (
+        "P-1\u00a0"
+    )
     assert made(PatientID="P-1", IssuerOfPatientID="", **sequence)["issuer"] == "1.2.36"
     assert made(PatientID="P-1", IssuerOfPatientID="A", **sequence)["issuer"] == "A"
     assert made(PatientID="P-1", IssuerOfPatientID=["A", "B"])["issuer"] == "A\\B"
