@@ -132,7 +132,8 @@ def _of_directories(root: Path) -> list[dict[str, Any]]:
             for name in files:
                 path = Path(directory, name)
                 with contextlib.suppress(OSError):
-                    came = datetime.fromtimestamp(path.stat().st_ctime, timezone.utc)
+                    # Each backup sets the time of its status (ctime) anew.
+                    came = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
                     if path.suffix == ".dcm":
                         found.append(
                             {
