@@ -310,6 +310,25 @@ def test_what_is_no_export_of_this_version_is_refused(node: Node, text: str) -> 
     assert len(node.names()) == 3
 
 
+def test_the_way_to_an_export_is_on_the_disk_before_anything_is_purged(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory's name is on the disk when the directory above it is."""
+    synced: list[Path] = []
+    real = quarantine_removal.sync
+
+    def sync(directory: Path) -> None:
+        synced.append(directory)
+        real(directory)
+
+    monkeypatch.setattr(quarantine_removal, "sync", sync)
+    top = node.destination.parent
+    node.destination = top / "a" / "b" / "now"
+    node.export()
+    assert synced[:3] == [top.parent, top, top / "a"]
+    assert synced[-1] == top / "a" / "b"
+
+
 def test_an_export_overwrites_nothing(node: Node) -> None:
     node.destination.parent.mkdir()
     node.destination.symlink_to("/nowhere")
