@@ -54,8 +54,8 @@ options:
     default: []
   formats:
     description:
-      - How values of the file look: for a column, regular expressions of which one has to fit each
-        whole value. What fits is not asked whether a spreadsheet made it.
+      - How values of the file look, as a list of regular expressions for a column, one of which has
+        to fit each whole value. What fits is not asked whether a spreadsheet made it.
     type: dict
     default: {}
   wait:
