@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ctp_supervisor.export.refusals import Refusals
@@ -31,10 +32,10 @@ class Place:
 
     def started(self) -> Quarantines:
         data = self.settings.data
-        client = None
+        client: Any = None
         return Quarantines(
-            self.settings.pipelines, data, lambda: Patients({}), client, Refusals(data)  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.settings.pipelines, data, lambda: Patients({}), client, Refusals(data)
+        )
 
     def came(self, quarantines: Quarantines | None = None) -> dict[str, float]:
         return {each.path.name: each.arrived for each in (quarantines or self.started()).scan()}
