@@ -1,4 +1,4 @@
--- Schema 2 of KeyDB: which patient has which pseudonym, and by how many days its dates are shifted.
+-- Schema 3 of KeyDB: which patient has which pseudonym, and by how many days its dates are shifted.
 -- Applied once, when the database is created. A later version changes this file, adds the way to it
 -- as migrations/<version>.sql, which migrate.sh applies to the databases that exist. A migration only adds, so that the image before it still works with what it made.
 
@@ -6,22 +6,22 @@ CREATE TABLE schema_version (
     version     integer     PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO schema_version (version) VALUES (2);
+INSERT INTO schema_version (version) VALUES (3);
 
 -- The checks are those of DICOM's value representation LO (PS3.5, 6.2): at most 64 characters, no
 -- backslash, no control characters; leading and trailing spaces do not count there, so they may
--- not stand here. A pseudonym is ASCII, because it must be valid whatever Specific Character Set
--- an object declares.
+-- not stand here. A no-break space is a character like any other there, and some systems send one.
+-- A pseudonym is ASCII, because it must be valid whatever Specific Character Set an object declares.
 CREATE TABLE patient (
     patient_id  text        NOT NULL
         CONSTRAINT patient_id_blank CHECK (patient_id ~ '[^[:space:]]')
         CONSTRAINT patient_id_dicom_lo CHECK (
             char_length(patient_id) <= 64
-            AND patient_id !~ '[[:cntrl:]\\]' AND patient_id !~ '^[[:space:]]|[[:space:]]$'),
+            AND patient_id !~ '[[:cntrl:]\\]' AND patient_id !~ '^ | $'),
     issuer      text        NOT NULL DEFAULT ''
         CONSTRAINT issuer_dicom_lo CHECK (
             char_length(issuer) <= 64
-            AND issuer !~ '[[:cntrl:]\\]' AND issuer !~ '^[[:space:]]|[[:space:]]$'),
+            AND issuer !~ '[[:cntrl:]\\]' AND issuer !~ '^ | $'),
     pseudonym   text        NOT NULL
         CONSTRAINT pseudonym_unique UNIQUE
         CONSTRAINT pseudonym_blank CHECK (pseudonym ~ '[^[:space:]]')

@@ -63,6 +63,11 @@ options:
     description: Also return the PatientIDs that KeyDB does not know, as a CSV for load_keys.yml.
     type: bool
     default: false
+  exports_record:
+    description: >-
+      File in which to note where exports are made, for M(auscat.imaging.quarantine_exports).
+    type: path
+    default: ""
   record:
     description: File of one line of JSON for each purge, made where it is missing.
     type: path
@@ -129,6 +134,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.care import quarantine_exports
 from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine import (
     chosen,
     devices,
@@ -170,6 +176,7 @@ def main() -> None:
             "destination": {"type": "path", "default": ""},
             "exported": {"type": "path", "default": ""},
             "patients": {"type": "bool", "default": False},
+            "exports_record": {"type": "path", "default": ""},
             "record": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -208,6 +215,11 @@ def main() -> None:
                 result["destination"] = parameters["destination"]
                 if picked:
                     destination = Path(parameters["destination"])
+                    if parameters["exports_record"] and not module.check_mode:
+                        # First, so that one that breaks off is found, too.
+                        quarantine_exports.note(
+                            Path(parameters["exports_record"]), destination.parent
+                        )
                     result["not_copied"] = export(destination, picked, module.check_mode)
             elif picked and not module.check_mode:
                 done = purge(parameters["flavour"], http, picked, copies)

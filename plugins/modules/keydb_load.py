@@ -32,7 +32,7 @@ options:
   content:
     description:
       - Content of the CSV file. Its first line names the columns C(patient_id), and where wanted
-        C(issuer) and C(pseudonym), separated by commas or semicolons.
+        C(issuer) and C(pseudonym), separated by commas, semicolons, tabs or C(|).
     type: str
     required: true
   table:
@@ -52,6 +52,12 @@ options:
     type: list
     elements: str
     default: []
+  formats:
+    description:
+      - How values of the file look, as a list of regular expressions for a column, one of which has
+        to fit each whole value. What fits is not asked whether a spreadsheet made it.
+    type: dict
+    default: {}
   wait:
     description: How long to wait for the database's answer, in seconds.
     type: int
@@ -73,6 +79,8 @@ EXAMPLES = r"""
     stack: auscat
     user: key_admin
     content: "{{ lookup('ansible.builtin.file', 'patients.csv') }}"
+    formats:
+      patient_id: ['[0-9]{7}', '[0-9]{2}E[0-9]+']
 """
 
 RETURN = r"""
@@ -102,9 +110,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.services.key_list i
     Key,
     Problem,
     foreign_prefix_problem,
+    formats_problem,
     new_pseudonym,
     prefix_problem,
     read,
+    remarks,
     report,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
@@ -228,6 +238,12 @@ def explanation(error: KeydbError, database: str, table: str = "patient") -> str
             "image. Name the table or view that has the columns patient_id, issuer and pseudonym "
             "(keydb_table), or apply images/keydb/schema.sql (docs/keydb.md). Nothing was loaded."
         )
+    if "_dicom_lo" in message:
+        return (
+            f"The table {table} refuses a value that begins or ends with a no-break space: its "
+            "schema is older than 3. Run site.yml, which brings it to that of KeyDB's image "
+            "(docs/keydb.md). Nothing was loaded."
+        )
     if "lock timeout" in message:
         return (
             f"Another session has held {table} for 30 seconds. Nothing was loaded. Load "
@@ -247,6 +263,7 @@ def main() -> None:
             "content": {"type": "str", "required": True, "no_log": True},
             "prefix": {"type": "str", "default": "ANON-"},
             "prefixes": {"type": "list", "elements": "str", "default": []},
+            "formats": {"type": "dict", "default": {}},
             "table": {"type": "str", "default": "patient"},
             "wait": {"type": "int", "default": 30},
         },
@@ -256,11 +273,12 @@ def main() -> None:
     wrong = (
         prefix_problem(prefix)
         or foreign_prefix_problem(prefix, prefixes)
+        or formats_problem(module.params["formats"])
         or table_problem(module.params["table"])
     )
     if wrong:
         module.fail_json(msg=f"{wrong} Nothing was loaded.")
-    keys, problems = read(module.params["content"], prefixes)
+    keys, problems = read(module.params["content"], prefixes, module.params["formats"])
     if problems and not keys:
         module.fail_json(**refusal(problems))
 
@@ -290,6 +308,8 @@ def main() -> None:
     problems += [Problem(line, *CONFLICTS[kind]) for line, kind in result["conflicts"]]
     if problems:
         module.fail_json(**refusal(problems))
+    for remark in remarks(keys):
+        module.warn(f"{remark} (docs/keydb.md).")
     module.exit_json(
         changed=result["added"] > 0,
         added=result["added"],

@@ -134,6 +134,15 @@ KEYS = [
         ],
     ),
     ("no patient", "patient_id,pseudonym\n", ["names no patient"]),
+    (
+        "what a spreadsheet made",
+        'patient_id,issuer\n1.23457E+11,\n,\n="0012345",\nA-1,101.0\n',
+        [
+            "line 2: patient_id is a number in scientific notation",
+            "line 4: patient_id begins with",
+            "line 5: issuer is a number with a decimal point",
+        ],
+    ),
 ]
 
 

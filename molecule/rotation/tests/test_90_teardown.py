@@ -153,9 +153,10 @@ def test_a_check_shows_it_and_removes_nothing(
         ({"teardown_data": "nodes"}, "and nodes is not a machine of this run"),
         ({"teardown_data": "node,kv01"}, "and kv01 is not a machine of this run"),
         ({"teardown_data": "all"}, "and all is not a machine of this run"),
+        ({"teardown_exports": "kv01"}, "teardown_exports is kv01, and kv01 is not a machine"),
         ({"teardown_swarm": True}, "the Swarm of node has .*service foreign_service"),
     ],
-    ids=["wrong", "one wrong of two", "all", "a shared Swarm"],
+    ids=["wrong", "one wrong of two", "all", "exports", "a shared Swarm"],
 )
 def test_a_wrong_word_removes_nothing(
     site: Site, node: Node, stored: dict[str, str], foreign: str, extra: dict[str, Any], says: str
@@ -209,11 +210,22 @@ def test_site_brings_it_back(
     researcher.wait_for(patient.pseudonym, len(stored) + 2, 120)
 
 
-def test_data_goes_with_the_word(
+def test_data_goes_with_the_word_and_exports_do_not(
     site: Site, node: Node, stored: dict[str, str], foreign: str
 ) -> None:
+    node.shell(
+        "mkdir -p /srv/auscat/quarantine-export/20260101T000000Z"
+        " && cd /srv/auscat/quarantine-export/20260101T000000Z"
+        " && echo file,reason,why > manifest.csv && touch 000001.dcm 000002.dcm"
+    )
     outcome = site.play(PLAYBOOK, teardown_data="node")
     assert outcome.returncode == 0, outcome.errors
+    assert "/srv/auscat/quarantine-export/20260101T000000Z (2 objects, 0.0 MiB)" in outcome.text
+    assert "-e teardown_exports=node" in outcome.text
+    there = node.output("ls", "-A", "/srv/auscat").split()
+    assert sorted(there) == ["of_somebody", "quarantine-export"]
+    exported = site.play(PLAYBOOK, teardown_exports="node")
+    assert exported.returncode == 0, exported.errors
     for directory in ("keydb", "orthanc", "ctp"):
         assert re.search(
             rf"data +/srv/auscat/{directory}$", outcome.text.replace("\\n", "\n"), re.M

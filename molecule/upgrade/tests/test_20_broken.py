@@ -108,13 +108,13 @@ def test_keydb_that_migrates_and_is_never_healthy(
 ) -> None:
     """Its custodian enters a patient into the version that fails."""
     migration = script(
-        "/etc/keydb/migrations/3.sql",
-        "INSERT INTO schema_version (version) VALUES (3);",
+        "/etc/keydb/migrations/4.sql",
+        "INSERT INTO schema_version (version) VALUES (4);",
         "ALTER TABLE patient ADD COLUMN site text NOT NULL DEFAULT 'x';",
     )
     broken = version_of(
         "keydb", "broken", "USER root", migration,
-        "RUN chmod 644 /etc/keydb/migrations/3.sql", "USER 64432:64432",
+        "RUN chmod 644 /etc/keydb/migrations/4.sql", "USER 64432:64432",
         "HEALTHCHECK --interval=2s --start-period=20s --retries=2 CMD echo view is gone; false",
     )  # fmt: skip
     load(*(new_patient() for _ in range(20)))

@@ -291,17 +291,35 @@ def missing_patients(held: Iterable[Held]) -> list[str]:
     return sorted({e.patient_id for e in held if e.reason == UNKNOWN_PATIENT and e.patient_id})
 
 
+# What a spreadsheet takes for a formula: at the beginning, and behind what it may take for a
+# delimiter or a quotation mark, which depends on where in the world it runs.
+_FORMULA = re.compile(r'(^|[;,|\t\r\n"])(\s*)(?=[=@+\-\uff1d\uff20\uff0b\uff0d])')
+
+
+def safe_cell(text: str) -> str:
+    """Return a text that no spreadsheet runs: an apostrophe stands before what could be a formula.
+
+    A PatientID is what a stranger's system sends. A plain number with a sign stays as it is.
+    """
+    return text if re.fullmatch(r"[+-]\d+", text) else _FORMULA.sub(r"\1\2'", text)
+
+
 def keys_file(patient_ids: Iterable[str]) -> str:
-    """Return a CSV that load_keys.yml takes: these patients, without pseudonyms."""
+    """Return a CSV that load_keys.yml takes: these patients, without pseudonyms.
+
+    It begins with a byte order mark, without which Excel reads letters outside ASCII as others.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["patient_id"])
-    writer.writerows([each] for each in patient_ids)
-    return stream.getvalue()
+    writer.writerows([safe_cell(each)] for each in patient_ids)
+    return f"\ufeff{stream.getvalue()}"
 
 
 def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | None = None) -> str:
     """Return the CSV that lies beside exported files. It identifies patients.
+
+    Its cells are those of `safe_cell`.
 
     Args:
         named: name of each file, and the object that it is a copy of.
@@ -323,10 +341,9 @@ def manifest(named: Iterable[tuple[str, Held]], digests: Mapping[str, str] | Non
         ]
     )
     for name, each in named:
-        writer.writerow(
-            [name, each.reason, each.why or _device_text(each.device), _day(each.received)]
-            + [each.patient_id, each.issuer, each.study, each.id, (digests or {}).get(name, "")]
-        )
+        cells = [name, each.reason, each.why or _device_text(each.device), _day(each.received)]
+        cells += [each.patient_id, each.issuer, each.study, each.id, (digests or {}).get(name, "")]
+        writer.writerow(map(safe_cell, cells))
     return stream.getvalue()
 
 

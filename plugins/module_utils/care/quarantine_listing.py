@@ -49,7 +49,9 @@ def whose(path: Path) -> dict[str, Any]:
                 *_DEVICE,
             ],
         )
-        found["patient_id"] = _text(dataset.get("PatientID")).replace("\\", "").strip()
+        # A no-break space at its end is of the PatientID, to CTP as to KeyDB.
+        patient_id = _text(dataset.get("PatientID")).replace("\\", "")
+        found["patient_id"] = patient_id.strip(_JAVA_BLANKS)
         found["study"] = str(dataset.get("StudyInstanceUID") or "")
         issuer = _text(dataset.get("IssuerOfPatientID")).lstrip(" ").rstrip(_JAVA_BLANKS)
         qualifiers = dataset.get("IssuerOfPatientIDQualifiersSequence")
@@ -130,7 +132,8 @@ def _of_directories(root: Path) -> list[dict[str, Any]]:
             for name in files:
                 path = Path(directory, name)
                 with contextlib.suppress(OSError):
-                    came = datetime.fromtimestamp(path.stat().st_ctime, timezone.utc)
+                    # Each backup sets the time of its status (ctime) anew.
+                    came = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
                     if path.suffix == ".dcm":
                         found.append(
                             {

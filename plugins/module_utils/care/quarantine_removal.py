@@ -129,6 +129,7 @@ def export(destination: Path, held: list[Held], check_mode: bool = False) -> int
     try:
         for missing in reversed([each for each in destination.parents if not each.exists()]):
             missing.mkdir(mode=0o700)
+            sync(missing.parent)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
         for number, each in enumerate(held, start=1):

@@ -11,10 +11,22 @@ import csv
 import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.auscat.imaging.plugins.module_utils.services.spreadsheets import (
+    Column,
+    is_other_space,
+    other_file,
+    skeleton,
+)
 
 COLUMNS = ("patient_id", "issuer", "pseudonym")
+
+#: What may separate values; the first line tells which does.
+DELIMITERS = ",;\t|"
+# What DICOM and CTP do not count around a value. A no-break space is a character of it.
+_BLANKS = "".join(map(chr, range(33)))
 
 #: Longest value of DICOM's value representation LO, in characters (PS3.5, section 6.2).
 LONGEST = 64
@@ -73,25 +85,60 @@ def foreign_prefix_problem(prefix: str, prefixes: Sequence[str]) -> str | None:
     )
 
 
+def formats_problem(formats: Mapping[str, Any]) -> str | None:
+    """Return why `formats` does not say how values look, or None."""
+    wrong = ""
+    for column, patterns in formats.items():
+        if column not in COLUMNS:
+            wrong = f"has the key {column!r}"
+        elif not isinstance(patterns, (list, tuple)) or not all(
+            isinstance(each, str) and each for each in patterns
+        ):
+            wrong = f"has for {column} {patterns!r}"
+        else:
+            for pattern in patterns:
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    wrong = (
+                        f"has for {column} {pattern!r}, which is no regular expression ({error})"
+                    )
+    if not wrong:
+        return None
+    return (
+        f"keydb_formats {wrong}. Accepted: a mapping of {', '.join(COLUMNS)} to lists of regular "
+        "expressions (Python's), one of which fits each whole value, for example "
+        "{patient_id: ['[0-9]{7}']}. Correct it in the inventory or on the command line."
+    )
+
+
 def new_pseudonym(prefix: str) -> str:
     """Return `prefix` and 80 random bits in capital letters and digits (at most 48 characters)."""
     random = base64.b32encode(secrets.token_bytes(RANDOM_BITS // 8)).translate(_ALPHABET)
     return prefix + random.decode()
 
 
-def read(text: str, prefixes: Sequence[str] = ()) -> tuple[list[Key], list[Problem]]:
+def read(
+    text: str, prefixes: Sequence[str] = (), formats: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[Key], list[Problem]]:
     """Return the patients of a CSV file, each once, and all that is wrong with the file.
 
     Args:
         text: the file's content. A byte order mark is dropped; bytes that were not UTF-8 are
             expected as lone surrogates (``errors="surrogateescape"``).
         prefixes: what a pseudonym of the file must begin with, one of them; empty: anything.
+        formats: for a column, regular expressions of which one has to fit each whole value. What
+            fits is not asked whether a spreadsheet made it.
 
     The first line names the columns: patient_id, and where wanted issuer and pseudonym, in any
-    order and case. Values are separated by commas, or by semicolons where the first line has them.
-    White space around a value does not count. Empty lines are passed over.
+    order and case. Values are separated by commas, semicolons, tabs or ``|``, whichever the first
+    line has. ASCII blanks around a value do not count, as they do not in DICOM; a no-break space
+    does. Lines without a value, and columns without one at the end, are passed over.
     """
     text = text[1:] if text.startswith("\ufeff") else text
+    other = other_file(text)
+    if other:
+        return [], [Problem(0, "", other)]
     problems: list[Problem] = []
     rows = _rows(text, problems)
     header = next(rows, None)
@@ -101,17 +148,22 @@ def read(text: str, prefixes: Sequence[str] = ()) -> tuple[list[Key], list[Probl
     if problems:
         return [], problems
 
+    read_keys = list(_keys(rows, columns, len(header[1]), problems))
+    patterns = {
+        column: [re.compile(each) for each in each_formats]
+        for column, each_formats in (formats or {}).items()
+        if each_formats
+    }
+    judges = {
+        column: Column(value.strip() for key in read_keys if (value := getattr(key, column)))
+        for column in COLUMNS
+    }
     keys: dict[tuple[str, str], Key] = {}
     owners: dict[str, Key] = {}
-    for line, values in rows:
-        if len(values) != len(columns):
-            problems.append(
-                Problem(line, "", f"has {len(values)} values, the first line names {len(columns)}")
-            )
-            continue
-        row = dict(zip(columns, values))
-        key = Key(line, row["patient_id"], row.get("issuer", ""), row.get("pseudonym", ""))
-        faults = list(_faults(key, prefixes))
+    spellings: dict[tuple[str, ...], Key] = {}
+    for key in read_keys:
+        faults = list(_faults(key, prefixes, patterns, judges))
+        faults = faults or list(_spellings(key, spellings, patterns))
         problems += faults
         if not faults:
             problems += _merge(key, keys, owners)
@@ -119,6 +171,21 @@ def read(text: str, prefixes: Sequence[str] = ()) -> tuple[list[Key], list[Probl
         problems.append(_nothing())
     problems += _pseudonyms_that_are_identifiers(keys.values(), owners)
     return list(keys.values()), sorted(problems)
+
+
+def remarks(keys: Iterable[Key]) -> list[str]:
+    """Return what is sound and can be meant otherwise, by line."""
+    return report(
+        Problem(
+            key.line,
+            column,
+            "begins or ends with a no-break space and keeps it: it is known only to a PACS that "
+            "sends it, too. If yours does not, delete the pair in KeyDB and load the line anew",
+        )
+        for key in keys
+        for column in COLUMNS
+        if (value := getattr(key, column)) and value != value.strip()
+    )
 
 
 def report(problems: Iterable[Problem]) -> list[str]:
@@ -144,15 +211,17 @@ def _nothing() -> Problem:
 
 def _rows(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
     """Yield number of the first physical line and trimmed values of each line that has any."""
-    if not text.strip():
+    lines = text.lstrip().splitlines()
+    if not lines:
         return
-    first_line = text.lstrip().splitlines()[0]
-    delimiter = ";" if first_line.count(";") > first_line.count(",") else ","
+    # By such a line, Excel is told the delimiter.
+    told = re.fullmatch(r'"?sep=([^\w\s"]|\t)"?', lines[0].strip(" "), re.IGNORECASE)
+    delimiter = told.group(1) if told else max(DELIMITERS, key=lines[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
         try:
-            values = [value.strip() for value in next(reader)]
+            values = [_trimmed(value) for value in next(reader)]
         except StopIteration:
             return
         except csv.Error:
@@ -166,16 +235,34 @@ def _rows(text: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]
                 )
             )
             return
-        if values not in ([], [""]):
+        if told and values[0].casefold().startswith("sep="):
+            told = None
+        elif any(values):
             yield line, values
+
+
+def _trimmed(value: str) -> str:
+    """Return a value without blanks around it; one of spaces alone, of whatever kind, is empty."""
+    return value.strip(_BLANKS) if value.strip() else ""
 
 
 def _columns(line: int, names: list[str], problems: list[Problem]) -> list[str]:
     """Return the names of the columns. A wrong name is not repeated: it could be an identifier."""
-    columns = [name.lower() for name in names]
+    columns = [name.strip().lower() for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
     accepted = f"Accepted: {', '.join(COLUMNS)}"
     for number, name in enumerate(columns, start=1):
-        if name not in COLUMNS:
+        if not name:
+            problems.append(
+                Problem(
+                    line,
+                    "",
+                    f"column {number} has no name. Remove it (in pandas: to_csv(…, index=False)). "
+                    f"{accepted}",
+                )
+            )
+        elif name not in COLUMNS:
             problems.append(
                 Problem(line, "", f"the name of column {number} is unknown. {accepted}")
             )
@@ -193,23 +280,69 @@ def _columns(line: int, names: list[str], problems: list[Problem]) -> list[str]:
     return columns
 
 
-def _faults(key: Key, prefixes: Sequence[str]) -> Iterator[Problem]:
+def _keys(
+    rows: Iterable[tuple[int, list[str]]],
+    columns: Sequence[str],
+    width: int,
+    problems: list[Problem],
+) -> Iterator[Key]:
+    """Yield the patients; ``width``: values of the first line, empty ones at its end included."""
+    for line, values in rows:
+        while len(columns) < len(values) <= width and not values[-1]:
+            values.pop()
+        if len(values) != len(columns):
+            message = f"has {len(values)} values, the first line names {len(columns)}"
+            if len(values) < len(columns):
+                message += (
+                    ". Excel leaves out empty ones at the end: remove columns without a value, or "
+                    "put the delimiters there"
+                )
+            problems.append(Problem(line, "", message))
+        elif [value.lower() for value in values] == columns:
+            problems.append(
+                Problem(
+                    line, "", "names the columns once more. Remove the line: lists put together?"
+                )
+            )
+        else:
+            row = dict(zip(columns, values))
+            yield Key(line, row["patient_id"], row.get("issuer", ""), row.get("pseudonym", ""))
+
+
+def _faults(
+    key: Key,
+    prefixes: Sequence[str],
+    patterns: Mapping[str, Sequence[re.Pattern[str]]],
+    judges: Mapping[str, Column],
+) -> Iterator[Problem]:
     if not key.patient_id:
         yield Problem(key.line, "patient_id", "is empty")
     for column in COLUMNS:
         value: str = getattr(key, column)
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value:
+            continue
+        fits = any(each.fullmatch(value) for each in patterns.get(column, ()))
+        made = None if fits else judges[column].mistake(value.strip())
+        printable = value.isprintable()
+        if not printable and any("\ud800" <= character <= "\udfff" for character in value):
             yield Problem(key.line, column, 'is not UTF-8. Save the file as "CSV UTF-8"')
-        elif "\\" in value:
-            yield Problem(
-                key.line, column, "has a backslash, which separates values in DICOM (PS3.5, 6.2)"
-            )
-        elif not value.isprintable():
+        elif not printable and any(not (c.isprintable() or is_other_space(c)) for c in value):
             yield Problem(
                 key.line,
                 column,
                 "has a control character or another one that cannot be seen, such as a line feed "
-                "or a no-break space",
+                "or a zero width space",
+            )
+        elif made:
+            sends = "you give" if column == "pseudonym" else "the PACS sends"
+            yield Problem(
+                key.line,
+                column,
+                f"{made.message}. If {sends} it like this, say so in keydb_formats",
+            )
+        elif "\\" in value:
+            yield Problem(
+                key.line, column, "has a backslash, which separates values in DICOM (PS3.5, 6.2)"
             )
         elif column == "pseudonym" and not value.isascii():
             yield Problem(
@@ -217,6 +350,13 @@ def _faults(key: Key, prefixes: Sequence[str]) -> Iterator[Problem]:
                 column,
                 "has a character outside ASCII; a pseudonym must be valid in every DICOM "
                 "character set",
+            )
+        elif column in patterns and not fits:
+            yield Problem(
+                key.line,
+                column,
+                f"fits none of {', '.join(each.pattern for each in patterns[column])} "
+                "(keydb_formats): a digit or a leading zero may be lost. Correct one of the two",
             )
         if len(value) > LONGEST:
             yield Problem(
@@ -232,6 +372,37 @@ def _faults(key: Key, prefixes: Sequence[str]) -> Iterator[Problem]:
             f"begins with none of {', '.join(prefixes)} (ctp_pseudonym_prefixes), so CTP would let "
             "nothing of this patient out. Give it one of them, or leave it empty and one is made",
         )
+
+
+def _spellings(
+    key: Key,
+    spellings: dict[tuple[str, ...], Key],
+    patterns: Mapping[str, Sequence[re.Pattern[str]]],
+) -> Iterator[Problem]:
+    """Refuse what a person hardly tells from another value of the file, unless formats say so."""
+    if "patient_id" not in patterns:
+        patient = (skeleton(key.patient_id), skeleton(key.issuer))
+        known = spellings.setdefault(patient, key)
+        if (known.patient_id, known.issuer) != (key.patient_id, key.issuer):
+            column = "issuer" if known.patient_id == key.patient_id else "patient_id"
+            yield Problem(
+                key.line,
+                column,
+                f"is that of line {known.line}, spelled in another way (case, form of accents, "
+                "width, kind of blanks or look-alike letters): one patient would get two "
+                "pseudonyms. Keep the one that the PACS sends. If it sends both, say so in "
+                "keydb_formats",
+            )
+            return
+    if key.pseudonym:
+        known = spellings.setdefault((skeleton(key.pseudonym),), key)
+        if known.pseudonym != key.pseudonym:
+            yield Problem(
+                key.line,
+                "pseudonym",
+                f"differs from that of line {known.line} in case or blanks alone, so people and "
+                "programs would take two patients for one. Give one of them another",
+            )
 
 
 def _merge(key: Key, keys: dict[tuple[str, str], Key], owners: dict[str, Key]) -> Iterator[Problem]:

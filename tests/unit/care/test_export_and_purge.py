@@ -310,6 +310,25 @@ def test_what_is_no_export_of_this_version_is_refused(node: Node, text: str) -> 
     assert len(node.names()) == 3
 
 
+def test_the_way_to_an_export_is_on_the_disk_before_anything_is_purged(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory's name is on the disk when the directory above it is."""
+    synced: list[Path] = []
+    real = quarantine_removal.sync
+
+    def sync(directory: Path) -> None:
+        synced.append(directory)
+        real(directory)
+
+    monkeypatch.setattr(quarantine_removal, "sync", sync)
+    top = node.destination.parent
+    node.destination = top / "a" / "b" / "now"
+    node.export()
+    assert synced[:3] == [top.parent, top, top / "a"]
+    assert synced[-1] == top / "a" / "b"
+
+
 def test_an_export_overwrites_nothing(node: Node) -> None:
     node.destination.parent.mkdir()
     node.destination.symlink_to("/nowhere")
@@ -335,6 +354,9 @@ def test_whose_it_is_as_ctp_looks_it_up(tmp_path: Path) -> None:
     assert (found["patient_id"], found["issuer"], found["study"]) == ("P-1", "HOSP-A", "1.2.9")
     assert found["size"] == (tmp_path / "x").stat().st_size
     sequence = {"IssuerOfPatientIDQualifiersSequence": [universal]}
+    assert made(PatientID=" P-1\u00a0 ", SpecificCharacterSet="ISO_IR 192")["patient_id"] == (
+        "P-1\u00a0"
+    )
     assert made(PatientID="P-1", IssuerOfPatientID="", **sequence)["issuer"] == "1.2.36"
     assert made(PatientID="P-1", IssuerOfPatientID="A", **sequence)["issuer"] == "A"
     assert made(PatientID="P-1", IssuerOfPatientID=["A", "B"])["issuer"] == "A\\B"

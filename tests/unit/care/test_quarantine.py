@@ -26,6 +26,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine imp
     missing_patients,
     quarantine_report,
     release_report,
+    safe_cell,
     seconds_of,
     shown,
     summary,
@@ -195,6 +196,50 @@ def test_the_list_of_missing_patients_can_be_loaded() -> None:
     assert missing == ["SECRET, 2", "SECRET-1"]
     keys, problems = key_list.read(keys_file(missing))
     assert not problems and [key.patient_id for key in keys] == missing
+
+
+FORMULAS = {
+    "=1+1": "'=1+1",
+    '=HYPERLINK("x")': '\'=HYPERLINK("x")',
+    "@SUM(A1)": "'@SUM(A1)",
+    "+1|cmd": "'+1|cmd",
+    "-1+cmd|' /C calc'!A0": "'-1+cmd|' /C calc'!A0",
+    "\t=1": "\t'=1",
+    " =1": " '=1",
+    "\uff1d1": "'\uff1d1",
+    "x;=1": "x;'=1",
+    'x,"=1"': 'x,"\'=1"',
+    "x\n=1": "x\n'=1",
+    "x|@y": "x|'@y",
+    ";-1": ";'-1",
+    "-12345": "-12345",
+    "+12345": "+12345",
+    "0012345": "0012345",
+    "A-1=2": "A-1=2",
+    "O'Brien": "O'Brien",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "cell"), FORMULAS.items())
+def test_no_cell_is_a_formula(text: str, cell: str) -> None:
+    assert safe_cell(text) == cell
+    held = replace(ALL[2], patient_id=text, issuer=text, why=text)
+    (row,) = csv.DictReader(io.StringIO(manifest([("000001.dcm", held)]), newline=""))
+    assert (row["patient_id"], row["issuer"]) == (cell, cell)
+    assert row["why"] == cell or not text
+    (_, identifier) = csv.reader(io.StringIO(keys_file([text]), newline="")) if text else ("", [""])
+    assert identifier == [cell]
+
+
+def test_a_list_with_what_could_be_a_formula_is_refused_with_the_way_round() -> None:
+    _, problems = key_list.read(keys_file(["@home-1"]))
+    assert "apostrophe" in problems[0].message
+    assert key_list.read("patient_id\n@home-1\n")[1] == []
+
+
+def test_the_list_of_patients_is_told_from_other_encodings() -> None:
+    assert keys_file(["M\u00fcller"]).encode().startswith(b"\xef\xbb\xbfpatient_id\n")
 
 
 def test_the_manifest_says_which_file_is_whose() -> None:

@@ -216,12 +216,49 @@ def test_a_migration_by_hand_is_like_that_of_the_image(schema_1: Database) -> No
     """For an image that has no migrate.sh (docs/keydb.md)."""
     schema_1.ask("DROP VIEW site_pairs")
     psql = ("psql", "--dbname=key_db", "--single-transaction", "--set=ON_ERROR_STOP=1")
-    schema_1.output(*psql, stdin=(IMAGE / "migrations/2.sql").read_text())
-    before = [schema_1.schema(), schema_1.ask(SHIFTS)]
-    code, said = schema_1.run(*psql, stdin=(IMAGE / "migrations/2.sql").read_text())
-    assert code != 0
-    assert "schema_version_pkey" in said
-    assert [schema_1.schema(), schema_1.ask(SHIFTS)] == before
+    for version in range(2, latest() + 1):
+        migration = (IMAGE / f"migrations/{version}.sql").read_text()
+        schema_1.output(*psql, stdin=migration)
+        before = [schema_1.schema(), schema_1.ask(SHIFTS)]
+        code, said = schema_1.run(*psql, stdin=migration)
+        assert code != 0
+        assert "schema_version_pkey" in said
+        assert [schema_1.schema(), schema_1.ask(SHIFTS)] == before
+
+
+@pytest.mark.parametrize("way", ["new", "migrated"])
+def test_a_no_break_space_at_the_ends_is_part_of_an_identifier(
+    schema_1: Database, way: str
+) -> None:
+    """In a locale where it is white space, as in the image's."""
+    schema_1.ask(
+        "DROP VIEW site_pairs; DROP TABLE patient CASCADE; DROP OWNED BY ctp_key_db_select"
+    )
+    schema_1.ask("DROP ROLE ctp_key_db_select; DROP DATABASE IF EXISTS unicode")
+    made = "CREATE DATABASE unicode TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+    schema_1.ask(f"{made} LOCALE_PROVIDER icu ICU_LOCALE 'und'")
+    psql = ("psql", "--dbname=unicode", "--quiet", "--set=ON_ERROR_STOP=1", "--tuples-only")
+    assert schema_1.output(*psql, "-c", "SELECT E'\\u00a0' ~ '[[:space:]]'").strip() == "t"
+    scripts = [IMAGE / "schema.sql"]
+    if way == "migrated":
+        scripts = [SCHEMA_1, *(IMAGE / f"migrations/{n}.sql" for n in range(2, latest() + 1))]
+    for script in scripts:
+        schema_1.output(*psql, "--single-transaction", stdin=script.read_text())
+
+    def insert(patient_id: str, issuer: str = "") -> str:
+        values = f"E'{patient_id}', E'{issuer}', 'ANON-' || random()"
+        return schema_1.run(
+            *psql, "-c", f"INSERT INTO patient (patient_id, issuer, pseudonym) VALUES ({values})"
+        )[1]
+
+    for sound in ("12", "12\\u00a0", "\\u00a012", "1\\u00a02"):
+        assert insert(sound) == ""
+    assert insert("12", "H\\u00a0") == ""
+    for wrong in ("13 ", " 13", "1\\t", "1\\\\2", "1\\n", "1" * 65):
+        assert "patient_id_dicom_lo" in insert(wrong)
+        assert "issuer_dicom_lo" in insert("14", wrong)
+    for blank in ("", "\\u00a0"):
+        assert "patient_id_blank" in insert(blank)
 
 
 def test_a_second_start_changes_nothing(schema_1: Database) -> None:
@@ -237,9 +274,9 @@ def test_a_second_start_changes_nothing(schema_1: Database) -> None:
     assert [schema_1.ask(sql) for sql in (SHIFTS, VERSIONS)] == before
 
 
-def spoil(database: Database, statement: str) -> None:
-    """Let the last migration end with a statement."""
-    with (database.migrations / f"{latest()}.sql").open("a", encoding="utf-8") as file:
+def spoil(database: Database, statement: str, version: int) -> None:
+    """Let a migration end with a statement."""
+    with (database.migrations / f"{version}.sql").open("a", encoding="utf-8") as file:
         file.write(f"{statement}\n")
 
 
@@ -250,7 +287,7 @@ def repair(database: Database) -> None:
 def test_a_migration_that_fails_leaves_everything_as_it_was(schema_1: Database) -> None:
     before = [schema_1.schema(), schema_1.ask(VERSIONS)]
     schema_1.stop()
-    spoil(schema_1, "SELECT 1 / 0;")
+    spoil(schema_1, "SELECT 1 / 0;", 2)
     code, said = schema_1.migrate()
     assert code == 1
     assert "division by zero" in said
@@ -264,7 +301,7 @@ def test_a_start_that_was_killed_is_finished_by_the_next(schema_1: Database) -> 
     before = schema_1.ask(PATIENTS)
     schema_1.stop()
     reached = schema_1.directory / "reached"
-    spoil(schema_1, f"COPY (SELECT 1) TO '{reached}'; SELECT pg_sleep(60);")
+    spoil(schema_1, f"COPY (SELECT 1) TO '{reached}'; SELECT pg_sleep(60);", latest())
     with schema_1.start_process(*schema_1.migrate_command) as process:
         deadline = time.monotonic() + 30
         while not reached.exists():
@@ -280,7 +317,10 @@ def test_a_start_that_was_killed_is_finished_by_the_next(schema_1: Database) -> 
     assert "not properly shut down" in said
     schema_1.serve()
     assert schema_1.ask(PATIENTS) == before
-    assert schema_1.ask("SELECT max(version), count(*) FROM schema_version") == f"{latest()}|2"
+    assert (
+        schema_1.ask("SELECT max(version), count(*) FROM schema_version")
+        == f"{latest()}|{latest()}"
+    )
 
 
 def test_a_schema_of_a_site_is_left_alone(database: Database) -> None:

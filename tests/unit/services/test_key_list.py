@@ -25,7 +25,8 @@ ACCEPTED = {
     "Windows line ends": ("patient_id,issuer\r\n12,A\r\n", [("12", "A", "")]),
     "no last line end": ("patient_id\n12", [("12", "", "")]),
     "quoted values": ('"patient_id","issuer"\n"1,2","say ""A"""\n', [("1,2", 'say "A"', "")]),
-    "white space around": (" patient_id , issuer \n\t12 ,\u00a0A \n", [("12", "A", "")]),
+    "white space around": (" patient_id , issuer \n\t12 , A \n", [("12", "A", "")]),
+    "lines of delimiters": ("patient_id,issuer\n,\n12,\n , \n", [("12", "", "")]),
     "white space within": ("patient_id\nA  B\n", [("A  B", "", "")]),
     "leading zeros": ("patient_id\n0012\n12\n", [("0012", "", ""), ("12", "", "")]),
     "empty lines": ("\n\npatient_id\n\n12\n  \n\n", [("12", "", "")]),
@@ -63,7 +64,7 @@ REFUSED = {
     "unknown column": ("patient_id,name\n1,A\n", [(1, "", "column 2 is unknown")]),
     "column twice": ("patient_id,issuer,Issuer\n", [(1, "", "names the column issuer twice")]),
     "empty identifier": (
-        HEADER + ",,\n  ,A,ANON-1\n",
+        HEADER + ",,ANON-2\n  ,A,ANON-1\n",
         [(2, "patient_id", "is empty")] + [(3, "patient_id", "is empty")],
     ),
     "too few values": (HEADER + "12,A\n", [(2, "", "has 2 values, the first line names 3")]),
@@ -78,7 +79,7 @@ REFUSED = {
     "control character": (HEADER + "1\t2,,\n", [(2, "patient_id", "control character")]),
     "line feed in quotes": ('patient_id\n1\n"2\n3"\n4\n', [(3, "patient_id", "line feed")]),
     "line number after one": (
-        'patient_id,issuer\n"2\n3",\n,\n',
+        'patient_id,issuer\n"2\n3",\n,A\n',
         [(2, "patient_id", "line feed"), (4, "patient_id", "is empty")],
     ),
     "no-break space within": ("patient_id\n1\u00a02\n", [(2, "patient_id", "no-break space")]),
@@ -129,7 +130,7 @@ def test_no_problem_repeats_a_value(template: str) -> None:
 
 
 def test_all_problems_are_told_together() -> None:
-    _, problems = read(HEADER + ",,\n1\n2,,A\n3,,A\n2,,B\n")
+    _, problems = read(HEADER + ",A,\n1\n2,,A\n3,,A\n2,,B\n")
     assert [problem.line for problem in problems] == [2, 3, 5, 6]
 
 

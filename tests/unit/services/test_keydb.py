@@ -94,6 +94,12 @@ def test_refusal_lists_all_and_shows_some() -> None:
         (KeydbAbsentError("No container."), "Bring the service up (site.yml)"),
         (KeydbError('ERROR:  relation "patient" does not exist'), "images/keydb/schema.sql"),
         (KeydbError("ERROR:  canceling statement due to lock timeout"), "Another session"),
+        (
+            KeydbError(
+                'ERROR:  new row for relation "patient" violates check "patient_id_dicom_lo"'
+            ),
+            "schema is older than 3",
+        ),
         (KeydbError("something else"), "something else"),
     ],
 )

@@ -29,6 +29,7 @@ from ..lookup import keydb
 from ..machine.disk import MIB
 from ..machine.files import files_in
 from ..settings import Pipeline
+from .arrivals import Arrivals
 from .profile import Profile
 from .trials import TRIES, Trials
 from .unpacking import Plan, ProblemError, Unpacker
@@ -185,6 +186,7 @@ class Quarantines:
         self._tried: dict[str, None] = {}
         """The latest that were sent on decompressed, by their UIDs: what comes back all the same is
         not sent on for ever."""
+        self._arrivals = Arrivals(data / "quarantine-arrivals.jsonl")
         self._attempts_file = data / "export-attempts.json"
         self._attempts: dict[str, list[float]] = self._load_attempts()
 
@@ -200,8 +202,8 @@ class Quarantines:
                         except FileNotFoundError:
                             continue
                         key = (path, found.st_mtime_ns, found.st_size)
-                        seen[key] = self._read.get(key) or _read(
-                            pipeline.index, stage.index, stage.kind, path, found
+                        seen[key] = self._read.get(key) or self._came(
+                            _read(pipeline.index, stage.index, stage.kind, path, found), found
                         )
             for pipeline, stage, path in self._trials.held():
                 try:
@@ -210,15 +212,20 @@ class Quarantines:
                     continue
                 key = (path, found.st_mtime_ns, found.st_size)
                 seen[key] = self._read.get(key) or replace(
-                    _read(pipeline.index, stage.index, stage.kind, path, found), ended_ctp=True
+                    self._came(_read(pipeline.index, stage.index, stage.kind, path, found), found),
+                    ended_ctp=True,
                 )
             self._read = seen
+            self._arrivals.keep({each.id for each in seen.values()})
             here = set(seen.values())
             for each in [each for each in self._asked if each not in here]:
                 del self._asked[each]
             for each in [each for each in self._plans if each not in here]:
                 del self._plans[each]
             return sorted(seen.values(), key=lambda each: each.arrived)
+
+    def _came(self, each: Quarantined, status: os.stat_result) -> Quarantined:
+        return replace(each, arrived=self._arrivals.of(each.id, status))
 
     def _reason(self, each: Quarantined, known: keydb.Patients) -> str:
         return self._judged(each, known)[0]
