@@ -81,7 +81,8 @@ RETURN = r"""
 host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
-    docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place.
+    docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place,
+    foreign, networks, routes.
   type: dict
   returned: success
 problems:
@@ -97,8 +98,8 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
-from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
 )
@@ -136,6 +137,9 @@ def main() -> None:
         "docker_configuration": {},
         "data_on_system_disk": False,
         "held_data": [],
+        "foreign": [],
+        "networks": [],
+        "routes": [],
     }
     problems = host_facts.host_problems(module.params, facts)
     try:
@@ -143,6 +147,9 @@ def main() -> None:
         facts["docker_configuration"] = host_facts.daemon_configuration()
         facts["address"] = host_facts.default_address()
         facts["engine"] = host_facts.engine()
+        facts["foreign"] = engine_setup.foreign()
+        facts["networks"] = engine_setup.networks() if facts["engine"]["version"] else []
+        facts["routes"] = engine_setup.routes()
         facts["site_network"] = site_network.state()
         root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
         # A path that is not absolute is reported by the inventory half.

@@ -140,6 +140,20 @@ def url_problems(urls: Mapping[str, Any], remedies: Mapping[str, str]) -> list[s
     ]
 
 
+def mirror_problems(urls: Mapping[str, Any]) -> list[str]:
+    """Check that Debian mirrors are URLs: apt, in a build, would say that it knows no such method.
+
+    Args:
+        urls: value by variable; an empty one is none.
+    """
+    return [
+        f"{variable} has no http:// or https:// in front. Accepted: a URL, such as "
+        "http://debian.hospital.example/debian. Correct it in the inventory."
+        for variable, value in urls.items()
+        if isinstance(value, str) and value and not re.match("https?://[^/]", value)
+    ]
+
+
 def is_missing_secret(error: str) -> bool:
     """Tell whether a template failed because the vault lacks a value."""
     return bool(MISSING_SECRET.search(error))
