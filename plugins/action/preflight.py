@@ -12,7 +12,10 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.auscat.imaging.plugins.action.known_variables import findings
+from ansible_collections.auscat.imaging.plugins.action.known_variables import (
+    findings,
+    known_variables,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import (
     REMOTE,
     backup_problems,
@@ -219,8 +222,11 @@ class ActionModule(ActionBase):
                 accepted = spelling.KEYS[name]
                 problems += spelling.key_problems(name, self._quietly(name), accepted)
             if role == "images":
-                images = service_roles(COLLECTION / "roles")
-                of_services = {*images, *(each.name for each in (COLLECTION / "images").iterdir())}
+                of_services = {
+                    each.removesuffix("_image")
+                    for each in known_variables()
+                    if each.endswith("_image")
+                }
                 published = self._quietly("images_published")
                 problems += spelling.key_problems("images_published", published, of_services)
         refused, more = spelling.engine_settings_findings(self._quietly("docker_engine_options"))
@@ -384,7 +390,9 @@ class ActionModule(ActionBase):
         usual = self._specifications.get("auscat", {}).get("auscat_services", {}).get("default")
         if declared or services != usual:
             known = {*declared, *service_roles(COLLECTION / "roles")}
-            problems += service_problems(services, known, self._variables["groups"])
+            found = service_problems(services, known, self._variables["groups"])
+            # Of another type, the check of the specifications has reported it.
+            problems += found if isinstance(services, dict) or usual is None else []
         problems += self._site_problems() + self._placement_problems(services)
         sound: list[Any] = []
         here = services if isinstance(services, dict) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.datatag import native_type_name
 
 Option = Mapping[str, Any]
 
@@ -194,7 +195,7 @@ def _sentence(option: Option) -> str:
 
 def _shown(value: Any, option: Option) -> str:
     if option.get("no_log") or isinstance(value, (dict, list)):
-        return f"of the type {type(value).__name__}"
+        return f"of the type {native_type_name(value)}"
     return repr(value)
 
 
@@ -221,7 +222,7 @@ def service_problems(
     known = sorted(declared)
     if not isinstance(services, Mapping):
         return [
-            f"auscat_services is of the type {type(services).__name__}. Accepted: a mapping of "
+            f"auscat_services is of the type {native_type_name(services)}. Accepted: a mapping of "
             f"services ({', '.join(known)}) to groups of the inventory."
         ]
     problems = []

@@ -15,10 +15,10 @@ from typing import Any
 UNMISTAKABLE = ("auscat", "ctp", "docker_engine", "host_volume", "keydb", "orthanc", "portainer")
 #: How alike names have to be to be a slip of each other (0 to 1, difflib's ratio).
 ALIKE = 0.9
-#: The same, where a name begins as only ours do, or was typed for this run.
+#: The same of what stands behind a role's name, and where a name was typed for this run.
 LIKELY = 0.8
-#: Shorter names are words of everybody's.
-SHORTEST = 8
+#: The same of what stands behind the name of a role that is unmistakable.
+OF_OURS = 0.7
 
 #: What a person gives a playbook for one run, beside the variables of the roles: with -e.
 PLAYBOOK_VARIABLES = frozenset(
@@ -98,15 +98,19 @@ def variable_findings(
         typed: those names that were given for this run alone (-e).
     """
     refused, said = [], []
+    prefixes = tuple(f"{role}_" for role in roles)
     for name in names:
         role = max((each for each in roles if name.startswith(f"{each}_")), key=len, default="")
         where = "on the command line (-e)" if name in typed else "in the inventory"
         if role:
-            near = nearest(name, known, LIKELY if role in UNMISTAKABLE else ALIKE)
+            near = _of_role(name, known, role) or nearest(name, known, ALIKE)
         elif name in typed:
             near = nearest(name, known, LIKELY)
         else:
-            near = nearest(name, (each for each in known if len(each) >= SHORTEST), ALIKE)
+            near = nearest(name, [each for each in known if each.startswith(prefixes)], ALIKE)
+        if not (near or role) and name.count("_") >= 2:
+            # The name of the role left out.
+            near = next((each for each in sorted(known) if each.endswith(f"_{name}")), "")
         unread = f"{name} is set {where}, and no role or playbook reads it"
         if near:
             refused.append(
@@ -120,6 +124,15 @@ def variable_findings(
                 "do (docs/variables.md); if it belongs to something else, all is well."
             )
     return refused, said
+
+
+def _of_role(name: str, known: Iterable[str], role: str) -> str:
+    """Return the variable of a role that is nearest by what stands behind the role's name."""
+    prefix = f"{role}_"
+    rests = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+    alike = OF_OURS if role in UNMISTAKABLE else LIKELY
+    found = nearest(name.removeprefix(prefix), rests, alike)
+    return f"{prefix}{found}" if found else ""
 
 
 def secret_findings(
