@@ -66,22 +66,23 @@ def findings(variables: dict[str, Any], typed: dict[str, Any]) -> tuple[list[str
     """
     known = known_variables()
     suspects = spelling.candidates(variables, known)
-    secrets = any(name.startswith("vault_") for name in variables)
     found = spelling.variable_findings(suspects, known, role_names(), typed)
-    if not (any(found) or secrets):
+    here = _words(variables)
+    missing = [word for word in here if word.startswith("vault_") and word not in variables]
+    if not (any(found) or missing):
         return found
-    # A variable that another one takes is no slip. The others' templates can take it too, but that
-    # of a host is asked for only where it matters, since it is put together anew.
-    words = _words(variables)
-    if any(found) and "hostvars" in variables:
-        hostvars = variables["hostvars"]
-        for host in hostvars if hasattr(hostvars, "raw_get") else ():
-            if host != variables.get("inventory_hostname"):
-                words |= _words(hostvars.raw_get(host))
+    # What another variable takes, of this host or another, is no slip. All are put together for
+    # that, which is done only where it matters.
+    hostvars = variables.get("hostvars") or {}
+    words = here.union(
+        *(
+            _words(hostvars.raw_get(host))
+            for host in (hostvars if hasattr(hostvars, "raw_get") else ())
+        )
+    )
     suspects = [name for name in suspects if name not in words]
     refused, said = spelling.variable_findings(suspects, known, role_names(), typed)
-    wanted = [word for word in _words(variables) if word.startswith("vault_")]
-    return [*refused, *spelling.secret_findings(variables, wanted, words)], said
+    return [*refused, *spelling.secret_findings(variables, missing, words)], said
 
 
 def _words(variables: Any) -> set[str]:

@@ -136,22 +136,21 @@ def _of_role(name: str, known: Iterable[str], role: str) -> str:
 
 
 def secret_findings(
-    names: Iterable[str], wanted: Iterable[str], words: Collection[str]
+    names: Iterable[str], missing: Iterable[str], words: Collection[str]
 ) -> list[str]:
     """Return the secrets that nothing takes, while one that is near to its name is missing.
 
     Args:
         names: all variables that are set.
-        wanted: names of secrets that variables refer to.
-        words: all words that stand in templates.
+        missing: names of secrets that variables refer to and that are not set.
+        words: all words that stand in templates, of any host.
     """
-    there = set(names)
-    missing = {each.removeprefix("vault_") for each in wanted if each not in there}
+    lacking = {each.removeprefix("vault_") for each in missing}
     problems = []
-    for name in sorted(there):
+    for name in sorted(names):
         if not name.startswith("vault_") or name in words:
             continue
-        if near := nearest(name.removeprefix("vault_"), missing):
+        if near := nearest(name.removeprefix("vault_"), lacking, ALIKE):
             problems.append(
                 f"{name} is set, and nothing in the inventory takes it, while vault_{near} is "
                 "taken and not set. Accepted: a name that the inventory refers to. Rename it to "
