@@ -45,6 +45,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks im
     mirror_problems,
     path_problems,
     proof_problems,
+    root_problems,
     secret_problems,
     service_problems,
     service_roles,
@@ -142,9 +143,11 @@ class ActionModule(ActionBase):
                 },
                 task_vars=task_vars,
             )
-        except AnsibleConnectionFailure as error:
+        except AnsibleError as error:
+            if root := root_problems(str(error), host):
+                return {**result, **self._failure([*problems, *root])}
             # Nobody should have to make a machine reachable to read what the inventory lacks.
-            if not problems:
+            if not problems or not isinstance(error, AnsibleConnectionFailure):
                 raise
             answer = {"failed": True, "msg": str(error)}
         if answer.get("failed"):

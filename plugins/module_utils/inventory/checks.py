@@ -264,6 +264,24 @@ def volume_problems(device: str, encryption: bool) -> list[str]:
     ]
 
 
+def root_problems(error: str, host: str) -> list[str]:
+    """Return what to do where Ansible has logged in and cannot become root.
+
+    Args:
+        error: what it says.
+        host: name of the machine in the inventory.
+    """
+    if not re.search(r"\b(become|sudo|doas|su):? ", error):
+        return []
+    words = " ".join(error.removeprefix("Task failed: ").split())
+    return [
+        f"Ansible logs in to {host} and cannot become root there ({words}). Accepted: a user who "
+        "may use sudo, or root. As root, install sudo and allow the user (usermod -aG sudo USER, "
+        "which counts from the next login); where sudo asks for a password, add --ask-become-pass. "
+        "Where Ansible logs in as root, set ansible_become: false for the machine."
+    ]
+
+
 def proof_problems(packages: Any, needed: Iterable[str]) -> list[str]:
     """Check that verify_packages has what the proof needs: an inventory may set an earlier default.
 

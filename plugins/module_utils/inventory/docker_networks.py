@@ -214,8 +214,10 @@ def collisions(
         for network in _ipv4(each["destination"])
         if network.prefixlen
     ]
-    for name, subnet in used(machine, wished, with_swarm).items():
-        for what, network in asked:
+    taken = used(machine, wished, with_swarm)
+    for what, network in asked:
+        held = []
+        for name, subnet in taken.items():
             if network.subnet_of(subnet):
                 refused.append(
                     f"{what}, which lies in {subnet}, a network that Docker uses on this machine "
@@ -224,9 +226,11 @@ def collisions(
                     f"at the site has, in {VARIABLE} (docs/firewall.md)."
                 )
             elif network.prefixlen and subnet.subnet_of(network):
-                said.append(
-                    f"{what}, which holds {subnet}, a network that Docker uses on this machine "
-                    f"({name}): nobody with an address in it gets an answer. {VARIABLE} moves "
-                    "Docker's networks (docs/firewall.md)."
-                )
+                held.append(f"{subnet} ({name})")
+        if held:
+            said.append(
+                f"{what}, which holds networks that Docker uses on this machine: "
+                f"{', '.join(held)}. Nobody with an address in them gets an answer. {VARIABLE} "
+                "moves Docker's networks (docs/firewall.md)."
+            )
     return list(dict.fromkeys(refused)), list(dict.fromkeys(said))

@@ -67,8 +67,8 @@ def single_problems(
             by_group.setdefault(str(services[service]), []).append(service)
     return [
         f"The group {group} has {', '.join(groups[group])}. Accepted: one machine for "
-        f"{' and '.join(placed)}, since what sends to them or asks them knows {groups[group][0]} "
-        "alone: the others would get no study. A second node has an inventory of its own. Take "
+        f"{' and '.join(placed)}, since what sends to it or asks it knows {groups[group][0]} "
+        "alone, and the others would get no study. A second node has an inventory of its own. Take "
         f"{', '.join(groups[group][1:])} out of the group in hosts.yml."
         for group, placed in by_group.items()
         if len(groups.get(group, [])) > 1 and host in groups[group]
