@@ -26,6 +26,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribu
 from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     certificates,
+    confinement,
     docker_networks,
     guardrails,
     memory_limits,
@@ -340,7 +341,9 @@ class ActionModule(ActionBase):
         for other in {*self._hosts_of("ctp"), *self._hosts_of("orthanc")} - {host}:
             addresses = known_addresses(other, self._variables["hostvars"])
             sources[f"The machine {other}"] = addresses
-        refused, said = docker_networks.collisions(facts, self._pools(), sources, with_swarm)
+        # One for each of the stack, and the Swarm's own.
+        overlays = len(confinement.networks(definitions)[1]) + 1 if with_swarm else 0
+        refused, said = docker_networks.collisions(facts, self._pools(), sources, overlays)
         return problems + refused, said
 
     def _hosts_of(self, role: str) -> list[str]:

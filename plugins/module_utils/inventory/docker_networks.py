@@ -26,9 +26,6 @@ ENGINE_DEFAULT = (
     ("192.168.0.0/16", 20),
 )
 SWARM_DEFAULT = (("10.0.0.0/8", 24),)
-#: Bridges that a node has (docker0, docker_gwbridge), and the Swarm's networks: its own (ingress)
-#: and, at least, one.
-BRIDGES, OVERLAYS = 2, 2
 
 
 def halves(pools: Iterable[str]) -> tuple[list[Network], list[Network]]:
@@ -44,8 +41,12 @@ def halves(pools: Iterable[str]) -> tuple[list[Network], list[Network]]:
 def pools(wished: Iterable[str]) -> dict[str, Any]:
     """Return what is set on a machine for the pools, nothing for none.
 
-    Keys: engine (settings of daemon.json), swarm (networks for docker swarm init), bits (the prefix
-    of each network that the Swarm takes of them).
+    Args:
+        wished: auscat_docker_address_pools.
+
+    Returns:
+        engine (settings of daemon.json), swarm (networks for docker swarm init), and bits (the
+        prefix of each network that the Swarm takes of them).
     """
     bridges, overlays = halves(wished)
     if not bridges:
@@ -115,16 +116,15 @@ def swarm_pool_problems(wished: Sequence[str], present: Sequence[str], machine: 
     ]
 
 
-def used(
-    machine: Mapping[str, Any], wished: Sequence[str], with_swarm: bool = True
-) -> dict[str, Network]:
+def used(machine: Mapping[str, Any], wished: Sequence[str], overlays: int) -> dict[str, Network]:
     """Return the IPv4 networks that Docker has on a machine, or will take there, by name.
 
     Args:
         machine: what the module preflight has found: networks (of the engine: name, subnet),
             routes (destination, device), engine (version, swarm_state).
         wished: auscat_docker_address_pools, sound.
-        with_swarm: whether a Swarm is to be made where there is none.
+        overlays: how many networks a Swarm that is made will have, its own (ingress) among them;
+            0 where none is to be made.
     """
     found = {
         str(each["name"]): network
@@ -135,16 +135,16 @@ def used(
     # Bridges are never made where the machine has a route. Overlays are, since they are none of the
     # machine's own networks.
     routes = [network for each in _routes(machine) for network in _ipv4(each["destination"])]
-    bridges, overlays = halves(wished)
-    of_engine = [(str(each), SUBNET_BITS) for each in bridges] or list(ENGINE_DEFAULT)
+    lower, upper = halves(wished)
+    of_engine = [(str(each), SUBNET_BITS) for each in lower] or list(ENGINE_DEFAULT)
     free = (each for each in _split(of_engine) if not _overlaps(each, [*there, *routes]))
     names = [each for each in ("docker0", "docker_gwbridge") if _bridge(each) not in found]
-    if not with_swarm:
+    if not overlays:
         names = [each for each in names if each == "docker0"]
     found.update(zip(names, islice(free, len(names))))
-    if with_swarm and machine.get("engine", {}).get("swarm_state", "inactive") == "inactive":
-        of_swarm = [(str(each), SUBNET_BITS) for each in overlays] or list(SWARM_DEFAULT)
-        new = islice(_split(of_swarm), OVERLAYS)
+    if machine.get("engine", {}).get("swarm_state", "inactive") == "inactive":
+        of_swarm = [(str(each), SUBNET_BITS) for each in upper] or list(SWARM_DEFAULT)
+        new = islice(_split(of_swarm), overlays)
         found.update({f"the Swarm's network {number}": net for number, net in enumerate(new, 1)})
     return {_bridge_name(name): network for name, network in found.items()}
 
@@ -190,7 +190,7 @@ def collisions(
     machine: Mapping[str, Any],
     wished: Sequence[str],
     sources: Mapping[str, Iterable[str]],
-    with_swarm: bool = True,
+    overlays: int,
 ) -> tuple[list[str], list[str]]:
     """Return who lies in a network of Docker's, which is refused, and who holds one, which is said.
 
@@ -198,7 +198,7 @@ def collisions(
         machine: as for `used`.
         wished: auscat_docker_address_pools, sound.
         sources: addresses and networks by what an operator knows them by, such as the variable.
-        with_swarm: as for `used`.
+        overlays: as for `used`.
     """
     refused: list[str] = []
     said: list[str] = []
@@ -214,7 +214,7 @@ def collisions(
         for network in _ipv4(each["destination"])
         if network.prefixlen
     ]
-    taken = used(machine, wished, with_swarm)
+    taken = used(machine, wished, overlays)
     for what, network in asked:
         held = []
         for name, subnet in taken.items():
