@@ -324,7 +324,9 @@ class ActionModule(ActionBase):
             )
             problems += engine_setup.swarm_state_problems(engine, host)
             problems += engine_setup.address_problems(
-                engine, facts.get("address", ""), self._quietly("swarm_advertise_address")
+                engine,
+                facts.get("address", "") if facts.get("has_ip") else None,
+                self._quietly("swarm_advertise_address"),
             )
             problems += docker_networks.swarm_pool_problems(
                 self._pools(), engine.get("swarm_pools", []), host

@@ -94,6 +94,7 @@ problems:
 
 import os
 import platform
+import shutil
 import socket
 from pathlib import Path
 
@@ -145,6 +146,7 @@ def main() -> None:
     try:
         facts["packages_missing"] = host_facts.missing_packages(module.params["packages"])
         facts["docker_configuration"] = host_facts.daemon_configuration()
+        facts["has_ip"] = shutil.which("ip") is not None
         facts["address"] = host_facts.default_address()
         facts["engine"] = host_facts.engine()
         facts["foreign"] = engine_setup.foreign()

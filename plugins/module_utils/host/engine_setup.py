@@ -182,18 +182,22 @@ def swarm_state_problems(engine: Mapping[str, Any], machine: str) -> list[str]:
     ]
 
 
-def address_problems(engine: Mapping[str, Any], address: str, advertised: Any) -> list[str]:
+def address_problems(engine: Mapping[str, Any], address: Any, advertised: Any) -> list[str]:
     """Refuse a machine without an address for its Swarm, where one has to be made.
 
     Args:
         engine: swarm_state.
-        address: that of the default route; empty without one.
+        address: that of the default route; empty without one, None where nobody can tell.
         advertised: swarm_advertise_address.
     """
     if address or advertised or engine.get("swarm_state") != "inactive":
         return []
+    why = (
+        "nobody can tell the machine's own without the command ip (package iproute2)"
+        if address is None
+        else "the machine has no default route that leads anywhere (`ip route show default`)"
+    )
     return [
-        "swarm_advertise_address is empty, and the machine has no default route that leads "
-        "anywhere (`ip route show default`). Accepted: an address of this machine, or a default "
-        "route. Set swarm_advertise_address in the inventory."
+        f"swarm_advertise_address is empty, and {why}. Accepted: an address of this machine, or a "
+        "default route. Set swarm_advertise_address in the inventory."
     ]

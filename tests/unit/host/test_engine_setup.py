@@ -92,15 +92,17 @@ def test_other_states_of_a_swarm() -> None:
         ("inactive", "", "192.0.2.1", False),
         ("active", "", "", False),
         ("inactive", "", "", True),
+        ("inactive", None, "", True),
     ],
 )
 def test_an_address_for_the_swarm(
-    swarm_state: str, address: str, advertised: str, is_refused: bool
+    swarm_state: str, address: str | None, advertised: str, is_refused: bool
 ) -> None:
     engine = {"swarm_state": swarm_state}
     problems = engine_setup.address_problems(engine, address, advertised)
     assert len(problems) == is_refused
     assert all("Set swarm_advertise_address in the inventory" in problem for problem in problems)
+    assert all(("iproute2" in problem) == (address is None) for problem in problems)
 
 
 #: As `ip -j route show` prints them (iproute2 6.1).

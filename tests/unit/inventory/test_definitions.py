@@ -53,7 +53,7 @@ def test_a_sound_definition_has_no_problems() -> None:
             {"ports": [{"published": 80, "sources": [], "soruces": []}]},
             ["orthanc_service: ports", "'soruces'", "nearest is sources"],
         ),
-        ({"backup": {"kind": "x", "froms": "files"}}, ["backup", "'froms'", "nearest is form"]),
+        ({"backup": {"knd": "x", "form": "files"}}, ["backup", "'knd'", "nearest is kind"]),
         (
             {"ports": [{"name": "web", "published": 70000, "variable": "orthanc_web_port"}]},
             ["orthanc_web_port is 70000", "from 1 to 65535"],
