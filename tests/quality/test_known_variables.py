@@ -28,6 +28,7 @@ INVENTORIES = [
 ]
 
 
+NAMES = "auscat.imaging.known_variables"
 #: What scenarios have for themselves, which begins as a role's variables do.
 OF_TESTS = {"status_disk", "status_disk_size"}
 #: What scenarios write to see it refused.
@@ -101,6 +102,20 @@ def test_variables_of_plays_are_known() -> None:
     ours = {each for each in named if not each.startswith(("_", "ansible_"))}
     assert ours
     assert ours - known_variables.known_variables() == set()
+
+
+def test_each_playbook_looks_at_the_names() -> None:
+    for file in PLAYBOOKS:
+        plays = yaml.safe_load(file.read_text())
+        first = plays[0]
+        roles = [each["role"] for each in first.get("roles") or []]
+        checks = [task for task in first.get("pre_tasks") or [] if NAMES in task]
+        assert (
+            checks
+            or "auscat.imaging.preflight" in roles
+            or "ansible.builtin.import_playbook" in first
+        ), f"{file.name} begins without {NAMES} or the role preflight"
+        assert all(task["tags"] == ["always"] for task in checks)
 
 
 def test_playbook_variables_are_read_somewhere() -> None:

@@ -38,7 +38,7 @@ def halves(pools: Iterable[str]) -> tuple[list[Network], list[Network]]:
     return bridges, overlays
 
 
-def pools(wished: Iterable[str]) -> dict[str, Any]:
+def pools(wished: Sequence[str]) -> dict[str, Any]:
     """Return what is set on a machine for the pools, nothing for none.
 
     Args:
