@@ -73,7 +73,7 @@ def findings(variables: dict[str, Any], typed: dict[str, Any]) -> tuple[list[str
         return found
     # What another variable takes, of this host or another, is no slip. All are put together for
     # that, which is done only where it matters.
-    hostvars = variables.get("hostvars") or {}
+    hostvars: Any = variables.get("hostvars") or {}
     words = here.union(
         *(
             _words(hostvars.raw_get(host))

@@ -58,7 +58,7 @@ def test_what_may_be_meant_otherwise_is_said(production: Site, tmp_path: Path) -
 
 
 def test_other_playbooks_refuse_what_was_typed(production: Site) -> None:
-    outcome = production.play(playbook="playbooks/quarantine.yml", purge_older_then_days=30)
+    outcome = production.play(playbook="playbooks/init_secrets.yml", purge_older_then_days=30)
     assert outcome.returncode != 0
     assert "The nearest is purge_older_than_days" in outcome.errors
     assert outcome.changed_tasks == []

@@ -5,7 +5,7 @@ The order counts: each test finds the machine as the one before has left it.
 
 from __future__ import annotations
 
-from ipaddress import ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 from conftest import VirtualMachine
@@ -45,9 +45,9 @@ def test_docker_takes_no_network_of_the_site(node: VirtualMachine) -> None:
     halves = {"bridge": "10.199.0.0/17", "overlay": "10.199.128.0/17"}
     assert {driver for driver, _ in found} == set(halves), listed
     for driver, subnet in found:
-        assert ip_network(subnet).subnet_of(ip_network(halves[driver])), listed
+        assert IPv4Network(subnet).subnet_of(IPv4Network(halves[driver])), listed
     shown = node.output("ip", "-4", "-oneline", "address", "show", "docker0").split()
-    assert ip_interface(shown[3]) in ip_network(halves["bridge"]), shown
+    assert IPv4Interface(shown[3]).ip in IPv4Network(halves["bridge"]), shown
 
 
 def test_the_data_lies_on_an_encrypted_volume(node: VirtualMachine) -> None:
