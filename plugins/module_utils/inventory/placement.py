@@ -61,9 +61,11 @@ def single_problems(
         groups: of the inventory.
         host: the machine that is checked; what does not concern it is left out.
     """
+    there = [service for service in SINGLE if service in services]
     by_group: dict[str, list[str]] = {}
-    for service in SINGLE:
-        if service in services:
+    for service in there:
+        # One that is used alone sends to nobody and asks nobody.
+        if len(there) > 1:
             by_group.setdefault(str(services[service]), []).append(service)
     return [
         f"The group {group} has {', '.join(groups[group])}. Accepted: one machine for "

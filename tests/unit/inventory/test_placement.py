@@ -39,7 +39,8 @@ def test_a_second_machine_gets_nothing() -> None:
         assert "Take cv02 out of the group" in problem
     (problem,) = placement.single_problems(SERVICES, {**GROUPS, "keyvm": ["a", "b"]}, "a")
     assert "one machine for ctp and keydb" in problem
-    # A service of the site's own may be on many.
+    # A service of the site's own may be on many, and so may one that is used alone.
+    assert placement.single_problems({"orthanc": "catvm"}, two, "cv02") == []
     assert placement.single_problems({"notes": "catvm"}, two, "cv02") == []
 
 
