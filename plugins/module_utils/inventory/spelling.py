@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 #: Roles whose names are no words that other collections begin their variables with, too.
@@ -70,6 +71,7 @@ def nearest(name: str, known: Iterable[str], alike: float = LIKELY) -> str:
     return by_letters[found[0]] if found else ""
 
 
+@cache
 def _letters(name: str) -> str:
     return re.sub("[-_ .]", "", name).casefold()
 
