@@ -11,6 +11,11 @@ import yaml
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.auscat.imaging.plugins.action.known_variables import (
+    findings,
+    known_variables,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import (
     REMOTE,
     backup_problems,
@@ -18,20 +23,30 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
     place_problems,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
+from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     certificates,
+    confinement,
+    docker_networks,
     guardrails,
     memory_limits,
+    placement,
+    spelling,
+    time_zones,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses import (
+    AddressError,
+    host_addresses,
     known_addresses,
     with_addresses,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks import (
     address_problems,
     is_missing_secret,
+    mirror_problems,
     path_problems,
     proof_problems,
+    root_problems,
     secret_problems,
     service_problems,
     service_roles,
@@ -47,6 +62,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     published_ports,
     with_companions,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
+    unknown_settings,
+)
 
 #: What Ansible writes in front of what a lookup of this collection says.
 LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
@@ -59,10 +77,12 @@ IDENTIFIABLE = ("keydb", "ctp")
 TEXTS = ("auscat_tls_key", "backup_sftp_private_key")
 #: URLs that may hold a password.
 PROXIES = ("auscat_http_proxy", "auscat_https_proxy")
+#: URLs of Debian mirrors.
+MIRRORS = ("images_debian_mirror", "images_debian_security_mirror")
 #: Where a password in these would stand.
 OPEN = {
     **dict.fromkeys(
-        ("images_debian_mirror", "images_debian_security_mirror"),
+        MIRRORS,
         "the images would have it in apt's sources. Name a mirror that asks for none.",
     ),
     "docker_engine_environment": "anybody on the machine may ask systemd for it. A proxy belongs "
@@ -83,8 +103,11 @@ class ActionModule(ActionBase):
         # Whatever is not called a simulation is held to production's rules.
         production = self._value("auscat_environment", "production") != "simulation"
         problems, definitions = self._inventory_problems()
+        slips, said = self._slips()
+        problems = [*slips, *problems]
         unreachable = address_problems(host, self._value("ansible_host", host))
         problems = [*unreachable, *problems]
+        result["warnings"] = said
         memory = memory_limits.inventory_problems(*self._memory(definitions))
         problems += memory
         if production:
@@ -94,6 +117,10 @@ class ActionModule(ActionBase):
             definitions, self._variables["groups"], self._variables["hostvars"], host
         )
         own_ports = self._quietly("__firewall_own_ports") or []
+        problems += placement.stack_name_problems(
+            str(self._quietly("auscat_stack_name")),
+            [str(each["name"]) for each in definitions if each.get("name")],
+        )
         problems += definition_problems(definitions, own_ports) + declaration_problems(definitions)
         # The host half still looks at those services that nothing is wrong with.
         definitions = [each for each in definitions if not definition_problems([each])]
@@ -117,9 +144,11 @@ class ActionModule(ActionBase):
                 },
                 task_vars=task_vars,
             )
-        except AnsibleConnectionFailure as error:
+        except AnsibleError as error:
+            if root := root_problems(str(error), host):
+                return {**result, **self._failure([*problems, *root])}
             # Nobody should have to make a machine reachable to read what the inventory lacks.
-            if not problems:
+            if not problems or not isinstance(error, AnsibleConnectionFailure):
                 raise
             answer = {"failed": True, "msg": str(error)}
         if answer.get("failed"):
@@ -137,10 +166,14 @@ class ActionModule(ActionBase):
             answer["host"].get("data_place", {}),
             self._is_true("backup_allow_data_disk", False),
         )
+        refused, said = self._engine_findings(definitions, own_ports, answer["host"])
+        problems += refused
+        result["warnings"] += said
         if production:
             problems += self._guarded_host(definitions, answer["host"])
         if problems:
             answer = self._failure(problems)
+        result["warnings"] += answer.pop("warnings", [])
         return {**result, **answer}
 
     def _failure(self, problems: list[str]) -> dict[str, Any]:
@@ -184,6 +217,136 @@ class ActionModule(ActionBase):
                 options = yaml.safe_load(file.read_text())["argument_specs"]["main"]["options"]
                 found[name] = options or {}
         return found
+
+    def _slips(self) -> tuple[list[str], list[str]]:
+        """Return what is refused of names that nobody knows, and what is only said."""
+        problems, said = findings(self._variables, load_extra_vars(self._loader))
+        for role, options in self._specifications.items():
+            for name in options.keys() & spelling.KEYS.keys():
+                accepted = spelling.KEYS[name]
+                problems += spelling.key_problems(name, self._quietly(name), accepted)
+            if role == "images":
+                of_services = {
+                    each.removesuffix("_image")
+                    for each in known_variables()
+                    if each.endswith("_image")
+                }
+                published = self._quietly("images_published")
+                problems += spelling.key_problems("images_published", published, of_services)
+        refused, more = spelling.engine_settings_findings(self._quietly("docker_engine_options"))
+        groups, hosts = self._variables["groups"], set(self._variables["hostvars"])
+        problems += refused
+        problems += spelling.file_findings(self._variable_files("group_vars"), groups, "group")
+        problems += spelling.file_findings(self._variable_files("host_vars"), hosts, "host")
+        if self._variables["inventory_hostname"] in self._hosts_of("orthanc"):
+            more += unknown_settings(self._quietly("orthanc_options"))
+        return problems, [*said, *more]
+
+    def _variable_files(self, below: str) -> dict[str, str]:
+        """Return the files of the inventory's variables with the group or host that each is for."""
+        return {
+            str(file): file.name if file.is_dir() else file.stem
+            for directory in self._inventory_directories()
+            if (directory / below).is_dir()
+            for file in (directory / below).iterdir()
+            if file.is_dir() or file.suffix in ("", ".yml", ".yaml", ".json")
+            if not file.name.startswith(".")
+        }
+
+    def _inventory_directories(self) -> list[Path]:
+        sources = self._variables.get("ansible_inventory_sources") or []
+        paths = [Path(str(each)) for each in sources]
+        return [path if path.is_dir() else path.parent for path in paths]
+
+    def _pools(self) -> list[str]:
+        """Return auscat_docker_address_pools; an empty list where something is wrong with it."""
+        pools = self._quietly("auscat_docker_address_pools") or []
+        return [] if docker_networks.pool_problems(pools) else list(pools)
+
+    def _site_problems(self) -> list[str]:
+        """Return what is wrong with what all services share."""
+        problems = docker_networks.pool_problems(
+            self._quietly("auscat_docker_address_pools", []) or []
+        )
+        zone = self._quietly("auscat_timezone")
+        if isinstance(zone, str):
+            problems += time_zones.problems(zone)
+        http, https = ("" if (v := self._quietly(name)) is None else str(v) for name in PROXIES)
+        for pair in ((http, ""), ("", https)):
+            try:
+                site_network.proxy_variables(*pair, [])
+            except site_network.SiteNetworkError as error:
+                problems.append(str(error))
+        return problems + mirror_problems({name: self._quietly(name) for name in MIRRORS})
+
+    def _placement_problems(self, services: Any) -> list[str]:
+        """Return what is wrong with the machines that the services are placed on."""
+        if not isinstance(services, dict):
+            return []
+        host, groups = self._variables["inventory_hostname"], self._variables["groups"]
+        problems = placement.outside_problems(
+            services,
+            groups,
+            self._variables.get("ansible_play_hosts_all") or [host],
+            bool(self._variables.get("ansible_limit")),
+        )
+        problems += placement.single_problems(services, groups, host)
+        pair = {each for role in ("ctp", "orthanc") for each in self._hosts_of(role)}
+        apart = any(
+            self._quietly(name) for name in ("__auscat_ctp_elsewhere", "__auscat_orthanc_elsewhere")
+        )
+        if not apart:
+            return problems
+        known = {}
+        for each in sorted(pair):
+            try:
+                known[each] = host_addresses(each, self._variables["hostvars"])
+            except AddressError:
+                continue  # reported with the ports' sources
+        return problems + placement.family_problems(known)
+
+    def _engine_findings(
+        self,
+        definitions: list[dict[str, Any]],
+        own_ports: list[dict[str, Any]],
+        facts: dict[str, Any],
+    ) -> tuple[list[str], list[str]]:
+        """Return what is refused of the machine's engine and networks, and what is only said."""
+        host, engine = self._variables["inventory_hostname"], facts.get("engine", {})
+        problems: list[str] = []
+        if "docker_engine" in self._specifications:
+            wished = self._quietly("docker_engine_packages") or []
+            problems += engine_setup.foreign_problems(facts["foreign"], wished, host)
+        with_swarm = "swarm" in self._specifications
+        if with_swarm:
+            problems += engine_setup.setting_problems(
+                facts["docker_configuration"], self._quietly("docker_engine_options")
+            )
+            problems += engine_setup.swarm_state_problems(engine, host)
+            problems += engine_setup.address_problems(
+                engine,
+                facts.get("address", "") if facts.get("has_ip") else None,
+                self._quietly("swarm_advertise_address"),
+            )
+            problems += docker_networks.swarm_pool_problems(
+                self._pools(), engine.get("swarm_pools", []), host
+            )
+        if not definitions:
+            return problems, []
+        ports = [port for each in definitions for port in each.get("ports") or []]
+        sources: dict[str, list[str]] = {}
+        for port in [*ports, *own_ports]:
+            label = str(port.get("sources_variable") or f"port {port.get('published')}")
+            given = port.get("sources")
+            for source in given if isinstance(given, (list, tuple)) else ():
+                sources.setdefault(label, []).append(str(source))
+        for other in {*self._hosts_of("ctp"), *self._hosts_of("orthanc")} - {host}:
+            addresses = known_addresses(other, self._variables["hostvars"])
+            sources[f"The machine {other}"] = addresses
+        # One for each of the stack, and the Swarm's own.
+        overlays = len(confinement.networks(definitions)[1]) + 1 if with_swarm else 0
+        refused, said = docker_networks.collisions(facts, self._pools(), sources, overlays)
+        return problems + refused, said
 
     def _hosts_of(self, role: str) -> list[str]:
         """Return the hosts that a role concerns: those of its service, or all of the node."""
@@ -235,7 +398,10 @@ class ActionModule(ActionBase):
         usual = self._specifications.get("auscat", {}).get("auscat_services", {}).get("default")
         if declared or services != usual:
             known = {*declared, *service_roles(COLLECTION / "roles")}
-            problems += service_problems(services, known, self._variables["groups"])
+            found = service_problems(services, known, self._variables["groups"])
+            # Of another type, the check of the specifications has reported it.
+            problems += found if isinstance(services, dict) or usual is None else []
+        problems += self._site_problems() + self._placement_problems(services)
         sound: list[Any] = []
         here = services if isinstance(services, dict) else {}
         placed = [
@@ -455,9 +621,7 @@ class ActionModule(ActionBase):
     def _vault_files(self) -> dict[str, str]:
         """Return path and content of the inventory's files that are meant to be encrypted."""
         found = {}
-        for source in self._variables.get("ansible_inventory_sources") or []:
-            path = Path(str(source))
-            directory = path if path.is_dir() else path.parent
+        for directory in self._inventory_directories():
             for below in ("group_vars", "host_vars"):
                 for file in sorted((directory / below).rglob("*")):
                     name = file.relative_to(directory / below).as_posix()

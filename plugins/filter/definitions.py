@@ -13,6 +13,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     checks,
     confinement,
     definitions,
+    docker_networks,
 )
 
 
@@ -59,6 +60,7 @@ class FilterModule:
             "declared_images": definitions.declared_images,
             "data_copies": definitions.data_copies,
             "kept_secrets": definitions.kept_secrets,
+            "docker_pools": docker_networks.pools,
             "config_files": _clear_errors(definitions.config_files),
             "port_declarations": definitions.port_declarations,
             "page_trust": _clear_errors(certificates.page_trust),

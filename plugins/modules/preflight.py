@@ -81,7 +81,8 @@ RETURN = r"""
 host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
-    docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place.
+    docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place,
+    foreign, networks, routes.
   type: dict
   returned: success
 problems:
@@ -93,12 +94,13 @@ problems:
 
 import os
 import platform
+import shutil
 import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
-from ansible_collections.auscat.imaging.plugins.module_utils.host import site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
 )
@@ -136,13 +138,20 @@ def main() -> None:
         "docker_configuration": {},
         "data_on_system_disk": False,
         "held_data": [],
+        "foreign": [],
+        "networks": [],
+        "routes": [],
     }
     problems = host_facts.host_problems(module.params, facts)
     try:
         facts["packages_missing"] = host_facts.missing_packages(module.params["packages"])
         facts["docker_configuration"] = host_facts.daemon_configuration()
+        facts["has_ip"] = shutil.which("ip") is not None
         facts["address"] = host_facts.default_address()
         facts["engine"] = host_facts.engine()
+        facts["foreign"] = engine_setup.foreign()
+        facts["networks"] = engine_setup.networks() if facts["engine"]["version"] else []
+        facts["routes"] = engine_setup.routes()
         facts["site_network"] = site_network.state()
         root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
         # A path that is not absolute is reported by the inventory half.

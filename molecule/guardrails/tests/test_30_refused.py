@@ -181,6 +181,61 @@ CASES = [
         {"orthanc_free_gib": 9000},
         ["GiB free", "at least 9000 GiB", "orthanc"],
     ),
+    # --- Names that nobody knows, in a simulation as well
+    Case(
+        "slip in the name of a variable",
+        {"orthanc_web_prt": 70},
+        ["orthanc_web_prt is set on the command line", "The nearest is orthanc_web_port"],
+    ),
+    Case(
+        "unknown key of a mapping",
+        {"firewall_ports": [{"published": 18123, "sources": [], "purpos": "x"}]},
+        [r"firewall_ports\[0\] has the unknown key 'purpos'", "The nearest is purpose"],
+    ),
+    Case(
+        "time zone that the images do not have",
+        {"auscat_timezone": "Australia/NSW"},
+        ["auscat_timezone is 'Australia/NSW'", "It is Australia/Sydney by an old name"],
+    ),
+    Case(
+        "name that Swarm refuses",
+        {"auscat_stack_name": "aus.cat"},
+        ["auscat_stack_name is 'aus.cat'", "letters, digits, - and _"],
+    ),
+    Case(
+        "proxy without a scheme",
+        {"auscat_http_proxy": "me:hunter2@proxy.hospital.example:3128"},
+        ["auscat_http_proxy is", "Accepted: http://HOST:PORT"],
+        ["hunter2"],
+    ),
+    Case(
+        "mirror without a scheme",
+        {"images_debian_mirror": "debian.hospital.example/debian"},
+        ["images_debian_mirror has no http:// or https:// in front"],
+    ),
+    Case(
+        "setting of the engine that a Swarm cannot live with",
+        {"docker_engine_options": {"live-restore": True}},
+        ["live-restore of docker_engine_options is true", "makes no Swarm"],
+    ),
+    Case(
+        "networks for Docker that are too small",
+        {"auscat_docker_address_pools": ["10.199.0.0/20"]},
+        ["auscat_docker_address_pools is .*too small", "at least a /19"],
+        apart=["orthanc_web_sources"],
+    ),
+    Case(
+        "sources in a network of Docker's",
+        {"orthanc_web_sources": ["172.17.9.0/24"]},
+        ["orthanc_web_sources has 172.17.9.0/24, which lies in 172.17.0.0/16", "(docker0)"],
+        apart=["auscat_docker_address_pools"],
+    ),
+    Case(
+        "services as a list",
+        {"auscat_services": ["keydb", "ctp", "orthanc"]},
+        ["auscat_services is of the type list", "a mapping"],
+        alone=True,
+    ),
     # --- Machines
     Case(
         "one machine under two names",

@@ -5,6 +5,8 @@ The order counts: each test finds the machine as the one before has left it.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface, IPv4Network
+
 import pytest
 from conftest import VirtualMachine
 from shared.machines import Scenario, wait_for
@@ -32,6 +34,20 @@ def test_the_kernel_is_its_own(node: VirtualMachine) -> None:
 def test_the_whole_node_runs(node: VirtualMachine) -> None:
     assert sorted(node.services()) == SERVICES
     healthy(node)
+
+
+def test_docker_takes_no_network_of_the_site(node: VirtualMachine) -> None:
+    """Half of the pools for bridges, half for the Swarm, and the machine's own in neither."""
+    form = "{{.Driver}}{{range .IPAM.Config}} {{.Subnet}}{{end}}"
+    networks = node.output("docker", "network", "ls", "--quiet").split()
+    listed = node.output("docker", "network", "inspect", f"--format={form}", *networks)
+    found = [line.split() for line in listed.splitlines() if len(line.split()) == 2]
+    halves = {"bridge": "10.199.0.0/17", "overlay": "10.199.128.0/17"}
+    assert {driver for driver, _ in found} == set(halves), listed
+    for driver, subnet in found:
+        assert IPv4Network(subnet).subnet_of(IPv4Network(halves[driver])), listed
+    shown = node.output("ip", "-4", "-oneline", "address", "show", "docker0").split()
+    assert IPv4Interface(shown[3]).ip in IPv4Network(halves["bridge"]), shown
 
 
 def test_the_data_lies_on_an_encrypted_volume(node: VirtualMachine) -> None:

@@ -86,14 +86,32 @@ def default_address() -> str:
             routes = json.loads(run(["ip", "-j", family, "route", "show", "default"]) or "[]")
         except CommandError:
             continue
-        for route in sorted(routes, key=lambda route: route.get("metric", 0)):
-            if route.get("prefsrc"):
-                return str(route["prefsrc"])
-            shown = json.loads(run(["ip", "-j", family, "address", "show", "dev", route["dev"]]))
-            for address in (entry for link in shown for entry in link.get("addr_info", [])):
-                if address.get("scope") == "global":
-                    return str(address["local"])
+        for address, device in ways_out(routes):
+            if address:
+                return address
+            shown = json.loads(run(["ip", "-j", family, "address", "show", "dev", device]))
+            for entry in (entry for link in shown for entry in link.get("addr_info", [])):
+                if entry.get("scope") == "global":
+                    return str(entry["local"])
     return ""
+
+
+def ways_out(routes: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return source address (empty: that of the device) and device of default routes, best first.
+
+    Args:
+        routes: as `ip -j route show default` tells them. One of several next hops names a device
+            for each; one of the types unreachable, blackhole, prohibit and throw leads nowhere.
+    """
+    found = []
+    for route in sorted(routes, key=lambda route: route.get("metric") or 0):
+        if route.get("type", "unicast") != "unicast":
+            continue
+        hops = route.get("nexthops") or [route]
+        found += [
+            (str(route.get("prefsrc") or ""), str(hop["dev"])) for hop in hops if hop.get("dev")
+        ]
+    return found
 
 
 def engine() -> dict[str, Any]:
@@ -109,8 +127,10 @@ def engine() -> dict[str, Any]:
         "swarm_state": swarm.get("LocalNodeState") or "inactive",
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "swarm_address": swarm.get("NodeAddr") or "",
+        "swarm_error": swarm.get("Error") or "",
         # Known to managers only.
         "swarm_nodes": int(swarm.get("Nodes") or 0),
+        "swarm_pools": list((swarm.get("Cluster") or {}).get("DefaultAddrPool") or []),
     }
 
 

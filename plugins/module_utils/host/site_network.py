@@ -93,7 +93,8 @@ def proxy_variables(http: str, https: str, without: Iterable[str]) -> dict[str, 
 
 def shown(proxy: str) -> str:
     """Return a proxy's URL without its user and password."""
-    return re.sub(r"//.*@", "//***@", proxy, flags=re.DOTALL)
+    # Without a scheme too, which is how somebody may write it by mistake.
+    return re.sub(r"\A((?:[A-Za-z0-9+.-]*:)?//)?.*@", r"\1***@", proxy, flags=re.DOTALL)
 
 
 def files(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.datatag import native_type_name
 
 Option = Mapping[str, Any]
 
@@ -144,6 +145,20 @@ def url_problems(urls: Mapping[str, Any], remedies: Mapping[str, str]) -> list[s
     ]
 
 
+def mirror_problems(urls: Mapping[str, Any]) -> list[str]:
+    """Check that Debian mirrors are URLs: apt, in a build, would say that it knows no such method.
+
+    Args:
+        urls: value by variable; an empty one is none.
+    """
+    return [
+        f"{variable} has no http:// or https:// in front. Accepted: a URL, such as "
+        "http://debian.hospital.example/debian. Correct it in the inventory."
+        for variable, value in urls.items()
+        if isinstance(value, str) and value and not re.match("https?://[^/]", value)
+    ]
+
+
 def is_missing_secret(error: str) -> bool:
     """Tell whether a template failed because the vault lacks a value."""
     return bool(MISSING_SECRET.search(error))
@@ -184,7 +199,7 @@ def _sentence(option: Option) -> str:
 
 def _shown(value: Any, option: Option) -> str:
     if option.get("no_log") or isinstance(value, (dict, list)):
-        return f"of the type {type(value).__name__}"
+        return f"of the type {native_type_name(value)}"
     return repr(value)
 
 
@@ -211,7 +226,7 @@ def service_problems(
     known = sorted(declared)
     if not isinstance(services, Mapping):
         return [
-            f"auscat_services is of the type {type(services).__name__}. Accepted: a mapping of "
+            f"auscat_services is of the type {native_type_name(services)}. Accepted: a mapping of "
             f"services ({', '.join(known)}) to groups of the inventory."
         ]
     problems = []
@@ -250,6 +265,24 @@ def volume_problems(device: str, encryption: bool) -> list[str]:
         "host_volume_encryption is true and host_volume_device is empty. Accepted: encryption of a "
         "device that host_volume_device names. Set it, or encrypt the disk beneath "
         "auscat_data_root yourself and set host_volume_encryption to false."
+    ]
+
+
+def root_problems(error: str, host: str) -> list[str]:
+    """Return what to do where Ansible has logged in and cannot become root.
+
+    Args:
+        error: what it says.
+        host: name of the machine in the inventory.
+    """
+    if not re.search(r"\b(become|sudo|doas|su):? ", error):
+        return []
+    words = " ".join(error.removeprefix("Task failed: ").split())
+    return [
+        f"Ansible logs in to {host} and cannot become root there ({words}). Accepted: a user who "
+        "may use sudo, or root. As root, install sudo and allow the user (usermod -aG sudo USER, "
+        "which counts from the next login); where sudo asks for a password, add --ask-become-pass. "
+        "Where Ansible logs in as root, set ansible_become: false for the machine."
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import confinement
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory.spelling import nearest
 
 Definition = Mapping[str, Any]
 
@@ -42,9 +43,21 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "stop_grace_period",
     "user",
 }
+#: Keys of what a definition lists or holds, to find slips of them.
+PART_KEYS = {
+    "backup": "database form kind path user",
+    "configs": "content mode name target",
+    "data_copy": "carry_over linked path",
+    "directories": "free_gib group mode owner path read_only target",
+    "healthcheck": "interval retries start_period test timeout",
+    "mounts": "source target",
+    "ports": "name protocol protocol_variable published purpose scheme service source_names "
+    "source_problems sources sources_variable target title variable",
+    "secrets": "content fixed further_variables group in_force mode name owner target variable",
+}
 #: Most that a Swarm config holds, which the engine of Debian 12 limits as it does secrets.
 CONFIG_BYTES = 500 * 1024
-SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}\Z")
+SERVICE_NAME = re.compile(r"[a-z](?:[a-z0-9_-]{0,39}[a-z0-9])?\Z")
 
 
 class DefinitionError(ValueError):
@@ -412,9 +425,11 @@ def definition_problems(
         if not SERVICE_NAME.match(service):
             problems.append(
                 f"{service}_service: name is {service!r}. Accepted: a lower-case letter, then "
-                "letters, digits, - and _, since it is a DNS name on the stack's network."
+                "letters, digits, - and _, the last no - or _, since it is a DNS name on the "
+                "stack's network."
             )
         problems += confinement.problems(definition)
+        problems += _part_problems(definition)
         ports += [{**port, "service": service} for port in definition.get("ports", [])]
         for directory in definition.get("directories", []):
             path = str(directory["path"])
@@ -447,6 +462,23 @@ def definition_problems(
                     "between quotes. Set it in the inventory, in production in the vault."
                 )
     return problems + port_rules.problems([*ports, *further_ports])
+
+
+def _part_problems(definition: Definition) -> list[str]:
+    """Return the keys of what a definition lists that are near to one that is read, and unread."""
+    problems = []
+    for part, names in PART_KEYS.items():
+        keys = names.split()
+        value = definition.get(part) or []
+        for each in [value] if isinstance(value, Mapping) else value:
+            for key in each if isinstance(each, Mapping) else ():
+                near = "" if key in keys else nearest(str(key), keys)
+                if near:
+                    problems.append(
+                        f"{definition['name']}_service: {part} has the unknown key {key!r}. The "
+                        f"nearest is {near}. Correct it in the role of the service."
+                    )
+    return problems
 
 
 def after_problems(definitions: Iterable[Definition], services: Iterable[str]) -> list[str]:

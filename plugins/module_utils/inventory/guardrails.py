@@ -543,8 +543,8 @@ def swarm_problems(engine: Mapping[str, Any], accepted: bool) -> list[str]:
     """
     if accepted or engine.get("swarm_state") in (None, "", "inactive"):
         return []
-    if engine.get("swarm_state") == "locked":
-        # The role swarm says what to do, in a simulation as well.
+    if engine.get("swarm_state") in ("locked", "error"):
+        # The role swarm and engine_setup say what to do, in a simulation as well.
         return []
     nodes = engine.get("swarm_nodes") or 0
     if engine.get("swarm_manager") and nodes <= 1:

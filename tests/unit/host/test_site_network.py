@@ -103,6 +103,21 @@ def test_error_hides_the_password(password: str) -> None:
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "me:secret@proxy:3128",
+        "//me:secret@proxy:3128",
+        "socks5://me:secret@proxy",
+        "me:s//secret@p",
+    ],
+)
+def test_error_hides_the_password_without_a_scheme_too(proxy: str) -> None:
+    with pytest.raises(site_network.SiteNetworkError) as error:
+        site_network.proxy_variables(proxy, "", [])
+    assert "secret" not in str(error.value) and "***@p" in str(error.value)
+
+
 def test_no_proxy_is_one_list() -> None:
     given = ["localhost", "a,b , c", "", None, ["d", "a"], "localhost"]
     assert site_network.no_proxy(given) == ["localhost", "a", "b", "c", "d"]

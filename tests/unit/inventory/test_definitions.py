@@ -43,7 +43,17 @@ def test_a_sound_definition_has_no_problems() -> None:
     ("changes", "words"),
     [
         ({"image": None, "name": "Big Name"}, ["Big Name", "Accepted: a lower-case letter"]),
+        ({"name": "orthanc-"}, ["'orthanc-'", "the last no - or _"]),
         ({"colour": "red"}, ["orthanc_service", "unknown keys", "colour"]),
+        (
+            {"directories": [{"path": "a", "ower": 1}]},
+            ["orthanc_service: directories", "'ower'", "nearest is owner"],
+        ),
+        (
+            {"ports": [{"published": 80, "sources": [], "soruces": []}]},
+            ["orthanc_service: ports", "'soruces'", "nearest is sources"],
+        ),
+        ({"backup": {"knd": "x", "form": "files"}}, ["backup", "'knd'", "nearest is kind"]),
         (
             {"ports": [{"name": "web", "published": 70000, "variable": "orthanc_web_port"}]},
             ["orthanc_web_port is 70000", "from 1 to 65535"],

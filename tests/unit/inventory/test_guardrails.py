@@ -408,6 +408,8 @@ def test_one_machine_under_two_names(addresses: dict[str, str], words: list[str]
         ({"swarm_state": "active", "swarm_manager": False, "swarm_nodes": 0}, False, ["a worker"]),
         # Whether it is one is not known until somebody has unlocked it.
         ({"swarm_state": "locked", "swarm_manager": False, "swarm_nodes": 0}, False, []),
+        # Nor of one that does not come up (test_engine_setup.py).
+        ({"swarm_state": "error", "swarm_manager": False, "swarm_nodes": 0}, False, []),
     ],
 )
 def test_swarm(engine: dict[str, Any], accepted: bool, words: list[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible._internal._datatag._tags import Origin
 from ansible_collections.auscat.imaging.plugins.action.preflight import TEXTS
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import checks as check
 
@@ -246,3 +247,51 @@ def test_passwords_in_urls(value: Any, words: list[str]) -> None:
     for word in words:
         assert word in "\n".join(problems)
     assert "hunter" not in "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_refused"),
+    [
+        ("http://debian.hospital.example/debian", False),
+        ("https://debian.hospital.example", False),
+        ("", False),
+        (None, False),
+        ("debian.hospital.example/debian", True),
+        ("user:hunter2@debian.hospital.example/debian", True),
+        ("ftp://debian.hospital.example", True),
+    ],
+)
+def test_mirrors_without_a_scheme(value: Any, is_refused: bool) -> None:
+    problems = check.mirror_problems({"images_debian_mirror": value})
+    assert len(problems) == is_refused
+    for problem in problems:
+        assert problem.startswith("images_debian_mirror has no http:// or https:// in front.")
+        assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"),
+    [
+        (
+            "Task failed: Premature end of stream waiting for become success.\n>>> Standard Error\n"
+            "/bin/sh: 1: sudo: not found",
+            True,
+        ),
+        ("Premature end of stream waiting for become success. sudo: a password is required", True),
+        ("Missing sudo password", True),
+        ("Failed to connect to the host via ssh: No route to host", False),
+    ],
+)
+def test_who_may_not_become_root_is_told_what_to_do(error: str, is_refused: bool) -> None:
+    problems = check.root_problems(error, "kv01")
+    assert len(problems) == is_refused
+    for problem in problems:
+        assert problem.startswith("Ansible logs in to kv01 and cannot become root there (")
+        assert "--ask-become-pass" in problem and "usermod -aG sudo" in problem
+
+
+def test_types_have_the_names_that_people_know() -> None:
+    tagged = Origin(path="/hosts.yml").tag(["ctp"])
+    assert type(tagged) is not list
+    (problem,) = check.service_problems(tagged, ["ctp"], {})
+    assert "auscat_services is of the type list." in problem
