@@ -316,9 +316,7 @@ def pack(
                     archive.addfile(member, content)
 
 
-def _packed_files(
-    directory: Path, cache: Path, given: Mapping[str, str]
-) -> list[tuple[str, Path]]:
+def _packed_files(directory: Path, cache: Path, given: Mapping[str, str]) -> list[tuple[str, Path]]:
     image = _description(directory / DESCRIPTION)
     promised = ["build.sh" if image["kind"] == "mmdebstrap" else "Dockerfile"]
     promised += [REQUIREMENTS] * image["wheels"]
@@ -330,7 +328,9 @@ def _packed_files(
         wheels = fetch_wheels(directory / REQUIREMENTS, cache)
         files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in sorted(wheels.iterdir())]
     if image["file"]:
-        files.append((image["file"]["name"], given_file(image["file"], given.get(image["name"], ""))))
+        files.append(
+            (image["file"]["name"], given_file(image["file"], given.get(image["name"], "")))
+        )
     return files
 
 

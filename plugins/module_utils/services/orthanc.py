@@ -50,7 +50,8 @@ FIXED_OPTIONS = {
     "NodeGuard": "it follows from orthanc_users, orthanc_registered_users and "
     "orthanc_required_marks",
 }
-# Debian's plugins that orthanc_plugins may name (images/orthanc/entrypoint.sh), and why not the others.
+# Debian's plugins that orthanc_plugins may name (images/orthanc/entrypoint.sh). And why others may
+# not be named.
 PLUGINS = ("delayed-deletion", "housekeeper", "neuro", "web-viewer", "wsi")
 OTHER_PLUGINS = {
     **dict.fromkeys(("dicom-web", "gdcm", "python"), "is always loaded"),

@@ -121,7 +121,11 @@ def test_names_do_not_depend_on_the_place(images: Path, tmp_path: Path) -> None:
         ("app/image.yml", "{kind: dockerfile, base: bse}", "'bse'. Accepted: app, base, tool"),
         ("app/image.yml", "{kind: dockerfile, base: tool}", "app from tool from app"),
         ("app/image.yml", "{kind: dockerfile, bases: base}", "unknown keys bases"),
-        ("app/image.yml", "{kind: dockerfile, base: base, file: x}", "file is 'x'. Accepted: get, "),
+        (
+            "app/image.yml",
+            "{kind: dockerfile, base: base, file: x}",
+            "file is 'x'. Accepted: get, ",
+        ),
         (
             "app/image.yml",
             "{kind: dockerfile, base: base, file: {name: x, sha512: y}}",
@@ -208,7 +212,9 @@ GIVEN = {
 
 
 def test_given_file_is_packed_under_its_name(images: Path, tmp_path: Path) -> None:
-    write(images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN}))
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
     write(tmp_path / "elsewhere/some name.tgz", CONTENT)
     given = {"app": str(tmp_path / "elsewhere/some name.tgz")}
     pack([images / "app"], tmp_path / "cache", tmp_path / "app.tar", given)
@@ -230,13 +236,18 @@ def test_given_file_has_no_part_in_the_name_but_its_checksum(images: Path) -> No
     ("content", "said"),
     [
         (None, r"app_archive is '.*app\.tgz', where there is no file\. Accepted: .*npm pack app@1"),
-        ("another", r"has the SHA-512 [0-9a-f]{128}\. Accepted: .*" + GIVEN["sha512"] + ".*npm pack"),
+        (
+            "another",
+            r"has the SHA-512 [0-9a-f]{128}\. Accepted: .*" + GIVEN["sha512"] + ".*npm pack",
+        ),
     ],
 )
 def test_wrong_given_file_is_refused(
     images: Path, tmp_path: Path, content: str | None, said: str
 ) -> None:
-    write(images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN}))
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
     file = tmp_path / "app.tgz"
     if content is not None:
         file.write_text(content)
@@ -257,6 +268,10 @@ def test_file_that_was_exchanged_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_missing_variable_says_how_to_get_the_file(images: Path, tmp_path: Path) -> None:
-    write(images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN}))
-    with pytest.raises(ImageError, match="app_archive is empty. Accepted: the path .*npm pack app@1"):
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
+    with pytest.raises(
+        ImageError, match=r"app_archive is empty\. Accepted: the path .*npm pack app@1"
+    ):
         pack([images / "app"], tmp_path / "cache", tmp_path / "app.tar")
