@@ -1,4 +1,5 @@
-// OHIF's configuration: studies come by DICOMweb from where the page comes from, with the same login, and from nowhere else.
+// OHIF's configuration: studies come by DICOMweb from where the page comes from, with the same login, and from nowhere
+// else.
 window.config = {
   routerBasename: "/ohif",
   extensions: [],

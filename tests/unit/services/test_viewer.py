@@ -146,7 +146,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ]
     }
     given = run(tmp_path_factory.mktemp("play"), play)
-    found = {}
+    found: dict[str, str] = {}
     for hosts in given.values():
         for host, result in hosts.items():
             found[host] = found.get(host, "") + str(result.get("msg", ""))
