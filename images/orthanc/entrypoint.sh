@@ -36,6 +36,21 @@ done
 [ -r "$guard" ] || fail "$guard cannot be read: build the image again."
 rm -f "$composed/guard"
 
+# Further ones by the names that Orthanc itself gives them, in the order of the list.
+directory=/usr/share/orthanc/plugins
+plugins="\"$directory/libOrthancPython.so\", \"$directory/libOrthancDicomWeb.so\", \"$directory/libOrthancGdcm.so\""
+for name in ${ORTHANC_PLUGINS:-}; do
+    case $name in
+        delayed-deletion) file=libDelayedDeletion.so ;;
+        housekeeper) file=libHousekeeper.so ;;
+        neuro) file=libOrthancNeuro.so ;;
+        web-viewer) file=libOrthancWebViewer.so ;;
+        wsi) file=libOrthancWSI.so ;;
+        *) fail "ORTHANC_PLUGINS names $name. Accepted: delayed-deletion, housekeeper, neuro, web-viewer, wsi." ;;
+    esac
+    plugins="$plugins, \"$directory/$file\""
+done
+
 # Orthanc reads every *.json of a directory and refuses a setting that stands in two of them, so
 # a setting of ours is written only where the site's file does not name it: the site's wins.
 # A search for the quoted name, not a JSON parser: Orthanc also takes files with comments, which
@@ -61,11 +76,7 @@ ln -sf "$given" "$composed/site.json"
     # Orthanc's own 16 KiB costs two thirds of the speed at which a CT series comes in.
     setting MaximumPduLength 131072
     setting PythonScript "\"$guard\""
-    setting Plugins '[
-    "/usr/share/orthanc/plugins/libOrthancPython.so",
-    "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
-    "/usr/share/orthanc/plugins/libOrthancGdcm.so"
-  ]'
+    setting Plugins "[$plugins]"
     printf '\n}\n'
 } > "$composed/image.json"
 

@@ -24,6 +24,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import 
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution
 from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
+from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
+    ImageError,
+    given_file,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     certificates,
     confinement,
@@ -424,6 +428,7 @@ class ActionModule(ActionBase):
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         definitions = with_companions(sound)
+        problems += self._given_file_problems(definitions)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
         return [*problems, *after_problems(definitions, everywhere)], definitions
 
@@ -453,6 +458,21 @@ class ActionModule(ActionBase):
         given = certificates.given_names(host, hostvars)
         # Between two machines each shows the other who it is.
         return certificates.problems(tls, names, given, mutual=bool(others))
+
+    def _given_file_problems(self, definitions: list[dict[str, Any]]) -> list[str]:
+        """Return what is wrong with the files that the operator brings for images to be built."""
+        if self._quietly("images_source") == "archive":
+            return []  # the bundle has the images
+        used = {str(definition.get("image")) for definition in definitions}
+        problems = []
+        for image in (self._quietly("__images_described") or {}).values():
+            if image["file"] and image["ref"] in used:
+                named = self._quietly(image["file"]["variable"], "")
+                try:
+                    given_file(image["file"], str(named or ""))
+                except (ImageError, OSError) as error:
+                    problems.append(str(error))
+        return problems
 
     def _memory(self, definitions: list[dict[str, Any]]) -> tuple[int, int | None]:
         """Return the largest object, and Orthanc's limit where it runs here, both in MiB."""

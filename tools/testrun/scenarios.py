@@ -79,6 +79,8 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("requirements-galaxy.txt", _NONE),
     ("tests/sanity/*", _NONE),
     ("tools/pydicer_environment.sh", ("clients",)),
+    ("tools/viewer_archive.sh", ("clients",)),
+    ("images/front_ohif/*", ("clients",)),
     ("requirements-pydicer.txt", ("clients",)),
     ("tests/unit/*", _NONE),
     ("tests/quality/*", _NONE),

@@ -114,6 +114,30 @@ def trusted(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screenshots go."""
+    wanted = os.environ.get("CLIENTS_SCREENSHOTS")
+    directory = Path(wanted) if wanted else tmp_path_factory.mktemp("pictures")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def home(trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose browsers trust the node's CA, as docs/certificates.md says."""
+    directory = tmp_path_factory.mktemp("home")
+    known = directory / ".pki/nssdb"
+    known.mkdir(parents=True)
+    database = ("certutil", "-d", f"sql:{known}")
+    for arguments in (
+        ("-N", "--empty-password"),
+        ("-A", "-t", "C,,", "-n", "auscat", "-i", trusted),
+    ):
+        subprocess.run([*database, *map(str, arguments)], check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
 def told(node: Node, cohort: Cohort, password: str, trusted: Path) -> dict[str, str]:
     """The environment variables that docs/clients.md asks its reader to set."""
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,30 +24,6 @@ from shared.treatment import COLUMNS, CT_ORIGIN, CT_SPACING, MARKS, ROWS, Treatm
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 SIZE = {"width": 1280, "height": 720}
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots go."""
-    wanted = os.environ.get("CLIENTS_SCREENSHOTS")
-    directory = Path(wanted) if wanted else tmp_path_factory.mktemp("pictures")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def home(trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose browsers trust the node's CA, as docs/certificates.md says."""
-    directory = tmp_path_factory.mktemp("home")
-    known = directory / ".pki/nssdb"
-    known.mkdir(parents=True)
-    database = ("certutil", "-d", f"sql:{known}")
-    for arguments in (
-        ("-N", "--empty-password"),
-        ("-A", "-t", "C,,", "-n", "auscat", "-i", trusted),
-    ):
-        subprocess.run([*database, *map(str, arguments)], check=True, capture_output=True)
-    return directory
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,29 @@ CASES = [
         ["images_archive_checksum is ''", "64 hexadecimal digits"],
         apart=["orthanc_image"],
     ),
+    # --- The viewer, and Orthanc's plugins
+    Case(
+        "viewer without its archive",
+        {"orthanc_viewer": "ohif"},
+        ["orthanc_viewer_archive is empty", "npm pack @ohif/app@"],
+        alone=True,
+    ),
+    Case(
+        "another archive of the viewer",
+        {"orthanc_viewer": "ohif", "orthanc_viewer_archive": "/etc/hostname"},
+        ["orthanc_viewer_archive is '/etc/hostname', which has the SHA-512 ", "npm pack @ohif/"],
+        alone=True,
+    ),
+    Case(
+        "another viewer",
+        {"orthanc_viewer": "weasis"},
+        ["orthanc_viewer is 'weasis'", "none, ohif"],
+    ),
+    Case(
+        "plugin that hands out files",
+        {"orthanc_plugins": ["serve-folders"]},
+        ["orthanc_plugins", "serve-folders", "web-viewer"],
+    ),
     # --- Ports
     Case("nobody declared", {"ctp_dicom_sources": []}, ["ctp_dicom_sources is empty", "8104"]),
     Case("world", {"orthanc_web_sources": ["0.0.0.0/0"]}, ["orthanc_web_sources", "8042", WORLD]),

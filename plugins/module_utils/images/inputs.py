@@ -6,7 +6,7 @@ machines that build it agree on its name. Runs on the controller only (needs PyY
 
 The file is also a program that the role ``images`` runs on the controller::
 
-    python inputs.py OUTPUT.tar CACHE IMAGE_DIRECTORY...
+    python inputs.py [--file IMAGE=PATH] OUTPUT.tar CACHE IMAGE_DIRECTORY...
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ WHEELS = "wheels"
 SHARED = "shared"
 DIGEST_LENGTH = 12
 KINDS = ("mmdebstrap", "dockerfile")
+FILE_KEYS = frozenset({"name", "variable", "sha512", "get"})
 # Environment variable with further CA certificates in PEM, for pip.
 EXTRA_CERTIFICATES = "AUSCAT_CA_CERTIFICATES"
 # Raise it when the way in which images are built changes what comes out of the same files.
@@ -67,6 +69,7 @@ def describe_images(images_dir: Path, refresh: str = "") -> dict[str, dict[str, 
         lineage (the names of all images that it is built from, and its own, in that order),
         suite and packages (mmdebstrap only), wheels (whether ``wheels.txt`` is to be downloaded),
         shared (the directories of ``shared/`` that it holds),
+        file (what the operator brings for it, see `given_file`, or nothing),
         path (its directory, as text), archive (the file that ``docker save`` would go to).
 
     Raises:
@@ -120,9 +123,10 @@ def _description(file: Path) -> dict[str, Any]:
         "shared": [],
         "suite": "",
         "packages": [],
+        "file": {},
         **content,
     }
-    known = {"title", "kind", "base", "wheels", "shared", "suite", "packages"}
+    known = {"title", "kind", "base", "wheels", "shared", "suite", "packages", "file"}
     unknown = sorted(set(content) - known)
     if unknown:
         raise ImageError(f"{where} has the unknown keys {', '.join(unknown)}.")
@@ -138,7 +142,48 @@ def _description(file: Path) -> dict[str, Any]:
                 f"{where}: shared names {each!r}, but there is no directory {SHARED}/{each} beside "
                 f"{name}/."
             )
+    given = image["file"]
+    if given and (not isinstance(given, Mapping) or set(given) != FILE_KEYS):
+        raise ImageError(f"{where}: file is {given!r}. Accepted: {', '.join(sorted(FILE_KEYS))}.")
     return {**image, "name": name, "path": str(file.parent)}
+
+
+def given_file(file: Mapping[str, str], path: str) -> Path:
+    """Return the file that the operator brings for an image, when it is the right one.
+
+    Args:
+        file: of ``image.yml``: name (what the Dockerfile calls it), variable (of the inventory,
+            with its path), sha512 (hexadecimal), and get (a command that brings it).
+        path: what the variable says: a path on the controller.
+
+    Raises:
+        ImageError: there is no such file, or it is another one; with variable and remedy.
+    """
+    variable = file["variable"]
+    remedy = (
+        f"Accepted: the path of the file on the machine that runs ansible-playbook. "
+        f"`{file['get']}` brings it, on any machine with npm and a network."
+    )
+    if not path:
+        raise ImageError(f"{variable} is empty. {remedy}")
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise ImageError(f"{variable} is {path!r}, where there is no file. {remedy}")
+    status = found.stat()
+    checksum = _sha512(str(found.resolve()), status.st_size, status.st_mtime_ns)
+    if checksum != file["sha512"]:
+        raise ImageError(
+            f"{variable} is {path!r}, which has the SHA-512 {checksum}. Accepted: the file with "
+            f"{file['sha512']}. {remedy}"
+        )
+    return found
+
+
+@lru_cache(maxsize=4)
+def _sha512(path: str, size: int, changed: int) -> str:
+    """Return the SHA-512 of a file; size and time of its change tell whether it is still known."""
+    with Path(path).open("rb") as content:
+        return hashlib.file_digest(content, "sha512").hexdigest()
 
 
 def input_files(directory: Path, shared: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
@@ -243,7 +288,9 @@ def fetch_wheels(requirements: Path, cache: Path) -> Path:
     return complete
 
 
-def pack(directories: Sequence[Path], cache: Path, output: Path) -> None:
+def pack(
+    directories: Sequence[Path], cache: Path, output: Path, files: Mapping[str, str] | None = None
+) -> None:
     """Write the files of images, and their Python packages under ``wheels/``, into a tar archive.
 
     The archive holds one directory per image. Owners and modes do not depend on this machine:
@@ -253,13 +300,15 @@ def pack(directories: Sequence[Path], cache: Path, output: Path) -> None:
         directories: those of the images.
         cache: where downloaded Python packages are kept, see `fetch_wheels`.
         output: the archive.
+        files: what the operator brings, by the name of the image, see `given_file`.
 
     Raises:
-        ImageError: a file that image.yml promises is missing, or the packages cannot be downloaded.
+        ImageError: a file that image.yml promises is missing or another one, or the packages cannot
+            be downloaded.
     """
     with tarfile.open(output, "w") as archive:
         for directory in directories:
-            for name, path in _packed_files(directory, cache):
+            for name, path in _packed_files(directory, cache, files or {}):
                 member = tarfile.TarInfo(f"{directory.name}/{name}")
                 member.size = path.stat().st_size
                 member.mode = 0o755 if _is_executable(path) else 0o644
@@ -267,7 +316,7 @@ def pack(directories: Sequence[Path], cache: Path, output: Path) -> None:
                     archive.addfile(member, content)
 
 
-def _packed_files(directory: Path, cache: Path) -> list[tuple[str, Path]]:
+def _packed_files(directory: Path, cache: Path, given: Mapping[str, str]) -> list[tuple[str, Path]]:
     image = _description(directory / DESCRIPTION)
     promised = ["build.sh" if image["kind"] == "mmdebstrap" else "Dockerfile"]
     promised += [REQUIREMENTS] * image["wheels"]
@@ -278,6 +327,10 @@ def _packed_files(directory: Path, cache: Path) -> list[tuple[str, Path]]:
     if image["wheels"]:
         wheels = fetch_wheels(directory / REQUIREMENTS, cache)
         files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in sorted(wheels.iterdir())]
+    if image["file"]:
+        files.append(
+            (image["file"]["name"], given_file(image["file"], given.get(image["name"], "")))
+        )
     return files
 
 
@@ -291,12 +344,14 @@ def main() -> None:
     parser.add_argument("output", type=path, help="the tar archive to write")
     parser.add_argument("cache", type=path, help="directory for downloaded Python packages")
     parser.add_argument("images", type=path, nargs="+", help="the directories of the images")
+    parser.add_argument("--file", action="append", default=[], help="IMAGE=PATH of its given file")
     parser.add_argument("--environment", type=path, help="a JSON file with variables for pip")
     arguments = parser.parse_args()
     if arguments.environment:
         os.environ.update(json.loads(arguments.environment.read_text()))
     try:
-        pack(arguments.images, arguments.cache, arguments.output)
+        given = dict(each.partition("=")[::2] for each in arguments.file)
+        pack(arguments.images, arguments.cache, arguments.output, given)
     except ImageError as error:
         sys.exit(str(error))
 

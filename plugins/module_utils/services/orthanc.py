@@ -23,6 +23,7 @@ VARIABLES = (
     "orthanc_image",
     "orthanc_aet",
     "orthanc_options",
+    "orthanc_plugins",
     "orthanc_ctp_aet",
     "orthanc_ctp_addresses",
     "orthanc_find_limit",
@@ -44,10 +45,22 @@ FIXED_OPTIONS = {
     "HttpServerEnabled": "the health check and the proof need the REST API",
     "DicomPort": "the stack publishes it; the port on the host is orthanc_dicom_port",
     "DicomServerEnabled": "CTP delivers to it",
-    "Plugins": "they are part of the image",
+    "Plugins": "they are part of the image, and further ones are named in orthanc_plugins",
     "PythonScript": "it is the guard of the archive, part of the image",
     "NodeGuard": "it follows from orthanc_users, orthanc_registered_users and "
     "orthanc_required_marks",
+}
+# Debian's plugins that orthanc_plugins may name (images/orthanc/entrypoint.sh). And why others may
+# not be named.
+PLUGINS = ("delayed-deletion", "housekeeper", "neuro", "web-viewer", "wsi")
+OTHER_PLUGINS = {
+    **dict.fromkeys(("dicom-web", "gdcm", "python"), "is always loaded"),
+    "multitenant-dicom": "opens further DICOM servers, past who may store",
+    **dict.fromkeys(
+        ("mysql", "postgresql"), "keeps the index where backups and upgrades do not look for it"
+    ),
+    "serve-folders": "hands out files of Orthanc's container, its passwords among them",
+    "worklists": "answers with lists that name patients",
 }
 # What a user may do (images/orthanc/src/orthanc_guard/roles.py). Those of orthanc_registered_users
 # have the last one.
@@ -136,6 +149,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     found += _role_problems(settings.get("orthanc_users", []), registered)
     found += _mark_problems(settings.get("orthanc_required_marks", OWN_MARKS))
     found += _guarded_problems(settings)
+    found += _plugin_problems(settings)
     aet = settings.get("orthanc_aet")
     if not _is_ae_title(aet):
         found.append(
@@ -375,6 +389,29 @@ def _guarded_problems(settings: Mapping[str, Any]) -> list[str]:
             f"users with the role {ADMIN}, or an image with the guard (docs/access.md)."
         ]
     return []
+
+
+def _plugin_problems(settings: Mapping[str, Any]) -> list[str]:
+    plugins = settings.get("orthanc_plugins", [])
+    accepted = f"Accepted: {', '.join(PLUGINS)}, each once."
+    if isinstance(plugins, str) or not isinstance(plugins, Sequence):
+        return [
+            f"orthanc_plugins is of the type {_kind(plugins)}. Accepted: a list of "
+            f"{', '.join(PLUGINS)}; [] for none."
+        ]
+    found = []
+    for index, name in enumerate(plugins):
+        if name not in PLUGINS:
+            why = OTHER_PLUGINS.get(str(name), "is no plugin of Debian's for Orthanc")
+            found.append(f"orthanc_plugins[{index}] is {name!r}, which {why}. {accepted}")
+        elif name in list(plugins)[:index]:
+            found.append(f"orthanc_plugins contains {name!r} twice. {accepted} Remove one.")
+    if plugins and _boolean(settings.get("orthanc_guarded", True)) is False:
+        found.append(
+            "orthanc_plugins is not empty, and orthanc_guarded is false: an image that is not this "
+            "project's does not read it. Accepted: []. Name its plugins as that image wants them."
+        )
+    return found
 
 
 def _guard(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -13,6 +14,7 @@ import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.images.inputs import (
     ImageError,
     describe_images,
+    given_file,
     pack,
 )
 
@@ -64,6 +66,7 @@ def test_description(images: Path) -> None:
         "shared": [],
         "suite": "",
         "packages": [],
+        "file": {},
         "path": str(images / "app"),
     }
     assert described["tool"]["lineage"] == ["base", "app", "tool"]
@@ -118,6 +121,16 @@ def test_names_do_not_depend_on_the_place(images: Path, tmp_path: Path) -> None:
         ("app/image.yml", "{kind: dockerfile, base: bse}", "'bse'. Accepted: app, base, tool"),
         ("app/image.yml", "{kind: dockerfile, base: tool}", "app from tool from app"),
         ("app/image.yml", "{kind: dockerfile, bases: base}", "unknown keys bases"),
+        (
+            "app/image.yml",
+            "{kind: dockerfile, base: base, file: x}",
+            "file is 'x'. Accepted: get, ",
+        ),
+        (
+            "app/image.yml",
+            "{kind: dockerfile, base: base, file: {name: x, sha512: y}}",
+            "Accepted: get, name, sha512, variable",
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused(images: Path, file: str, content: str, error: str) -> None:
@@ -182,5 +195,83 @@ def test_failed_download_leaves_no_cache(
 def test_own_images_are_described() -> None:
     described = describe_images(OWN_IMAGES)
     assert next(iter(described)) == "base"
-    assert set(described) == {"base", "front", "orthanc", "keydb", "ctp_rsna", "ctp_standin"}
-    assert all(image["base"] == "base" for name, image in described.items() if name != "base")
+    plain = {"front", "orthanc", "keydb", "ctp_rsna", "ctp_standin"}
+    assert set(described) == {"base", *plain, "front_ohif"}
+    assert all(described[name]["base"] == "base" for name in plain)
+    assert described["front_ohif"]["lineage"] == ["base", "front", "front_ohif"]
+    assert {name for name, image in described.items() if image["file"]} == {"front_ohif"}
+
+
+CONTENT = "what the operator brings"
+GIVEN = {
+    "name": "app.tgz",
+    "variable": "app_archive",
+    "get": "npm pack app@1",
+    "sha512": hashlib.sha512(CONTENT.encode()).hexdigest(),
+}
+
+
+def test_given_file_is_packed_under_its_name(images: Path, tmp_path: Path) -> None:
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
+    write(tmp_path / "elsewhere/some name.tgz", CONTENT)
+    given = {"app": str(tmp_path / "elsewhere/some name.tgz")}
+    pack([images / "app"], tmp_path / "cache", tmp_path / "app.tar", given)
+    with tarfile.open(tmp_path / "app.tar") as archive:
+        packed = archive.extractfile("app/app.tgz")
+        assert packed is not None
+        assert packed.read().decode() == CONTENT
+
+
+def test_given_file_has_no_part_in_the_name_but_its_checksum(images: Path) -> None:
+    image = {"kind": "dockerfile", "base": "base", "file": GIVEN}
+    write(images / "app/image.yml", json.dumps(image))
+    before = refs(images)
+    write(images / "app/image.yml", json.dumps({**image, "file": {**GIVEN, "sha512": "0" * 128}}))
+    assert changed(before, refs(images)) == {"app", "tool"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"app_archive is '.*app\.tgz', where there is no file\. Accepted: .*npm pack app@1"),
+        (
+            "another",
+            r"has the SHA-512 [0-9a-f]{128}\. Accepted: .*" + GIVEN["sha512"] + ".*npm pack",
+        ),
+    ],
+)
+def test_wrong_given_file_is_refused(
+    images: Path, tmp_path: Path, content: str | None, said: str
+) -> None:
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
+    file = tmp_path / "app.tgz"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ImageError, match=said):
+        given_file(GIVEN, str(file))
+    with pytest.raises(ImageError, match=said):
+        pack([images / "app"], tmp_path / "cache", tmp_path / "app.tar", {"app": str(file)})
+
+
+def test_file_that_was_exchanged_is_looked_at_again(tmp_path: Path) -> None:
+    file = tmp_path / "app.tgz"
+    file.write_text(CONTENT)
+    assert given_file(GIVEN, str(file)) == file
+    file.write_text(CONTENT.upper())
+    os.utime(file, (1, 1))
+    with pytest.raises(ImageError, match="has the SHA-512"):
+        given_file(GIVEN, str(file))
+
+
+def test_missing_variable_says_how_to_get_the_file(images: Path, tmp_path: Path) -> None:
+    write(
+        images / "app/image.yml", json.dumps({"kind": "dockerfile", "base": "base", "file": GIVEN})
+    )
+    with pytest.raises(
+        ImageError, match=r"app_archive is empty\. Accepted: the path .*npm pack app@1"
+    ):
+        pack([images / "app"], tmp_path / "cache", tmp_path / "app.tar")

@@ -267,6 +267,22 @@ def test_booleans_of_the_command_line_are_understood() -> None:
             "orthanc_required_marks asks for nothing",
         ),
         ({"guarded": "perhaps"}, "orthanc_guarded is 'perhaps'"),
+        ({"plugins": "neuro"}, "orthanc_plugins is of the type text. Accepted: a list of delayed-"),
+        ({"plugins": {"neuro": True}}, "orthanc_plugins is of the type mapping"),
+        (
+            {"plugins": ["neuro", "webviewer"]},
+            r"orthanc_plugins\[1\] is 'webviewer', which is no plugin of Debian's for Orthanc. "
+            "Accepted: delayed-deletion, housekeeper, neuro, web-viewer, wsi",
+        ),
+        ({"plugins": [7]}, r"orthanc_plugins\[0\] is 7"),
+        ({"plugins": ["serve-folders"]}, "which hands out files of Orthanc's container"),
+        ({"plugins": ["python"]}, "which is always loaded"),
+        ({"plugins": ["postgresql"]}, "which keeps the index where backups"),
+        ({"plugins": ["wsi", "neuro", "wsi"]}, "orthanc_plugins contains 'wsi' twice"),
+        (
+            {"plugins": ["wsi"], "guarded": False, "image": "somebody/orthanc"},
+            "orthanc_plugins is not empty, and orthanc_guarded is false",
+        ),
         ({"guarded": False}, "orthanc_guarded is false, and orthanc_image is empty"),
         (
             {"guarded": False, "image": "somebody/orthanc", "users": [RITA]},

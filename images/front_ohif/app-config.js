@@ -1,0 +1,40 @@
+// OHIF's configuration: studies come by DICOMweb from where the page comes from, with the same login, and from nowhere
+// else.
+window.config = {
+  routerBasename: "/ohif",
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  maxNumberOfWebWorkers: 3,
+  showWarningMessageForCrossOrigin: true,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  strictZSpacingForVolumeViewport: true,
+  groupEnabledModesFirst: true,
+  showErrorDetails: "production",
+  maxNumRequests: { interaction: 20, thumbnail: 5, prefetch: 10 },
+  defaultDataSourceName: "orthanc",
+  dataSources: [
+    {
+      namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+      sourceName: "orthanc",
+      configuration: {
+        friendlyName: "Orthanc",
+        name: "orthanc",
+        qidoRoot: window.location.origin + "/dicom-web",
+        wadoRoot: window.location.origin + "/dicom-web",
+        wadoUriRoot: window.location.origin + "/wado",
+        qidoSupportsIncludeField: true,
+        imageRendering: "wadors",
+        thumbnailRendering: "wadors",
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        dicomUploadEnabled: false,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
