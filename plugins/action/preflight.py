@@ -47,6 +47,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     published_ports,
     with_companions,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services import directory
 
 #: What Ansible writes in front of what a lookup of this collection says.
 LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
@@ -330,6 +331,10 @@ class ActionModule(ActionBase):
             "orthanc_dicom_tls", True
         )
         problems += guardrails.tls_problems(self._quietly("auscat_tls"), in_clear)
+        if any(definition.get("name") == "orthanc" for definition in definitions):
+            problems += directory.without_tls(
+                {name: self._quietly(name) for name in ("orthanc_ldap", "orthanc_oidc")}
+            )
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())
