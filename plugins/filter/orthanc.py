@@ -22,7 +22,9 @@ def orthanc_configuration(settings: Mapping[str, Any]) -> str:
         raise AnsibleFilterError(str(error)) from error
 
 
-def orthanc_directory(settings: Mapping[str, Any], page: str, users: Iterable[str]) -> dict[str, Any]:
+def orthanc_directory(
+    settings: Mapping[str, Any], page: str, users: Iterable[str]
+) -> dict[str, Any]:
     """Return what the web server is told of the people of a directory, who get in at a page.
 
     Args:

@@ -18,9 +18,7 @@ import urllib.request
 ADDRESS = sys.argv[1]
 GIVEN = json.load(sys.stdin)
 OPENER = urllib.request.build_opener(
-    urllib.request.HTTPSHandler(
-        context=ssl.create_default_context(cafile="/root/people/ca.pem")
-    ),
+    urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile="/root/people/ca.pem")),
     urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
 )
 

@@ -269,15 +269,15 @@ def _group_problems(variable: str, groups: Any) -> list[str]:
 def _special(label: str, value: str) -> str:
     return (
         f"{label} is {value!r}. Accepted: a text of at least one character, without any of "
-        '" \\ $ < > ^ #, which the web server\'s configuration reads as something else. Use a name '
-        "without them."
+        "these, which the web server's configuration reads as something else: "
+        + '" \\ $ < > ^ #. Use a name without them.'
     )
 
 
 def _range_problems(label: str, value: Any, least: int, most: int) -> list[str]:
-    if not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,4}", str(value)):
-        if least <= int(value) <= most:
-            return []
+    number = int(value) if re.fullmatch(r"[0-9]{1,4}", str(value)) else -1
+    if least <= number <= most:
+        return []
     return [f"{label} is {value!r}. Accepted: {least} to {most}. Correct it in the inventory."]
 
 
