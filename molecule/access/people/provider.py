@@ -1,10 +1,10 @@
 """Set up glewlwyd from Debian as an OpenID Connect provider, on the machine that runs this.
 
-    python3 provider.py ADDRESS < people.json
+    python3 provider.py ADDRESS < provider.json
 
-people.json: people (name to password), groups (name to members), client_id, client_secret and
-redirect_uri. glewlwyd has been started with an empty database; its administrator has the
-password that Debian's package gives.
+provider.json: people (name to password), groups (name to members), client_id, client_secret,
+redirect_uri, and the two halves of the key that the provider signs with (key, public). glewlwyd has
+an empty database, whose administrator has the password that Debian's package gives.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ set -eu
 rm -rf /var/lib/people /var/lib/provider
 mkdir -p /var/lib/people /var/lib/provider
 slapadd -f /root/people/slapd.conf -l /root/people/people.ldif
-# StartTLS at 389, LDAPS at 636.
-setsid slapd -f /root/people/slapd.conf -h "ldap:/// ldaps:///" -d stats > /var/log/slapd.log 2>&1 &
+sh /root/people/slapd.sh
 
 python3 - << 'END'
 import re, sqlite3
