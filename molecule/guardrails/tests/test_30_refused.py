@@ -85,16 +85,24 @@ CASES = [
         ["orthanc_authentication_enabled is False", "Accepted: true"],
     ),
     Case(
-        "a directory without TLS",
+        "LDAP without TLS",
         {
             "orthanc_ldap": {"servers": ["dc1"], "base": "dc=x", "tls": "none"}
             | {"groups": {"reader": ["cn=readers,dc=x"]}},
+            "orthanc_directory_password": "hM3v9TqWc71ZkpRx",
+        },
+        [r"orthanc_ldap\.tls is 'none'", "ldaps or starttls"],
+    ),
+    Case(
+        "OpenID Connect without TLS",
+        {
             "orthanc_oidc": {"issuer": "http://login.hospital.example", "client_id": "node"}
             | {"page_url": "https://images.hospital.example", "groups": {"reader": ["readers"]}},
             "orthanc_oidc_client_secret": "given-by-the-provider",
-            "orthanc_directory_password": "hM3v9TqWc71ZkpRx",
+            "orthanc_directory_password": "hM3v9TqWc71ZkpRy",
         },
-        [r"orthanc_ldap\.tls is 'none'", "ldaps or starttls", r"orthanc_oidc\.issuer is 'http:"],
+        [r"orthanc_oidc\.issuer is 'http:", "https://"],
+        ["given-by-the-provider"],
     ),
     Case(
         "a directory of nobody",

@@ -274,12 +274,9 @@ Use Page orthanc 8042 tls http://orthanc:8042 /system token
 """
 
 
-@pytest.mark.parametrize("on", [False, True])
-def test_the_web_server_is_told_nothing_else_where_it_is_off(tmp_path: Path, on: bool) -> None:
-    asked = (
-        "{{ {'configs': front.configs, 'secrets': front.secrets | map(attribute='target') | list,"
-        " 'of': orthanc_service.secrets[0].further_variables} }}"
-    )
+def probe(directory: Path, extra: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Say of the simulation what the web server is told, with these variables."""
+    asked = "{{ {'configs': front.configs, 'secrets': front.secrets | map(attribute='target') | list} }}"
     task = {"ansible.builtin.debug": {"msg": asked}, "name": "Say it"}
     task["vars"] = {"front": "{{ orthanc_service.companions[0] }}"}
     play = {
@@ -290,11 +287,11 @@ def test_the_web_server_is_told_nothing_else_where_it_is_off(tmp_path: Path, on:
             {"role": "auscat.imaging.images", "when": False},
         ],
     }
-    playbook = tmp_path / "probe.yml"
+    playbook = directory / "probe.yml"
     playbook.write_text(yaml.safe_dump([play]))
-    extra = json.dumps(settings() if on else {})
-    done = subprocess.run(
-        ["ansible-playbook", "-i", "inventories/simulation", str(playbook), "-e", extra],
+    command = ["ansible-playbook", "-i", "inventories/simulation", str(playbook)]
+    return subprocess.run(
+        [*command, "-e", json.dumps(extra)],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -305,6 +302,11 @@ def test_the_web_server_is_told_nothing_else_where_it_is_off(tmp_path: Path, on:
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_the_web_server_is_told_nothing_else_where_it_is_off(tmp_path: Path, on: bool) -> None:
+    done = probe(tmp_path, settings() if on else {})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     tasks = json.loads(done.stdout[done.stdout.index("{\n") :])["plays"][0]["tasks"]
     (said,) = (
@@ -315,3 +317,9 @@ def test_the_web_server_is_told_nothing_else_where_it_is_off(tmp_path: Path, on:
     assert [each["name"] for each in said["configs"][1:]] == (["people"] if on else [])
     there = ["directory_accounts", "oidc_client"] if on else []
     assert said["secrets"] == ["tls.crt", "tls.key", *there]
+
+
+def test_a_directory_that_cannot_be_put_together_is_not_off(tmp_path: Path) -> None:
+    done = probe(tmp_path, settings(directory_password=""))
+    assert done.returncode != 0
+    assert "orthanc_directory_password is missing" in done.stdout
