@@ -276,7 +276,8 @@ Use Page orthanc 8042 tls http://orthanc:8042 /system token
 
 def probe(directory: Path, extra: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     """Say of the simulation what the web server is told, with these variables."""
-    asked = "{{ {'configs': front.configs, 'secrets': front.secrets | map(attribute='target') | list} }}"
+    secrets = "front.secrets | map(attribute='target') | list"
+    asked = f"{{{{ {{'configs': front.configs, 'secrets': {secrets}}} }}}}"
     task = {"ansible.builtin.debug": {"msg": asked}, "name": "Say it"}
     task["vars"] = {"front": "{{ orthanc_service.companions[0] }}"}
     play = {
