@@ -13,7 +13,9 @@ import http.cookiejar
 import json
 import ssl
 import sys
+import urllib.error
 import urllib.request
+from typing import Any
 
 ADDRESS = sys.argv[1]
 GIVEN = json.load(sys.stdin)
@@ -23,7 +25,7 @@ OPENER = urllib.request.build_opener(
 )
 
 
-def call(method: str, path: str, body: object = None) -> object:
+def call(method: str, path: str, body: object = None) -> Any:
     """Ask glewlwyd's API; ends with what it says when it refuses."""
     request = urllib.request.Request(
         f"https://{ADDRESS}:4593/api{path}",
