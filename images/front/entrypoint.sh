@@ -45,4 +45,10 @@ done < /proc/net/route
 [ -n "$address" ] || fail "there is no address on the engine's bridge (default route: ${bridge:-none})."
 export FRONT_ADDRESS="$address"
 
+# For the locks of sessions; there is no /tmp.
+export TMPDIR=/run/front
+# What stands between the groups of a person, where they are compared (directory.conf): it is in no name.
+FRONT_BETWEEN_GROUPS=$(printf '\037')
+export FRONT_BETWEEN_GROUPS
+
 exec apache2 -f /etc/front/httpd.conf -D FOREGROUND

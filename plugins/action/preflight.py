@@ -66,6 +66,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     published_ports,
     with_companions,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.services import directory
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
     unknown_settings,
 )
@@ -522,6 +523,10 @@ class ActionModule(ActionBase):
             "orthanc_dicom_tls", True
         )
         problems += guardrails.tls_problems(self._quietly("auscat_tls"), in_clear)
+        if any(definition.get("name") == "orthanc" for definition in definitions):
+            problems += directory.without_tls(
+                {name: self._quietly(name) for name in ("orthanc_ldap", "orthanc_oidc")}
+            )
         host = self._variables["inventory_hostname"]
         problems += guardrails.machine_problems(host, self._addresses())
         problems += guardrails.password_problems(self._credentials())

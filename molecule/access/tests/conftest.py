@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from people import People, set_up
 from shared.machines import Machine, Node, Scenario
 from shared.studies import Study, make_study
 from shared.two_machines import cat, kv, pacs
@@ -30,7 +32,9 @@ def ca(kv: Node, cat: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def clients(scenario: Scenario, ca: Path) -> dict[str, Machine]:
     """The neighbours, which have been given the certificate."""
-    machines = {name: scenario.client(name) for name in ("pacs", "researcher", "stranger")}
+    machines = {
+        name: scenario.client(name) for name in ("pacs", "people", "researcher", "stranger")
+    }
     for machine in machines.values():
         machine.put(ca, CA_ON_A_CLIENT)
     return machines
@@ -103,3 +107,60 @@ def psql(
         check=False,
         stdin=kv.variables["keydb_password"] + "\n",
     )
+
+
+@dataclass(frozen=True)
+class Front:
+    """The web server in front of Orthanc's page.
+
+    Attributes:
+        node: its machine.
+        url: of the page.
+        trusted: a file on the researcher's machine with the CAs of the node and the hospital.
+    """
+
+    node: Node
+    url: str
+    trusted: str
+
+    def log(self) -> str:
+        """Who did what."""
+        return self.node.shell("cat /srv/auscat/front/logs/access-*.log")
+
+    def journal(self) -> str:
+        """What it writes for the engine."""
+        return self.node.shell("docker service logs --raw auscat_front 2>&1")
+
+    def status_elsewhere(self, login: str) -> str:
+        """Ask for a page from another machine than the researcher's; return the status."""
+        return self.node.output(
+            *("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"),
+            *("--cacert", CA_ON_A_NODE, "--config", "-", "https://127.0.0.1:8042/system"),
+            stdin=f'user = "{login}"\n',
+        )
+
+
+@pytest.fixture(scope="session")
+def people(
+    scenario: Scenario,
+    cat: Node,
+    clients: dict[str, Machine],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> People:
+    """The hospital's directory and login page, which the site has been told of."""
+    made = set_up(
+        clients["people"], tmp_path_factory.mktemp("people"), f"https://{cat.address}:8042"
+    )
+    deployed = scenario.play("site.yml", extra=made.variables())
+    assert deployed.returncode == 0, deployed.errors
+    return made
+
+
+@pytest.fixture(scope="session")
+def front(people: People, cat: Node, ca: Path, clients: dict[str, Machine]) -> Front:
+    """The web server in front of Orthanc's page, which knows the directory."""
+    trusted = "/root/node-and-hospital.pem"
+    clients["researcher"].run(
+        *("dd", f"of={trusted}", "status=none"), stdin=ca.read_text() + people.ca.read_text()
+    )
+    return Front(cat, people.page, trusted)

@@ -85,6 +85,32 @@ CASES = [
         ["orthanc_authentication_enabled is False", "Accepted: true"],
     ),
     Case(
+        "LDAP without TLS",
+        {
+            "orthanc_ldap": {"servers": ["dc1"], "base": "dc=x", "tls": "none"}
+            | {"groups": {"reader": ["cn=readers,dc=x"]}},
+            "orthanc_directory_password": "hM3v9TqWc71ZkpRx",
+        },
+        [r"orthanc_ldap\.tls is 'none'", "ldaps or starttls"],
+    ),
+    Case(
+        "OpenID Connect without TLS",
+        {
+            "orthanc_oidc": {"issuer": "http://login.hospital.example", "client_id": "node"}
+            | {"page_url": "https://images.hospital.example", "groups": {"reader": ["readers"]}},
+            "orthanc_oidc_client_secret": "given-by-the-provider",
+            "orthanc_directory_password": "hM3v9TqWc71ZkpRy",
+        },
+        [r"orthanc_oidc\.issuer is 'http:", "https://"],
+        ["given-by-the-provider"],
+    ),
+    Case(
+        "a directory of nobody",
+        {"orthanc_ldap": {"servers": ["dc1"], "base": "dc=x", "groups": {}}},
+        [r"orthanc_ldap\.groups has \[\]", "orthanc_directory_password is missing"],
+        alone=True,
+    ),
+    Case(
         "remote access without users",
         {"orthanc_remote_access_allowed": True, "orthanc_registered_users": {}},
         ["orthanc_registered_users is empty", "at least one user"],

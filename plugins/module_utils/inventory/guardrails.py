@@ -32,9 +32,10 @@ DEFAULT_PASSWORDS = (
     *("auscat", "orthanc", "keydb", "postgres", "ctp", "dicom"),
 )
 #: Names of the options that hold what a person or a service of this node logs in with. Tokens and
-#: logins of registries and proxies are issued by others, who decide what they look like.
+#: logins of registries, proxies and directories are issued by others, who decide what they look
+#: like.
 PASSWORD_OPTION = re.compile(
-    r"(?!images_|auscat_).*_(passwords?|passphrase|encryption_key|users)\Z"
+    r"(?!images_|auscat_|.*_bind_password\Z).*_(passwords?|passphrase|encryption_key|users)\Z"
 )
 
 #: What an address family has in all, divided by this, is the whole world. A sixteenth is far more

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.services import directory
+
 # The variables of the role orthanc that the configuration is made of.
 VARIABLES = (
     "orthanc_name",
@@ -28,6 +30,9 @@ VARIABLES = (
     "orthanc_ctp_addresses",
     "orthanc_find_limit",
     "orthanc_dicom_tls",
+    "orthanc_ldap",
+    "orthanc_oidc",
+    "orthanc_directory_password",
 )
 # Settings that have a variable of their own.
 VARIABLE_OF_OPTION = {
@@ -147,6 +152,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     registered = settings.get("orthanc_registered_users")
     found += _user_problems(registered)
     found += _role_problems(settings.get("orthanc_users", []), registered)
+    found += _namesake_problems(settings)
     found += _mark_problems(settings.get("orthanc_required_marks", OWN_MARKS))
     found += _guarded_problems(settings)
     found += _plugin_problems(settings)
@@ -328,6 +334,23 @@ def _role_problems(users: Any, registered: Any) -> list[str]:
     return found
 
 
+def _namesake_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return which users have a name of the accounts that the web server logs in as."""
+    if not directory.enabled(settings):
+        return []
+    registered, users = settings.get("orthanc_registered_users"), settings.get("orthanc_users", [])
+    names = {"orthanc_registered_users": list(registered or [])}
+    names["orthanc_users"] = [each.get("name") for each in users if isinstance(each, Mapping)]
+    return [
+        f"{variable} contains the user {name!r}. Accepted with orthanc_ldap or orthanc_oidc: names "
+        f"that do not begin with {directory.PREFIX}, as which the web server logs in for people "
+        "of the directory. Rename the user."
+        for variable, each in names.items()
+        for name in each
+        if isinstance(name, str) and name.lower().startswith(directory.PREFIX)
+    ]
+
+
 def _mark_problems(marks: Any) -> list[str]:
     accepted = "Accepted: a mapping with identity_removed, methods, codes and pseudonym_prefixes."
     remedy = "Leave it out, and it follows from CTP's rules (docs/access.md)."
@@ -427,6 +450,7 @@ def _guard(settings: Mapping[str, Any]) -> dict[str, Any]:
         "Roles": {
             **dict.fromkeys(settings["orthanc_registered_users"], ADMIN),
             **{user["name"]: user["role"] for user in settings.get("orthanc_users", [])},
+            **{name: role for name, (_, role) in directory.accounts(settings).items()},
         },
     }
 
@@ -434,12 +458,14 @@ def _guard(settings: Mapping[str, Any]) -> dict[str, Any]:
 def first_admin(configuration: Mapping[str, Any]) -> tuple[str, str]:
     """Return name and password of a user who may do everything, both empty for none.
 
+    Never an account of the web server's, whose password changes with the directory's settings.
+
     Args:
         configuration: the content of orthanc.json, also of a version without roles.
     """
     roles = (configuration.get("NodeGuard") or {}).get("Roles") or {}
     for user, password in (configuration.get("RegisteredUsers") or {}).items():
-        if roles.get(user, ADMIN) == ADMIN:
+        if roles.get(user, ADMIN) == ADMIN and not user.startswith(directory.PREFIX):
             return user, password
     return "", ""
 
@@ -500,6 +526,7 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
     own["RegisteredUsers"] = {
         **own["RegisteredUsers"],
         **{user["name"]: user["password"] for user in settings.get("orthanc_users", [])},
+        **{name: password for name, (password, _) in directory.accounts(settings).items()},
     }
     if _boolean(settings.get("orthanc_guarded", True)):
         own["NodeGuard"] = _guard(settings)
