@@ -646,10 +646,10 @@ class ActionModule(ActionBase):
     def _vault_files(self) -> dict[str, str]:
         """Return path and content of the inventory's files that are meant to be encrypted."""
         found = {}
-        for directory in self._inventory_directories():
+        for place in self._inventory_directories():
             for below in ("group_vars", "host_vars"):
-                for file in sorted((directory / below).rglob("*")):
-                    name = file.relative_to(directory / below).as_posix()
+                for file in sorted((place / below).rglob("*")):
+                    name = file.relative_to(place / below).as_posix()
                     if file.is_file() and guardrails.is_vault_file(name):
                         found[str(file)] = file.read_text(encoding="utf-8", errors="replace")
         return found

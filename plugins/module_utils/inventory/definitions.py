@@ -357,7 +357,11 @@ def stack_document(
         ] + [{**mount, "type": "bind", "read_only": True} for mount in definition.get("mounts", [])]
         volumes += memory
         if volumes:
-            service["volumes"] = volumes
+            # In the order in which "docker service update" leaves them: to Swarm another order is
+            # another task, and the next run would restart what somebody restarted by force.
+            service["volumes"] = sorted(
+                volumes, key=lambda volume: (volume.get("source", ""), volume["target"])
+            )
         if definition.get("configs"):
             service["configs"] = [
                 {

@@ -50,8 +50,8 @@ def test_what_is_said_is_rendered() -> None:
     )
     assert one["cap_add"] == ["CHOWN", "SETUID"]
     assert "read_only" not in one
-    assert [volume["type"] for volume in one["volumes"]] == ["bind", "tmpfs"]
-    assert one["volumes"][1] == {
+    assert [volume["type"] for volume in one["volumes"]] == ["tmpfs", "bind"]
+    assert one["volumes"][0] == {
         "type": "tmpfs",
         "target": "/run/x",
         "tmpfs": {"size": 2 * 1024 * 1024},

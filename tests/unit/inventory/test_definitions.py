@@ -157,6 +157,25 @@ def test_directories_come_with_their_parents() -> None:
     ]
 
 
+def test_mounts_stand_as_a_forced_restart_leaves_them() -> None:
+    """docker service update sorts them by source, then target."""
+    owned = {"owner": 1, "group": 2, "mode": "0700"}
+    paths = {"ctp/temp/.free": "/free", "ctp/gate": "/spool", "ctp": "/a"}
+    document = d.stack_document(
+        [
+            service(
+                directories=[
+                    {"path": path, "target": target, **owned} for path, target in paths.items()
+                ]
+            )
+        ],
+        "/srv/auscat",
+        {"orthanc.json": "v1"},
+    )
+    mounts = document["services"]["orthanc"]["volumes"]
+    assert [mount["target"] for mount in mounts] == ["/a", "/spool", "/free"]
+
+
 def test_directory_that_the_service_only_reads() -> None:
     only_read = {**service()["directories"][0], "read_only": True}
     document = d.stack_document(
