@@ -142,7 +142,7 @@ def test_it_is_deployed(known: dict[str, Any]) -> None:
         {"target": 5432, "published": 5434, "protocol": "tcp", "mode": "host"}
     ]
     assert [each["target"] for each in service["secrets"]] == ["notes_pass", "reader_pass"]
-    assert service["volumes"][0]["source"] == "/srv/auscat/notes"
+    assert "/srv/auscat/notes" in {each.get("source") for each in service["volumes"]}
     assert service["image"] == known["stack"]["services"]["keydb"]["image"]
     assert service["image"] in known["images"]
     assert "/srv/auscat/notes" in known["directories"]

@@ -160,8 +160,9 @@ _MONTH_AND_YEAR = re.compile(
 _ROW_COUNT = re.compile(
     r"\(?\d+ (?:rows?|records?)(?: (?:affected|selected|returned|in set.*))?\)?\.?", re.IGNORECASE
 )
-_TYPED_OTHERWISE = frozenset("‐‑‒–—―−‘’‚‛“”„‟…")
-_APOSTROPHES = frozenset("'‘’`´")
+#: Dashes, the minus sign, quotation marks and the ellipsis of word processors.
+_TYPED_OTHERWISE = frozenset("‐‑‒–—―−…" + "".join(map(chr, range(0x2018, 0x2020))))
+_APOSTROPHES = frozenset("'`´\u2018\u2019")
 _LATIN_LOOKALIKES = str.maketrans(
     "АВЕКМНОРСТХУІЈЅҮаеорсухіјѕԁһԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοɑ",
     "ABEKMHOPCTXYIJSYaeopcyxijsdhqwABEZHIKMNOPTYXoa",
