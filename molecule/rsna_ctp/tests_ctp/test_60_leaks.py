@@ -66,10 +66,9 @@ def test_an_edit_of_the_live_files_lets_nothing_through(
     change = f"rm -f {path}" if content is None else f"chmod u+w {path}; cat > {path}"
     with Stream(node, ct_slices(patient.patient_id, 150), senders=4) as stream:
         stream.wait(10)
-        # With every capability: root in this container has none, and CTP's files are not root's.
+        # As CTP's own user: root in this container has no capability, so less than that.
         node.run(
-            *("docker", "exec", "--interactive", "--privileged", "--user", "0", task["Id"]),
-            *("sh", "-c", change),
+            *("docker", "exec", "--interactive", task["Id"], "sh", "-c", change),
             stdin=content or "",
         )
         stream.wait(150)
