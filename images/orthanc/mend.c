@@ -1,13 +1,12 @@
-/* Give every thread of Orthanc a stack of 8 MiB at least.
- *
- * Debian's civetweb, which answers HTTP for Orthanc, asks for 100 KiB (USE_STACK_SIZE); writing an object with GDCM
- * takes 129 KiB in one function, and ended Orthanc. 8 MiB is Linux's usual limit and what Orthanc's own builds have.
- * It is reserved, and takes memory only where it is written to. */
+/* What is loaded before Orthanc's libraries, so that requests for another transfer syntax do not end it (decision 0066). */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
+
+/* Every thread has a stack of 8 MiB at least, Linux's usual limit; it takes memory only where it is written to. Debian's
+ * civetweb, which answers HTTP for Orthanc, asks for 100 KiB, and writing an object with GDCM takes 129 KiB. */
 
 static const size_t least = 8UL << 20;
 
