@@ -152,7 +152,7 @@ def ways(each: Stored, syntax: str) -> Iterator[tuple[str, str, Any, str]]:
         yield "researcher", f"/studies/{each.study}/{kind}", question, "*/*"
         question = {"Resources": [each.study], "Transcode": syntax}
         yield "researcher", f"/tools/create-{kind}", question, "*/*"
-    change = {"Transcode": syntax, "Keep": ["SOPInstanceUID"], "Force": True}
+    change: dict[str, Any] = {"Transcode": syntax, "Keep": ["SOPInstanceUID"], "Force": True}
     yield "admin", f"/instances/{each.instance}/modify", change, "*/*"
 
 

@@ -54,7 +54,7 @@ def test_stacks_are_large_enough(mend: Path, asked: int, given: int) -> None:
 
 
 def test_gdcm_is_kept_from_compressing_and_from_jpeg_ls(mend: Path) -> None:
-    command = ["nm", "--dynamic", "--defined-only", "--demangle", mend]
+    command = ["nm", "--dynamic", "--defined-only", "--demangle", str(mend)]
     listed = subprocess.check_output(command, encoding="ascii").splitlines()
     assert {line.split(maxsplit=2)[2] for line in listed} == {
         "pthread_attr_setstacksize",
