@@ -148,11 +148,11 @@ def ways(each: Stored, syntax: str) -> Iterator[tuple[str, str, Any, str]]:
     yield "researcher", f"/wado?{query}", None, "*/*"
     for kind in ("archive", "media"):
         yield "researcher", f"/studies/{each.study}/{kind}?transcode={syntax}", None, "*/*"
-        question = {"Transcode": syntax}
+        question: dict[str, Any] = {"Transcode": syntax}
         yield "researcher", f"/studies/{each.study}/{kind}", question, "*/*"
         question = {"Resources": [each.study], "Transcode": syntax}
         yield "researcher", f"/tools/create-{kind}", question, "*/*"
-    change: dict[str, Any] = {"Transcode": syntax, "Keep": ["SOPInstanceUID"], "Force": True}
+    change = {"Transcode": syntax, "Keep": ["SOPInstanceUID"], "Force": True}
     yield "admin", f"/instances/{each.instance}/modify", change, "*/*"
 
 
