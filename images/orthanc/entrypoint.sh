@@ -36,6 +36,10 @@ done
 [ -r "$guard" ] || fail "$guard cannot be read: build the image again."
 rm -f "$composed/guard"
 
+# Without it a request for another transfer syntax ends Orthanc (mend.c); the linker would go on without it.
+mend=/usr/local/lib/orthanc_mend.so
+[ -r "$mend" ] || fail "$mend cannot be read: build the image again."
+
 # Further ones by the names that Orthanc itself gives them, in the order of the list.
 directory=/usr/share/orthanc/plugins
 plugins="\"$directory/libOrthancPython.so\", \"$directory/libOrthancDicomWeb.so\", \"$directory/libOrthancGdcm.so\""
@@ -75,10 +79,12 @@ ln -sf "$given" "$composed/site.json"
     setting DicomAet '"ORTHANC"'
     # Orthanc's own 16 KiB costs two thirds of the speed at which a CT series comes in.
     setting MaximumPduLength 131072
+    # GDCM is there for JPEG 2000; the rest DCMTK reads, of which Orthanc is made.
+    setting Gdcm '{"RestrictTransferSyntaxes": ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"]}'
     setting PythonScript "\"$guard\""
     setting Plugins "[$plugins]"
     printf '\n}\n'
 } > "$composed/image.json"
 
 # exec: Orthanc receives the stop signal itself and closes its index.
-exec Orthanc "$@" "$composed" 2>&1
+exec env LD_PRELOAD="$mend" Orthanc "$@" "$composed" 2>&1
