@@ -66,6 +66,8 @@ def test_superseded_secret_is_gone(changed_node: dict[str, Any], node: Node) -> 
         "auscat_keydb_ctp_pass",
         "auscat_keydb_ctp_user",
         "auscat_keydb_pass",
+        "auscat_keydb_tls_cert",
+        "auscat_keydb_tls_key",
         "auscat_keydb_user",
         "auscat_orthanc.json",
     ]
