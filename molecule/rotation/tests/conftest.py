@@ -171,6 +171,8 @@ ONE_VERSION_EACH = [
     "auscat_keydb_ctp_pass",
     "auscat_keydb_ctp_user",
     "auscat_keydb_pass",
+    "auscat_keydb_tls_cert",
+    "auscat_keydb_tls_key",
     "auscat_keydb_user",
     "auscat_orthanc.json",
 ]
