@@ -190,14 +190,17 @@ class Restic:
         or holds data of the other kind or of a node that this machine never was, is refused.
 
         Args:
-            write: a backup follows. Only then is a repository made, and noted as this machine's:
-                what merely reads must not let an empty machine write, and so forget, later.
+            write: a backup follows. Only then is a repository made. It is noted as this machine's
+                where it was made or adopted, otherwise by the caller once a backup is in it
+                (`remember`): what reads, or fails, must not let an empty machine write, and so
+                forget, later.
             adopt: whether to go on with backups that this machine was not restored from.
         """
         noted = self._noted
         known = noted.read_text().split() if noted.exists() else []
         same_place = known[1:] == [hashlib.sha256(self.repository.encode()).hexdigest()]
         there = self.identifier()
+        made = there is None
         if there is None:
             if not write or (known and same_place):
                 raise base.BackupError(
@@ -233,7 +236,8 @@ class Restic:
         self._there = str(there)
         if write:
             self.unlock()
-            self.remember()
+            if made or adopt:
+                self.remember()
         return listed
 
     def unlock(self) -> None:

@@ -53,6 +53,8 @@ class Run:
         try:
             for attempt in range(1, base.TAKES + 1):
                 manifest = self._take()
+                if not adopt:
+                    refuse_emptied(self.kind, self.node, manifest["counts"])
                 snapshot, added = self._store()
                 unstable = sum(part.unstable() for part in self.parts)
                 if not unstable:
@@ -68,6 +70,8 @@ class Run:
         finally:
             self.cleanup()
         snapshot = self._complete(snapshot)
+        self.restic.remember()
+        note_counts(self.kind, manifest["counts"])
         base.say(f"{snapshot} is complete; forgetting what is due")
         self._forget(listed)
         missing = manifest["counts"].get("missing", 0)
@@ -213,6 +217,10 @@ class Run:
             }
         # Until finish, the marks in the data forbid a backup still.
         self.restic.remember()
+        counts: dict[str, Any] = {}
+        for restored in done["parts"].values():
+            counts.update(restored["counts"])
+        note_counts(self.kind, counts)
         moment = restic.taken(chosen["ctp"], "ctp") if "ctp" in chosen else None
         if moment and not_after and moment > restic.parse_time(not_after):
             done["warnings"].append(
@@ -307,6 +315,42 @@ class Run:
                 engine.docker("unpause", container)
             for name in (base.STAGE, base.SCRATCH):
                 trees.remove_tree(part.directory / name)
+
+
+#: What patients' data is counted by: none where there was some is another, empty, disk.
+HELD = {"studies": "studies", "key_pairs": "key pairs"}
+
+
+def refuse_emptied(kind: str, node: str, counts: Mapping[str, Any]) -> None:
+    """Refuse a backup of nothing where the last one, or what was restored, held something.
+
+    The note of a repository lies on the machine's own disk, and stays when that of the data is
+    lost: a node that starts on an empty one must not age out the backups of the full one.
+
+    Raises:
+        BackupError: no study or key pair is left of those that were there.
+    """
+    before: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(_counts_path(kind).read_text())
+    for name, title in HELD.items():
+        if before.get(name) and counts.get(name) == 0:
+            raise base.BackupError(
+                f"This machine holds no {title}, and the last backup held {before[name]}. Nothing "
+                "was written, so that the old ones are not forgotten in favour of an empty node. "
+                "Is the disk of the data mounted? Restore them (playbooks/restore.yml), or, where "
+                f"all were removed on purpose: playbooks/backup.yml -e backup_adopt={node}."
+            )
+
+
+def note_counts(kind: str, counts: Mapping[str, Any]) -> None:
+    """Note how much there is of what `refuse_emptied` compares."""
+    held = {name: counts[name] for name in HELD if counts.get(name) is not None}
+    trees.write_file(_counts_path(kind), json.dumps(held) + "\n")
+
+
+def _counts_path(kind: str) -> Path:
+    return base.STATE / f"{kind}.counts.json"
 
 
 def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
