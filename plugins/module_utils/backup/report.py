@@ -56,7 +56,7 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         results: host, kind, and what backup_run.py gave: snapshot, bytes_added, seconds, counts,
-            held_seconds, error.
+            held_seconds, error, warnings.
     """
     rows = []
     for each in results:
@@ -77,7 +77,12 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
     errors = [
         f"{each['host']}, {each['kind']}: {each['error']}" for each in results if each.get("error")
     ]
-    return "\n".join([*table(header, rows), *([""] if errors else []), *errors])
+    told = [
+        f"{each['host']}, {each['kind']}: {warning}"
+        for each in results
+        for warning in each.get("warnings") or []
+    ]
+    return "\n".join([*table(header, rows), *([""] if errors or told else []), *errors, *told])
 
 
 def restore_results(variables: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -250,7 +250,8 @@ def _plots(node: Mapping[str, Any], now: float) -> str:
     state = node["state"]
     if not state:
         return ""
-    past = [*node["history"], samples.compact(state, [])]
+    past = [each for each in node["history"] if not rules.is_to_come(each["time"], now)]
+    past.append(samples.compact(state, []))
     if len(past) < 3:
         why = "of systemd" if state["sampler"]["possible"] else "that only systemd can give it"
         text = "No plots yet: they need samples, which a timer takes " + why + "."

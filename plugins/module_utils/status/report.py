@@ -212,7 +212,11 @@ def _study_rows(
 def ago(report: Mapping[str, Any], now: float) -> str:
     """Return how long ago something ended."""
     finished = rules.moment(report.get("finished"))
-    return "at an unknown time" if finished is None else f"{rules.words(now - finished)} ago"
+    if finished is None:
+        return "at an unknown time"
+    if rules.is_to_come(finished, now):
+        return rules.TO_COME
+    return f"{rules.words(now - finished)} ago"
 
 
 def proof_row(
@@ -233,7 +237,7 @@ def _backup_rows(
     state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str, str]]:
     found = []
-    names = ["backup_failed", "backup_overdue", "backup_missing", "backup_verify_failed"]
+    names = [name for name in rules.ALERTS if name.startswith("backup_")]
     for kind, report in sorted(state["backup"].items()):
         what = "trial restore" if kind == "verify" else f"backup, {kind}"
         severity = worst(alerts, names, kind)

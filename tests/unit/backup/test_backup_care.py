@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,93 @@ def test_a_look_notes_neither_the_repository_nor_what_it_holds(
 def test_nothing_that_a_patient_is_known_by_is_noted(home: Path) -> None:
     node(home, 5).backup(adopt=False)
     assert json.loads((home / "state/deidentified.counts.json").read_text()) == {"studies": 5}
+
+
+def at(moment: datetime) -> str:
+    return moment.strftime(base.TIME)
+
+
+def shift(monkeypatch: pytest.MonkeyPatch, hours: float) -> datetime:
+    """Let the machine's clock be ahead by so much; return what it says."""
+    moment = datetime.now(timezone.utc) + timedelta(hours=hours)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _: Any = None) -> Clock:
+            return cls.fromtimestamp(moment.timestamp(), timezone.utc)
+
+    monkeypatch.setattr(running, "datetime", Clock)
+    monkeypatch.setitem(globals(), "STAMP", at(moment))
+    return moment
+
+
+def store(monkeypatch: pytest.MonkeyPatch, run: running.Run, hours: float) -> dict[str, Any]:
+    """Back up while the clock is ahead by so much; restic's own too."""
+    moment = shift(monkeypatch, hours)
+    ask = repository_client.Restic.ask
+
+    def on_that_day(restic: Any, *arguments: str, **kept: Any) -> Any:
+        if arguments[0] == "backup":
+            arguments = (*arguments, "--time", moment.strftime("%Y-%m-%d %H:%M:%S"))
+        return ask(restic, *arguments, **kept)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository_client.Restic, "ask", on_that_day)
+        return run.backup(adopt=False)
+
+
+def test_a_snapshot_of_a_clock_ahead_is_not_the_newest_and_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = store(monkeypatch, node(home, 5), -30)
+    false = store(monkeypatch, node(home, 4), 24 * 40)
+    # The clock is right again: two of these on one day, of which restic keeps one beyond two days.
+    for studies in (6, 7):
+        last = store(monkeypatch, node(home, studies), -0.1 + studies / 100)
+        assert last["ahead"] == 1
+        assert last["snapshot"] != false["snapshot"]
+        (warning,) = last["warnings"]
+        assert false["snapshot"] in warning and "nothing is forgotten" in warning
+    run = node(home, 7)
+    assert len(listed(run)) == 4, "nothing is forgotten for one of a time to come"
+    assert run.chosen("latest", None)["orthanc"]["id"].startswith(last["snapshot"])
+    assert false["snapshot"] in run.still_to_come and right["snapshot"] not in run.still_to_come
+    assert run.chosen(false["snapshot"], None)["orthanc"]["id"].startswith(false["snapshot"])
+    tried = run.verify()
+    assert tried.startswith("7 studies; ") and false["snapshot"] in tried
+
+    # On a new machine, and when that time has passed: it is still not the newest.
+    monkeypatch.setattr(base, "STATE", home / "new-machine")
+    shift(monkeypatch, 24 * 41)
+    new = node(home, 0)
+    (new.parts[0].directory / "studies").unlink()
+    done = new.restore("latest", None, {}, replace=False)
+    assert (new.parts[0].directory / "studies").read_text() == "7"
+    assert false["snapshot"] in done["warnings"][0]
+
+
+def test_where_all_are_of_a_time_to_come_none_is_chosen(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = store(monkeypatch, node(home, 5), 24)
+    shift(monkeypatch, 0)
+    run = node(home, 5)
+    with pytest.raises(base.BackupError, match=r"All backups of orthanc bear a time .*timedatectl"):
+        run.chosen("latest", None)
+    assert run.chosen(there["snapshot"], None)["orthanc"]["id"].startswith(there["snapshot"])
+
+
+def test_a_clock_that_is_a_little_apart_is_none_that_ran_ahead(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = store(monkeypatch, node(home, 5), 0.05)
+    shift(monkeypatch, 0)
+    run = node(home, 5)
+    assert run.chosen("latest", None)["orthanc"]["id"].startswith(there["snapshot"])
+    assert not run.still_to_come
+
+
+def test_an_id_that_reads_as_a_date_is_no_time() -> None:
+    tags = ["deidentified", "complete", "orthanc.20260101T000000.000000Z", "ahead.20990101"]
+    one = {"id": "a" * 64, "time": "2026-01-01T00:00:00.123456789Z", "tags": tags}
+    assert repository_client.ahead([one], datetime(2026, 2, 1, tzinfo=timezone.utc)) == []

@@ -31,6 +31,8 @@ KINDS = ("identifiable", "deidentified")
 CTP_LEFT_OUT = ("..index", "clean-stop", "supervisor.lock", ".lock")
 PAUSE_SECONDS = 30.0
 TAKES = 4
+#: Clocks of a node and of its successor differ by less.
+CLOCKS_DIFFER_SECONDS = 300.0
 TIME = "%Y%m%dT%H%M%S.%fZ"
 
 

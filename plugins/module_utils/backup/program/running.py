@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Run:
         self.kind = kind
         self.node = str(settings["node"])
         self.config_root = Path(settings["config_root"])
+        #: What `chosen` has passed over, in words.
+        self.still_to_come = ""
         self.settings = settings["kinds"][kind]
         self.restic = restic.Restic(kind, self.settings, self.node)
         # CTP before all else: what has left its queues by then is found in Orthanc later.
@@ -50,12 +52,14 @@ class Run:
                 )
         self.cleanup()
         listed = self.restic.open(write=True, adopt=adopt)
+        mine = restic.of_node(listed, self.node, self.kind)
+        ahead = restic.ahead(mine, datetime.now(timezone.utc))
         try:
             for attempt in range(1, base.TAKES + 1):
                 manifest = self._take()
                 if not adopt:
                     refuse_emptied(self.kind, self.node, manifest["counts"])
-                snapshot, added = self._store()
+                snapshot, added = self._store(ahead)
                 unstable = sum(part.unstable() for part in self.parts)
                 if not unstable:
                     break
@@ -72,8 +76,7 @@ class Run:
         snapshot = self._complete(snapshot)
         self.restic.remember()
         note_counts(self.kind, manifest["counts"])
-        base.say(f"{snapshot} is complete; forgetting what is due")
-        self._forget(listed)
+        warnings = self._forget(listed)
         missing = manifest["counts"].get("missing", 0)
         return {
             "snapshot": snapshot,
@@ -81,6 +84,8 @@ class Run:
             "seconds": round(time.monotonic() - began, 1),
             "counts": manifest["counts"],
             "held_seconds": {part.name: round(part.seconds, 2) for part in self.parts},
+            "warnings": warnings,
+            "ahead": len(restic.to_come(mine, datetime.now(timezone.utc))),
             "error": (
                 f"{missing} files that Orthanc's index names were missing from its storage before "
                 "the backup began. The rest is saved. Look at Orthanc's disk."
@@ -116,12 +121,14 @@ class Run:
                 shutil.copyfile(file, beside / file.name)
         return manifest
 
-    def _store(self) -> tuple[str, int]:
+    def _store(self, ahead: Iterable[Mapping[str, Any]]) -> tuple[str, int]:
         tags = [
             "auscat",
             self.kind,
             "unchecked",
             *(f"{part.name}.{part.when}" for part in self.parts),
+            # Still so when that time has passed: this one is newer.
+            *(f"{restic.AHEAD}.{str(each['id'])[:8]}" for each in ahead),
         ]
         arguments = ["backup", "--json", "--host", self.node]
         arguments += [word for tag in tags for word in ("--tag", tag)]
@@ -145,23 +152,42 @@ class Run:
 
     def _complete(self, snapshot: str) -> str:
         self.restic.run("tag", "--remove", "unchecked", "--add", "complete", snapshot)
-        # A snapshot with other tags is another snapshot. The newest is this one: the lock is ours.
-        newest = restic.of_node(self.restic.snapshots(), self.node, self.kind)[-1]
-        return str(newest["id"])[:8]
+        # A snapshot with other tags is another snapshot, which names the one that it was.
+        (made,) = (
+            each for each in self.restic.snapshots()
+            if str(each.get("original") or "").startswith(snapshot)
+        )  # fmt: skip
+        return str(made["id"])[:8]
 
-    def _forget(self, before: Iterable[Mapping[str, Any]]) -> None:
+    def _forget(self, before: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Forget what is due, and return what is to be told.
+
+        restic counts from the newest back: where that is one whose time is still to come, those of
+        now would be forgotten for it. So nothing is forgotten until that time.
+        """
         left = [
             str(each["id"]) for each in before
             if each.get("hostname") == self.node and "unchecked" in (each.get("tags") or [])
         ]  # fmt: skip
         if left:
             self.restic.run("forget", *left)
+        moment = datetime.now(timezone.utc)
+        mine = restic.of_node(before, self.node, self.kind)
+        if restic.to_come(mine, moment):
+            base.say("nothing is forgotten: the clock was ahead, or is behind")
+            return [
+                restic.still_to_come(mine, moment)
+                + " Until that time nothing is forgotten. Check the clock (timedatectl); where it "
+                "is right now, remove them: `restic forget ID` (docs/backup.md)."
+            ]
+        base.say("forgetting what is due")
         keep = self.settings["keep"]
         self.restic.run(
             "forget", "--prune", "--host", self.node, "--tag", f"{self.kind},complete",
             "--group-by", "host",
             "--keep-within", "2d", *(f"--keep-{period}={keep[period]}" for period in keep),
         )  # fmt: skip
+        return []
 
     # Restoring
 
@@ -170,8 +196,12 @@ class Run:
         Orthanc's."""
         mine = restic.of_node(self.restic.open(write=False), self.node, self.kind)
         limit = restic.parse_time(not_after) if not_after else None
+        moment = datetime.now(timezone.utc)
+        self.still_to_come = restic.still_to_come(mine, moment)
         return {
-            part.name: restic.choose(mine, part.name, which, limit if part.name == "ctp" else None)
+            part.name: restic.choose(
+                mine, part.name, which, limit if part.name == "ctp" else None, moment
+            )
             for part in self.parts
         }
 
@@ -206,6 +236,8 @@ class Run:
                 )
         chosen = self.chosen(which, not_after)
         done: dict[str, Any] = {"parts": {}, "warnings": []}
+        if self.still_to_come:
+            done["warnings"].append(self.still_to_come)
         for part in self.parts:
             snapshot = chosen[part.name]
             manifest, words = self._restore_part(part, snapshot, logins.get(part.name, {}))
@@ -305,7 +337,7 @@ class Run:
                 words.append(part.check(scratch, manifest, part.random_logins()))
         finally:
             self.cleanup()
-        return "; ".join(words)
+        return "; ".join([*words, *([self.still_to_come] if self.still_to_come else [])])
 
     def cleanup(self) -> None:
         """Remove what this or an earlier run left, and let go what it held."""
@@ -362,6 +394,7 @@ def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
     finished = base.now()
     ok = not result.get("error")
     snapshot = result.get("snapshot") or before.get("snapshot")
+    ahead = (result if result.get("snapshot") else before).get("ahead")
     state = {
         "finished": finished,
         "ok": ok,
@@ -373,5 +406,6 @@ def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
         "seconds": result.get("seconds"),
         "counts": result.get("counts") or before.get("counts"),
         "held_seconds": result.get("held_seconds"),
+        "ahead": int(ahead or 0),
     }
     trees.write_file(path, json.dumps(state, indent=2) + "\n")

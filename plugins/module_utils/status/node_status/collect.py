@@ -20,6 +20,8 @@ from .command import UnknownError, is_active, known, run, systemd
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 TIMER = "auscat-status.timer"
 SAMPLER = "auscat-status.service"
+REPORTED = ("finished", "ok", "passed", "checks", "bytes_added", "max_age_hours", "ahead")
+"""What is taken from the report of another command: numbers and one time."""
 
 
 def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]:
@@ -130,7 +132,15 @@ def _report(path: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         kept = {
             key: found[key]
-            for key in ("finished", "ok", "passed", "checks", "bytes_added", "max_age_hours")
+            for key in (
+                "finished",
+                "ok",
+                "passed",
+                "checks",
+                "bytes_added",
+                "max_age_hours",
+                "ahead",
+            )
             if isinstance(found.get(key), (bool, int, float))
             or (key == "finished" and rules.moment(found.get(key)) is not None)
         }

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
+CLOCKS_DIFFER = 300.0
+"""How far clocks of machines may be apart, in seconds, before one of them counts as wrong."""
+TO_COME = "at a time that is still to come, so that its age is not known"
 WARNING, CRITICAL = "warning", "critical"
 SEVERITIES = (CRITICAL, WARNING)
 
@@ -103,6 +106,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     "backup_overdue": (
         (CRITICAL,),
         "Check the backup's timer and log on the machine, and run playbooks/backup.yml.",
+    ),
+    "backup_ahead": (
+        (WARNING,),
+        "Check the clock (timedatectl). Where it is right now, remove the snapshots of the time to "
+        'come: docs/backup.md, "A clock that ran ahead".',
     ),
     "backup_verify_failed": (
         (CRITICAL,),
@@ -482,6 +490,8 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
         if report.get("ok") is not True or finished is None:
             name = "backup_verify_failed" if kind == "verify" else "backup_failed"
             yield alert(name, CRITICAL, kind, "The last attempt failed.")
+        elif is_to_come(finished, now):
+            yield alert("backup_ahead", WARNING, kind, f"The last one ended {TO_COME}.")
         elif kind != "verify":
             hours = report.get("max_age_hours")
             allowed = float(hours if isinstance(hours, (int, float)) else limits["backup_hours"])
@@ -491,6 +501,14 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
                     CRITICAL,
                     kind,
                     f"The last one is {words(now - finished)} old; allowed are {allowed:g} h.",
+                )
+            if report.get("ahead"):
+                yield alert(
+                    "backup_ahead",
+                    WARNING,
+                    kind,
+                    f"{number(report['ahead'], 'snapshot')} of a time that is still to come: not "
+                    "taken for the newest, and until that time nothing is forgotten.",
                 )
 
 
@@ -504,6 +522,8 @@ def _proof(state: State, history: History, limits: Limits) -> Found:
         count = proof.get("failed")
         text = f"{count} checks failed." if count else "it did not finish."
         yield alert("proof_failed", CRITICAL, "proof", f"The last proof failed: {text}")
+    elif is_to_come(finished, state["time"]):
+        yield alert("proof_old", WARNING, "proof", f"The last proof ended {TO_COME}.")
     elif state["time"] - finished > limits["proof_days"] * DAY:
         age = words(state["time"] - finished)
         yield alert("proof_old", WARNING, "proof", f"The last proof is {age} old.")
@@ -556,7 +576,9 @@ def _sampler(state: State, history: History, limits: Limits) -> Found:
     sampler = state["sampler"]
     if not sampler["expected"]:
         return
-    last = history[-1]["time"] if history else None
+    # One of a clock that ran ahead says nothing of when the last was taken.
+    past = [each["time"] for each in history if not is_to_come(each["time"], state["time"])]
+    last = past[-1] if past else None
     text = ""
     if not sampler["active"]:
         text = "Its timer is stopped."
@@ -581,8 +603,21 @@ def moment(text: Any) -> float | None:
     return parsed.timestamp()
 
 
+def is_to_come(at: float, now: float) -> bool:
+    """Tell whether a time of the past is still to come: a clock ran ahead, or is behind."""
+    return at > now + CLOCKS_DIFFER
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """Return a number of things in words, as "1 study" and "2 studies"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def words(seconds: float) -> str:
-    """Return a duration as a person says it."""
+    """Return a duration as a person says it; that it is not known where a clock was set back."""
+    if seconds < -CLOCKS_DIFFER:
+        return "an unknown time"
+    seconds = max(seconds, 0)
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * MINUTE:
