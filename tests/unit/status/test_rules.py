@@ -78,7 +78,7 @@ WELL: dict[str, Any] = {
         "failed": False,
         "now": False,
         "interval_minutes": 5,
-        "possible": True,
+        "systemd": True,
     },
 }
 
@@ -196,6 +196,7 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({"backup__identifiable": {"failed": 0}}, FRESH, {"backup_failed:critical"}),
     ({"backup__identifiable__finished": iso(27 * 3600)}, FRESH, {"backup_overdue:critical"}),
     ({"backup__identifiable__max_age_hours": 0.5}, FRESH, {"backup_overdue:critical"}),
+    ({"backup__identifiable__finished": iso(-3600)}, FRESH, {"backup_ahead:warning"}),
     (
         {"backup__verify": {"finished": iso(9), "ok": False, "failed": 0}},
         FRESH,

@@ -44,6 +44,11 @@ class StoppedError(Exception):
     """Somebody told this run to end."""
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: "1 file", "2 files" (as the room host has it)."""
+    return f"{number:,}".replace(",", " ") + f" {one if number == 1 else many or one + 's'}"
+
+
 def now() -> str:
     """Return the present time, ISO 8601 in UTC, to the second."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,14 +7,13 @@ which hold them as files, and are forgotten with the process.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import archive, observe, rules
+from . import archive, keeper, observe, rules
 from .command import UnknownError, is_active, known, run, systemd
 
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
@@ -153,9 +152,12 @@ def _report(path: Path) -> dict[str, Any] | None:
 
 
 def _sampler(settings: Mapping[str, Any], sampling: bool) -> dict[str, Any]:
-    expected = bool(settings["timer"]) and systemd()
+    expected = bool(settings["timer"])
     active = failed = False
-    if expected:
+    if expected and not systemd():
+        # What its last run said is not known but by the age of the last sample.
+        active = keeper.holder(Path(settings["lock"])) > 0
+    elif expected:
         active = is_active(TIMER)
         shown = known(lambda: run("systemctl", "show", SAMPLER, "--property=Result"), "")
         failed = not sampling and shown.strip() not in ("Result=success", "")
@@ -165,5 +167,5 @@ def _sampler(settings: Mapping[str, Any], sampling: bool) -> dict[str, Any]:
         "failed": failed,
         "now": sampling,
         "interval_minutes": settings["interval_minutes"],
-        "possible": shutil.which("systemctl") is not None and systemd(),
+        "systemd": systemd(),
     }
