@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted
 from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     KeydbError,
@@ -90,12 +89,12 @@ def orthanc_objects(
     stored, refused = store_again(connect, headers, source, listed)
     notes = []
     if stored:
-        notes.append(f"{counted(stored, 'object')} that it had received meanwhile stored again")
+        notes.append(f"{stored} objects that it had received meanwhile were stored again")
     if refused:
         notes.append(
-            f"{counted(len(refused), 'file')} that it left refused as no DICOM object with the "
-            "marks of this node, most likely half-written and never acknowledged. Each stays until "
-            "you remove it: "
+            f"{len(refused)} files that it left were refused as no DICOM objects with the marks of "
+            "this node, most likely half-written and never acknowledged. They stay until you "
+            "remove them: "
             f"{', '.join(refused)}"
         )
     return "; ".join(notes)
@@ -168,7 +167,7 @@ def store_again(
 
 def _not_taken(path: Path, why: str, stored: int) -> CarryOverError:
     return CarryOverError(
-        f"Orthanc did not take {path} back ({why}); stored again before: {stored}. "
+        f"Orthanc did not take {path} back ({why}); {stored} objects were stored again before. "
         "The others are where they were: send them once Orthanc answers"
     )
 
@@ -236,7 +235,7 @@ def keydb_pairs(
         count = int(_ask(running, user, database, statements))
     except CarryOverError as error:
         raise CarryOverError(f"Patients could not be entered again: {error}") from error
-    return f"{counted(count, 'patient')} loaded meanwhile entered again" if count else ""
+    return f"{count} patients that were loaded meanwhile were entered again" if count else ""
 
 
 def _read(

@@ -115,7 +115,6 @@ def dispatch(
     if options.command == "list":
         (run,) = runs
         mine = restic.of_node(run.restic.open(write=False), run.node, run.kind)
-        chosen = run.chosen(options.snapshot, options.not_after)
         return {
             "snapshots": [
                 {
@@ -130,9 +129,8 @@ def dispatch(
             ],
             "chosen": {
                 part: restic.taken(snapshot, part).strftime(base.TIME)  # type: ignore[union-attr]
-                for part, snapshot in chosen.items()
+                for part, snapshot in run.chosen(options.snapshot, options.not_after).items()
             },
-            "warnings": [run.still_to_come] if run.still_to_come else [],
         }
     try:
         with locked(options.wait):
