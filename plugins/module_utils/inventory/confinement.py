@@ -29,7 +29,7 @@ FOREIGN: Mapping[str, Any] = {
     "capabilities": ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"),
     "read_only": False,
     "processes": 1024,
-    "open_files": 65536,
+    "open_files": 16384,
 }
 #: Images of this project, from whatever registry, unless the site gave them another name.
 OWN_IMAGE = re.compile(r"(^|/)auscat-imaging/[a-z_]+(:[^/@]+)?(@[^/]+)?\Z")
