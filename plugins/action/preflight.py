@@ -408,6 +408,8 @@ class ActionModule(ActionBase):
             problems += found if isinstance(services, dict) or usual is None else []
         problems += self._site_problems() + self._placement_problems(services)
         sound: list[Any] = []
+        #: Their companions are not known, so neither is whether `after` names one of them.
+        incomplete: set[str] = set()
         here = services if isinstance(services, dict) else {}
         placed = [
             service
@@ -420,18 +422,23 @@ class ActionModule(ActionBase):
             try:
                 sound.append(self._value(f"{service}_service"))
             except AnsibleError as error:
-                # Mostly the variable that is at fault has been reported already.
-                said = any(_said(error) in problem for problem in problems)
-                if not said and not is_missing_secret(str(error)):
-                    problems.append(f"The service {service} cannot be put together: {error}")
                 # What can be had of it, so that its ports and directories are checked all the same.
-                parts = self._parts(f"{service}_service")
+                parts, others = self._parts(f"{service}_service")
+                for each in (error, *others):
+                    # Mostly the variable that is at fault has been reported already.
+                    said = any(_said(each) in problem for problem in problems)
+                    if not said and not is_missing_secret(str(each)):
+                        problems.append(f"The service {service} cannot be put together: {each}")
+                if "companions" not in parts:
+                    parts["ports"] = [*(parts.get("ports") or []), *self._companion_ports(service)]
+                    incomplete.add(service)
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         definitions = with_companions(sound)
         problems += self._given_file_problems(definitions)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
-        return [*problems, *after_problems(definitions, everywhere)], definitions
+        judged = [each for each in definitions if each.get("name") not in incomplete]
+        return [*problems, *after_problems(judged, everywhere)], definitions
 
     def _certificate_problems(self, host: str) -> list[str]:
         """Return what is wrong with the certificate of this host, which its services take."""
@@ -498,16 +505,31 @@ class ActionModule(ActionBase):
             if posixpath.isabs(path) and not REMOTE.match(path)
         ]
 
-    def _parts(self, name: str) -> dict[str, Any]:
-        """Return those items of a mapping that can be evaluated."""
-        parts = {}
+    def _parts(self, name: str) -> tuple[dict[str, Any], list[AnsibleError]]:
+        """Return those items of a mapping that can be evaluated, and why the others cannot."""
+        parts, errors = {}, []
         raw = self._variables[name]
         for key, value in raw.items() if isinstance(raw, dict) else ():
             try:
                 parts[key] = self._templar.template(value)
-            except AnsibleError:
-                continue
-        return parts
+            except AnsibleError as error:
+                errors.append(error)
+        return parts, errors
+
+    def _companion_ports(self, service: str) -> list[dict[str, Any]]:
+        """Return the ports of companions that cannot be put together, and of the service's page."""
+        ports: list[dict[str, Any]] = []
+        for name, raw in self._variables.items():
+            if name.startswith(f"__{service}_") and isinstance(raw, dict):
+                if {"image", "ports"} <= raw.keys():
+                    ports += self._parts(name)[0].get("ports") or []
+                elif {"port", "upstream"} <= raw.keys():
+                    # The front publishes it.
+                    port = self._parts(name)[0].get("port")
+                    if port:
+                        named = {"name": port["service"], "target": port["published"]}
+                        ports.append({**port, **named, "protocol": "tcp"})
+        return [{key: value for key, value in port.items() if key != "service"} for port in ports]
 
     def _guarded_inventory(self, definitions: list[dict[str, Any]]) -> list[str]:
         """Return what production refuses of the inventory alone."""
