@@ -12,6 +12,8 @@ STATUS_SCREENSHOTS=$taken molecule test --scenario-name status
 for picture in "$@"; do
     cp "$taken/$picture.png" docs/images/
 done
+# viewer.png is taken by hand (molecule/README.md).
 for picture in docs/images/*.png; do
+    [ "${picture##*/}" != viewer.png ] || continue
     cp "$taken/${picture##*/}" "$picture"
 done
