@@ -305,8 +305,10 @@ def refusals(production: Site) -> Refusals:
 def test_inventory(refusals: Refusals, case: Case) -> None:
     outcome = refusals.check(case)
     assert "Nothing was changed on" in outcome.errors
-    # One guardrail, one problem: the rest of the inventory is sound.
-    assert len(problems(outcome)) <= 2 * len(refusals.beside(case))
+    # One guardrail, one problem: the rest of the inventory is sound. (Of a machine with another
+    # name, the certificate is for another one too.)
+    others = [each for each in problems(outcome) if "certificate" not in each]
+    assert len(others) <= 2 * len(refusals.beside(case))
 
 
 def test_simulation_is_not_refused(production: Site) -> None:
