@@ -59,7 +59,7 @@ def test_the_packages_and_the_images_are_there(first: Node, images: list[str]) -
     installed = first.output("dpkg-query", "--show", "--showformat=${Package}\n").split()
     assert {"docker.io", "nftables", "dcmtk", "python3-pydicom", "tesseract-ocr"} <= set(installed)
     names = {image.split("/")[-1].split(":")[0] for image in images}
-    assert names == {"ctp_rsna", "ctp_standin", "keydb", "orthanc"}
+    assert names == {"ctp_rsna", "ctp_standin", "front", "keydb", "orthanc"}
 
 
 def test_an_image_is_the_same_as_on_the_machine_that_built_it(
