@@ -75,6 +75,7 @@ def research(
     password: str,
     pydicer: list[str],
     example: Callable[[str], str],
+    trusted: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Research:
     """One patient, sent from the PACS, fetched by PyDicer, and converted on both sides."""
@@ -101,6 +102,7 @@ def research(
         "ORTHANC_USER": "researcher",
         "ORTHANC_PASSWORD": password,
         "PATIENT": PSEUDONYM,
+        "REQUESTS_CA_BUNDLE": str(trusted),
     }
     run(pydicer, example("pydicer_input.py"), told, researcher)
     run(pydicer, HERE, {}, hospital)
