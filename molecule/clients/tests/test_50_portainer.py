@@ -108,7 +108,8 @@ def test_what_portainer_needs_reaches_it(page: dict[str, Any]) -> None:
 def test_the_stack_shows_itself(page: dict[str, Any]) -> None:
     """Portainer finds a stack by these labels of its services and containers."""
     stack = "com.docker.stack.namespace"
-    assert sorted(page["services"]) == [f"auscat_{name}" for name in sorted(PLACED)]
+    names = sorted([*PLACED, "ctp_export", "front"])
+    assert sorted(page["services"]) == [f"auscat_{name}" for name in names]
     assert {labels[stack] for labels in page["services"].values()} == {"auscat"}
     assert all(labels["org.auscat.title"] for labels in page["services"].values())
     ours = [labels for labels in page["containers"] if labels.get(stack) == "auscat"]
