@@ -177,6 +177,21 @@ def test_senders_show_a_certificate(start: Start, made: Certificates) -> None:
     doors.passes()
 
 
+def test_the_proof_shows_the_machines_own_certificate(
+    start: Start, made: Certificates, tmp_path: Path
+) -> None:
+    doors = start(required=True, clients=made.clients.read_text())
+    own = ("+tls", str(made.secrets / "tls.key"), str(made.secrets / "tls.crt"))
+    assert dcmtk("echoscu", doors.port, *own, "+cf", str(made.trusted)).returncode == 0
+    # It counts as itself: no other certificate of the node's CA does.
+    other = certificates.issue(made.ours, ["kv"])
+    certificate, key = tmp_path / "other.crt", tmp_path / "other.key"
+    certificate.write_text(other["certificate"])
+    key.write_text(other["key"])
+    shown_other = ("+tls", str(key), str(certificate), "+cf", str(made.trusted))
+    assert dcmtk("echoscu", doors.port, *shown_other).returncode != 0
+
+
 def test_a_gate_without_tls_says_what_came(tmp_path: Path) -> None:
     scp = Scp(tmp_path, free_port())
     scp.start()
