@@ -65,6 +65,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     host_directories,
     published_ports,
     with_companions,
+    without_repeated_ports,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.services import directory
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
@@ -434,7 +435,7 @@ class ActionModule(ActionBase):
                     incomplete.add(service)
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
-        definitions = with_companions(sound)
+        definitions = without_repeated_ports(with_companions(sound), incomplete)
         problems += self._given_file_problems(definitions)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
         judged = [each for each in definitions if each.get("name") not in incomplete]
