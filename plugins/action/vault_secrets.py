@@ -279,10 +279,10 @@ def _renewed(authority: Mapping[str, str], what: str) -> dict[str, str]:
     """
     if what == "ca" and authority.get("previous"):
         raise vault_values.VaultError(
-            "renew is ca, and there is a new CA already, beside the one before it, which whatever "
-            "has not followed yet still trusts alone: a third would shut that out. Accepted now: "
-            "renew=machines, which brings it to the machines, and then, once all clients trust it, "
-            "renew=forget_ca. Nothing was changed."
+            "renew is ca, and there is a new CA already, beside the one before it. Clients that "
+            "have not followed yet trust that one alone; a third would shut them out. Accepted: "
+            "renew=machines, which brings it to the machines, and then, once all clients trust "
+            "it, renew=forget_ca. Nothing was changed."
         )
     if what == "ca":
         return certificates.renew_authority(authority)

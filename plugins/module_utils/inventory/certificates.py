@@ -600,7 +600,7 @@ def _weaknesses(certificate: Any, at: datetime.datetime) -> list[str]:
             found.append(f"{text}, or an elliptic curve.")
     elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
         found.append(
-            f"holds {shown}, whose key is of another kind than the services take. Accepted: RSA "
+            f"holds {shown}, whose key the services do not accept. Accepted: RSA "
             "of 2048 bits or more, or one of the curves P-256, P-384 and P-521."
         )
     return found

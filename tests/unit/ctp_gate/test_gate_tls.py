@@ -164,7 +164,7 @@ def test_tls_is_wanted_of_some(
     doors.passes(made.client(), "CT1")
     doors.passes(calling="CT1")
     assert not doors.associate(calling="PACS").is_established
-    assert "127.0.0.1: it comes without TLS, which is wanted of it" in caplog.text
+    assert "127.0.0.1: it comes without TLS, which is required of it" in caplog.text
 
 
 def test_senders_show_a_certificate(start: Start, made: Certificates) -> None:
