@@ -16,7 +16,8 @@ Key                             Meaning
 ``data``                        directory on the file system that CTP writes to; read-only is enough
 ``spool``                       directory for the object under way of each sender; nothing in it
                                 has a name, and nothing outlives the association
-``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
+``hold_seconds``                so long senders wait for CTP, within the bounds of the role's
+                                variable; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
 ``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576;
                                 so is one for which too little is free above the floor
@@ -104,7 +105,7 @@ def load(environment: Mapping[str, str]) -> GateSettings:
         ),
         data=Path(read.text("data")),
         spool=Path(read.text("spool")),
-        hold_seconds=read.number("hold_seconds", 0, 3600),
+        hold_seconds=read.number("hold_seconds", 0, 86400),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
         largest_object_mib=read.number("largest_object_mib", 1, 1048576),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
