@@ -121,6 +121,8 @@ def _services(seen: _Seen, p: Mapping[str, Any], logs: dict[str, str]) -> None:
     seen.look("services", lambda: observe.services(stack, here))
     found: dict[str, dict[str, Any]] = seen.found["services"] or {}
     containers = {name: service.pop("container") for name, service in found.items()}
+    held = {name: containers[name] for name in p["tls_services"] if name in containers}
+    seen.look("held_certificates", lambda: observe.certificates((), containers=held))
     if "secrets" not in p["unasked"]:
         seen.look("secrets", lambda: secrets(stack, p["secrets"]))
     if "keydb" in here:
