@@ -32,6 +32,10 @@ INVENTED = re.compile(r"(?<!_bind)_(password|passphrase|encryption_key)\Z")
 #: The node's own CA, and the certificates of its machines by their names in the inventory.
 AUTHORITY, MACHINES = CERTIFICATES = ("vault_auscat_ca", "vault_auscat_certificates")
 
+#: The keys of locked Swarms, and what seals a new one on its machine until it is among them, by the
+#: machines' names in the inventory.
+UNLOCK_KEYS, UNLOCK_SEALS = SWARM_LOCKS = ("vault_swarm_unlock_keys", "vault_swarm_unlock_seals")
+
 HEADER = """\
 ---
 # Made by playbooks/init_secrets.yml, which adds what the inventory refers to and is missing here,
@@ -266,6 +270,8 @@ def _reason(
         return "the vault does not hold it"
     if name in CERTIFICATES:
         return "it is a certificate: playbooks/renew_certificates.yml makes a new one"
+    if name in SWARM_LOCKS:
+        return "Swarm chooses it: -e rotate=swarm_unlock_key has it choose another"
     if not INVENTED.search(name):
         return "it cannot be made up: somebody else gives it"
     if not isinstance(values[name], str):
