@@ -162,6 +162,7 @@ class _Vault:
         there = self.path.exists() or state != "absent"
         self._text: str
         self._identity: str | None
+        self._secret: Any
         nothing = ("", None, None)
         self._text, self._identity, self._secret = (
             opened(self._library, self.path) if there else nothing
