@@ -54,7 +54,7 @@ EXAMPLES = r"""
 - name: Turn autolock on, with the key in the vault
   auscat.imaging.swarm_autolock:
     inventory: "{{ ansible_inventory_sources }}"
-    directory: /var/lib/auscat
+    directory: /var/lib/site
   # All machines write to one file.
   throttle: 1
 """
