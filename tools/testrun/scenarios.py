@@ -20,7 +20,7 @@ USUAL = {
     "auscat_ctp": 210,
     "clients": 260,
     "default": 740,
-    "guardrails": 120,
+    "guardrails": 240,
     "hosts": 120,
     "rsna_standin": 450,
     "status": 460,
