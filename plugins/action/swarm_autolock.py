@@ -128,8 +128,11 @@ class ActionModule(ActionBase):
             ModuleFailedError: it says that something is wrong.
         """
         given = {"directory": self._task.args.get("directory"), **arguments}
-        before = self._task.no_log, self._play_context.no_log
-        self._task.no_log = self._play_context.no_log = True
+        # The module logs nothing for the task's sake, and a connection prints nothing for its own.
+        quiet = (self._task, self._play_context, self._connection._play_context)
+        before = [each.no_log for each in quiet]
+        for each in quiet:
+            each.no_log = True
         try:
             answer = self._execute_module(
                 module_name="auscat.imaging.swarm_autolock",
@@ -137,7 +140,8 @@ class ActionModule(ActionBase):
                 task_vars=self._variables,
             )
         finally:
-            self._task.no_log, self._play_context.no_log = before
+            for each, said in zip(quiet, before):
+                each.no_log = said
         if answer.get("failed"):
             raise ModuleFailedError(
                 f"{answer.get('msg') or 'The module ended without a word.'} If autolock was being "
