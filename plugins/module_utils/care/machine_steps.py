@@ -133,7 +133,17 @@ def check_machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     _disks(result, seen)
     _clock(result, seen)
     _certificates(result, seen)
-    if runs:
+    if runs and seen.get("swarm_locked"):
+        result.step(host, "The services run", FAILED, "the Swarm is locked")
+        result.find(
+            ENGINE,
+            host,
+            f"The Swarm on {host} is locked, so none of the services runs: its engine was started,"
+            " as after a power cut, and with autolock on it waits for the unlock key.",
+            "Run site.yml, which unlocks it with the key of the vault. Where the vault has none,"
+            " docker swarm unlock there asks for it (docs/secrets.md).",
+        )
+    elif runs:
         _services(result, seen)
         _secrets(result, seen)
     else:

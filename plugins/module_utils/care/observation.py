@@ -110,8 +110,9 @@ def observed(p: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     seen.found["engine_installed"] = observe.engine_installed()
     # One that does not run is no question without an answer.
     seen.found["engine"] = known(observe.engine, "")
+    seen.found["swarm_locked"] = bool(seen.found["engine"]) and known(observe.swarm_locked, False)
     logs: dict[str, str] = {}
-    if seen.found["engine"]:
+    if seen.found["engine"] and not seen.found["swarm_locked"]:
         _services(seen, p, logs)
     return seen.found, logs
 

@@ -127,6 +127,7 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"nameless": {"cat": "The host cat of the inventory has the address 'cat.lan'"}},
          "The host cat of the inventory has the address 'cat.lan'"),
         ({"engine": ""}, "The Docker engine on node does not run"),
+        ({"swarm_locked": True, "services": None}, "The Swarm on node is locked"),
         ({"engine": "", "engine_installed": False}, "Docker is not installed on node"),
         ({"services__ctp": STOPPED}, "CTP was stopped on node: its service is scaled to 0."),
         ({"services__orthanc": STOPPED}, "Orthanc was stopped on node"),
