@@ -5,6 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Without OHIF's build the clients' scenario shows no viewer (tools/viewer_archive.sh brings it).
+OHIF_ARCHIVE=$(tools/viewer_archive.sh)
+export OHIF_ARCHIVE
 taken=$(mktemp -d)
 trap 'rm -rf "$taken"' EXIT
 CLIENTS_SCREENSHOTS=$taken molecule test --scenario-name clients
@@ -12,8 +15,6 @@ STATUS_SCREENSHOTS=$taken molecule test --scenario-name status
 for picture in "$@"; do
     cp "$taken/$picture.png" docs/images/
 done
-# viewer.png is taken by hand (molecule/README.md).
 for picture in docs/images/*.png; do
-    [ "${picture##*/}" != viewer.png ] || continue
     cp "$taken/${picture##*/}" "$picture"
 done
