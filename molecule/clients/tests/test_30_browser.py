@@ -26,7 +26,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backg
 SIZE = {"width": 1280, "height": 720}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(home: Path) -> Iterator[Browser]:
     """One browser; each person has a session of their own in it."""
     with sync_playwright() as playwright:
