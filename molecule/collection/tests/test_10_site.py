@@ -121,6 +121,7 @@ def test_the_bundle_is_made_from_the_installed_collection(
     ]
     assert manifest["project"] == version
     assert {each["name"].split(":")[0] for each in manifest["images"]} == {
+        "auscat-imaging/front",
         "auscat-imaging/keydb",
         "auscat-imaging/orthanc",
         "auscat-imaging/ctp_rsna",
