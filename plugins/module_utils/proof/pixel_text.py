@@ -88,12 +88,15 @@ def name_of(token: str) -> tuple[str, str]:
 
 
 def control_of(token: str) -> str:
-    """Return the word of `read_together`, of which no part of five letters stands in the name."""
+    """Return the word of `read_together`, of which no two letters in a row stand in the name.
+
+    With four letters of the name, one more that OCR makes of an image would be taken for a trace.
+    """
     name = name_of(token)
     number = 0
     while True:
         word = name_of(f"{token} {number}")[0]
-        if not traces(word, name):
+        if not _in_a_row(word, name, 2):
             return word
         number += 1
 
@@ -365,9 +368,13 @@ def missing(text: str, words: Sequence[str]) -> list[str]:
 
 def traces(text: str, words: Sequence[str]) -> list[str]:
     """Return the words of which five letters in a row stand in what was read."""
+    return _in_a_row(text, words, _TRACE)
+
+
+def _in_a_row(text: str, words: Sequence[str], count: int) -> list[str]:
     letters = _letters(text)
     return [
         word
         for word in words
-        if any(word[start : start + _TRACE] in letters for start in range(len(word) - _TRACE + 1))
+        if any(word[start : start + count] in letters for start in range(len(word) - count + 1))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, Callable
 
 import pytest
@@ -168,6 +169,15 @@ def test_small_images_are_enlarged_to_be_read() -> None:
     assert pixel_text.traces(control, NAME) == []
     # The control is read among images without any contrast, too.
     assert pixel_text.missing(pixel_text.read_together([plain] * 4, control), [control]) == []
+
+
+@pytest.mark.parametrize("token", ["1137355480", "1736728418", "1129026618"])
+def test_no_letter_makes_a_trace_of_the_control(token: str) -> None:
+    """OCR makes letters of the images too; with these tokens, four stood in both words."""
+    name, control = pixel_text.name_of(token), pixel_text.control_of(token)
+    letters = pixel_text._CONSONANTS + pixel_text._VOWELS + "I"
+    for before, after in itertools.product(letters, repeat=2):
+        assert pixel_text.traces(f"{before}\n{control}\n{after}", name) == []
 
 
 def test_frames_of_other_depths(study: studies.Study) -> None:
