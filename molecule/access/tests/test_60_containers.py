@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
-from shared.machines import Node
+from shared.machines import Machine, Node, wait_for
 
 SERVICES = [
     ("cat", "auscat_orthanc"),
@@ -83,6 +84,36 @@ def test_the_gate_reaches_ctp_alone(kv: Node, cat: Node) -> None:
     targets = ["keydb:5432", f"{kv.address}:5433", f"{cat.address}:4242", f"{cat.address}:8042"]
     assert reached(kv, "auscat_ctp_gate", targets) == []
     assert reached(kv, "auscat_ctp_gate", ["ctp:8104"]) == ["ctp:8104"]
+
+
+LISTEN = """
+setsid python3 -c '
+import socket, time
+listeners = [socket.create_server(("0.0.0.0", port)) for port in (11112, 11113)]
+time.sleep(120)
+' >/dev/null 2>&1 &
+"""
+
+
+def test_services_open_what_the_inventory_names_and_nothing_else(
+    kv: Node, cat: Node, clients: dict[str, Machine]
+) -> None:
+    """Orthanc knows a modality on the researcher's machine, at one port, by its name there."""
+    named, other = clients["researcher"], clients["stranger"]
+    for machine in (named, other):
+        machine.shell(LISTEN)
+        wait_for(f"{machine.name} listens", partial(machine.connects, "127.0.0.1", 11113))
+    modality = f"{named.address}:11112"
+    targets = [f"{machine.address}:{port}" for machine in (named, other) for port in (11112, 11113)]
+    assert reached(cat, "auscat_orthanc", [*targets, "researcher:11112"]) == [
+        modality,
+        "researcher:11112",
+    ]
+    for service in ("auscat_ctp_gate", "auscat_keydb", "auscat_front"):
+        assert reached(kv, service, targets) == [], service
+    assert reached(cat, "auscat_front", targets) == []
+    # They do listen: CTP, of which nothing is said, gets there.
+    assert reached(kv, "auscat_ctp", targets) == targets
 
 
 def test_the_gate_sees_no_data(kv: Node) -> None:
