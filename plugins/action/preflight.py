@@ -490,6 +490,7 @@ class ActionModule(ActionBase):
                 if "companions" not in parts:
                     parts["ports"] = [*(parts.get("ports") or []), *self._companion_ports(service)]
                     incomplete.add(service)
+                parts.setdefault("outgoing", [])  # what it would have said is reported already
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         definitions = without_repeated_ports(with_companions(sound), incomplete)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from shared.confined import Container, containers, named, reaches
-from shared.machines import Machine, Node, wait_for
+from shared.machines import Machine, Node, Scenario, wait_for
 
 SERVICES = [
     ("cat", "auscat_orthanc"),
@@ -186,6 +186,42 @@ def test_services_open_what_the_inventory_names_and_nothing_else(
             expected = [modality] if service == "orthanc" else []
             assert reaches(node, container, places) == expected, (node.name, service)
     assert named(cat, found["cat"]["orthanc"], "researcher") == [named_one.address]
+
+
+FOREIGN = """
+docker service create --quiet --detach --name shop --publish mode=host,target=80,published=18080 \\
+  --no-healthcheck --entrypoint sleep "$1" infinity
+"""
+
+
+def test_others_on_the_bridge_reach_whom_the_site_names_for_them(
+    scenario: Scenario, kv: Node, cat: Node, clients: dict[str, Machine]
+) -> None:
+    """Somebody else's service is limited from its start, and a run warns of it."""
+    researcher = clients["researcher"]
+    researcher.shell(LISTEN)
+    wait_for("researcher listens", partial(researcher.connects, "127.0.0.1", 11113))
+    places = [(researcher.address, port) for port in (11112, 11113)]
+    image = cat.services()["auscat_front"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    cat.run("bash", "-c", FOREIGN, "foreign", image)
+    try:
+        (seen,) = wait_for("the foreign service runs", partial(cat.tasks, "shop"))
+        shop = Container("shop", seen, (), ())
+        assert reaches(cat, shop, places) == []
+        said = scenario.play("site.yml", "--tags", "firewall")
+        assert said.returncode == 0, said.errors
+        assert "shop on cat is not of this node" in " ".join(said.text.split())
+        of = {"shop": [f"{researcher.address}:11113"]}
+        named_for = scenario.play(
+            "site.yml", "--tags", "firewall", extra={"firewall_outgoing_of": of}
+        )
+        assert named_for.returncode == 0, named_for.errors
+        assert "is not of this node" not in " ".join(named_for.text.split())
+        assert reaches(cat, shop, places) == places[1:]
+    finally:
+        cat.run("docker", "service", "rm", "shop")
+        back = scenario.play("site.yml", "--tags", "firewall")
+    assert back.returncode == 0, back.errors
 
 
 TAKE = """
