@@ -172,7 +172,9 @@ def test_routes_and_networks_as_the_programs_tell_them() -> None:
 
 
 def test_who_else_leaves_by_the_bridge_of_the_swarm() -> None:
-    inspected = [{"Containers": {each: {} for each in ("a", "b", "c", "d", "ingress-sbox")}}]
+    inspected: list[dict[str, Any]] = [
+        {"Containers": {each: {} for each in ("a", "b", "c", "d", "ingress-sbox")}}
+    ]
     listed = "\n".join(
         "\t".join(line)
         for line in (
