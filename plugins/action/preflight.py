@@ -126,7 +126,11 @@ class ActionModule(ActionBase):
             problems += self._guarded_inventory(definitions)
         # Names among the sources become addresses, as in __auscat_definitions of the role auscat.
         definitions = with_addresses(
-            definitions, self._variables["groups"], self._variables["hostvars"], host
+            definitions,
+            self._variables["groups"],
+            self._variables["hostvars"],
+            host,
+            limited=self._limits_outgoing(),
         )
         own_ports = self._quietly("__firewall_own_ports") or []
         problems += placement.stack_name_problems(
@@ -134,6 +138,7 @@ class ActionModule(ActionBase):
             [str(each["name"]) for each in definitions if each.get("name")],
         )
         problems += definition_problems(definitions, own_ports) + declaration_problems(definitions)
+        problems += self._outgoing_problems(definitions)
         # The host half still looks at those services that nothing is wrong with.
         definitions = [each for each in definitions if not definition_problems([each])]
         if unreachable:
@@ -329,6 +334,23 @@ class ActionModule(ActionBase):
             ]
         return []
 
+    def _limits_outgoing(self) -> bool:
+        return self._is_true("__auscat_limits_outgoing", True)
+
+    def _outgoing_problems(self, definitions: list[dict[str, Any]]) -> list[str]:
+        """Return what is wrong with whom others may connect to, and who has said nothing of it."""
+        named = self._quietly("__auscat_outgoing_of_others") or []
+        if not self._limits_outgoing():
+            return []
+        problems = [
+            problem
+            for each in named
+            for problem in confinement.outgoing_problems(each["outgoing"], "firewall_outgoing_of")
+        ]
+        return problems + confinement.undeclared_problems(
+            definitions, [each["name"] for each in named]
+        )
+
     def _engine_findings(
         self,
         definitions: list[dict[str, Any]],
@@ -357,6 +379,8 @@ class ActionModule(ActionBase):
             )
         if not definitions:
             return problems, []
+        unlimited, limited = self._neighbour_findings(facts)
+        problems += unlimited
         ports = [port for each in definitions for port in each.get("ports") or []]
         sources: dict[str, list[str]] = {}
         for port in [*ports, *own_ports]:
@@ -369,8 +393,21 @@ class ActionModule(ActionBase):
             sources[f"The machine {other}"] = addresses
         # One for each of the stack, and the Swarm's own.
         overlays = len(confinement.networks(definitions)[1]) + 1 if with_swarm else 0
+        for each in definitions:
+            for to in each.get("outgoing") or []:
+                sources.setdefault(to["variable"], []).extend(to.get("networks") or [])
         refused, said = docker_networks.collisions(facts, self._pools(), sources, overlays)
-        return problems + refused, said
+        return problems + refused, said + limited
+
+    def _neighbour_findings(self, facts: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Return who would lose connections by this run, which is refused, and who has none."""
+        if not self._limits_outgoing() or "stack" not in self._specifications:
+            return [], []
+        named = [each["name"] for each in self._quietly("__auscat_outgoing_of_others") or []]
+        found = confinement.neighbour_findings(
+            facts.get("neighbours", []), named, self._variables["inventory_hostname"]
+        )
+        return ([], found) if facts.get("outgoing_limited") else (found, [])
 
     def _hosts_of(self, role: str) -> list[str]:
         """Return the hosts that a role concerns: those of its service, or all of the node."""
@@ -453,6 +490,7 @@ class ActionModule(ActionBase):
                 if "companions" not in parts:
                     parts["ports"] = [*(parts.get("ports") or []), *self._companion_ports(service)]
                     incomplete.add(service)
+                parts.setdefault("outgoing", [])  # what it would have said is reported already
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
         definitions = without_repeated_ports(with_companions(sound), incomplete)

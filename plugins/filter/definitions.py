@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import wraps
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import outgoing
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     addresses,
     certificates,
@@ -42,6 +43,41 @@ def tls_names(hosts: Iterable[str], hostvars: Any) -> list[str]:
     return [name for host in hosts for name in certificates.given_names(host, hostvars)]
 
 
+def outgoing_of(named: Any, variable: str) -> list[dict[str, Any]]:
+    """Return whom others on the Swarm's bridge may connect to, each as a definition has it.
+
+    Args:
+        named: a mapping of their names to lists as `destinations` takes them.
+        variable: that holds it, for errors.
+    """
+    if not isinstance(named, Mapping):
+        text = f" is {named!r}. Accepted: a mapping of names to lists. Correct the inventory."
+        return [{"name": "", "outgoing": [{**outgoing.parsed("", variable), "problem": text}]}]
+    return [
+        {"name": str(name), "outgoing": destinations(texts, f"{variable}.{name}")}
+        for name, texts in named.items()
+    ]
+
+
+def destinations(texts: Any, variable: str) -> list[dict[str, Any]]:
+    """Return a list of the inventory as a definition has whom it may connect to (``outgoing``).
+
+    Args:
+        texts: addresses, networks, hosts and groups of the inventory and names that DNS knows,
+            each with :PORT or :PORT/udp behind it for one port alone.
+        variable: that holds the list, for errors.
+    """
+    if not isinstance(texts, (list, tuple)):
+        return [
+            {
+                **outgoing.parsed("", variable),
+                "problem": f" is {texts!r}. Accepted: a list; [] for nobody. Correct the "
+                "inventory.",
+            }
+        ]
+    return [outgoing.parsed(text, f"{variable}[{index}]") for index, text in enumerate(texts)]
+
+
 class FilterModule:
     """What the platform roles ask of the services on a host."""
 
@@ -57,11 +93,14 @@ class FilterModule:
             "with_addresses": addresses.with_addresses,
             "with_companions": definitions.with_companions,
             "confinement": confinement.confinement,
+            "destinations": destinations,
             "declared_images": definitions.declared_images,
             "data_copies": definitions.data_copies,
             "kept_secrets": definitions.kept_secrets,
             "docker_pools": docker_networks.pools,
             "config_files": _clear_errors(definitions.config_files),
+            "outgoing_of": outgoing_of,
+            "outgoing_rules": outgoing.declared,
             "port_declarations": definitions.port_declarations,
             "page_trust": _clear_errors(certificates.page_trust),
             "published_ports": _clear_errors(definitions.published_ports),

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auscat.imaging.plugins.module_utils.services import directory, orthanc
+from ansible_collections.auscat.imaging.plugins.module_utils.services import (
+    destinations,
+    directory,
+    orthanc,
+)
 
 
 def orthanc_configuration(settings: Mapping[str, Any]) -> str:
@@ -52,6 +56,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "ctp_destinations": destinations.ctp_destinations,
+            "directory_destinations": destinations.directory_destinations,
             "orthanc_configuration": orthanc_configuration,
+            "orthanc_destinations": destinations.orthanc_destinations,
             "orthanc_directory": orthanc_directory,
         }

@@ -43,6 +43,22 @@ options:
     type: list
     elements: raw
     default: []
+  outgoing:
+    description:
+      - Whom the containers of this host's Swarm may open connections to. All else that comes from
+        the bridge C(docker_gwbridge) is refused. Left out, nothing of that is limited.
+      - Each entry is a mapping with C(network), an IPv4 network; C(protocol) (V(tcp) or V(udp)) and
+        C(port), without which all ports are meant; and C(of_all), whether every container may, and
+        not only those whose connections come from a port below 4096.
+    type: list
+    elements: raw
+  outgoing_later:
+    description:
+      - Leave out O(outgoing) where containers may run that have been deployed without this limit,
+        and know no names but by DNS; that is, where a Swarm or a table is, and no table has limited
+        it.
+    type: bool
+    default: false
   path:
     description: The file that holds the rules. Its directory is created when missing.
     type: path
@@ -117,7 +133,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.guard import Guard
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.outgoing import (
+    OutgoingError,
+    destinations,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    SWARM_BRIDGE,
     PortRuleError,
     normalise,
     render,
@@ -130,6 +151,8 @@ def main() -> None:
         argument_spec={
             # The entries are checked by port_rules, whose errors name the inventory's variable.
             "ports": {"type": "list", "elements": "raw", "default": []},
+            "outgoing": {"type": "list", "elements": "raw"},
+            "outgoing_later": {"type": "bool", "default": False},
             "path": {"type": "path", "required": True},
             "host_firewalls": {"type": "bool", "default": True},
             "boot": {"type": "bool", "default": True},
@@ -144,7 +167,9 @@ def main() -> None:
     else:
         try:
             rules = normalise(module.params["ports"])
-        except PortRuleError as error:
+            listed = module.params["outgoing"]
+            to = None if listed is None else destinations(listed)
+        except (PortRuleError, OutgoingError) as error:
             guard.fail(str(error))
         result["ports"] = [
             {"published": rule.published, "protocol": rule.protocol, "sources": rule.sources}
@@ -152,7 +177,10 @@ def main() -> None:
         ]
         retired = guard.retired(rules)
         result["retired"] = [f"{rule.protocol} {rule.published}" for rule in retired]
-        guard.present(render(sorted([*rules, *retired], key=lambda rule: rule[:2])))
+        if module.params["outgoing_later"] and guard.lets_all_out():
+            to = None
+        limited = sorted([*rules, *retired], key=lambda rule: rule[:2])
+        guard.present(render(limited, SWARM_BRIDGE, to))
         # After our own rules: what is let in there is limited already.
         guard.open_in_host_firewalls(rules if module.params["host_firewalls"] else [])
     module.exit_json(changed=bool(guard.changes), changes=guard.changes, diff=guard.diff, **result)

@@ -82,7 +82,7 @@ host:
   description: >-
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
     docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place,
-    foreign, networks, routes.
+    foreign, networks, routes, neighbours, outgoing_limited.
   type: dict
   returned: success
 problems:
@@ -141,6 +141,8 @@ def main() -> None:
         "foreign": [],
         "networks": [],
         "routes": [],
+        "neighbours": [],
+        "outgoing_limited": False,
     }
     problems = host_facts.host_problems(module.params, facts)
     try:
@@ -152,6 +154,8 @@ def main() -> None:
         facts["foreign"] = engine_setup.foreign()
         facts["networks"] = engine_setup.networks() if facts["engine"]["version"] else []
         facts["routes"] = engine_setup.routes()
+        if facts["engine"]["swarm_state"] == "active":
+            facts["neighbours"] = engine_setup.neighbours(module.params["stack"])
         facts["site_network"] = site_network.state()
         root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
         # A path that is not absolute is reported by the inventory half.
@@ -163,6 +167,9 @@ def main() -> None:
             for each in module.params["repositories"]
         ]
         if config.is_absolute():
+            # Where the role firewall writes what is loaded.
+            rules = config / "firewall.nft"
+            facts["outgoing_limited"] = rules.is_file() and "chain outgoing {" in rules.read_text()
             facts["held_data"] = host_facts.held_data(config, module.params["stack"])
     except CommandError as error:
         problems.append(str(error))

@@ -99,6 +99,13 @@ options:
     type: list
     elements: raw
     default: []
+  outgoing:
+    description:
+      - Whom containers may connect to, as M(auscat.imaging.port_guard) takes it. Where the loaded
+        rules limit that, and to more than these, nothing is deployed. Left out, nothing is
+        compared.
+    type: list
+    elements: raw
   timeout:
     description: Seconds within which all services must be healthy, or must have ended.
     type: int
@@ -167,6 +174,10 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rul
     not_limited_here,
     published_by,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.outgoing import (
+    OutgoingError,
+    destinations,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
     PortRuleError,
     normalise,
@@ -207,6 +218,7 @@ def main() -> None:
             "limited": {"type": "bool", "default": True},
             # The entries are checked by port_rules, whose errors name the inventory's variable.
             "guarded": {"type": "list", "elements": "raw", "default": []},
+            "outgoing": {"type": "list", "elements": "raw"},
             "timeout": {"type": "int", "default": 180},
             "state": {
                 "type": "str",
@@ -282,9 +294,11 @@ def unlimited_ports(module: AnsibleModule) -> list[str]:
         return []
     try:
         declared = normalise(module.params["guarded"])
-    except PortRuleError as error:
+        listed = module.params["outgoing"]
+        to = None if listed is None else destinations(listed)
+    except (PortRuleError, OutgoingError) as error:
         module.fail_json(msg=f"{error} The stack was not changed.")
-    ports, others = not_limited_here(published_by(module.params["document"]), declared)
+    ports, others = not_limited_here(published_by(module.params["document"]), declared, to)
     open_ports = [f"{port}/{protocol}" for protocol, port in ports]
     if (open_ports or others) and not module.check_mode:
         what = [

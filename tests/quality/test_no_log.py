@@ -29,7 +29,7 @@ NO_MODULE = re.compile(
 WITHOUT_SECRETS = re.compile(
     r"\|\s*(?:length\b|auscat\.imaging\.(?:"
     r"backup_kinds|backup_parts|config_files|data_copies|declared_images|declared_secrets|fixed_variables"
-    r"|host_directories|kept_secrets|nodes_addresses|port_declarations|published_ports"
+    r"|host_directories|kept_secrets|nodes_addresses|outgoing_rules|port_declarations|published_ports"
     r"|page_trust|removal_plan|rotation_rows|stack_document|status_containers|status_services|tls_services|waited_for"
     r")\b)"
 )

@@ -181,6 +181,31 @@ CASES = [
         ["firewall_restrict_published_ports is false"],
     ),
     Case(
+        "a modality that nobody can look up",
+        {"orthanc_options": {"DicomModalities": {"cad": ["CAD", "cad.nowhere.invalid", 104]}}},
+        ["orthanc_options.DicomModalities.cad is 'cad.nowhere.invalid'", "an IPv4 address"],
+    ),
+    Case(
+        "modalities that the inventory does not name",
+        {"orthanc_options": {"DicomModalitiesInDatabase": True}},
+        ["DicomModalitiesInDatabase is true, and orthanc_outgoing is empty"],
+    ),
+    Case(
+        "somebody who has no IPv4",
+        {"ctp_outgoing": ["10.1.2.3:104", "2001:db8::/32"]},
+        [r"ctp_outgoing\[1\] is '2001:db8::/32'", "It has IPv6 alone"],
+    ),
+    Case(
+        "no list for others",
+        {"firewall_outgoing_of": {"monitoring": "10.1.2.3"}},
+        ["firewall_outgoing_of.monitoring is '10.1.2.3'. Accepted: a list"],
+    ),
+    Case(
+        "limits of another kind",
+        {"firewall_outgoing": "some"},
+        ["firewall_outgoing is 'some'", "named, any"],
+    ),
+    Case(
         "a whole private range",
         {"keydb_sources": ["10.0.0.0/9", "10.128.0.0/9"]},
         ["keydb_sources is .*5433", "the private range 10.0.0.0/8", "65536"],

@@ -218,7 +218,6 @@ def test_the_gate_sees_free_space_and_no_data(node: Node, found: dict[str, Conta
 def test_the_network_of_all_is_gone(node: Node) -> None:
     names = node.output("docker", "network", "ls", "--format", "{{.Name}}").split()
     assert sorted(name for name in names if name.startswith("auscat_")) == [
-        "auscat_ctp_alone",
         "auscat_ctp_export_to_orthanc",
         "auscat_ctp_gate_alone",
         "auscat_ctp_gate_to_ctp",

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.auscat.imaging.plugins.module_utils.firewall import at_boot
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import at_boot, outgoing
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.host_firewalls import (
     Zone,
     firewalld_rules,
@@ -18,6 +18,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.host_firew
     zones_to_open,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    SWARM_BRIDGE,
     TABLE,
     PortRule,
 )
@@ -30,6 +31,9 @@ TIED_UNITS = ("nftables.service", "docker.service")
 
 UFW_CONFIGURATION = Path("/etc/ufw/ufw.conf")
 UFW_DEFAULTS = Path("/etc/default/ufw")
+
+#: There from the first start of a Swarm on.
+SWARM_DEVICE = Path("/sys/class/net", SWARM_BRIDGE)
 
 SBIN = ["/usr/sbin", "/sbin"]
 
@@ -71,6 +75,13 @@ class Guard:
             for protocol, port in sorted(before - listed)
             if (port, protocol) in served
         ]
+
+    def lets_all_out(self) -> bool:
+        """Tell whether containers may run here that no rule has kept from connecting to others."""
+        nft = self.module.get_bin_path("nft", opt_dirs=SBIN)
+        known = self.live_listing(nft) if nft else ""
+        known += self.read(self.rules_file) or ""
+        return f"chain {outgoing.CHAIN} {{" not in known and (bool(known) or SWARM_DEVICE.exists())
 
     def present(self, text: str) -> None:
         """Make the host load, and have loaded, the rules in ``text``."""

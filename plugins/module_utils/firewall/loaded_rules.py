@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import outgoing
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    SWARM_BRIDGE,
     TABLE_FAMILY,
     TABLE_NAME,
     Network,
@@ -22,8 +24,9 @@ Port = tuple[str, int]
 
 _SBIN = "/usr/sbin:/sbin"
 _TABLE = (TABLE_FAMILY, TABLE_NAME)
-_JUMP = re.compile(r"jump (?:tcp|udp)_\d+$")
+_JUMP = re.compile(rf"jump (?:(?:tcp|udp)_\d+|{outgoing.CHAIN})$")
 _BASE_CHAINS = ("forwarded", "incoming")
+_OUTGOING = f"chain {outgoing.CHAIN}"
 
 
 def published_by(document: Mapping[str, Any]) -> set[Port]:
@@ -55,6 +58,28 @@ def not_limited(ports: Iterable[Port], live: str, model: str) -> list[Port]:
         for name in _BASE_CHAINS
     )
     return sorted(port for port in ports if not whole or not _is_limited(port, found, wished))
+
+
+def let_out_too(live: str, model: str) -> list[str]:
+    """Return whom containers may connect to by the loaded table and not by the model, in words.
+
+    Args:
+        live: as for `not_limited`. Where it limits that not at all, nothing is said: a machine gets
+            this limit once its services know the names that they need (decision 68).
+        model: the same of a table rendered with the wished destinations.
+    """
+    found, wished = _blocks(live), _blocks(model)
+    if _OUTGOING not in found:
+        return []
+    opened, declared = (_uncommented(each[_OUTGOING]) or [] for each in (found, wished))
+    more = [line for line in opened if line not in declared]
+    jump = outgoing.jump(SWARM_BRIDGE).strip()
+    # What refuses stands last, and nothing may go past the chain.
+    if opened[-1:] != declared[-1:] or any(
+        jump not in found.get(f"chain {name}", []) for name in _BASE_CHAINS
+    ):
+        more.append("all")
+    return [f"outwards: {line}" for line in more]
 
 
 def let_in_too(rules: Iterable[PortRule], live: str) -> list[str]:
@@ -93,16 +118,20 @@ def _elements(lines: list[str]) -> list[Network]:
 
 
 def not_limited_here(
-    ports: Iterable[Port], declared: Iterable[PortRule] = ()
+    ports: Iterable[Port],
+    declared: Iterable[PortRule] = (),
+    destinations: Sequence[outgoing.Destination] | None = None,
 ) -> tuple[list[Port], list[str]]:
     """Return what the table loaded on this host lets in and should not.
 
     Args:
         ports: what is to be published.
         declared: what should be limited on this host, to whom.
+        destinations: whom containers may connect to; None: nothing is said of it.
 
     Returns:
-        The ports that are not limited, sorted, and who beside the declared is let in, in words.
+        The ports that are not limited, sorted, and who beside the declared is let in or may be
+        connected to, in words.
 
     Raises:
         CommandError: nft gives no answer that can be compared.
@@ -114,7 +143,7 @@ def not_limited_here(
     }
     wished = sorted({*published, *((rule.protocol, rule.published) for rule in declared)})
     nft = shutil.which("nft") or shutil.which("nft", path=_SBIN)
-    if not wished or nft is None:
+    if nft is None or not (wished or destinations is not None):
         return wished, []
     try:
         live = run([nft, "--stateless", "list", "table", *_TABLE])
@@ -126,10 +155,14 @@ def not_limited_here(
         PortRule(number, protocol, (), (), "-", (protocol, number) in of_containers)
         for protocol, number in wished
     ]
+    text = render(rules, SWARM_BRIDGE, destinations)
     # Loaded into a network namespace that ends with the command, nft lists it as it lists the host.
     script = f"{nft} --file - && exec {nft} --stateless list table {' '.join(_TABLE)}"
-    model = run(["unshare", "--net", "sh", "-c", script], render(rules))
-    return not_limited(wished, live, model), let_in_too(declared, live)
+    model = run(["unshare", "--net", "sh", "-c", script], text)
+    others = let_in_too(declared, live)
+    if destinations is not None:
+        others += let_out_too(live, model)
+    return not_limited(wished, live, model), others
 
 
 def _is_limited(

@@ -24,6 +24,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import outgoing
+
 PROTOCOLS = ("tcp", "udp")
 LOWEST_PORT = 1
 HIGHEST_PORT = 65535
@@ -162,12 +164,17 @@ def problems(ports: Any) -> list[str]:
     return _read(ports)[1]
 
 
-def render(rules: Sequence[PortRule], bridge: str = SWARM_BRIDGE) -> str:
+def render(
+    rules: Sequence[PortRule],
+    bridge: str = SWARM_BRIDGE,
+    destinations: Sequence[outgoing.Destination] | None = None,
+) -> str:
     """Return the file that ``nft -f`` loads: in one transaction, the old table out, this in.
 
     The file never flushes the ruleset, because Docker's rules live there too, and drops
     nothing but what is addressed to one of these ports from a machine that is not listed,
-    and what is routed to ``bridge`` around them.
+    what is routed around them to ``bridge``, and what comes from ``bridge`` to others than
+    ``destinations``, if these are given.
     """
     lines = [
         "#!/usr/sbin/nft -f",
@@ -183,6 +190,8 @@ def render(rules: Sequence[PortRule], bridge: str = SWARM_BRIDGE) -> str:
     ]
     for rule in rules:
         lines += _render_port(rule, bridge)
+    limit = [] if destinations is None else [outgoing.jump(bridge)]
+    lines += [] if destinations is None else outgoing.rules(destinations)
     lines += [
         "\t# Ports that Docker forwards to a container. Before Docker's own chains, which",
         "\t# accept such a packet whoever sent it.",
@@ -192,6 +201,7 @@ def render(rules: Sequence[PortRule], bridge: str = SWARM_BRIDGE) -> str:
         "\t\t# another container, where the engine does not keep them apart.",
         f'\t\toifname "{bridge}" ct direction original '
         'ct status & dnat == 0 counter drop comment "routed past the published ports"',
+        *limit,
     ]
     lines += [
         f"\t\tct direction original ct status dnat meta l4proto {rule.protocol} "
@@ -206,6 +216,7 @@ def render(rules: Sequence[PortRule], bridge: str = SWARM_BRIDGE) -> str:
         "\tchain incoming {",
         "\t\ttype filter hook input priority filter - 10; policy accept;",
         '\t\tiifname "lo" accept',
+        *limit,
     ]
     lines += [f"\t\t{rule.protocol} dport {rule.published} jump {_chain(rule)}" for rule in rules]
     lines += ["\t}", "}", ""]

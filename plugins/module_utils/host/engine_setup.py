@@ -19,6 +19,9 @@ FOREIGN_PACKAGES = (
     *("docker-desktop", "docker-ee", "docker-ee-cli", "docker-engine"),
     *("moby-cli", "moby-containerd", "moby-engine", "podman-docker"),
 )
+STACK_LABEL = "com.docker.stack.namespace"
+SERVICE_LABEL = "com.docker.swarm.service.name"
+SWARM_BRIDGE = "docker_gwbridge"
 #: What no package has brought.
 FOREIGN_FILES = {
     "/snap/docker/current": "the snap docker",
@@ -55,6 +58,45 @@ def subnets(inspected: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         for each in (network.get("IPAM") or {}).get("Config") or []
         if each.get("Subnet")
     ]
+
+
+def neighbours(stack: str) -> list[str]:
+    """Return who leaves this machine by the same bridge as a stack's services and is not of it.
+
+    Stacks by their name, and containers of none by theirs or their service's. Only what is on the
+    bridge now is seen.
+    """
+    form = "\t".join(
+        (
+            "{{.ID}}",
+            f'{{{{.Label "{STACK_LABEL}"}}}}',
+            f'{{{{.Label "{SERVICE_LABEL}"}}}}',
+            "{{.Names}}",
+        )
+    )
+    try:
+        inspected = json.loads(run(["docker", "network", "inspect", SWARM_BRIDGE], timeout=20))
+        listed = run(["docker", "ps", "--no-trunc", "--format", form], timeout=20)
+    except CommandError:
+        return []
+    return others(inspected, listed, stack)
+
+
+def others(inspected: Iterable[Mapping[str, Any]], listed: str, stack: str) -> list[str]:
+    """Return those of the containers of a network that are not of a stack, sorted, each once.
+
+    Args:
+        inspected: what `docker network inspect` has told.
+        listed: a line for each container: ID, stack, service and name, separated by tabs.
+        stack: whose containers are left out.
+    """
+    there = {each for network in inspected for each in network.get("Containers") or {}}
+    found = set()
+    for line in listed.splitlines():
+        identifier, of_stack, service, name = line.split("\t")
+        if identifier in there and of_stack != stack:
+            found.add(of_stack or service or name)
+    return sorted(found)
 
 
 def routes() -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Callable
 
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.outgoing import ACCEPTED
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitions import changed
 
 LookUp = Callable[[str], Sequence[str]]
@@ -265,22 +266,63 @@ def with_addresses(
     hostvars: Any,
     here: str = "",
     look_up: LookUp = look_up,
+    limited: bool = True,
 ) -> list[dict[str, Any]]:
     """Return service definitions whose ports' sources are addresses and networks only.
 
     Each port gets two keys more: ``source_names``, a mapping of each resolved address to the name
     that stood for it, and ``source_problems``, what `port_rules` reports for names without an
-    address. A name never fails here, so that the preflight can tell all problems together.
+    address. Each destination under ``outgoing`` gets the networks that it means, or the problem
+    with it. A name never fails here, so that the preflight can tell all problems together.
+
+    Args:
+        definitions: as the roles of the services declare them.
+        groups: of the inventory.
+        hostvars: variables by host.
+        here: the host that asks.
+        look_up: asks DNS.
+        limited: whether the site limits whom services connect to. Otherwise ``outgoing`` is left
+            out, and ``outside`` counts in its place.
     """
     resolved = []
     for definition in definitions:
-        ports = definition.get("ports")
-        if not isinstance(ports, (list, tuple)):
-            resolved.append(changed(definition))
-            continue
-        found = [_with_addresses(port, groups, hostvars, here, look_up) for port in ports]
-        resolved.append(changed(definition, ports=found))
+        found: dict[str, Any] = {}
+        ports, outgoing = definition.get("ports"), definition.get("outgoing")
+        if isinstance(ports, (list, tuple)):
+            found["ports"] = [_with_addresses(p, groups, hostvars, here, look_up) for p in ports]
+        if not limited and outgoing is not None:
+            found["outgoing"] = None
+        elif isinstance(outgoing, (list, tuple)):
+            found["outgoing"] = [_with_networks(o, groups, hostvars, look_up) for o in outgoing]
+        resolved.append(changed(definition, **found))
     return resolved
+
+
+def _with_networks(entry: Any, groups: Mapping[str, Any], hostvars: Any, look_up: LookUp) -> Any:
+    """Return a destination with the IPv4 networks that it means, or with its problem.
+
+    Containers have no IPv6. A name's addresses are those by which other machines know it, this
+    machine included; a host of the inventory is known to the container by its name there.
+    """
+    if not isinstance(entry, Mapping) or entry.get("problem") or "host" not in entry:
+        return entry
+    host = str(entry["host"]).strip()
+    named = is_name(host, groups, hostvars)
+    reason = ""
+    networks: list[str] = []
+    try:
+        for each in source_addresses(host, groups, hostvars, "", look_up) if named else [host]:
+            network = ipaddress.ip_network(each)
+            networks += [str(network)] if network.version == 4 else []
+        if not networks:
+            reason = "It has IPv6 alone, and containers have IPv4. Correct the inventory."
+    except AddressError as error:
+        reason = str(error)
+    except ValueError as error:
+        reason = f"It is none of these ({error}). Correct the inventory."
+    if reason:
+        return {**entry, "problem": f" is {host!r}. {ACCEPTED}. {reason}"}
+    return {**entry, "networks": networks, "is_name": named and host not in groups}
 
 
 def _with_addresses(

@@ -1,7 +1,8 @@
 """What a container may do: capabilities, files, processes, and which services it may connect to.
 
-A definition says so under the keys ``confinement``, ``reaches``, ``reached_by`` and ``outside``
-(docs/adding-a-service.md). What it does not say, its container may not. Everything here is pure.
+A definition says so under the keys ``confinement``, ``reaches``, ``reached_by``, ``outside`` and
+``outgoing`` (docs/adding-a-service.md). What it does not say, its container may not. Everything
+here is pure.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall import outgoing
 
 Definition = Mapping[str, Any]
 
@@ -150,7 +153,22 @@ def problems(definition: Definition) -> list[str]:
             found.append(f"{where}: {key} names the service itself. Accepted: others. Take it out.")
     if not isinstance(definition.get("outside", False), bool):
         found.append(f"{where}: outside is {definition['outside']!r}. Accepted: true or false.")
-    return found
+    return found + outgoing_problems(definition.get("outgoing"), where)
+
+
+def outgoing_problems(entries: Any, where: str) -> list[str]:
+    """Return what is wrong with whom a service connects to; None is nothing."""
+    if entries is None:
+        return []
+    if not isinstance(entries, (list, tuple)) or not all(
+        isinstance(each, Mapping) and {"host", "port", "protocol", "variable"} <= each.keys()
+        for each in entries
+    ):
+        return [
+            f"{where}: outgoing is {entries!r}. Accepted: what the filter destinations returns, or "
+            "a list of mappings with host, port, protocol and variable; [] for nobody."
+        ]
+    return [f"{each['variable']}{each['problem']}" for each in entries if each.get("problem")]
 
 
 def networks(
@@ -184,12 +202,80 @@ def networks(
         of_service[asker][network] = {}
         of_service[asked][network] = {"aliases": [asked, *present[asked].get("aliases", [])]}
     for name, each in present.items():
-        to_host = bool(each.get("ports")) or each.get("outside", False)
+        to_host = outgoing.goes_out(each)
         if to_host or not of_service[name]:
             network = f"{name}_alone" if to_host else f"{name}_nowhere"
             of_stack[network] = {"driver": "overlay", **({} if to_host else {"internal": True})}
             of_service[name][network] = {}
     return of_service, of_stack
+
+
+def connections(definition: Definition) -> dict[str, Any]:
+    """Return the keys of Compose that have to do with whom a service connects to.
+
+    ``environment`` is to be merged. One that declares somebody knows these by the addresses that
+    its rules let it connect to, and the services of its networks by the engine. The rules keep the
+    engine from asking a DNS server for it, and 20.10 then never answers: so it waits for that a few
+    seconds, and not 20. A service that may ask a DNS server looks names up as any other.
+    """
+    if not outgoing.is_declared(definition):
+        return {}
+    marks = outgoing.sysctls(definition)
+    found: dict[str, Any] = {"sysctls": marks} if marks else {}
+    entries = definition["outgoing"]
+    if any(each["port"] == outgoing.DNS_PORT for each in entries):
+        return found
+    hosts = {
+        f"{each['host']}:{network.removesuffix('/32')}"
+        for each in entries
+        if each.get("is_name")
+        for network in each.get("networks") or []
+    }
+    return {
+        **found,
+        **({"extra_hosts": sorted(hosts)} if hosts else {}),
+        # Without the machine's own list, by which each name would be asked for several times.
+        "dns_search": ["."],
+        "environment": {"RES_OPTIONS": "timeout:1 attempts:2"},
+    }
+
+
+def undeclared_problems(definitions: Iterable[Definition], named: Iterable[str]) -> list[str]:
+    """Return what is wrong with definitions that do not say whom their services connect to.
+
+    Args:
+        definitions: of a machine that limits it.
+        named: of firewall_outgoing_of, which says it in their place.
+    """
+    return [
+        f"{each['name']}_service has no outgoing, and firewall_outgoing is named, so the service "
+        "could connect to nobody outside this machine. Accepted: outgoing in the definition "
+        "(docs/adding-a-service.md), [] for nobody; or an entry of firewall_outgoing_of, such as "
+        f"{{{each['name']}: [10.1.2.3:443]}}; or firewall_outgoing: any, which limits no container "
+        "(docs/firewall.md)."
+        for each in definitions
+        if not outgoing.is_declared(each)
+        and outgoing.goes_out(each)
+        and each["name"] not in {*named}
+    ]
+
+
+def neighbour_findings(neighbours: Iterable[str], named: Iterable[str], host: str) -> list[str]:
+    """Return who else leaves a machine by docker_gwbridge without being named.
+
+    Args:
+        neighbours: stacks and containers of others there, by name.
+        named: of firewall_outgoing_of.
+        host: the machine.
+    """
+    return [
+        f"{each} on {host} is not of this node, and its containers leave the machine by the same "
+        "bridge (docker_gwbridge). With firewall_outgoing: named they connect to nobody whom the "
+        "inventory does not name. Accepted: an entry of firewall_outgoing_of for it, such as "
+        f"{{{each}: [10.1.2.3:443]}}, or {{{each}: []}} for nobody; or firewall_outgoing: any, "
+        "which limits no container (docs/firewall.md)."
+        for each in sorted({*neighbours} - {*named})
+    ]
 
 
 def _is_list(value: Any) -> bool:

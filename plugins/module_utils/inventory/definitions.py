@@ -35,6 +35,7 @@ KNOWN_KEYS = REQUIRED_KEYS | {
     "logins",
     "memory_mib",
     "mounts",
+    "outgoing",
     "outside",
     "ports",
     "reached_by",
@@ -352,6 +353,9 @@ def stack_document(
         for key in ("command", "entrypoint", "user"):
             if definition.get(key):
                 service[key] = definition[key]
+        known = confinement.connections(definition)
+        service["environment"] = {**known.pop("environment", {}), **service["environment"]}
+        service.update(known)
         healthcheck = {**(health or {}), **definition.get("healthcheck", {})}
         if healthcheck:
             service["healthcheck"] = healthcheck

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+from ipaddress import IPv4Network
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,7 +17,11 @@ from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rul
     not_limited_here,
     published_by,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.firewall.outgoing import (
+    Destination,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.port_rules import (
+    SWARM_BRIDGE,
     PortRule,
     normalise,
     render,
@@ -34,6 +39,12 @@ LIMITED = (
     {"published": 9090, "target": 90, "sources": []},
     {"published": 4242, "sources": []},
 )
+#: Whom the loaded rules let a service connect to.
+LOADED = [Destination(IPv4Network("198.51.100.7"), "tcp", 104)]
+LOADED_RULE = (
+    "meta nfproto ipv4 meta l4proto tcp ct original ip daddr 198.51.100.7 "
+    "ct original proto-dst 104 ct original proto-src < 4096 return"
+)
 
 
 def rules_of(declared: tuple[dict[str, Any], ...]) -> list[PortRule]:
@@ -49,6 +60,7 @@ def looked(
     commands: list[str],
     declared: tuple[dict[str, Any], ...] = LIMITED,
     wished: tuple[dict[str, Any], ...] = (),
+    to: list[Destination] | None = None,
 ) -> tuple[list[Port], list[str]]:
     """The same, and who is let in that these declarations do not name."""
 
@@ -56,11 +68,11 @@ def looked(
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "unshare")
         if declared:
-            text = render(rules_of(declared))
+            text = render(rules_of(declared), SWARM_BRIDGE, LOADED)
             subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
         for command in commands:
             subprocess.run(["nft", "-f", "-"], input=command + "\n", text=True, check=True)
-        answer.send(not_limited_here(PORTS, rules_of(wished)))
+        answer.send(not_limited_here(PORTS, rules_of(wished), to))
 
     here, there = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=child, args=(there,))
@@ -174,3 +186,33 @@ def test_the_ports_of_a_stack_file() -> None:
     document = {"services": {"a": {"ports": ports[:1]}, "b": {}, "c": {"ports": ports[1:]}}}
     assert published_by(document) == {("tcp", 8042), ("udp", 53), ("tcp", 8081)}
     assert published_by({}) == set()
+
+
+ADD_OUT = "insert rule inet auscat outgoing index 1 accept"
+MORE = Destination(IPv4Network("198.51.100.8"))
+
+
+@in_a_kernel
+@pytest.mark.parametrize(
+    ("commands", "to", "more"),
+    [
+        ([], None, []),
+        ([], LOADED, []),
+        # One that the inventory names and that cannot be reached yet lets nobody out.
+        ([], [*LOADED, MORE], []),
+        ([ADD_OUT], LOADED, ["outwards: accept"]),
+        ([ADD_OUT], None, []),
+        ([], [], ["outwards: " + LOADED_RULE]),
+        # What opens a port that all may come from is another rule.
+        ([], [LOADED[0]._replace(of_all=True)], ["outwards: " + LOADED_RULE]),
+        (["flush chain inet auscat outgoing"], LOADED, ["outwards: all"]),
+        (["insert rule inet auscat outgoing drop"], LOADED, ["outwards: drop"]),
+        (["flush chain inet auscat incoming"], LOADED, ["outwards: all"]),
+        # No limit at all is the next task's.
+        (["delete table inet auscat"], [], []),
+    ],
+)
+def test_whom_services_may_connect_to_and_should_not(
+    commands: list[str], to: list[Destination] | None, more: list[str]
+) -> None:
+    assert looked(commands, to=to)[1] == more

@@ -206,3 +206,38 @@ def test_a_port_that_is_still_served_stays_closed_until_it_is_not(host: Host) ->
     gone = host.guard(ports=PORTS[:1])
     assert (gone["changed"], gone["retired"]) == (True, [])
     assert "8104" not in host.nft("list", "table", "inet", "auscat")
+
+
+TO = [{"network": "198.51.100.7/32", "protocol": "tcp", "port": 104}]
+
+
+def limits_outgoing(host: Host) -> bool:
+    return "chain outgoing {" in host.nft("list", "table", "inet", "auscat")
+
+
+def test_whom_containers_connect_to_is_limited_at_once_where_none_runs_yet(host: Host) -> None:
+    host.guard(ports=PORTS, outgoing=TO, outgoing_later=True)
+    assert "198.51.100.7" in host.nft("list", "chain", "inet", "auscat", "outgoing")
+    # And is put back at once, whatever somebody did to what is loaded.
+    host.nft("flush", "ruleset")
+    host.guard(ports=PORTS, outgoing=[], outgoing_later=True)
+    assert limits_outgoing(host)
+    assert "198.51.100.7" not in host.nft("list", "chain", "inet", "auscat", "outgoing")
+    # Where a site wants no limit, it goes.
+    host.guard(ports=PORTS)
+    assert not limits_outgoing(host)
+
+
+def test_containers_of_before_are_limited_after_they_were_deployed_anew(host: Host) -> None:
+    host.guard(ports=PORTS)
+    again = host.guard(ports=PORTS, outgoing=TO, outgoing_later=True)
+    assert (again["changed"], limits_outgoing(host)) == (False, False)
+    assert host.guard(ports=PORTS, outgoing=TO)["changed"] is True
+    assert limits_outgoing(host)
+    assert host.guard(ports=PORTS, outgoing=TO, outgoing_later=True)["changed"] is False
+
+
+def test_a_destination_that_is_none_changes_nothing(host: Host) -> None:
+    answer = host.guard(ports=PORTS, outgoing=[{"network": "pacs"}])
+    assert "The destinations of services hold what is none" in answer["msg"]
+    assert host.nft("list", "tables") == ""

@@ -169,3 +169,22 @@ def test_routes_and_networks_as_the_programs_tell_them() -> None:
         {"name": "bridge", "subnet": "172.17.0.0/16", "device": "docker0"},
         {"name": "own", "subnet": "172.19.0.0/16", "device": "br-0123456789ab"},
     ]
+
+
+def test_who_else_leaves_by_the_bridge_of_the_swarm() -> None:
+    inspected: list[dict[str, Any]] = [
+        {"Containers": {each: {} for each in ("a", "b", "c", "d", "ingress-sbox")}}
+    ]
+    listed = "\n".join(
+        "\t".join(line)
+        for line in (
+            ("a", "auscat", "auscat_ctp", "auscat_ctp.1.x"),
+            ("b", "shop", "shop_web", "shop_web.1.x"),
+            ("c", "", "lonely", "lonely.1.x"),
+            ("d", "", "", "by_hand"),
+            # On other networks alone.
+            ("e", "monitoring", "monitoring_db", "monitoring_db.1.x"),
+        )
+    )
+    assert engine_setup.others(inspected, listed, "auscat") == ["by_hand", "lonely", "shop"]
+    assert engine_setup.others([{}], listed, "auscat") == []

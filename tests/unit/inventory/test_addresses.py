@@ -197,3 +197,53 @@ def test_a_variable_that_names_a_machine(value: str, reason: str | None) -> None
 )
 def test_all_addresses_that_are_known(host: str, known: list[str]) -> None:
     assert a.known_addresses(host, HOSTVARS, look_up) == known
+
+
+def to(host: str, **values: Any) -> dict[str, Any]:
+    return {"host": host, "port": 104, "protocol": "tcp", "variable": "v", **values}
+
+
+@pytest.mark.parametrize(
+    ("host", "networks", "is_name"),
+    [
+        ("10.1.2.3", ["10.1.2.3/32"], False),
+        ("10.1.2.0/24", ["10.1.2.0/24"], False),
+        ("0.0.0.0/0", ["0.0.0.0/0"], False),
+        ("pacs.example", ["10.0.2.9/32", "10.0.2.10/32"], True),
+        # Of both families IPv4 counts, and this machine is one like others.
+        ("kv", ["10.0.0.1/32"], True),
+        ("cat", ["10.0.0.2/32"], True),
+        # A group is no name that a container could look up.
+        ("researchers", ["10.0.1.1/32", "10.0.1.2/32"], False),
+    ],
+)
+def test_whom_a_service_may_connect_to(host: str, networks: list[str], is_name: bool) -> None:
+    given = [{"name": "orthanc", "outgoing": [to(host)]}]
+    (definition,) = a.with_addresses(given, GROUPS, HOSTVARS, "kv", look_up)
+    assert definition["outgoing"] == [to(host, networks=networks, is_name=is_name)]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("nowhere.example", "It is no host and no group of the inventory, but a name"),
+        ("gone", "Set auscat_address of gone"),
+        ("empty", "has no hosts"),
+        ("six.example", "It has IPv6 alone, and containers have IPv4."),
+        ("2001:db8::7", "It has IPv6 alone"),
+        ("10.1.2.3/24", "It is none of these (10.1.2.3/24 has host bits set)"),
+        ("a machine", "It is none of these"),
+    ],
+)
+def test_whom_nobody_could_connect_to(host: str, words: str) -> None:
+    given = [{"name": "orthanc", "title": "x", "image": "x", "outgoing": [to(host)]}]
+    (definition,) = a.with_addresses(given, GROUPS, HOSTVARS, "kv", look_up)
+    (problem,) = d.definition_problems([definition])
+    assert problem.startswith(f"v is {host!r}. Accepted: an IPv4 address or network, a host or")
+    assert words in problem
+
+
+def test_where_nothing_is_limited_nothing_is_looked_up() -> None:
+    given = [{"name": "ctp", "outside": True, "outgoing": [to("nowhere.example")]}, {"name": "x"}]
+    found = a.with_addresses(given, GROUPS, HOSTVARS, "kv", look_up, limited=False)
+    assert found == [{"name": "ctp", "outside": True, "outgoing": None}, {"name": "x"}]

@@ -170,3 +170,102 @@ def test_networks_by_need() -> None:
     assert of_service["ctp"]["ctp_to_export"] == {}
     assert of_service["orthanc"]["export_to_orthanc"] == {"aliases": ["orthanc", "archive"]}
     assert of_service["export"]["export_to_orthanc"] == {}
+
+
+def entry(host: str, port: int, *networks: str, is_name: bool = False) -> dict[str, Any]:
+    return {
+        "host": host,
+        "port": port,
+        "protocol": "tcp" if port else "",
+        "variable": "v",
+        "networks": list(networks),
+        "is_name": is_name,
+    }
+
+
+TO = entry("10.1.2.3", 104, "10.1.2.3/32")
+
+
+def test_who_connects_to_nobody_is_not_connected_to_the_host() -> None:
+    definitions = [
+        service("gate", ports=[PORT], outgoing=[]),
+        service("orthanc", outgoing=[TO]),
+        # What it is without a limit does not count beside it.
+        service("quiet", outside=True, outgoing=[]),
+        service("free", outside=True, outgoing=None),
+        service("as_before", ports=[PORT]),
+    ]
+    of_service, of_stack = c.networks(definitions)
+    assert of_stack == {
+        "gate_alone": {"driver": "overlay"},
+        "orthanc_alone": {"driver": "overlay"},
+        "quiet_nowhere": {"driver": "overlay", "internal": True},
+        "free_alone": {"driver": "overlay"},
+        "as_before_alone": {"driver": "overlay"},
+    }
+    assert all(len(each) == 1 for each in of_service.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"ports": [PORT]}, None),
+        ({"outside": True}, None),
+        ({"outgoing": []}, None),
+        (
+            {"outgoing": [TO]},
+            {"net.ipv4.ip_local_port_range": "1024 4095", "net.ipv4.tcp_tw_reuse": "1"},
+        ),
+        (
+            {"ports": [{**PORT, "target": 8042}], "outgoing": []},
+            {"net.ipv4.ip_unprivileged_port_start": "4096"},
+        ),
+        # Where it listens itself.
+        ({"ports": [PORT], "outgoing": []}, {"net.ipv4.ip_unprivileged_port_start": "80"}),
+    ],
+)
+def test_connections_are_known_by_their_ports(values: Any, expected: Any) -> None:
+    assert rendered(**values).get("sysctls") == expected
+
+
+def test_who_has_not_said_whom_it_connects_to() -> None:
+    definitions = [
+        service("silent", ports=[PORT]),
+        service("named", ports=[PORT]),
+        service("inside"),
+        service("says", ports=[PORT], outgoing=[]),
+    ]
+    (problem,) = c.undeclared_problems(definitions, ["named"])
+    assert problem.startswith("silent_service has no outgoing, and firewall_outgoing is named")
+    assert "Accepted: outgoing in the definition" in problem
+    (said,) = c.neighbour_findings(["shop", "monitoring"], ["shop", "other"], "kv01")
+    assert said.startswith("monitoring on kv01 is not of this node")
+    assert "{monitoring: []} for nobody" in said
+
+
+def test_a_container_knows_the_names_that_it_may_connect_to() -> None:
+    entries = [
+        entry("pacs.example", 104, "10.1.2.3/32", "10.1.2.4/32", is_name=True),
+        entry("pacs.example", 105, "10.1.2.3/32", "10.1.2.4/32", is_name=True),
+        entry("researchers", 104, "10.1.3.0/32"),
+        entry("10.1.2.9", 0, "10.1.2.9/32"),
+    ]
+    hosts = ["pacs.example:10.1.2.3", "pacs.example:10.1.2.4"]
+    one = rendered(outgoing=entries)
+    assert one["extra_hosts"] == hosts
+    # For others it does not wait long, since nobody will answer.
+    assert one["dns_search"] == ["."]
+    assert one["environment"] == {"TZ": "Etc/UTC", "RES_OPTIONS": "timeout:1 attempts:2"}
+    assert "extra_hosts" not in rendered(outgoing=[])
+    # One that may ask a DNS server looks them up itself, as one does that says nothing.
+    dns = entry("10.1.1.1", 53, "10.1.1.1/32")
+    for values in ({"outgoing": [*entries, dns]}, {}):
+        other = rendered(**values)
+        assert not {"extra_hosts", "dns_search"} & other.keys()
+        assert other["environment"] == {"TZ": "Etc/UTC"}
+
+
+@pytest.mark.parametrize("value", ["pacs", {"host": "pacs"}, ["pacs"], [{"host": "pacs"}], True])
+def test_what_is_no_list_of_destinations_is_refused(value: Any) -> None:
+    (problem,) = d.definition_problems([service("one", outgoing=value)])
+    assert problem.startswith(f"one_service: outgoing is {value!r}. Accepted")
