@@ -9,7 +9,6 @@ from pathlib import Path
 #: As installed: the package lies beside it, and none of its files can be run by itself.
 LAUNCHER = Path(__file__).resolve().parent.with_name("backup_run.py")
 STATE = Path("/var/lib/auscat/backup")
-LOCK = Path("/run/lock/auscat-backup.lock")
 RUN = Path("/run")
 CACHE = Path("/var/cache/auscat/restic")
 # A server that is there and silent must not hold a run, and its lock, for ever.
