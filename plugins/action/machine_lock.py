@@ -36,6 +36,7 @@ ASK_SECONDS = 2
 class ActionModule(ActionBase):
     """See the documentation of the module of the same name."""
 
+    _VALID_ARGS = frozenset({"wait", "kind", "beside_backup"})
     _supports_check_mode = True
 
     def run(
@@ -45,25 +46,25 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         if self._task.check_mode:
             return {**result, "changed": False, "run": ""}
-        answer = attempt(self, task_vars, self._task.args)
+        wished = arguments(task_vars or {}, self._task.args)
+        answer = attempt(self, task_vars, wished)
         if answer.get("failed"):
             return {**result, **answer}
-        problem, said = settle(self, task_vars, answer.pop("lock"), self._task.args)
+        busy, said = settle(self, task_vars, wished, answer.pop("lock"), self._task.args)
         host = (task_vars or {})["inventory_hostname"]
-        if problem:
-            return {**result, "failed": True, "msg": f"{problem} Nothing was changed on {host}."}
+        if busy:
+            return {**result, "failed": True, "msg": f"{busy} Nothing was changed on {host}."}
         return {**result, "changed": False, **said}
 
 
 def attempt(
-    action: ActionBase, task_vars: dict[str, Any] | None, given: Mapping[str, Any]
+    action: ActionBase, task_vars: dict[str, Any] | None, wished: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Run the module that takes the lock, once, and return its answer."""
-    return action._execute_module(
-        module_name="auscat.imaging.machine_lock",
-        module_args={**given, **arguments(task_vars or {}, given)},
-        task_vars=task_vars,
+    answer: dict[str, Any] = action._execute_module(
+        module_name="auscat.imaging.machine_lock", module_args=dict(wished), task_vars=task_vars
     )
+    return answer
 
 
 def arguments(task_vars: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,12 +87,14 @@ def arguments(task_vars: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
 def settle(
     action: ActionBase,
     task_vars: dict[str, Any] | None,
+    wished: Mapping[str, Any],
     lock: dict[str, Any],
     given: Mapping[str, Any],
 ) -> tuple[str, dict[str, Any]]:
     """Wait for another holder where that is asked for, and keep the lock once it is ours.
 
     Args:
+        wished: as `arguments` returns it.
         lock: what the first attempt gave.
         given: of the module's options.
 
@@ -111,13 +114,14 @@ def settle(
             Display().display(f"{host}: waiting for {machine_lock.described(holder)}")
         told = True
         time.sleep(ASK_SECONDS)
-        answer = attempt(action, task_vars, given)
+        answer = attempt(action, task_vars, wished)
         if answer.get("failed"):
             return str(answer.get("msg")), {}
         lock = answer["lock"]
+    run = wished["record"]["run"]
     if not lock["joined"]:
-        keep(action, this_run())
-    return "", {"run": this_run(), "warnings": warnings(host, lock["before"], task_vars or {})}
+        keep(action, run)
+    return "", {"run": run, "warnings": warnings(host, lock["before"], wished["broken"])}
 
 
 def problem(host: str, holder: Mapping[str, Any], ended: bool) -> str:
@@ -148,14 +152,12 @@ def problem(host: str, holder: Mapping[str, Any], ended: bool) -> str:
     return " ".join(words)
 
 
-def warnings(
-    host: str, before: Mapping[str, Any] | None, task_vars: Mapping[str, Any]
-) -> list[str]:
+def warnings(host: str, before: Mapping[str, Any] | None, broken: bool) -> list[str]:
     """Return what to tell of the run whose place this one took."""
     if not before:
         return []
     was = f"The lock of {host} was held by {machine_lock.described(before)}"
-    if arguments(task_vars, {})["broken"]:
+    if broken:
         return [f"{was}. It was broken. What still works of that run works beside this one."]
     return [f"{was}, which ended without a word. What it left half done, running it again repairs."]
 
@@ -163,7 +165,7 @@ def warnings(
 def this_run() -> str:
     """Return what this run of ansible-playbook is known by: letters and digits.
 
-    A task is carried out by a child of it.
+    A task is carried out by a child of it, which may outlive it: ask once in a task, early.
     """
     main = os.getppid()
     return f"{_controller()}x{main}x{_started(main)}"

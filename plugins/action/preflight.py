@@ -134,7 +134,7 @@ class ActionModule(ActionBase):
             return {**result, **self._failure(problems)}
         data_root = self._value("auscat_data_root")
         config_root = self._value("auscat_config_root")
-        wished = None if self._task.check_mode else machine_lock.arguments(self._variables, {})
+        wished = machine_lock.arguments(self._variables, {})
 
         def look() -> dict[str, Any]:
             return self._execute_module(
@@ -149,7 +149,8 @@ class ActionModule(ActionBase):
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
                     "repositories": self._repositories(),
-                    "lock": wished,
+                    # A run that is refused anyway keeps nobody waiting.
+                    "lock": None if self._task.check_mode or problems else wished,
                 },
                 task_vars=task_vars,
             )
@@ -158,7 +159,7 @@ class ActionModule(ActionBase):
         try:
             answer = look()
             if lock := answer.pop("lock", None):
-                busy, held = machine_lock.settle(self, task_vars, lock, {})
+                busy, held = machine_lock.settle(self, task_vars, wished, lock, {})
                 problems += [busy] if busy else []
                 result["run"] = held.get("run", "")
                 result["warnings"] += held.get("warnings", [])

@@ -83,6 +83,7 @@ def rows(node: Mapping[str, Any], studies: bool = True) -> list[tuple[str, str, 
     engine = f"Docker {state['engine']}" if state["engine"] else "no Docker engine"
     found = [
         ("machine", worst(alerts, ["engine_down"]), f"{system['os']}, {engine}"),
+        *_holder_rows(state),
         *_service_rows(state, alerts, now),
     ]
     found += _figure_rows(state, alerts, studies)
@@ -94,6 +95,14 @@ def rows(node: Mapping[str, Any], studies: bool = True) -> list[tuple[str, str, 
     found += [proof_row(state, alerts), *_backup_rows(state, alerts)]
     found += _security_rows(state, alerts)
     return found
+
+
+def _holder_rows(state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the row on who changes the machine now; none where nobody does."""
+    if not (holder := state.get("holder")):
+        return []
+    text = f"{holder['what']}, by {holder['who']} since {holder['since']} UTC"
+    return [("being changed", "ok", text)]
 
 
 def _service_rows(

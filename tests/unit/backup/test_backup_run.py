@@ -25,6 +25,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.program impo
     cli,
     engine,
     forms,
+    machine_lock,
     parts,
     postgresql,
     running,
@@ -393,7 +394,7 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
         },
     }
     (home / "settings.json").write_text(json.dumps(settings))
-    monkeypatch.setattr(base, "LOCK", home / "lock")
+    monkeypatch.setattr(machine_lock, "DIRECTORY", home / "lock")
     monkeypatch.setattr(forms, "PARTS", {"ctp": NoPart})
     monkeypatch.setattr(engine, "remove_leftovers", lambda: None)
     monkeypatch.setattr(engine, "container_of", lambda _: "")

@@ -86,9 +86,7 @@ def main(arguments: Sequence[str], settings_file: str) -> int:
         if options.command == "ask-orthanc":
             result = orthanc.ask_orthanc()
         else:
-            settings = json.loads(Path(settings_file).read_text())
-            kinds = options.kinds or sorted(settings["kinds"], reverse=True)
-            result = dispatch(options, settings, kinds)
+            result = dispatch(options, Path(settings_file))
     except base.StoppedError:
         result = {"error": "The run was stopped before its end. Run it again."}
     except (base.BackupError, OSError, sqlite3.Error, ValueError, KeyError) as error:
@@ -102,11 +100,15 @@ def main(arguments: Sequence[str], settings_file: str) -> int:
     return 1 if result.get("error") else 0
 
 
-def dispatch(
-    options: argparse.Namespace, settings: Mapping[str, Any], kinds: Sequence[str]
-) -> dict[str, Any]:
+def dispatch(options: argparse.Namespace, settings_file: Path) -> dict[str, Any]:
     """Run one command; a failed backup or verification is noted for the status."""
-    runs = [running.Run(settings, kind) for kind in kinds]
+    kinds = options.kinds or sorted(json.loads(settings_file.read_text())["kinds"], reverse=True)
+
+    def runs_of() -> list[running.Run]:
+        settings = json.loads(settings_file.read_text())
+        return [running.Run(settings, kind) for kind in kinds]
+
+    runs = runs_of()
     if options.command == "list":
         (run,) = runs
         mine = restic.of_node(run.restic.open(write=False), run.node, run.kind)
@@ -132,7 +134,8 @@ def dispatch(
     is_cleanup = options.command == "cleanup"
     try:
         with locked(" ".join([options.command, *kinds]), 0 if is_cleanup else seconds):
-            return _locked_dispatch(options, runs)
+            # Whoever was waited for may have changed them.
+            return _locked_dispatch(options, runs_of())
     except BusyError as error:
         if is_cleanup:
             return {}

@@ -20,6 +20,9 @@ from .command import UnknownError, is_active, known, run, systemd
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 TIMER = "auscat-status.timer"
 SAMPLER = "auscat-status.service"
+LOCK = Path("/run/auscat-lock")
+#: A playbook that was not heard of for so long holds no machine any more.
+SILENT_SECONDS = 300
 
 
 def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
             for kind in settings["backup_kinds"]
         },
         "sampler": _sampler(settings, sampling),
+        "holder": holder(),
     }
 
 
@@ -140,6 +144,24 @@ def _report(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, AttributeError):
         return {"failed": 0}
+
+
+def holder() -> dict[str, str] | None:
+    """Return who changes this machine now: what, who, since.
+
+    The record is one of `machine_lock`, which the program of the backups and the playbooks hold
+    the machine by. Nothing is written here.
+    """
+    try:
+        record = json.loads((LOCK / "record.json").read_text(encoding="utf-8"))
+        heard = float((LOCK / "heard").read_text()) if (LOCK / "heard").exists() else 0.0
+        silent = float(Path("/proc/uptime").read_text().split()[0]) - heard
+        lives = any(Path(f"/proc/{each['pid']}").exists() for each in record["processes"])
+        if silent >= SILENT_SECONDS and not lives:
+            return None
+        return {key: str(record[key]) for key in ("what", "who", "since")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _sampler(settings: Mapping[str, Any], sampling: bool) -> dict[str, Any]:
