@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -205,6 +206,8 @@ def keep(action: ActionBase, run: str) -> None:
     try:
         # In a session of its own, it is spared by what ends a task.
         os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         # All processes of the run can write to the queue of results, and they alone: when none of
         # them is left, its reading end says so.
         writing.close()
@@ -222,7 +225,24 @@ def _keep(action: ActionBase, run: str, ended: select.poll) -> None:
     while not ended.poll(machine_lock.BEAT_SECONDS * 1000):
         # What goes wrong once may be right the next time.
         with suppress(Exception):
-            said = action._low_level_execute_command(machine_lock.beat_command(run))
-            if said["rc"] == 3:
+            if _told(action, machine_lock.beat_command(run)) == machine_lock.NOT_HELD:
                 return
-    action._low_level_execute_command(machine_lock.release_command(run))
+    _told(action, machine_lock.release_command(run))
+
+
+def _told(action: ActionBase, command: str) -> int:
+    """Run a command on the machine and return what it ended with.
+
+    Raises:
+        TimeoutError: it has not ended within two beats, as over a connection that died.
+    """
+
+    def late(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(2 * machine_lock.BEAT_SECONDS)
+    try:
+        return int(action._low_level_execute_command(command)["rc"])
+    finally:
+        signal.alarm(0)

@@ -28,6 +28,8 @@ DIRECTORY = Path("/run/auscat-lock")
 UPTIME = Path("/proc/uptime")
 BEAT_SECONDS = 30
 SILENT_SECONDS = 300
+#: What the controller's commands end with where their run holds nothing.
+NOT_HELD = 3
 #: In the environment of what a playbook starts here: its run, which holds the machine already.
 RUN = "AUSCAT_RUN"
 
@@ -250,7 +252,7 @@ def _guarded() -> Iterator[None]:
 
 
 def beat_command(run: str) -> str:
-    """Return the shell command that says that a run lives; it ends with 3 where it holds nothing.
+    """Return the shell command that says that a run lives; it may end with ``NOT_HELD``.
 
     Args:
         run: letters and digits.
@@ -271,4 +273,4 @@ def _if_held(run: str, command: str) -> str:
     """Return a shell command that runs another one, guarded, where a run holds the machine."""
     inner = f'grep -qs \'"run": "{run}"\' record.json || exit 3; {command}'
     quoted = inner.replace("'", "'\\''")
-    return f"cd {DIRECTORY} 2>/dev/null || exit 3; flock guard sh -c '{quoted}'"
+    return f"cd {DIRECTORY} 2>/dev/null || exit {NOT_HELD}; flock guard sh -c '{quoted}'"
