@@ -31,7 +31,9 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.program impo
 RUN = re.compile(r"(?P<controller>[0-9a-f]{12})x(?P<pid>[0-9]+)x(?P<started>[0-9A-Za-z]+)")
 #: How long to wait for the last step of a run of this controller whose ansible-playbook has ended.
 ENDED_SECONDS = machine_lock.SILENT_SECONDS + machine_lock.BEAT_SECONDS
-ASK_SECONDS = 2
+#: How long to wait in any case: for the end of what takes a moment, such as a run that has ended.
+SHORT_SECONDS = 5
+ASK_SECONDS = 1
 
 
 class ActionModule(ActionBase):
@@ -103,7 +105,7 @@ def settle(
         What is wrong, and else ``run`` and ``warnings`` for the result of the task.
     """
     host = (task_vars or {})["inventory_hostname"]
-    began, wait = time.monotonic(), float(given.get("wait") or 0)
+    began, wait = time.monotonic(), max(SHORT_SECONDS, float(given.get("wait") or 0))
     told = False
     while holder := lock["holder"]:
         if given.get("beside_backup") and holder["kind"] == "backup":
@@ -111,9 +113,9 @@ def settle(
         ended = has_ended(holder["run"])
         if time.monotonic() - began >= (max(wait, ENDED_SECONDS) if ended else wait):
             return problem(host, holder, ended), {}
-        if not told:
+        if not told and (ended or wait > SHORT_SECONDS):
             Display().display(f"{host}: waiting for {machine_lock.described(holder)}")
-        told = True
+            told = True
         time.sleep(ASK_SECONDS)
         answer = attempt(action, task_vars, wished)
         if answer.get("failed"):

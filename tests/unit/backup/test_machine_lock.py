@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.action import machine_lock as action
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import (
     cli,
     machine_lock,
@@ -212,3 +213,40 @@ def test_two_programs_exclude_each_other_and_a_killed_one_holds_nothing(director
             assert held
             assert held["what"] == "verify"
     assert machine_lock.holder() is None
+
+
+def run_of(controller: str, process: subprocess.Popen[bytes]) -> str:
+    return f"{controller}x{process.pid}x{machine_lock.started(process.pid)}"
+
+
+def test_a_run_has_ended_when_its_process_on_this_controller_has(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    controller = action.this_run().partition("x")[0]
+    mine, others = run_of(controller, sleeper), run_of("0123456789ab", sleeper)
+    assert not action.has_ended(mine)
+    sleeper.kill()
+    # Whoever started it has not asked yet how it ended.
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert action.has_ended(mine)
+    sleeper.wait()
+    assert action.has_ended(mine)
+    assert not action.has_ended(others)
+    assert not action.has_ended("4711-42")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"silent": 7.0}, ["last heard of 7 s ago", "free 5 minutes after it was last heard of"]),
+        ({"kind": "backup"}, ["systemctl stop 'auscat-backup-*.service' on kv01"]),
+        (
+            {},
+            ["-e break_lock=kv01", "works beside yours", "anna@controller on 2026-01-31"],
+        ),
+    ],
+)
+def test_who_is_refused_is_told_what_to_do(changes: dict[str, Any], words: list[str]) -> None:
+    said = action.problem("kv01", playbook(**changes), False)
+    assert said.startswith("kv01 is being changed by playbooks/site.yml, started by ")
+    assert [word for word in words if word not in said] == []
