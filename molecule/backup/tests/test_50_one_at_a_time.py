@@ -82,7 +82,7 @@ def test_two_sites_with_different_inventories(
     shutil.copytree(scenario.inventory, other / "inventory")
     wait_until_free(node)
     with under_way(scenario, node, "playbooks/site.yml") as first:
-        said = refused(Scenario(other), "playbooks/site.yml", orthanc_memory_mib=1200)
+        said = refused(Scenario(other), "playbooks/site.yml", orthanc_memory_mib=1500)
         assert "node is being changed by playbooks/site.yml, started by " in said
         assert f"with the inventory {scenario.inventory}, last heard of " in said
         assert f"{held(node)['since']} UTC" in said
@@ -108,7 +108,7 @@ def test_a_playbook_that_fails_or_is_killed_holds_nothing(scenario: Scenario, no
 
 
 def test_a_timer_waits_for_an_upgrade(scenario: Scenario, node: Node) -> None:
-    with under_way(scenario, node, "playbooks/upgrade.yml", orthanc_memory_mib=1200) as upgrade:
+    with under_way(scenario, node, "playbooks/upgrade.yml", orthanc_memory_mib=1500) as upgrade:
         node.run("systemctl", "start", "--no-block", UNIT)
         journal = ("journalctl", "--unit", UNIT, "--output=cat", "--no-pager", "--lines=20")
         wait_for(
