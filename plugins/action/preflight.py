@@ -17,6 +17,11 @@ from ansible_collections.auscat.imaging.plugins.action.known_variables import (
     findings,
     known_variables,
 )
+from ansible_collections.auscat.imaging.plugins.action.vault_secrets import (
+    VAULT,
+    directory_of,
+    opened,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.backup.plan import (
     REMOTE,
     backup_problems,
@@ -38,6 +43,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     placement,
     spelling,
     time_zones,
+    vault_values,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses import (
     AddressError,
@@ -66,6 +72,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.definitio
     host_directories,
     published_ports,
     with_companions,
+    without_repeated_ports,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.services import directory
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
@@ -328,6 +335,18 @@ class ActionModule(ActionBase):
                 continue  # reported with the ports' sources
         return problems + placement.family_problems(known)
 
+    def _unlock_key_problems(self) -> list[str]:
+        """Refuse autolock where the key that Swarm will choose could not be kept."""
+        try:
+            path = directory_of(self._quietly("ansible_inventory_sources") or []) / VAULT
+            opened(self._loader._vault, path)
+        except (vault_values.VaultError, AnsibleError, OSError) as error:
+            return [
+                "swarm_autolock is true, and the inventory's vault, which is to keep the Swarm's "
+                f"key, cannot be written. {error}"
+            ]
+        return []
+
     def _engine_findings(
         self,
         definitions: list[dict[str, Any]],
@@ -415,6 +434,8 @@ class ActionModule(ActionBase):
         if "backup" in self._specifications:
             backup = {name: self._quietly(name) for name in self._specifications["backup"]}
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
+        if "swarm" in self._specifications and self._is_true("swarm_autolock", False):
+            problems += self._unlock_key_problems()
         services = self._value("auscat_services")
         declared = [name[:-8] for name in self._variables if name.endswith("_service")]
         # A play of platform roles alone has none of the services that the default names.
@@ -452,7 +473,7 @@ class ActionModule(ActionBase):
                     incomplete.add(service)
                 if parts.keys() >= REQUIRED_KEYS:
                     sound.append(parts)
-        definitions = with_companions(sound)
+        definitions = without_repeated_ports(with_companions(sound), incomplete)
         problems += self._given_file_problems(definitions)
         everywhere = {*declared, *here, *service_roles(COLLECTION / "roles")}
         judged = [each for each in definitions if each.get("name") not in incomplete]

@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": str(error)}
 
     def _complete(self) -> dict[str, Any]:
-        directory = _directory(self._task.args.get("inventory") or [])
+        directory = directory_of(self._task.args.get("inventory") or [])
         wanted = set(_places(directory))
         path = directory / VAULT
         text, identity, secret = self._present(path)
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
                     f"{', '.join(made)} with ansible-vault edit. Nothing was changed."
                 )
             encrypted = self._loader._vault.encrypt(whole, secret=secret, vault_id=identity)
-            _replace(path, encrypted)
+            replace_file(path, encrypted)
         return {
             "changed": bool(made or signed),
             "path": str(path),
@@ -149,7 +149,7 @@ class ActionModule(ActionBase):
         sources = self._task.args.get("inventory") or []
         done = [f"certificate of {host}" for host in machines if what != "forget_ca"]
         result = {"made": (["CA"] if what == "ca" else []) + done, "changed": True, "path": ""}
-        path = _directory(sources) / VAULT
+        path = directory_of(sources) / VAULT
         text = ""
         if path.exists():
             text, identity, secret = self._present(path)
@@ -165,7 +165,7 @@ class ActionModule(ActionBase):
             whole = vault_values.with_values(text, new)
             if not self._task.check_mode:
                 encrypted = self._loader._vault.encrypt(whole, secret=secret, vault_id=identity)
-                _replace(path, encrypted)
+                replace_file(path, encrypted)
             return {**result, "path": str(path)}
         for place, named in self._places_of(machines, sources).items():
             if self._task.check_mode:
@@ -195,7 +195,7 @@ class ActionModule(ActionBase):
 
     def _rotate(self) -> dict[str, Any]:
         """Give variables new values, having kept the old ones beside the vault."""
-        directory = _directory(self._task.args.get("inventory") or [])
+        directory = directory_of(self._task.args.get("inventory") or [])
         places = _places(directory)
         path, kept = directory / VAULT, directory / RECORD
         if not path.exists():
@@ -217,8 +217,8 @@ class ActionModule(ActionBase):
             vault = self._loader._vault
             # The old values first: at no moment is either of the two nowhere.
             record = vault_values.record(plan.old)
-            _replace(kept, vault.encrypt(record, secret=secret, vault_id=identity))
-            _replace(path, vault.encrypt(whole, secret=secret, vault_id=identity))
+            replace_file(kept, vault.encrypt(record, secret=secret, vault_id=identity))
+            replace_file(path, vault.encrypt(whole, secret=secret, vault_id=identity))
         return {
             "changed": bool(plan.renewed),
             "path": str(path),
@@ -232,7 +232,7 @@ class ActionModule(ActionBase):
 
     def _settle(self) -> dict[str, Any]:
         """Forget the old values: the rotation is over."""
-        kept = _directory(self._task.args.get("inventory") or []) / RECORD
+        kept = directory_of(self._task.args.get("inventory") or []) / RECORD
         there = kept.exists()
         if there and not self._task.check_mode:
             kept.unlink()
@@ -240,35 +240,45 @@ class ActionModule(ActionBase):
         return {"changed": there, "record": str(kept)}
 
     def _present(self, path: Path) -> tuple[str, str | None, Any]:
-        """Return the vault in clear, and the identity and secret to encrypt it with."""
-        secrets = self._loader._vault.secrets
-        found = (
-            match_encrypt_secret(secrets, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY)
-            if secrets
-            else None
+        return opened(self._loader._vault, path)
+
+
+def opened(vault: Any, path: Path) -> tuple[str, str | None, Any]:
+    """Return a vault in clear, and the identity and secret to encrypt it with.
+
+    Args:
+        vault: Ansible's VaultLib, with the secrets that the run was given.
+        path: the file; one that is not there is empty.
+
+    Raises:
+        VaultError: there is no password, or the file is none that ansible-vault made.
+    """
+    secrets = vault.secrets
+    found = (
+        match_encrypt_secret(secrets, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY) if secrets else None
+    )
+    if not found:
+        raise vault_values.VaultError(
+            "There is no vault password to encrypt with. Accepted: --vault-password-file FILE, "
+            "--vault-id NAME@FILE, --ask-vault-pass, or ANSIBLE_VAULT_PASSWORD_FILE in the "
+            "environment. Nothing was written (docs/secrets.md)."
         )
-        if not found:
-            raise vault_values.VaultError(
-                "There is no vault password to encrypt with. Accepted: --vault-password-file FILE, "
-                "--vault-id NAME@FILE, --ask-vault-pass, or ANSIBLE_VAULT_PASSWORD_FILE in the "
-                "environment. Nothing was written (docs/secrets.md)."
-            )
-        beside = path.parent.with_suffix(".yml")
-        if beside.exists() or beside.with_suffix(".yaml").exists():
-            raise vault_values.VaultError(
-                f"{beside} is a file, and Ansible would no longer read it beside a directory "
-                f"{path.parent}. Accepted: a directory. Move it to {path.parent / 'main.yml'}."
-            )
-        if not path.exists():
-            return "", found[0], found[1]
-        content = path.read_bytes()
-        if not is_encrypted(content):
-            raise vault_values.VaultError(
-                f"{path} is there and not encrypted. Accepted: no file, or one that ansible-vault "
-                f"made. Run `ansible-vault encrypt {path}` first. Nothing was changed."
-            )
-        plain, identity, secret = self._loader._vault.decrypt_and_get_vault_id(content)
-        return plain.decode("utf-8"), identity, secret
+    beside = path.parent.with_suffix(".yml")
+    if beside.exists() or beside.with_suffix(".yaml").exists():
+        raise vault_values.VaultError(
+            f"{beside} is a file, and Ansible would no longer read it beside a directory "
+            f"{path.parent}. Accepted: a directory. Move it to {path.parent / 'main.yml'}."
+        )
+    if not path.exists():
+        return "", found[0], found[1]
+    content = path.read_bytes()
+    if not is_encrypted(content):
+        raise vault_values.VaultError(
+            f"{path} is there and not encrypted. Accepted: no file, or one that ansible-vault "
+            f"made. Run `ansible-vault encrypt {path}` first. Nothing was changed."
+        )
+    plain, identity, secret = vault.decrypt_and_get_vault_id(content)
+    return plain.decode("utf-8"), identity, secret
 
 
 def _renewed(authority: Mapping[str, str], what: str) -> dict[str, str]:
@@ -279,10 +289,10 @@ def _renewed(authority: Mapping[str, str], what: str) -> dict[str, str]:
     """
     if what == "ca" and authority.get("previous"):
         raise vault_values.VaultError(
-            "renew is ca, and there is a new CA already, beside the one before it, which whatever "
-            "has not followed yet still trusts alone: a third would shut that out. Accepted now: "
-            "renew=machines, which brings it to the machines, and then, once all clients trust it, "
-            "renew=forget_ca. Nothing was changed."
+            "renew is ca, and there is a new CA already, beside the one before it. Clients that "
+            "have not followed yet trust that one alone; a third would shut them out. Accepted: "
+            "renew=machines, which brings it to the machines, and then, once all clients trust "
+            "it, renew=forget_ca. Nothing was changed."
         )
     if what == "ca":
         return certificates.renew_authority(authority)
@@ -305,7 +315,7 @@ def _places(directory: Path) -> dict[str, set[str]]:
     return places
 
 
-def _directory(sources: Any) -> Path:
+def directory_of(sources: Any) -> Path:
     """Return the directory of the one inventory. Raises VaultError for none or several."""
     sources = [sources] if isinstance(sources, str) else list(sources)
     if len(sources) != 1 or not Path(str(sources[0])).exists():
@@ -329,7 +339,7 @@ def _texts(directory: Path) -> list[str]:
     ]
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file for its owner alone, whole or not at all."""
     # Where the vault is a link, the file that it leads to is the vault.
     path = path.resolve()

@@ -1,15 +1,17 @@
-"""Filters that make what stock CTP reads; the logic is in module_utils/ctp/config.py."""
+"""Filters that make what stock CTP reads; the logic is in module_utils/ctp."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import config as ctp_config
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import distribution, script
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import certificates
 
 
 @lru_cache(maxsize=8)
@@ -119,6 +121,24 @@ def ctp_dicom_tls(mode: str, required_for: list[str], flavour: str, tls: str) ->
         raise AnsibleFilterError(str(error)) from error
 
 
+def ctp_dicom_tls_clients(given: str, mode: str) -> str:
+    """Return the CAs of which one has to have signed a sender's certificate, as PEM.
+
+    Args:
+        given: ctp_dicom_tls_clients.
+        mode: ctp_dicom_tls.
+
+    Raises:
+        AnsibleFilterError: it holds no certificate that is valid now, or senders are not asked.
+    """
+    try:
+        return certificates.sender_authorities(
+            given, mode, lambda path: Path(path).expanduser().read_text(encoding="utf-8")
+        )
+    except certificates.CertificateError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 def ctp_said(settings: Mapping[str, Any], flavour: str) -> list[dict[str, str]]:
     """Return what the tables say of the de-identification of each pipeline.
 
@@ -140,6 +160,7 @@ class FilterModule:
         return {
             "ctp_checksum": ctp_checksum,
             "ctp_dicom_tls": ctp_dicom_tls,
+            "ctp_dicom_tls_clients": ctp_dicom_tls_clients,
             "ctp_files": ctp_files,
             "ctp_gate_pipelines": ctp_config.gate_pipelines,
             "ctp_hold_seconds": ctp_hold_seconds,

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: who had a study, by the log of the web server in front of Orthanc."""
+"""Ansible module: who had access to a study, by the log of the web server in front of Orthanc."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ author: The AusCAT imaging node project (!UNKNOWN)
 """
 
 EXAMPLES = r"""
-- name: Find who had a study
+- name: Find who had access to a study
   auscat.imaging.audit_log:
     study: 1.2.3.4
     logs: /srv/auscat/front/logs
@@ -132,7 +132,7 @@ def main() -> None:
         asked = audit.find(module.params["study"], lines_of(Path(module.params["index"])), ask)
         told = audit.trail(chain.from_iterable(map(lines_of, files)), asked)
     except (ClientError, OSError, ValueError) as error:
-        module.fail_json(msg=f"It cannot be told who had the study: {error}")
+        module.fail_json(msg=f"Who had access to the study cannot be told: {error}")
     module.exit_json(
         changed=False,
         studies=asked.studies,

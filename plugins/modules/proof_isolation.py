@@ -118,19 +118,10 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import (
-    container_of,
-    containers_of,
-)
 from ansible_collections.auscat.imaging.plugins.module_utils.host.http import TRUST_OPTION
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import (
     Report,
     wait_for,
-)
-from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
-    send_for_answers,
-    tls_of,
-    tool,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation import (
     ANSWERS,
@@ -140,13 +131,19 @@ from ansible_collections.auscat.imaging.plugins.module_utils.proof.isolation imp
     REMOVED,
     TAKEN,
     Phantom,
-    made_identified,
     made_phantoms,
     read_phantoms,
-    write_marked,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.names import UID_ROOT
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.orthanc import Orthanc
+from ansible_collections.auscat.imaging.plugins.module_utils.proof.past_ctp import (
+    Way,
+    instances,
+    refused_over_dicom,
+    refused_over_rest,
+    remove,
+    send,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.state import diagnosis
 
 
@@ -166,81 +163,6 @@ def phantoms(module: AnsibleModule) -> list[Phantom]:
             " was sent."
         )
         raise
-
-
-def answers_to(module: AnsibleModule, directory: Path) -> tuple[list[int], str]:
-    """Send files to Orthanc's DICOM port; return the status of each answer, and where it is."""
-    parameters = module.params
-    address, port, enter = parameters["address"], parameters["port"], []
-    if not address:
-        # The container's own network: no port is published for it, and nobody else gets in.
-        pid = str(container_of(parameters["service"])["State"]["Pid"])
-        address, enter = "127.0.0.1", [tool("nsenter"), "--target", pid, "--net"]
-        lenders = [parameters["service"]]
-    else:
-        # CTP's machine, of whose containers one sends to Orthanc.
-        stack = parameters["service"].rpartition("_")[0]
-        lenders = [f"{stack}_ctp", f"{stack}_ctp_outlet"]
-    names = parameters["calling_ae_title"], parameters["called_ae_title"]
-    with tls_of(containers_of(lenders)) as tls:
-        answers = send_for_answers(address, port, *names, directory, enter, tls)
-    return answers, f"port {port} {'in its container' if enter else f'at {address}'}"
-
-
-def send(module: AnsibleModule, found: list[Phantom]) -> tuple[list[str], str]:
-    """Send the phantoms; return problems and what was seen."""
-    marks = module.params["marks"]
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
-        # The bytes that were checked, and not the files once more.
-        for number, phantom in enumerate(found, start=1):
-            path = Path(directory, f"{number:05d}.dcm")
-            if marks:
-                write_marked(phantom, marks, path)
-            else:
-                path.write_bytes(phantom.raw)
-        answers, place = answers_to(module, Path(directory))
-    acknowledged = answers.count(0)
-    seen = f"{acknowledged} of {len(found)} objects acknowledged by {place}"
-    return ([] if acknowledged == len(found) else [seen]), seen
-
-
-def refused_over_dicom(module: AnsibleModule) -> tuple[list[str], str]:
-    """Send an identified object; return problems and what was seen."""
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
-        made_identified(module.params["token"], Path(directory))
-        answers, place = answers_to(module, Path(directory))
-    if len(answers) != 1:
-        return [f"{len(answers)} answers of {place}"], ""
-    seen = f"{place} answered with status 0x{answers[0]:04X}"
-    return ([f"{seen}, Success"] if answers[0] == 0 else []), seen
-
-
-def refused_over_rest(module: AnsibleModule, orthanc: Orthanc) -> tuple[list[str], str]:
-    """Upload an identified object; return problems and what was seen."""
-    with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
-        phantom = made_identified(module.params["token"], Path(directory))
-    status = orthanc.upload(phantom.raw)
-    problems = []
-    if status != 400:
-        problems.append(f"{orthanc.url}/instances answered with status {status}")
-    if instances(orthanc, [phantom.sop_instance_uid]):
-        problems.append("the object is in the archive")
-    return problems, f"{orthanc.url}/instances answered with status {status}"
-
-
-def instances(orthanc: Orthanc, uids: list[str]) -> list[str]:
-    """Return Orthanc's identifiers of the phantom's objects."""
-    # A search for nothing would find everything.
-    return orthanc.find("Instance", {"SOPInstanceUID": "\\".join(uids)}) if uids else []
-
-
-def remove(orthanc: Orthanc, uids: list[str]) -> tuple[list[str], str]:
-    """Delete the phantom's objects and nothing else; return problems and what was seen."""
-    there = instances(orthanc, uids)
-    for identifier in there:
-        orthanc.delete("Instance", identifier)
-    left = len(instances(orthanc, uids))
-    return ([f"{left} objects are left"] if left else []), f"{len(there)} objects removed"
 
 
 def main() -> None:
@@ -272,7 +194,8 @@ def main() -> None:
     )
     parameters = module.params
     report = Report(parameters["where"])
-    state = parameters["state"]
+    state, token = parameters["state"], parameters["token"]
+    way = Way.of(parameters, module.tmpdir)
     if state == "read":
         uids = [phantom.sop_instance_uid for phantom in phantoms(module)]
         module.exit_json(changed=False, checks=[], uids=uids)
@@ -285,10 +208,12 @@ def main() -> None:
             " this project's image, or read docs/access.md on images of others."
         )
         if state == "refused_dicom":
-            report.attempt(REFUSES_DICOM, remedy, lambda: refused_over_dicom(module))
+            report.attempt(REFUSES_DICOM, remedy, lambda: refused_over_dicom(way, token))
         else:
             asked = Orthanc.of(parameters)
-            report.attempt(REFUSES_REST, remedy, lambda: refused_over_rest(module, asked))
+            report.attempt(
+                REFUSES_REST, remedy, lambda: refused_over_rest(asked, token, module.tmpdir)
+            )
         module.exit_json(changed=False, checks=report.rows())
     if state == "sent":
         found = phantoms(module)
@@ -297,7 +222,7 @@ def main() -> None:
             "See docker service ps and the log of Orthanc; DicomModalities and DicomCheckCalledAet"
             " in orthanc.json (orthanc_ctp_aet, orthanc_ctp_addresses, orthanc_aet); between two"
             " machines, the network and orthanc_dicom_sources.",
-            lambda: send(module, found),
+            lambda: send(way, found, parameters["marks"]),
         )
         module.exit_json(changed=False, checks=report.rows())
     uids = parameters["uids"]

@@ -9,7 +9,8 @@ short_description: Send a synthetic study for a known and for an unknown patient
 version_added: 0.1.0
 description:
   - Reads with OCR the names that it has written into the pixels of some images, tries a C-ECHO to
-    Orthanc from CTP's network, then sends both studies with dcmsend.
+    Orthanc from CTP's network, then sends both studies with dcmtk's dcmsend, or over TLS with
+    storescu.
   - The files lie in a directory that only root may read and are removed before the module ends.
   - Does not report a change, because a proof leaves nothing behind.
 requirements:
@@ -39,6 +40,13 @@ options:
     description: Full name of CTP's Swarm service.
     type: str
     default: auscat_ctp
+  tls_service:
+    description:
+      - Full name of the Swarm service that takes DICOM over TLS at that port. The proof shows its
+        certificate, since it knows no other that the site accepts.
+      - Empty means that the studies are sent in clear text.
+    type: str
+    default: ""
   orthanc_hostname:
     description: >-
       Name or address of Orthanc, as CTP reaches it; empty means ORTHANC_HOSTNAME in CTP's
@@ -84,12 +92,16 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import container_of
+from ansible_collections.auscat.imaging.plugins.module_utils.host.containers import (
+    container_of,
+    containers_of,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.checks import Report
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.dcmtk import (
     echo_from,
     own_address,
     send_files,
+    tls_of,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.judgement import legible_problems
 from ansible_collections.auscat.imaging.plugins.module_utils.proof.phantom import (
@@ -114,6 +126,7 @@ def main() -> None:
             "calling_ae_title": {"type": "str", "default": ""},
             "called_ae_title": {"type": "str", "default": "CTP"},
             "service": {"type": "str", "default": "auscat_ctp"},
+            "tls_service": {"type": "str", "default": ""},
             "orthanc_hostname": {"type": "str", "default": ""},
             "orthanc_port": {"type": "int", "default": 0},
             "orthanc_ae_title": {"type": "str", "default": "ORTHANC"},
@@ -149,7 +162,11 @@ def main() -> None:
         study = study_of(known)
         address = parameters["address"] or own_address()
         calling = parameters["calling_ae_title"] or f"Q{study.token}N0000"
-        with tempfile.TemporaryDirectory(dir=module.tmpdir) as directory:
+        lenders = [parameters["tls_service"]] if parameters["tls_service"] else []
+        with (
+            tempfile.TemporaryDirectory(dir=module.tmpdir) as directory,
+            tls_of(containers_of(lenders)) as tls,
+        ):
             write_study(study, Path(directory))
             for number, image in enumerate(study.lettered, start=1):
                 write_object(image.dataset, Path(directory, f"lettered{number}.dcm"))
@@ -159,9 +176,11 @@ def main() -> None:
                 calling,
                 parameters["called_ae_title"],
                 Path(directory),
+                tls=tls,
             )
         sent = len(study.datasets) + len(study.lettered)
         seen = f"{acknowledged} of {sent} objects acknowledged by {address}:{parameters['port']}"
+        seen += " over TLS" if tls else ""
         return ([] if acknowledged == sent else [seen]), seen
 
     if not module.check_mode:

@@ -159,6 +159,8 @@ reasons:
 """
 
 import json
+import traceback
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.loaded_rules import (
@@ -230,6 +232,21 @@ def main() -> None:
         required_if=[("state", "present", ["document"])],
         supports_check_mode=True,
     )
+    try:
+        act(module)
+    except Exception as error:  # the role goes on after a failure, where a traceback is not shown
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        module.fail_json(
+            msg=f"The module itself failed ({type(error).__name__}: {error}, in"
+            f" {Path(place.filename).name}, line {place.lineno}). What it had begun stands as it"
+            " is. Run the playbook again, which goes on from there, and report this as a fault of"
+            " the project.",
+            exception=traceback.format_exc(),
+        )
+
+
+def act(module: AnsibleModule) -> None:
+    """Do what is asked for, and exit."""
     if module.params["state"] == "present":
         deploy(module)
     stack = Stack(module.params)

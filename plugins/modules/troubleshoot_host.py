@@ -40,6 +40,11 @@ options:
     type: list
     elements: dict
     required: true
+  tls_services:
+    description: Names of the services that hold a certificate, their companions among them.
+    type: list
+    elements: str
+    default: []
   addresses:
     description: Addresses of machines that are to reach ports; port, address and who.
     type: list
@@ -116,6 +121,7 @@ def main() -> None:
             "directories": {"type": "list", "elements": "dict", "required": True},
             # The task sets no_log; here it would censor each value wherever it occurs.
             "secrets": {"type": "list", "elements": "dict", "required": True, "no_log": False},
+            "tls_services": {"type": "list", "elements": "str", "default": []},
             "addresses": {"type": "list", "elements": "dict", "default": []},
             "limited": {"type": "bool", "default": True},
             "ctp": {"type": "dict", "default": {}},

@@ -393,3 +393,10 @@ def test_the_two_machines_of_the_page_have_its_port_table(tmp_path: Path) -> Non
     (shown_table,) = (block for _, _, block in BLOCK.findall(page) if block.startswith("from "))
     printed = textwrap.dedent(done.stdout.split("msg: |-\n")[1].split("\n\n")[0]).strip()
     assert printed.splitlines() == shown_table.strip().splitlines()
+
+
+def test_the_list_of_decisions_has_each_once_in_order() -> None:
+    page = (REPOSITORY / "docs/decisions/README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[\d+\]\((\d{4}-[\w-]+\.md)\)", page, re.MULTILINE)
+    there = sorted(each.name for each in (REPOSITORY / "docs/decisions").glob("[0-9]*.md"))
+    assert listed == there

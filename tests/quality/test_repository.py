@@ -18,6 +18,11 @@ REGISTRY_HOST = re.compile(
 )
 
 
+#: Lines of a file, at most.
+LONGEST = 900
+CODE = (".c", ".conf", ".j2", ".java", ".js", ".py", ".sh", ".sql", ".yml")
+
+
 @cache
 def texts() -> dict[str, str]:
     """Give all text files that are, or are about to be, under version control."""
@@ -50,3 +55,9 @@ def test_no_file_names_a_path_of_this_machine() -> None:
 def test_no_file_holds_a_private_key() -> None:
     key = re.compile(r"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
     assert not {name for name, text in texts().items() if key.search(text)}
+
+
+def test_no_file_of_code_is_long() -> None:
+    code = {name: text for name, text in texts().items() if name.endswith(CODE)}
+    assert len(code) > 800
+    assert not [name for name, text in code.items() if len(text.splitlines()) > LONGEST]

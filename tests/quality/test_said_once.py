@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -52,3 +53,25 @@ def test_it_is_said_in_one_place(pattern: str) -> None:
         if each.suffix in KINDS and re.search(pattern, each.read_text(encoding="utf-8"))
     }
     assert found == PLACES[pattern]
+
+
+def parts(path: str, *names: str) -> list[str]:
+    """The code of these classes and functions, without their own names and what they say."""
+    found = {}
+    for node in ast.parse((REPOSITORY / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name in names:
+            plain = [
+                each for each in ast.walk(node) if isinstance(each, (ast.ClassDef, ast.FunctionDef))
+            ]
+            for each in plain:
+                each.body = each.body[1:] if ast.get_docstring(each) else each.body
+            found[node.name] = "\n".join(map(ast.unparse, node.body))
+    return [found[name] for name in names]
+
+
+def test_who_is_trusted_is_the_same_for_the_program_that_looks_at_a_machine() -> None:
+    """It is installed on the machine, and imports nothing of the collection."""
+    ours = parts("plugins/module_utils/host/http.py", "_Context", "trusting")
+    observed = "plugins/module_utils/status/node_status/observe.py"
+    assert parts(observed, "_Context", "_trusting") == ours
+    assert "server_hostname" in ours[0] and "TLSv1_2" in ours[1]

@@ -23,6 +23,12 @@ def test_every_scenario_has_its_place() -> None:
     )
 
 
+def test_the_page_has_one_row_for_each_scenario() -> None:
+    page = (REPOSITORY / "molecule/README.md").read_text()
+    table = page.partition("| Scenario |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(DIRECTORIES)
+
+
 def test_the_table_names_scenarios_that_exist() -> None:
     named = {name for _, names in scenarios.INPUTS for name in names}
     assert named <= set(DIRECTORIES)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from . import plan, report, scenarios
-from .distribution import DistributionError, cache, find
+from .distribution import DistributionError, cache, find, find_viewer
 from .history import History, next_in_turn
 from .jobs import Job, Result, Run
 from .scenarios import LONG, PLACED, REPOSITORY, STOCK_CTP
@@ -253,12 +253,14 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         stock = find()
+        viewer = find_viewer()
         request = requested(options)
     except (DistributionError, scenarios.ChangeError) as error:
         print(error, file=sys.stderr)
         return 2
     history = History(cache() / "test-times.json")
     chosen = plan.make(request, stock, lambda: in_turn(history))
+    chosen.viewer = viewer
     lacking = sorted(set(chosen.scenarios) & set(STOCK_CTP)) if not stock.path else []
     if lacking:
         print(f"Scenario {', '.join(lacking)} needs stock CTP: {stock.where}.", file=sys.stderr)
@@ -270,6 +272,8 @@ def main(arguments: list[str]) -> int:
     environment = {**os.environ}
     if stock.path:
         environment["CTP_DISTRIBUTION"] = str(stock.path)
+    if viewer.path:
+        environment["OHIF_ARCHIVE"] = str(viewer.path)
     say("\n".join(chosen.facts()))
     say(f"{len(jobs)} steps in {options.places} places; their outputs: {directory}")
 

@@ -1,8 +1,9 @@
-"""The distribution of stock CTP that the tests use: never fetched, only found."""
+"""What the tests use of others: stock CTP and OHIF's viewer. Never fetched, only found."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ ACCEPTED = (
 )
 
 
+#: Knows where the cache has the build of OHIF that the node's image is made of.
+VIEWER = Path(__file__).parents[1] / "viewer_archive.sh"
+
+
 class DistributionError(ValueError):
-    """What is named or lies in the cache is no distribution; the text says what to do."""
+    """What is named or lies in the cache cannot be used; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Where stock CTP was looked for, and where it is: no path where there is none."""
+    """Where something was looked for, and where it is: no path where there is none."""
 
     path: Path | None
     where: str
@@ -76,3 +81,21 @@ def find(environment: Mapping[str, str] = os.environ) -> Distribution:
             "CTP_DISTRIBUTION (docs/ctp.md)."
         )
     return Distribution(files[0], "found in the cache")
+
+
+def find_viewer(environment: Mapping[str, str] = os.environ) -> Distribution:
+    """Find OHIF's build: OHIF_ARCHIVE, or else what tools/viewer_archive.sh has brought.
+
+    Raises:
+        DistributionError: OHIF_ARCHIVE names no file.
+    """
+    found = subprocess.run(
+        [VIEWER, "--at-hand"], env=dict(environment), capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise DistributionError(found.stderr.strip())
+    if not found.stdout.strip():
+        return Distribution(None, "OHIF_ARCHIVE is not set, and the cache has no archive")
+    named = environment.get("OHIF_ARCHIVE")
+    where = "named by OHIF_ARCHIVE" if named else "found in the cache"
+    return Distribution(Path(found.stdout.strip()), where)

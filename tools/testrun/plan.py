@@ -27,6 +27,8 @@ class Plan:
     """What a run tests."""
 
     stock: Distribution
+    #: OHIF's build, which the scenario clients shows in a browser.
+    viewer: Distribution | None = None
     scenarios: list[str] = field(default_factory=list)
     style: bool = True
     units: bool = True
@@ -47,6 +49,14 @@ class Plan:
         tested = [name for name in self.scenarios if passed is None or name in passed]
         lines = [self.limit] if self.limit else []
         lines.append(self._stock(tense, tested))
+        if self.viewer and self.viewer.path and "clients" in tested:
+            lines.append(f"The viewer {tense} tested: {self.viewer.path} (scenario clients).")
+        elif self.viewer:
+            why = "scenario clients did not run to its end"
+            if "clients" not in self.scenarios:
+                why = "scenario clients is not part of this run"
+            why = why if self.viewer.path else self.viewer.where
+            lines.append(f"The viewer {tense} NOT tested: {why} (molecule/README.md).")
         long = [name for name in tested if name in LONG]
         missing = [name for name in LONG if name not in long]
         turn = f" ({self.turn} in turn: it ran longest ago)" if self.turn in long else ""

@@ -85,6 +85,28 @@ def curl(machine: Machine, url: str, *arguments: str, login: str = "") -> tuple[
     return int(status or 0), body + result.stderr
 
 
+def status_from_here(cat: Node, ca: Path, login: str) -> str:
+    """Ask Orthanc's machine for a page from this machine, whose address is another one.
+
+    Args:
+        cat: Orthanc's machine.
+        ca: the file with the certificate that is trusted.
+        login: ``user:password``.
+
+    Returns:
+        The HTTP status.
+    """
+    asked = subprocess.run(
+        ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]
+        + ["--cacert", str(ca), "--config", "-", f"https://{cat.address}:8042/system"],
+        input=f'user = "{login}"\n',
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return asked.stdout
+
+
 def psql(
     machine: Machine, kv: Node, mode: str, statement: str, ca: str = CA_ON_A_CLIENT
 ) -> subprocess.CompletedProcess[str]:
@@ -98,7 +120,7 @@ def psql(
         ca: the file with the certificate that is trusted.
     """
     target = (
-        f"host={kv.address} port=5433 dbname=key_db user={kv.variables['keydb_user']} "
+        f"host={kv.address} port=5433 dbname=key_db user=key_admin "
         f"connect_timeout=10 sslmode={mode} sslrootcert={ca}"
     )
     script = 'read -r PGPASSWORD; export PGPASSWORD; exec psql -At -c "$2" "$1"'
@@ -117,11 +139,13 @@ class Front:
         node: its machine.
         url: of the page.
         trusted: a file on the researcher's machine with the CAs of the node and the hospital.
+        ca: a file on this machine with the CA of the node.
     """
 
     node: Node
     url: str
     trusted: str
+    ca: Path
 
     def log(self) -> str:
         """Who did what."""
@@ -133,11 +157,7 @@ class Front:
 
     def status_elsewhere(self, login: str) -> str:
         """Ask for a page from another machine than the researcher's; return the status."""
-        return self.node.output(
-            *("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"),
-            *("--cacert", CA_ON_A_NODE, "--config", "-", "https://127.0.0.1:8042/system"),
-            stdin=f'user = "{login}"\n',
-        )
+        return status_from_here(self.node, self.ca, login)
 
 
 @pytest.fixture(scope="session")
@@ -163,4 +183,4 @@ def front(people: People, cat: Node, ca: Path, clients: dict[str, Machine]) -> F
     clients["researcher"].run(
         *("dd", f"of={trusted}", "status=none"), stdin=ca.read_text() + people.ca.read_text()
     )
-    return Front(cat, people.page, trusted)
+    return Front(cat, people.page, trusted, ca)

@@ -36,7 +36,8 @@ def test_nothing_can_be_read_while_a_study_passes_and_the_node_is_proved(
     passwords: dict[str, str],
 ) -> None:
     pacs, researcher = clients["pacs"], clients["researcher"]
-    pacs.put(study.directory, "/root/study")
+    sent_from = f"/root/{study.pseudonym}"
+    pacs.put(study.directory, sent_from)
     query = json.dumps({"Level": "Instance", "Query": {"PatientID": study.pseudonym}})
 
     def arrived() -> bool:
@@ -52,14 +53,12 @@ def test_nothing_can_be_read_while_a_study_passes_and_the_node_is_proved(
     with Wire(kv) as identified, Wire(cat) as pseudonymous:
         sent = pacs.run(
             *("storescu", "+tla", "+cf", CA_ON_A_CLIENT, "-aet", "PACS", "-aec", "CTP"),
-            *("--scan-directories", kv.address, "8104", "/root/study"),
+            *("--scan-directories", kv.address, "8104", sent_from),
             check=False,
         )
         assert sent.returncode == 0, sent.stdout + sent.stderr
         wait_for("the study is in Orthanc", arrived)
-        listed = psql(
-            pacs, kv, "verify-full", f"SELECT pseudonym FROM {kv.variables['keydb_table']}"
-        )
+        listed = psql(pacs, kv, "verify-full", "SELECT pseudonym FROM patient")
         assert study.pseudonym in listed.stdout, listed.stderr
         proved = scenario.play("playbooks/verify.yml")
         assert proved.returncode == 0, proved.errors

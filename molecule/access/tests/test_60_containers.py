@@ -87,8 +87,11 @@ def test_the_gate_reaches_ctp_alone(kv: Node, cat: Node) -> None:
 
 def test_the_gate_sees_no_data(kv: Node) -> None:
     (found,) = kv.tasks("auscat_ctp_gate")
-    sources = [each["Source"] for each in found["Mounts"]]
-    assert not [each for each in sources if "temp" in each or "keydb" in each], sources
+    mounted = {each["Source"]: each["Destination"] for each in found["Mounts"]}
+    # Of CTP's file system it sees how much is free, through a directory in which nothing is.
+    free = mounted.pop("/srv/auscat/ctp/temp/.free-space")
+    assert kv.output("docker", "exec", found["Id"], "find", free, "-mindepth", "1") == ""
+    assert not [each for each in mounted if "temp" in each or "keydb" in each], mounted
     listed = kv.output(
         "docker", "exec", found["Id"], "sh", "-c", "ls /run/secrets 2>/dev/null || true"
     )

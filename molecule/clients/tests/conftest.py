@@ -16,6 +16,9 @@ from shared.streams import page
 from shared.studies import Study, make_study, send
 from shared.treatment import Treatment
 
+# A node without OHIF's build has no viewer; the run says so in its first and last lines.
+collect_ignore = [] if os.environ.get("OHIF_ARCHIVE") else ["test_37_viewer.py"]
+
 EXAMPLE = re.compile(r"^<!-- example: ([\w.]+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Patient, pseudonym, CT slices, centre of the target. The second study has more instances than

@@ -265,7 +265,7 @@ CASES = [
     Case(
         "setting of the engine that a Swarm cannot live with",
         {"docker_engine_options": {"live-restore": True}},
-        ["live-restore of docker_engine_options is true", "makes no Swarm"],
+        ["live-restore of docker_engine_options is true", "cannot become a Swarm"],
     ),
     Case(
         "networks for Docker that are too small",

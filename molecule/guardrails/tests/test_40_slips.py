@@ -112,7 +112,7 @@ def prepared(machine: Machine, script: str, undo: str) -> Iterator[None]:
         (
             "touch /usr/local/bin/dockerd",
             "rm /usr/local/bin/dockerd",
-            ["kv01 has /usr/local/bin/dockerd, beside which Debian's docker.io cannot be"],
+            ["/usr/local/bin/dockerd, beside which Debian's docker.io cannot be installed"],
         ),
         (
             "ip route add 10.0.0.0/24 dev eth0",

@@ -58,7 +58,7 @@ def test_a_check_shows_it_and_does_nothing(site: Site, node: Node) -> None:
             "rotate names keydb_pasword, which the vault .* Accepted",
         ),
         (("--limit", "node"), {}, "--limit is node. Accepted: a run on all machines"),
-        ((), {"orthanc_memory_mib": 1100}, "is not what the inventory says: .* Run site.yml"),
+        ((), {"orthanc_memory_mib": 1400}, "is not what the inventory says: .* Run site.yml"),
         (
             (),
             {"vault_keydb_password": "keydb-from-elsewhere-5f0e2c7b"},

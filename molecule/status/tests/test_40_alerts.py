@@ -422,6 +422,20 @@ def test_engine(cat: Node) -> None:
     cleared(cat, "engine_down", "critical", "service_down", "critical")
 
 
+def test_swarm_that_is_locked(cat: Node) -> None:
+    """By hand, and unlocked so, as a site may that has no swarm_autolock."""
+    cat.run("docker", "swarm", "update", "--autolock=true")
+    key = cat.output("docker", "swarm", "unlock-key", "--quiet")
+    cat.run("systemctl", "restart", "docker.service")
+    raised(cat, "swarm_locked", "critical")
+    # What follows from it is not said beside it.
+    assert not firing(cat, "service_down", "critical")
+    cat.run("docker", "swarm", "unlock", stdin=key + "\n")
+    cleared(cat, "swarm_locked", "critical")
+    cat.run("docker", "swarm", "update", "--autolock=false")
+    cleared(cat, "service_down", "critical")
+
+
 def test_containers_end_no_more(kv: Node, cat: Node) -> None:
     """Here and not where they ended: status_restart_minutes pass with the tests between."""
     cleared(cat, "service_out_of_memory", "critical")

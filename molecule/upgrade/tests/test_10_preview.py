@@ -34,7 +34,7 @@ def test_version_by_version(
     before = node.fingerprint()
     extra = {
         "orthanc_image": wanted,
-        "orthanc_memory_mib": 1100,
+        "orthanc_memory_mib": 1400,
         "orthanc_options": {"StableAge": 31},
         "ctp_stop_seconds": 50,
         "upgrade_preview": True,
@@ -56,7 +56,7 @@ def test_version_by_version(
     assert f"version | Orthanc {program}" in table
     assert f"version | debian {debian} -> 13.99" in table
     assert "version | label none -> 2027.1" in table
-    assert "changes | resources.limits.memory 1024M -> 1100M" in table
+    assert "changes | resources.limits.memory 1280M -> 1400M" in table
     assert "changes | secret orthanc.json" in table
     assert re.search(
         r"data \| \d+ MiB copied, [1-9]\d* files linked to /srv/auscat/.upgrade/orthanc",
@@ -94,7 +94,7 @@ def test_an_unhealthy_node_is_refused(scenario: Scenario, node: Node) -> None:
     node.run("docker", "service", "update", "--detach", "--quiet", "--replicas", "0", "auscat_ctp")
     try:
         before = node.services()
-        outcome = scenario.play("playbooks/upgrade.yml", extra={"orthanc_memory_mib": 1100})
+        outcome = scenario.play("playbooks/upgrade.yml", extra={"orthanc_memory_mib": 1400})
         assert outcome.returncode != 0
         assert re.search(
             r"The service ctp \(.*\) is not healthy now. Find out why first .* override with -e "

@@ -168,7 +168,7 @@ def test_what_was_changed_before_goes_back_too(
         "USER 64104:64104",
     )  # fmt: skip
     before = {name: service["Spec"] for name, service in node.services().items()}
-    extra = {"ctp_image": broken, "orthanc_memory_mib": 1100}
+    extra = {"ctp_image": broken, "orthanc_memory_mib": 1400}
     says = fails(scenario, "playbooks/upgrade.yml", extra)
     assert "ctp did not become healthy" in says
     assert re.search(r"again and is healthy: orthanc \(\S+\), ctp_export \(\S+\), ctp", says), says

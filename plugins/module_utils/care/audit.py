@@ -241,11 +241,10 @@ def report(host: str, told: Mapping[str, Any]) -> str:
         lines += table(heads, [[row[head] for head in heads] for row in told["rows"]])
     else:
         lines.append(
-            "No request over this page that the log knows the study of has read, searched, "
-            "downloaded or deleted it."
+            "The log of this page has no request that read, searched, downloaded or deleted it."
         )
     if told["nameless"]:
-        lines += ["", "Requests whose studies the log does not have, it may have been among them:"]
+        lines += ["", "Requests whose studies the log does not name; it may have been among them:"]
     for did, users in sorted(told["nameless"].items()):
         who = ", ".join(f"{user} ({count})" for user, count in sorted(users.items()))
         lines.append(f"{did}: {who}")

@@ -85,7 +85,7 @@ def unanswered(seen: Mapping[str, Any], name: str) -> str:
 
 def runs(seen: Mapping[str, Any], service: str) -> bool | None:
     """Tell whether a service runs; None where it is not known."""
-    if not seen.get("engine"):
+    if not seen.get("engine") or seen.get("swarm_locked"):
         return False
     rows = seen.get("services")
     if rows is None:
@@ -103,6 +103,8 @@ def why_not(seen: Mapping[str, Any], service: str) -> str:
     """Why a service cannot be asked; empty where it can."""
     if not seen.get("engine"):
         return "because the engine does not run"
+    if seen.get("swarm_locked"):
+        return "because the Swarm is locked"
     # Their pages are reached through it alone.
     if service in ("orthanc", "ctp") and "front" in (seen.get("services") or {}):
         why = why_not(seen, "front")

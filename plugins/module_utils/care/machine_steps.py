@@ -133,7 +133,17 @@ def check_machine(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     _disks(result, seen)
     _clock(result, seen)
     _certificates(result, seen)
-    if runs:
+    if runs and seen.get("swarm_locked"):
+        result.step(host, "The services run", FAILED, "the Swarm is locked")
+        result.find(
+            ENGINE,
+            host,
+            f"The Swarm on {host} is locked, so none of the services runs: its engine was started,"
+            " as after a power cut, and with autolock on it waits for the unlock key.",
+            "Run site.yml, which unlocks it with the key of the vault. Where the vault has none,"
+            " docker swarm unlock there asks for it (docs/secrets.md).",
+        )
+    elif runs:
         _services(result, seen)
         _secrets(result, seen)
     else:
@@ -197,30 +207,46 @@ def _clock(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     )
 
 
+def _certificate(row: Mapping[str, Any]) -> str:
+    return str(row["path"] or f"that of the service {row['name']}")
+
+
 def _certificates(result: Diagnosis, seen: Mapping[str, Any]) -> None:
     host, what = str(seen["host"]), "No certificate has expired"
-    rows, now = seen.get("certificates"), seen.get("time")
-    if rows is None or now is None:
-        result.step(host, what, UNKNOWN, unanswered(seen, "certificates"))
+    now = seen.get("time")
+    # Those of services are looked at where the engine runs.
+    parts: dict[str, Any] = {"certificates": None, "held_certificates": [], **seen}
+    missing = [part for part in ("certificates", "held_certificates") if parts[part] is None]
+    if missing or now is None:
+        result.step(host, what, UNKNOWN, unanswered(seen, (missing or ["certificates"])[0]))
         return
+    rows = [*parts["certificates"], *parts["held_certificates"]]
     known = [row for row in rows if row["not_after"] is not None]
-    unread = [row["path"] for row in rows if row["not_after"] is None]
+    unread = [_certificate(row) for row in rows if row["not_after"] is None]
     late = [row for row in known if row["not_after"] <= now]
     soon = [row for row in known if now < row["not_after"] <= now + SOON_DAYS * 86400]
     for row in late:
-        swarm = "swarm-node" in row["path"]
-        result.find(
-            CERTIFICATE,
-            host,
-            f"The certificate {row['path']} on {host} expired on {date_of(row['not_after'])}.",
-            "The Swarm renews it by itself while its engine runs and the clock is right: set the "
-            "clock, and restart docker."
-            if swarm
-            else "Get a new one from who issued it, put it into auscat_ca_certificates: site.yml.",
-        )
+        which, ended = row["path"] or f"of the service {row['name']}", date_of(row["not_after"])
+        if "swarm-node" in row["path"]:
+            remedy = (
+                "The Swarm renews it by itself while its engine runs and the clock is right: set "
+                "the clock, and restart docker."
+            )
+        elif row["path"]:
+            remedy = (
+                "Get a new one from whoever issued it, put it into auscat_ca_certificates, and run "
+                "site.yml."
+            )
+        else:
+            remedy = (
+                "Run playbooks/renew_certificates.yml; with auscat_tls files, replace it in the "
+                "inventory and run site.yml (docs/certificates.md)."
+            )
+        text = f"The certificate {which} on {host} expired on {ended}."
+        result.find(CERTIFICATE, host, text, remedy)
     detail = f"{len(known)} looked at"
     if soon:
-        detail += f"; {soon[0]['path']} expires on {date_of(soon[0]['not_after'])}"
+        detail += f"; {_certificate(soon[0])} expires on {date_of(soon[0]['not_after'])}"
     if unread:
         detail = f"because {', '.join(unread)} cannot be read; {detail}"
     result.step(host, what, FAILED if late else UNKNOWN if unread else OK, detail)

@@ -110,8 +110,9 @@ def observed(p: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     seen.found["engine_installed"] = observe.engine_installed()
     # One that does not run is no question without an answer.
     seen.found["engine"] = known(observe.engine, "")
+    seen.found["swarm_locked"] = bool(seen.found["engine"]) and known(observe.swarm_locked, False)
     logs: dict[str, str] = {}
-    if seen.found["engine"]:
+    if seen.found["engine"] and not seen.found["swarm_locked"]:
         _services(seen, p, logs)
     return seen.found, logs
 
@@ -121,6 +122,8 @@ def _services(seen: _Seen, p: Mapping[str, Any], logs: dict[str, str]) -> None:
     seen.look("services", lambda: observe.services(stack, here))
     found: dict[str, dict[str, Any]] = seen.found["services"] or {}
     containers = {name: service.pop("container") for name, service in found.items()}
+    held = {name: containers[name] for name in p["tls_services"] if name in containers}
+    seen.look("held_certificates", lambda: observe.certificates((), containers=held))
     if "secrets" not in p["unasked"]:
         seen.look("secrets", lambda: secrets(stack, p["secrets"]))
     if "keydb" in here:

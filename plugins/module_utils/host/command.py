@@ -8,12 +8,26 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+#: What the engine says to whoever asks for anything of a locked Swarm.
+LOCKED = "Swarm is encrypted and needs to be unlocked"
 #: How often a list is asked for anew of which something was removed before it was looked at.
 LOOKS = 3
 
 
 class CommandError(RuntimeError):
     """A program ended with an error; the text holds its name, its exit code and its last words."""
+
+
+def plain(words: str) -> str:
+    """Return an engine's error with what to do, where its Swarm is locked."""
+    if LOCKED not in words:
+        return words
+    return (
+        "The Swarm on this machine is locked, so none of its services runs: its engine was "
+        "started, and with autolock on it asks for a key then. Run site.yml, which gives it the "
+        "key of the vault; where the vault has none, run `docker swarm unlock` on the machine "
+        "(docs/secrets.md). Then run this again."
+    )
 
 
 def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 120) -> str:
@@ -44,7 +58,7 @@ def run(arguments: Sequence[str], stdin: str | None = None, timeout: float = 120
         raise CommandError(f"{program} did not end within {timeout:.0f} s.") from error
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip()[-2000:]
-        raise CommandError(f"{program} ended with code {done.returncode}: {words}")
+        raise CommandError(f"{program} ended with code {done.returncode}: {plain(words)}")
     return done.stdout
 
 
@@ -90,8 +104,13 @@ def manages_a_swarm() -> bool:
     """Tell whether there is an engine on this host that manages a Swarm.
 
     Raises:
-        CommandError: there is an engine, and it does not answer.
+        CommandError: there is an engine, and it does not answer, or its Swarm is locked: what that
+            holds nobody can tell.
     """
     if shutil.which("docker") is None:
         return False
-    return run(["docker", "info", "--format", "{{.Swarm.ControlAvailable}}"]).strip() == "true"
+    form = "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}"
+    state, _, managed = run(["docker", "info", "--format", form]).strip().partition(" ")
+    if state == "locked":
+        raise CommandError(plain(LOCKED))
+    return managed == "true"

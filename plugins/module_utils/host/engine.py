@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
+    CommandError,
+    plain,
+)
 
 ANSWER_SECONDS = 60
 
@@ -101,6 +104,6 @@ def _asked(question: Callable[[], Answer]) -> Answer:
         raise _GoneError(f"The Docker engine says: {error.explanation or error}") from error
     except DockerException as error:
         words = getattr(error, "explanation", None) or error
-        raise CommandError(f"The Docker engine says: {words}") from error
+        raise CommandError(f"The Docker engine says: {plain(str(words))}") from error
     except (RequestException, OSError) as error:
         raise CommandError(f"The Docker engine did not answer: {error}") from error

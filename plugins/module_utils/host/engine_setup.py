@@ -104,29 +104,29 @@ def foreign_problems(found: Iterable[str], wished: Collection[str], machine: str
     if not others or "docker.io" not in wished:
         return []
     return [
-        f"{machine} has {', '.join(others)}, beside which Debian's docker.io cannot be: they "
-        "share the socket, the command and /var/lib/docker. Accepted: no other Docker, or its "
+        f"{machine} has {', '.join(others)}, beside which Debian's docker.io cannot be installed: "
+        "they share the socket, the command and /var/lib/docker. Accepted: no other Docker, or its "
         "packages in docker_engine_packages in the place of docker.io. Look at what it runs "
-        "(`docker ps --all`), and take it off with its own means (apt-get remove, snap remove)."
+        "(`docker ps --all`), and remove it the way it came (apt-get remove, snap remove)."
     ]
 
 
 #: Settings of daemon.json that a Swarm, or what runs in it, cannot live with: what of them is
 #: wrong, and why.
 REFUSED_SETTINGS: dict[str, tuple[tuple[Any, ...], str]] = {
-    "live-restore": ((True,), "an engine with it makes no Swarm. Accepted: false"),
+    "live-restore": ((True,), "an engine with it cannot become a Swarm. Accepted: false"),
     "iptables": (
         (False,),
-        "no published port would lead to its service, and the rules of the node would not see who "
-        "comes. Accepted: true",
+        "no published port would lead to its service, and the node's rules would not see where a "
+        "connection comes from. Accepted: true",
     ),
 }
 #: The same, whatever they are set to.
 REFUSED_WHATEVER = {
-    "userns-remap": "the services would not own their directories, whose owners are the machine's "
-    "own numbers",
-    "cluster-store": "it is for a cluster as there was before Swarm, and excludes one",
-    "cluster-advertise": "it is for a cluster as there was before Swarm, and excludes one",
+    "userns-remap": "the services could not use their directories, which belong to the machine's "
+    "own user IDs",
+    "cluster-store": "it belongs to the clusters before Swarm mode, and excludes that",
+    "cluster-advertise": "it belongs to the clusters before Swarm mode, and excludes that",
 }
 
 
@@ -177,8 +177,8 @@ def swarm_state_problems(engine: Mapping[str, Any], machine: str) -> list[str]:
         "not. Accepted: a valid one. Compare the clock first (`date`): where it is wrong, set it "
         "and restart the engine (`systemctl restart docker`). Where it is right, run `docker swarm "
         "init --force-new-cluster --advertise-addr ADDRESS` with this machine's address, which "
-        "keeps services and secrets and makes a new certificate; then this again. Do not leave the "
-        "Swarm."
+        "keeps services and secrets and makes a new certificate; then run this again. Do not leave "
+        "the Swarm."
     ]
 
 

@@ -130,6 +130,11 @@ def engine() -> dict[str, Any]:
         "swarm_error": swarm.get("Error") or "",
         # Known to managers only.
         "swarm_nodes": int(swarm.get("Nodes") or 0),
+        "swarm_autolock": bool(
+            (((swarm.get("Cluster") or {}).get("Spec") or {}).get("EncryptionConfig") or {}).get(
+                "AutoLockManagers"
+            )
+        ),
         "swarm_pools": list((swarm.get("Cluster") or {}).get("DefaultAddrPool") or []),
     }
 

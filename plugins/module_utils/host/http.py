@@ -54,7 +54,7 @@ class _Context(ssl.SSLContext):
         return super().wrap_socket(*args, **options)
 
 
-def trusting(trust: Mapping[str, str] | None) -> ssl.SSLContext:
+def trusting(trust: Mapping[str, str]) -> ssl.SSLContext:
     """Return what checks the certificate of a server.
 
     Args:
@@ -64,12 +64,11 @@ def trusting(trust: Mapping[str, str] | None) -> ssl.SSLContext:
     Raises:
         OSError: the file cannot be read, or is none of certificates.
     """
-    told = trust or {}
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.name = told.get("name") or ""
-    if told.get("ca_file"):
-        context.load_verify_locations(cafile=told["ca_file"])
+    context.name = trust.get("name") or ""
+    if trust.get("ca_file"):
+        context.load_verify_locations(cafile=trust["ca_file"])
     else:
         context.load_default_certs()
     return context
@@ -105,7 +104,8 @@ class Http:
             # The proxies of the environment are for the way out, not to a neighbour.
             handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
             if self.url.startswith("https:"):
-                handlers.append(urllib.request.HTTPSHandler(context=trusting(self.trust)))
+                context = trusting(self.trust or {})
+                handlers.append(urllib.request.HTTPSHandler(context=context))
             self._opener = urllib.request.build_opener(*handlers)
         return self._opener.open(request, timeout=seconds)
 

@@ -10,7 +10,7 @@ import datetime
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 try:
@@ -495,6 +495,56 @@ def _goes_up(chain: Sequence[Any], authorities: Sequence[Any]) -> bool:
     return False
 
 
+def sender_authorities(
+    given: Any, mode: str, read: Callable[[str], str], at: datetime.datetime | None = None
+) -> str:
+    """Return the CAs of which one has to have signed a sender's certificate, PEM; empty for none.
+
+    Args:
+        given: ctp_dicom_tls_clients, PEM text or a path on the controller.
+        mode: ctp_dicom_tls.
+        read: returns the content of a file of the controller, and raises OSError.
+        at: the time.
+
+    Raises:
+        CertificateError: no sender could ever show a certificate of them.
+    """
+    text, at = str(given or ""), at or now()
+    if not text.strip():
+        return ""
+    is_text = "-----BEGIN" in text
+    # What is no path is perhaps a key that has lost its first line: it is not shown.
+    shown = repr(text) if not is_text and len(text) < 200 and "\n" not in text else "a text"
+    accepted = (
+        "Accepted: certificates of CAs in PEM, or the path of a file with them on the controller; "
+        "an empty text where senders show none. Ask whoever runs the PACS for its CA."
+    )
+    if mode == "none":
+        raise CertificateError(
+            f"ctp_dicom_tls_clients is {shown}, and ctp_dicom_tls is none, which asks no sender "
+            "for a certificate. Accepted: CAs with ctp_dicom_tls accepted or required. Set it, or "
+            "empty ctp_dicom_tls_clients."
+        )
+    try:
+        content = text if is_text else read(text)
+    except (OSError, ValueError):
+        raise CertificateError(
+            f"ctp_dicom_tls_clients is {shown}, which cannot be read on the controller. {accepted}"
+        ) from None
+    if "PRIVATE KEY" in content:
+        raise CertificateError(
+            f"ctp_dicom_tls_clients is {shown}, which holds a private key. {accepted}"
+        )
+    try:
+        late = [_dates(each, at) for each in certificates_in(content)]
+    except CertificateError as error:
+        raise CertificateError(f"ctp_dicom_tls_clients is {shown}, {error}. {accepted}") from None
+    # A CA that has ended may stand beside the one that follows it.
+    if all(late):
+        raise CertificateError(f"ctp_dicom_tls_clients is {shown}, which {late[0][0]} {accepted}")
+    return content
+
+
 def mode_problems(mode: str, others: Mapping[str, Any]) -> list[str]:
     """Refuse machines that show one another certificates which the other does not trust.
 
@@ -550,7 +600,7 @@ def _weaknesses(certificate: Any, at: datetime.datetime) -> list[str]:
             found.append(f"{text}, or an elliptic curve.")
     elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
         found.append(
-            f"holds {shown}, whose key is of another kind than the services take. Accepted: RSA "
+            f"holds {shown}, whose key the services do not accept. Accepted: RSA "
             "of 2048 bits or more, or one of the curves P-256, P-384 and P-521."
         )
     return found

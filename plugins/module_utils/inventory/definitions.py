@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall import port_rules
@@ -86,6 +86,32 @@ def with_companions(definitions: Iterable[Definition]) -> list[Definition]:
         alone.pop("companions", None)
         flat.append(alone)
     return flat
+
+
+def without_repeated_ports(
+    definitions: Iterable[Definition], incomplete: Collection[str]
+) -> list[Definition]:
+    """Return the definitions, where an incomplete one has no port that another publishes for it.
+
+    The web server is a companion of each service with a page, and publishes the pages of all.
+
+    Args:
+        definitions: with their companions, those that cannot be put together without.
+        incomplete: names of the latter.
+    """
+    listed = list(definitions)
+    told = {
+        str(port.get("variable"))
+        for each in listed
+        if each["name"] not in incomplete
+        for port in each.get("ports") or []
+    }
+    return [
+        changed(each, ports=[p for p in each.get("ports") or [] if p.get("variable") not in told])
+        if each["name"] in incomplete
+        else each
+        for each in listed
+    ]
 
 
 def published_ports(definitions: Iterable[Definition]) -> list[dict[str, Any]]:

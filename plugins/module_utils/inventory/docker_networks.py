@@ -221,7 +221,7 @@ def collisions(
             if network.subnet_of(subnet):
                 refused.append(
                     f"{what}, which lies in {subnet}, a network that Docker uses on this machine "
-                    f"({name}): nothing that the services answer would get there. Accepted: "
+                    f"({name}): answers of the services would never get there. Accepted: "
                     "addresses outside of Docker's networks. Give Docker other ones, which nobody "
                     f"at the site has, in {VARIABLE} (docs/firewall.md)."
                 )

@@ -44,7 +44,7 @@ def outside_problems(
             problems.append(
                 f"auscat_services places {service} in the group {group!r}, whose "
                 f"{', '.join(outside)} is in none of {' and '.join(GROUPS)}, which alone the "
-                f"playbooks go through: {service} would not be there, and nobody would say so. "
+                f"playbooks go through: {service} would be missing without a word. "
                 "Accepted: groups of machines that are in one of these two. Make the group a child "
                 "of keyvm (identifiable data) or catvm in the inventory's hosts.yml."
             )

@@ -32,6 +32,10 @@ INVENTED = re.compile(r"(?<!_bind)_(password|passphrase|encryption_key)\Z")
 #: The node's own CA, and the certificates of its machines by their names in the inventory.
 AUTHORITY, MACHINES = CERTIFICATES = ("vault_auscat_ca", "vault_auscat_certificates")
 
+#: The keys of locked Swarms, and what seals a new one on its machine until it is among them, by the
+#: machines' names in the inventory.
+UNLOCK_KEYS, UNLOCK_SEALS = SWARM_LOCKS = ("vault_swarm_unlock_keys", "vault_swarm_unlock_seals")
+
 HEADER = """\
 ---
 # Made by playbooks/init_secrets.yml, which adds what the inventory refers to and is missing here,
@@ -138,8 +142,8 @@ def completed(text: str, names: Iterable[str]) -> str:
 def with_values(text: str, values: Mapping[str, Any]) -> str:
     """Return the vault's text with these variables set, which hold mappings of texts.
 
-    Each is written as JSON, which is YAML: one line for each text, and nothing to guess about where
-    it ends. What else is there stays as it is.
+    One that is an empty mapping is removed. Each other is written as JSON, which is YAML: one line
+    for each text, and nothing to guess about where it ends. What else is there stays as it is.
 
     Raises:
         VaultError: a variable that is there does not stand as a simple ``name: value``.
@@ -147,7 +151,7 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     changed = text if text.strip() else HEADER
     for name, value in values.items():
         values_in(changed)  # that it can be read at all
-        line = f"{name}: {json.dumps(value, indent=2)}".rstrip("}") + "  }\n"
+        line = f"{name}: {json.dumps(value, indent=2)}".rstrip("}") + "  }\n" if value else ""
         root = yaml.compose(changed, Loader=yaml.SafeLoader)
         spans = [
             (key.start_mark.index, item.end_mark.index)
@@ -163,7 +167,9 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
         kept = re.search(r"(\n[ \t]*(#[^\n]*)?)*\Z", old)
         tail = changed[start + kept.start() if kept else end :]
         changed = changed[:start] + line + tail.lstrip("\n")
-    if values_in(changed) != {**values_in(text), **values}:
+    wished = {**values_in(text), **values}
+    gone = [name for name, value in values.items() if not value]
+    if values_in(changed) != {each: v for each, v in wished.items() if each not in gone}:
         raise VaultError(
             f"{', '.join(values)} cannot be written to the vault: it is no plain list of "
             "`name: value` lines. Rewrite it so with ansible-vault edit. Nothing was changed."
@@ -266,6 +272,8 @@ def _reason(
         return "the vault does not hold it"
     if name in CERTIFICATES:
         return "it is a certificate: playbooks/renew_certificates.yml makes a new one"
+    if name in SWARM_LOCKS:
+        return "Swarm chooses it: replaced at the end, or alone by -e rotate=swarm_unlock_key"
     if not INVENTED.search(name):
         return "it cannot be made up: somebody else gives it"
     if not isinstance(values[name], str):

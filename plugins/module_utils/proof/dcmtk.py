@@ -36,11 +36,10 @@ def tool(name: str) -> str:
 
 
 #: The files that `tls_of` lends, and where a container holds them.
-HELD = {
-    "tls.key": "/run/secrets/tls.key",
-    "tls.crt": "/run/secrets/tls.crt",
-    "ca.pem": "/etc/auscat/tls/ca.pem",
-}
+HELD = {"tls.key": "/run/secrets/tls.key", "tls.crt": "/run/secrets/tls.crt"}
+TRUSTED = "/etc/auscat/tls/ca.pem"
+#: Whom a machine trusts that was given no CA.
+SYSTEM_TRUST = "/etc/ssl/certs/ca-certificates.crt"
 #: Runs a program so that what it says on standard error is on standard output.
 SAY_ALL = ["sh", "-c", 'exec "$0" "$@" 2>&1']
 
@@ -61,21 +60,29 @@ def tls_of(containers: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
     """Have dcmtk's options for DICOM over TLS with the certificate that a container holds.
 
     The container's own files (tls.crt and tls.key among its secrets, and the CAs that it trusts)
-    are lent for as long as this lasts, in a directory that root alone can read. Yields no options
-    where no container holds a certificate: DICOM goes in clear text there.
+    are lent for as long as this lasts, in a directory that root alone can read. A container without
+    CAs trusts those of the machine. Yields no options where no container holds a certificate: DICOM
+    goes in clear text there.
     """
+
+    def lend(container: dict[str, Any], inside: str, name: str) -> str:
+        text = run(["docker", "exec", str(container["Id"]), "cat", inside])
+        lent = Path(directory, name)
+        lent.write_text(text, encoding="utf-8")
+        return str(lent)
+
     with tempfile.TemporaryDirectory() as directory:
         for container in containers:
-            for name, inside in HELD.items():
-                try:
-                    text = run(["docker", "exec", str(container["Id"]), "cat", inside])
-                except CommandError:
-                    break
-                Path(directory, name).write_text(text, encoding="utf-8")
-            else:
-                key, certificate, trusted = (str(Path(directory, name)) for name in HELD)
-                yield ["+tls", key, certificate, "+cf", trusted]
-                return
+            try:
+                own = [lend(container, inside, name) for name, inside in HELD.items()]
+            except CommandError:
+                continue
+            try:
+                trusted = lend(container, TRUSTED, "ca.pem")
+            except CommandError:
+                trusted = SYSTEM_TRUST
+            yield ["+tls", *own, "+cf", trusted]
+            return
         yield []
 
 

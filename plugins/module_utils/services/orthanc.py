@@ -48,6 +48,8 @@ FIXED_OPTIONS = {
     "IndexDirectory": "the data directory of the host is mounted there (auscat_data_root)",
     "HttpPort": "the stack publishes it; the port on the host is orthanc_web_port",
     "HttpServerEnabled": "the health check and the proof need the REST API",
+    "SslEnabled": "the web server and the health check ask it over plain HTTP. The page has HTTPS "
+    "from the web server (auscat_tls)",
     "DicomPort": "the stack publishes it; the port on the host is orthanc_dicom_port",
     "DicomServerEnabled": "CTP delivers to it",
     "Plugins": "they are part of the image, and further ones are named in orthanc_plugins",

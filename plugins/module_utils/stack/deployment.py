@@ -388,7 +388,8 @@ class Stack:
                 setting["mounted"] = next(
                     volume["target"]
                     for volume in after["volumes"]
-                    if volume["source"] == str(copy.source)
+                    # A tmpfs has no source.
+                    if volume.get("source") == str(copy.source)
                 )
                 images = [after["image"], before["image"]]
                 environment = after.get("environment", {})

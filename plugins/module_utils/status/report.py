@@ -81,8 +81,9 @@ def rows(node: Mapping[str, Any], studies: bool = True) -> list[tuple[str, str, 
     now = state["time"]
     system = state["system"]
     engine = f"Docker {state['engine']}" if state["engine"] else "no Docker engine"
+    engine += ", its Swarm locked" if state.get("swarm_locked") else ""
     found = [
-        ("machine", worst(alerts, ["engine_down"]), f"{system['os']}, {engine}"),
+        ("machine", worst(alerts, ["engine_down", "swarm_locked"]), f"{system['os']}, {engine}"),
         *_holder_rows(state),
         *_service_rows(state, alerts, now),
     ]

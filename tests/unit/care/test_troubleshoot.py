@@ -44,6 +44,7 @@ HEALTHY: dict[str, Any] = {
     "certificates": [
         {"name": "Swarm", "path": "/x/swarm-node.crt", "not_after": NOW + 90 * 86400}
     ],
+    "held_certificates": [{"name": "front", "path": "", "not_after": NOW + 90 * 86400}],
     "services": {
         name: {"deployed": True, "replicas": 1, "running": 1, "health": "healthy", "error": "",
                "failures": [NOW - 901], "memory_kills": [NOW - 901], "memory_limit_mib": 1280}
@@ -126,6 +127,7 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"nameless": {"cat": "The host cat of the inventory has the address 'cat.lan'"}},
          "The host cat of the inventory has the address 'cat.lan'"),
         ({"engine": ""}, "The Docker engine on node does not run"),
+        ({"swarm_locked": True, "services": None}, "The Swarm on node is locked"),
         ({"engine": "", "engine_installed": False}, "Docker is not installed on node"),
         ({"services__ctp": STOPPED}, "CTP was stopped on node: its service is scaled to 0."),
         ({"services__orthanc": STOPPED}, "Orthanc was stopped on node"),
@@ -149,6 +151,8 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"time": NOW - 90}, "The clock of node is 90 seconds behind that of this machine."),
         ({"certificates__0__not_after": NOW - 86400},
          "The certificate /x/swarm-node.crt on node expired on 2027-01-14."),
+        ({"held_certificates__0__not_after": NOW - 86400},
+         "The certificate of the service front on node expired on 2027-01-14."),
         ({"secrets__0__same": False},
          "What runs on node was given other secrets than the inventory has now: keydb_ctp_pass."),
         ({"keydb__password": False}, "KeyDB on node has another password for CTP's role"),
@@ -336,7 +340,12 @@ NAMELESS = {"reach__0__state": "its name has no address here", "reach__0__from":
          "because looking failed (CommandError)"),
         ("There is space", {"disks__0__exists": False}, UNKNOWN, "because /srv/c does not exist"),
         ("No certificate", {"certificates__0__not_after": None}, UNKNOWN,
-         "because /x/swarm-node.crt cannot be read; 0 looked at"),
+         "because /x/swarm-node.crt cannot be read; 1 looked at"),
+        ("No certificate", {"held_certificates__0__not_after": None}, UNKNOWN,
+         "because that of the service front cannot be read; 1 looked at"),
+        ("No certificate",
+         {"held_certificates": None, "unanswered": {"held_certificates": "OSError"}}, UNKNOWN,
+         "because looking failed (OSError)"),
         # What is not known of a service is not that it does not run.
         ("Orthanc answers", {"services": None}, UNKNOWN,
          "because it is not known whether Orthanc runs"),

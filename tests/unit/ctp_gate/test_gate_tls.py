@@ -164,7 +164,7 @@ def test_tls_is_wanted_of_some(
     doors.passes(made.client(), "CT1")
     doors.passes(calling="CT1")
     assert not doors.associate(calling="PACS").is_established
-    assert "127.0.0.1: it comes without TLS, which is wanted of it" in caplog.text
+    assert "127.0.0.1: it comes without TLS, which is required of it" in caplog.text
 
 
 def test_senders_show_a_certificate(start: Start, made: Certificates) -> None:
@@ -175,6 +175,21 @@ def test_senders_show_a_certificate(start: Start, made: Certificates) -> None:
     assert dcmtk("echoscu", doors.port, *own, "+cf", str(made.trusted)).returncode == 0
     assert dcmtk("echoscu", doors.port, "+tla", "+cf", str(made.trusted)).returncode != 0
     doors.passes()
+
+
+def test_the_proof_shows_the_machines_own_certificate(
+    start: Start, made: Certificates, tmp_path: Path
+) -> None:
+    doors = start(required=True, clients=made.clients.read_text())
+    own = ("+tls", str(made.secrets / "tls.key"), str(made.secrets / "tls.crt"))
+    assert dcmtk("echoscu", doors.port, *own, "+cf", str(made.trusted)).returncode == 0
+    # It counts as itself: no other certificate of the node's CA does.
+    other = certificates.issue(made.ours, ["kv"])
+    certificate, key = tmp_path / "other.crt", tmp_path / "other.key"
+    certificate.write_text(other["certificate"])
+    key.write_text(other["key"])
+    shown_other = ("+tls", str(key), str(certificate), "+cf", str(made.trusted))
+    assert dcmtk("echoscu", doors.port, *shown_other).returncode != 0
 
 
 def test_a_gate_without_tls_says_what_came(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ctp_rules_clean
+import ctp_rules_clean_treatment
 import pytest
 from ctp_rules_judge import DEMANDED, AbortError, Demand, faults, introduced
 from ctp_rules_score_page import PAGE, SUMMARY_PAGE, with_summary
@@ -87,7 +88,7 @@ def test_the_judge_finds_what_is_missing() -> None:
 
 def test_the_judge_says_when_it_aborts() -> None:
     """At an RT Dose of 32 bits, so that a copy of 16 bits is judged."""
-    dose: Dataset = ctp_rules_clean.dose()
+    dose: Dataset = ctp_rules_clean_treatment.dose()
     dose.BitsAllocated, dose.BitsStored, dose.HighBit = 32, 32, 31
     dose.PixelData = bytes(2 * len(dose.PixelData))
     with pytest.raises(AbortError):

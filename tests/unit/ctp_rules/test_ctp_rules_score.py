@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import ctp_rules_clean
+import ctp_rules_clean_treatment
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.proof import ps3_15_e1_1 as table
-from ctp_rules_clean import content, made
+from ctp_rules_clean import content
+from ctp_rules_clean_parts import CT, made, reference
 from ctp_rules_score import (
     COLUMNS,
     DONE_BY_HOLDING_BACK,
@@ -127,7 +129,7 @@ def test_what_is_done_is_told(
 
 
 def test_a_dummy_is_asked_for_where_the_table_says_so() -> None:
-    before, after = ctp_rules_clean.plan(), ctp_rules_clean.plan()
+    before, after = ctp_rules_clean_treatment.plan(), ctp_rules_clean_treatment.plan()
     assert table.attributes()["300A0002"].basic == "D"
     for value, verdict in (("REMOVED", Verdict.RIGHT), ("", Verdict.WRONG)):
         after.RTPlanLabel = value
@@ -144,9 +146,7 @@ def test_a_reference_has_to_become_what_the_object_became() -> None:
     before = made(
         SOPClassUID=image_before.SOPClassUID,
         SOPInstanceUID="1.2.9",
-        ReferencedImageSequence=[
-            ctp_rules_clean.reference(ctp_rules_clean.CT, str(image_before.SOPInstanceUID))
-        ],
+        ReferencedImageSequence=[reference(CT, str(image_before.SOPInstanceUID))],
     )
     for became, verdict in (("2.25.7", Verdict.RIGHT), ("2.25.8", Verdict.WRONG)):
         after = read(content(before))
@@ -240,9 +240,7 @@ def test_marks_and_private_elements_are_asked_to_go() -> None:
 def test_what_is_in_a_sequence_that_goes_has_to_go() -> None:
     image_ = ctp_rules_clean.ct()
     assert table.attributes()["00081110"].basic == "X/Z"
-    image_.ReferencedStudySequence = [
-        ctp_rules_clean.reference("1.2.840.10008.3.1.2.3.1", "1.2.3", KVP="80")
-    ]
+    image_.ReferencedStudySequence = [reference("1.2.840.10008.3.1.2.3.1", "1.2.3", KVP="80")]
     found = asked(image_)
     assert ((0x00081110, 0, 0x00081155), Action.UID_CHANGED) in found
     assert ((0x00081110, 0, 0x00180060), Action.TEXT_REMOVED) in found
@@ -251,7 +249,7 @@ def test_what_is_in_a_sequence_that_goes_has_to_go() -> None:
 def test_each_action_is_asked_for() -> None:
     """An action that no input asks for would be right without having been done."""
     found = {action for _, action in asked(ctp_rules_clean.ct(), SHIFTED)}
-    found |= {action for _, action in asked(ctp_rules_clean.plan())}
+    found |= {action for _, action in asked(ctp_rules_clean_treatment.plan())}
     found |= {
         action for _, action in asked(ctp_rules_clean.ct(), known=Known(shows=Box(0, 0, 1, 1)))
     }

@@ -27,7 +27,11 @@ EXPIRED = (
         ({"live-restore": True}, {"live-restore": False}, []),
         ({"userns-remap": "default"}, {}, ['userns-remap of /etc/docker/daemon.json is "default"']),
         ({"iptables": False}, {}, ["iptables", "is false", "Accepted: true"]),
-        ({"cluster-store": "etcd://a"}, {}, ["cluster-store", "excludes one"]),
+        (
+            {"cluster-store": "etcd://a"},
+            {},
+            ["cluster-store", "before Swarm mode, and excludes that"],
+        ),
         ({}, None, []),
     ],
 )

@@ -125,6 +125,19 @@ def test_a_port_of_the_site_is_compared_with_those_of_services() -> None:
     assert d.definition_problems([service()], [{**own, "published": 8888}]) == []
 
 
+def test_a_page_that_the_web_server_publishes_is_not_claimed_twice() -> None:
+    (page,) = service()["ports"]
+    dicom = {**page, "name": "dicom", "published": 4242, "variable": "orthanc_dicom_port"}
+    broken = {**service(), "ports": [dicom, page]}
+    front = service(name="front", ports=[page], directories=[], secrets=[])
+    found = d.without_repeated_ports([front, broken], {"orthanc"})
+    assert d.definition_problems(found) == []
+    assert [port["published"] for port in d.published_ports(found)] == [4242, 8042]
+    (alone,) = d.without_repeated_ports([broken], {"orthanc"})
+    assert alone["ports"] == [dicom, page]
+    assert d.definition_problems(d.without_repeated_ports([front, broken], set()))
+
+
 def test_the_same_number_for_tcp_and_udp_is_fine() -> None:
     udp = {**service()["ports"][0], "protocol": "udp", "variable": "other"}
     assert d.definition_problems([service(), service(name="ctp", ports=[udp])]) == []

@@ -255,7 +255,10 @@ def test_weak_keys_and_hashes_are_refused(
     assert len(found) == 1
     assert "an RSA key of 1024 bits. Accepted: 2048 or more" in found[0]
     other = by_openssl(["ed25519"])
-    assert "of another kind" in certificates.problems({"mode": "files", "ca": "", **other}, [])[0]
+    assert (
+        "whose key the services do not accept"
+        in certificates.problems({"mode": "files", "ca": "", **other}, [])[0]
+    )
 
     ca = by_openssl(["rsa:2048"], "-addext", "keyUsage=critical,keyCertSign")
     for name, content in (("ca.pem", ca["certificate"]), ("ca.key", ca["key"])):
@@ -343,3 +346,63 @@ def test_a_certificate_for_clients_alone_serves_nobody(
     found = certificates.problems({"mode": "files", "ca": "", **made}, [])
     assert len(found) == 1
     assert "serverAuth" in found[0]
+
+
+# --- Of senders ----------------------------------------------------------------------------------
+
+
+def from_file(path: str) -> str:
+    return Path(path).read_text()
+
+
+def test_senders_authorities_are_a_text_or_a_file(
+    authority: dict[str, str], tmp_path: Path
+) -> None:
+    pem = authority["certificate"]
+    (tmp_path / "pacs-ca.pem").write_text(pem)
+    found = certificates.sender_authorities
+    assert found("", "none", from_file) == ""
+    assert found("", "required", from_file) == ""
+    assert found(pem, "accepted", from_file) == pem
+    assert found(str(tmp_path / "pacs-ca.pem"), "required", from_file) == pem
+    late = certificates.make_authority(NOW - 4000 * DAY)["certificate"]
+    assert found(late + pem, "required", from_file) == late + pem, "the one that follows is valid"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (None, "required", ["pacs-ca.pem'", "cannot be read on the controller", "Ask whoever"]),
+        ("CA of the PACS", "required", ["pacs-ca.pem'", "holds no certificate in PEM"]),
+        (
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "accepted",
+            ["pacs-ca.pem'", "cannot be read (", "an empty text where senders show none"],
+        ),
+        ("KEY", "required", ["pacs-ca.pem'", "holds a private key"]),
+        ("LATE", "required", ["pacs-ca.pem'", "expired on", "Accepted: certificates of CAs"]),
+        ("CA", "none", ["pacs-ca.pem'", "ctp_dicom_tls is none", "accepted or required"]),
+    ],
+)
+def test_senders_authorities_that_nobody_could_show(
+    content: str | None, mode: str, words: list[str], authority: dict[str, str], tmp_path: Path
+) -> None:
+    made = {
+        "KEY": authority["certificate"] + authority["key"],
+        "LATE": certificates.make_authority(NOW - 4000 * DAY)["certificate"],
+        "CA": authority["certificate"],
+    }
+    file = tmp_path / "pacs-ca.pem"
+    if content is not None:
+        file.write_text(made.get(content, content))
+    with pytest.raises(certificates.CertificateError) as refused:
+        certificates.sender_authorities(str(file), mode, from_file)
+    assert str(refused.value).startswith("ctp_dicom_tls_clients is ")
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_a_text_of_senders_authorities_is_not_shown(authority: dict[str, str]) -> None:
+    for text in (authority["key"], "MIIBkey\n" * 20):
+        with pytest.raises(certificates.CertificateError, match="ctp_dicom_tls_clients is a text"):
+            certificates.sender_authorities(text, "required", from_file)

@@ -114,12 +114,23 @@ def test_certificates_are_written_and_replaced(before: str) -> None:
     again = vault_values.with_values(text, MORE)
     assert yaml.safe_load(again) == {**kept, **MORE}
     assert ("# ours" in again) == ("# ours" in before)
+    gone = vault_values.with_values(again, {"vault_auscat_certificates": {}})
+    assert (yaml.safe_load(gone) or {}) == kept
+    assert ("# ours" in gone) == ("# ours" in before)
 
 
 @pytest.mark.parametrize("text", ["- a\n- list\n", "---\n{vault_a_password: kept}\nvault_b: x\n"])
 def test_certificates_are_not_written_where_it_cannot_be(text: str) -> None:
     with pytest.raises(vault_values.VaultError):
         vault_values.with_values(text, CERTIFICATES)
+
+
+def test_a_rotation_says_how_the_key_of_a_swarm_is_replaced() -> None:
+    values = {"vault_swarm_unlock_keys": {"kv01": "x"}, "vault_a_password": "old"}
+    places = {"vault_a_password": ["a_password"]}
+    plan = vault_values.plan_rotation(places, values, {"a_password": ""}, [], {})
+    assert plan.names == ["vault_a_password"]
+    assert "rotate=swarm_unlock_key" in plan.left_out["vault_swarm_unlock_keys"]
 
 
 def test_a_rotation_leaves_certificates_alone() -> None:

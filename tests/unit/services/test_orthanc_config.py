@@ -228,6 +228,7 @@ def test_booleans_of_the_command_line_are_understood() -> None:
         ({"options": {"IndexDirectory": "/x"}}, "IndexDirectory, which is fixed"),
         ({"options": {"Plugins": []}}, "Plugins, which is fixed"),
         ({"options": {"DicomServerEnabled": False}}, "DicomServerEnabled, which is fixed"),
+        ({"options": {"SslEnabled": True}}, "SslEnabled, which is fixed.*auscat_tls.*Remove it"),
         ({"options": {"PythonScript": "/x"}}, "PythonScript, which is fixed"),
         ({"options": {"NodeGuard": {}}}, "NodeGuard, which is fixed.*orthanc_users"),
         ({"options": {1: 2}}, "contains the setting 1"),

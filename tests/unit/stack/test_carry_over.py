@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible_collections.auscat.imaging.plugins.module_utils.stack import deployment
 from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over import (
     CarryOverError,
     ConnectionWithin,
@@ -117,3 +118,46 @@ def test_orthanc_is_reached_though_no_port_is_published() -> None:
         with pytest.raises(ConnectionRefusedError):
             HTTPConnection("127.0.0.1", port, timeout=10).request("HEAD", "/")
         within.terminate()
+
+
+def test_keydbs_directory_is_found_beside_what_has_none_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a double of what reads the database; a memory file system is mounted, too."""
+    asked: list[object] = []
+
+    def read_pairs(stack: str, setting: dict[str, object], *_: object) -> str:
+        asked.append((stack, setting["mounted"]))
+        return "2 patients"
+
+    monkeypatch.setattr(deployment, "keydb_pairs", read_pairs)
+    stack = deployment.Stack(
+        {
+            "name": "node",
+            "timeout": 1,
+            "order": [],
+            "kept_secrets": [],
+            "limited": True,
+            "directory": str(tmp_path),
+            "copies": str(tmp_path / "copies"),
+            "data": [
+                {
+                    "service": "keydb",
+                    "path": str(tmp_path / "keydb"),
+                    "linked": [],
+                    "carry_over": {"kind": "keydb"},
+                }
+            ],
+        }
+    )
+    service = {
+        "image": "keydb",
+        "volumes": [
+            {"type": "tmpfs", "target": "/run/postgresql"},
+            {"type": "bind", "source": str(tmp_path / "keydb"), "target": "/var/lib/postgresql"},
+        ],
+    }
+    document = {"services": {"keydb": service}}
+    stack._carry_over("keydb", document, document, [])
+    assert asked == [("node", "/var/lib/postgresql")]
+    assert stack.notes == ["keydb: 2 patients."] and stack.doubts == []

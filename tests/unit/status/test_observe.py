@@ -91,6 +91,7 @@ PARAMETERS: dict[str, Any] = {
     "ports": [],
     "directories": [],
     "secrets": [],
+    "tls_services": [],
     "addresses": [],
     "limited": True,
     "ctp": {"flavour": "rsna", "url": "http://127.0.0.1:1", "password": ""},
@@ -218,8 +219,12 @@ def test_status_and_troubleshoot_tell_the_same_by_the_same_names(programs: Progr
     programs.put("timedatectl", "printf 'NTP=yes\\nNTPSynchronized=yes\\n'")
     programs.says("nft", {"--stateless list": "table", "--json list": {"nftables": []}})
     programs.says("docker", docker_of(exec="150009|12|4096"))
-    state, seen = collect.state(SETTINGS), observation.observed(PARAMETERS)[0]
+    certified = {"tls_services": ["ctp"]}
+    state = collect.state({**SETTINGS, **certified})
+    seen = observation.observed({**PARAMETERS, **certified})[0]
     assert {**seen["services"]["ctp"], "desired": 1} == state["services"]["ctp"]
+    assert [each["name"] for each in seen["held_certificates"]] == ["ctp"]
+    assert seen["held_certificates"][0] in state["certificates"]
     assert seen["clock"] == state["clock"] and seen["clock"]["synchronised"]
     assert seen["engine"] == state["engine"] == "28.0"
     shared = {name: seen["firewall"][name] for name in ("wanted", "loaded", "enabled")}

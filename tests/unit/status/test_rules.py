@@ -104,6 +104,12 @@ HELD = {"ctp__queued": 200, "ctp__export_queue": 200, "ctp__oldest_seconds": 60}
 CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({}, FRESH, set()),
     ({"engine": ""}, FRESH, {"engine_down:critical"}),
+    # The cause alone, and nothing that only follows from it.
+    (
+        {"swarm_locked": True, "services__ctp__running": 0, "orthanc__answers": False},
+        FRESH,
+        {"swarm_locked:critical"},
+    ),
     ({"services__ctp__running": 0}, FRESH, {"service_down:critical"}),
     ({"services__ctp__health": "unhealthy"}, FRESH, {"service_unhealthy:critical"}),
     ({"services__ctp__health": "starting"}, FRESH, {"service_unhealthy:critical"}),

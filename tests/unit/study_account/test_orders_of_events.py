@@ -18,7 +18,7 @@ import pytest
 from study_account.account import Account, Quarantined, Sender
 from study_account.identity import Identity
 from study_account.ledger import Ledger
-from test_study_account import KEY, LEAVING, PATIENT, SERIES, STUDY, mapped
+from study_account_node import KEY, LEAVING, PATIENT, SERIES, STUDY, mapped
 
 SEEDS = range(40)
 STEPS = 60

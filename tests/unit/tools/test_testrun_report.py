@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from tools.testrun import plan, report, spans
-from tools.testrun.distribution import Distribution, DistributionError, find
+from tools.testrun.distribution import Distribution, DistributionError, find, find_viewer
 from tools.testrun.history import History, next_in_turn
 from tools.testrun.jobs import Job, Result
-from tools.testrun.scenarios import LONG, STOCK_CTP, USUAL
+from tools.testrun.scenarios import LONG, REPOSITORY, STOCK_CTP, USUAL
 
 # --- Shares -------------------------------------------------------------------------------------
 
@@ -187,6 +188,36 @@ def test_whether_stock_ctp_is_tested_is_said_before_and_after() -> None:
     assert "Stock CTP was NOT tested: scenario rsna_ctp did not run" in made.facts(["default"])[0]
     without = plan.make(plan.Request(), NO_STOCK, no_turn)
     assert "Stock CTP is NOT tested: nothing is there" in without.facts()[0]
+
+
+def test_whether_the_viewer_is_tested_is_said_before_and_after() -> None:
+    made = plan.make(plan.Request(), STOCK, no_turn)
+    made.viewer = Distribution(Path("/somewhere/ohif.tgz"), "found in the cache")
+    assert "The viewer is tested: /somewhere/ohif.tgz (scenario clients)." in made.facts()
+    assert "The viewer was tested: /somewhere/ohif.tgz (scenario clients)." in made.facts(
+        ["clients"]
+    )
+    assert "viewer was NOT tested: scenario clients did not run" in "\n".join(made.facts([]))
+    made.viewer = Distribution(None, "nothing is there")
+    assert "The viewer is NOT tested: nothing is there" in "\n".join(made.facts())
+
+
+def test_the_viewer_is_found_in_the_cache_or_by_its_name(tmp_path: Path) -> None:
+    cached = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
+    assert find_viewer(cached).path is None
+    version = next(
+        line.rpartition("@")[2]
+        for line in (REPOSITORY / "images/front_ohif/image.yml").read_text().splitlines()
+        if "npm pack" in line
+    )
+    archive = tmp_path / "auscat-imaging" / "ohif" / f"ohif-app-{version}.tgz"
+    archive.parent.mkdir(parents=True)
+    archive.touch()
+    assert find_viewer(cached) == Distribution(archive, "found in the cache")
+    named = {**cached, "OHIF_ARCHIVE": str(archive)}
+    assert find_viewer(named) == Distribution(archive, "named by OHIF_ARCHIVE")
+    with pytest.raises(DistributionError, match="OHIF_ARCHIVE is /nowhere/"):
+        find_viewer({**cached, "OHIF_ARCHIVE": "/nowhere/ohif.tgz"})
 
 
 def test_a_change_says_what_it_leaves_out() -> None:

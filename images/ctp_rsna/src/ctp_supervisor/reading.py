@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from program_settings import SettingsError
+
+
+def configuration(environment: Mapping[str, str]) -> Path:
+    """Return the directory of what the role has rendered."""
+    return Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp")
+
+
+def secrets(environment: Mapping[str, str]) -> Path:
+    """Return the directory of the secrets."""
+    return Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets")
+
+
+def bind(environment: Mapping[str, str]) -> str:
+    """Return the address that a program listens on."""
+    return environment.get("CTP_BIND_ADDRESS") or "0.0.0.0"
 
 
 def read(path: Path) -> Reader:

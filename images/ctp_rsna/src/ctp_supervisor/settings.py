@@ -161,16 +161,16 @@ def load(environment: Mapping[str, str]) -> Settings:
 
     Raises ``SettingsError`` naming the file and the key.
     """
-    configuration = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp")
+    configuration = reading.configuration(environment)
     path = configuration / "supervisor.json"
     read = reading.read(path)
     keydb = read.part("keydb")
     settings = Settings(
         configuration=configuration,
         distribution=Path(environment.get("CTP_DISTRIBUTION_DIRECTORY") or "/opt/ctp"),
-        secrets=Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets"),
+        secrets=reading.secrets(environment),
         memory=Path(environment.get("CTP_MEMORY_DIRECTORY") or "/dev/shm"),
-        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
+        bind=reading.bind(environment),
         engine=read.text("engine"),
         dicom_port=read.number("dicom_port", 1, 65535),
         web_port=read.number("web_port", 1, 65535),

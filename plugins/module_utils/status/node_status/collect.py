@@ -33,7 +33,8 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         sampling: this is the timer's own run, whose sample comes only now.
     """
     engine = known(observe.engine, "")
-    services = known(lambda: _services(settings), {}) if engine else {}
+    locked = bool(engine) and known(observe.swarm_locked, False)
+    services = known(lambda: _services(settings), {}) if engine and not locked else {}
     containers = {name: service.pop("container") for name, service in services.items()}
     asked = {
         "ctp": lambda: _ctp(settings["ctp"], containers.get("ctp", "")),
@@ -53,6 +54,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         "environment": settings["environment"],
         "system": observe.system(),
         "engine": engine,
+        "swarm_locked": locked,
         "services": services,
         **figures,
         "volumes": observe.volumes(settings["paths"]),

@@ -109,6 +109,15 @@ def engine() -> str:
     return run("docker", "version", "--format", "{{.Server.Version}}").strip()
 
 
+def swarm_locked() -> bool:
+    """Tell whether the Swarm waits for its unlock key (autolock), so that no service of it runs.
+
+    Raises:
+        UnknownError: the engine does not answer.
+    """
+    return run("docker", "info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "locked"
+
+
 def system() -> dict[str, str]:
     """Return what runs below all of this."""
     text = known(lambda: Path("/etc/os-release").read_text(encoding="utf-8"), "")

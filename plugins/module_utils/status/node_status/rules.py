@@ -15,6 +15,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         (CRITICAL,),
         "Look at `journalctl -u docker` on the machine and start it: systemctl start docker.",
     ),
+    "swarm_locked": (
+        (CRITICAL,),
+        "Run site.yml, which unlocks it with the key of the vault; by hand, docker swarm unlock "
+        "(docs/secrets.md).",
+    ),
     "service_down": (
         (CRITICAL,),
         "Look at `docker service ps --no-trunc` and `docker service logs` of the service; running "
@@ -283,10 +288,19 @@ Limits = Mapping[str, float]
 def _engine(state: State, history: History, limits: Limits) -> Found:
     if not state.get("engine"):
         yield alert("engine_down", CRITICAL, "docker", "The Docker engine does not answer.")
+    elif state.get("swarm_locked"):
+        yield alert(
+            "swarm_locked",
+            CRITICAL,
+            "docker",
+            "The Swarm is locked: its engine was started, and with autolock on it waits for the "
+            "unlock key. No service runs.",
+        )
 
 
 def _services(state: State, history: History, limits: Limits) -> Found:
-    if not state.get("engine"):
+    # Nothing else is to be said of them then.
+    if not state.get("engine") or state.get("swarm_locked"):
         return
     now = state["time"]
     for name, service in sorted(state["services"].items()):

@@ -101,12 +101,22 @@ def client_context(trusted: str, secrets: Path) -> ssl.SSLContext:
 
 def server_context(secrets: Path, clients: str = "") -> ssl.SSLContext:
     """For whoever calls; ``clients``: CAs in PEM of which one has to have signed the caller's
-    certificate. Raises ``OSError``."""
+    certificate. The machine itself, which proves the node, may show its own. Raises ``OSError``."""
     context = _with_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), secrets)
     if clients:
         context.load_verify_locations(cadata=clients)
+        own = (secrets / CERTIFICATE).read_text(encoding="ascii", errors="ignore")
+        context.load_verify_locations(cadata=_first(own))
+        # Without it a certificate would be trusted only if it signed itself.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _first(chain: str) -> str:
+    """Return the first certificate of a file: its owner's, before those that signed it."""
+    end = "-----END CERTIFICATE-----"
+    return chain.partition(end)[0] + end
 
 
 def _with_certificate(context: ssl.SSLContext, secrets: Path) -> ssl.SSLContext:

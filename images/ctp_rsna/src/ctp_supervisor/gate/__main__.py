@@ -1,29 +1,26 @@
 """``python3 -m ctp_supervisor.gate`` runs the gate; with ``healthcheck`` it asks the one that runs.
 
-Exit status: 0 stopped as told, or healthy; 1 a part of it failed, or not healthy; 2 cannot run with
-these settings.
+The exit status is that of ``program``.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+
+from .. import program
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit status."""
     # Each imported here: the health check runs every few seconds and needs little of it.
     if arguments == ["healthcheck"]:
-        from .settings import healthcheck
+        from .settings import check, load
 
-        return healthcheck(os.environ)
+        return program.healthcheck("gate", load, check)
     from .standalone import run
 
     return run(arguments)
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    # Associations may still wait for a peer.
-    os._exit(status)
+    program.end(main(sys.argv[1:]))

@@ -293,7 +293,7 @@ class Gate(ABC):
         if health:
             chosen = self._pipelines
         elif self._is_plain(sender) and self._secure and self._secure.refuses(request.calling_aet):
-            return pdu.calling_not_recognized("it comes without TLS, which is wanted of it")
+            return pdu.calling_not_recognized("it comes without TLS, which is required of it")
         else:
             called = [p for p in self._pipelines if _fits(request.called_aet, p.called_aets)]
             if not called:

@@ -16,7 +16,8 @@ Key                             Meaning
 ``data``                        directory on the file system that CTP writes to; read-only is enough
 ``spool``                       directory for the object under way of each sender; nothing in it
                                 has a name, and nothing outlives the association
-``hold_seconds``                so long senders wait for CTP, 0-3600; then they are rejected
+``hold_seconds``                so long senders wait for CTP, within the bounds of the role's
+                                variable; then they are rejected
 ``minimum_free_mib``            below it, associations are rejected and open ones aborted
 ``largest_object_mib``          a larger object is refused with C-STORE status 0xA700, 1-1048576;
                                 so is one for which too little is free above the floor
@@ -35,7 +36,6 @@ For TLS, ``tls.crt`` and ``tls.key`` are in ``CTP_SECRETS_DIRECTORY`` (``/run/se
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +86,12 @@ class GateSettings:
 
 def load(environment: Mapping[str, str]) -> GateSettings:
     """Read ``gate.json``. Raises ``SettingsError`` naming the file and the key."""
-    path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "gate.json"
+    path = reading.configuration(environment) / "gate.json"
     read = reading.read(path)
     if (tls := read.text("tls")) not in (TLS_NONE, TLS_ACCEPTED, TLS_REQUIRED):
         raise SettingsError(f"{path}: tls is {tls!r}. Accepted: none, accepted or required.")
     return GateSettings(
-        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
+        bind=reading.bind(environment),
         dicom_port=read.number("dicom_port", 1, 65535),
         ctp_host=read.text("ctp_host"),
         ctp_port=read.number("ctp_port", 1, 65535),
@@ -105,7 +105,7 @@ def load(environment: Mapping[str, str]) -> GateSettings:
         ),
         data=Path(read.text("data")),
         spool=Path(read.text("spool")),
-        hold_seconds=read.number("hold_seconds", 0, 3600),
+        hold_seconds=read.number("hold_seconds", 0, 86400),
         minimum_free_mib=read.number("minimum_free_mib", 1, 1048576 * 16),
         largest_object_mib=read.number("largest_object_mib", 1, 1048576),
         sync_before_acknowledge=read.boolean("sync_before_acknowledge"),
@@ -113,7 +113,7 @@ def load(environment: Mapping[str, str]) -> GateSettings:
         tls=tls,
         tls_required_for=tuple(read.texts("tls_required_for")),
         tls_clients=read.text("tls_clients", empty=True),
-        secrets=Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets"),
+        secrets=reading.secrets(environment),
     )
 
 
@@ -135,14 +135,3 @@ def check(settings: GateSettings) -> str:
     if closed and "refuses the association" in problem:
         return ""
     return f"Port {settings.dicom_port} {problem}."
-
-
-def healthcheck(environment: Mapping[str, str]) -> int:
-    """Ask the gate that runs here; return the exit status: 0 well, 1 not, 2 no such settings."""
-    try:
-        problem = check(load(environment))
-    except SettingsError as error:
-        print(f"The gate cannot start: {error}", file=sys.stderr, flush=True)
-        return 2
-    print(problem or "ok")
-    return 1 if problem else 0

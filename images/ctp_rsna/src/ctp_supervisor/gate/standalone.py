@@ -14,16 +14,12 @@ Its settings are read by ``settings``.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 import tempfile
-import threading
 
 from program_settings import SettingsError
 
+from .. import program
 from ..dicom import tunnel
-from ..machine import threads
 from ..machine.disk import CRITICAL, LOW, MIB, OPEN, GroupSync, SpaceGuard
 from .gate import Pipeline, Secure
 from .holding import HoldingGate
@@ -116,35 +112,14 @@ class StandaloneGate:
 
 def run(arguments: list[str]) -> int:
     """Run until told to stop; return the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="gate: %(levelname)-7s %(message)s"
-    )
+    return program.run("gate", arguments, load, _made)
+
+
+def _made(settings: GateSettings) -> StandaloneGate:
     try:
-        settings = load(os.environ)
-        if arguments:
-            raise SettingsError(f"Unknown argument {arguments[0]}: give none, or healthcheck.")
-        gate = StandaloneGate(settings)
-    except SettingsError as error:
-        print(f"The gate cannot start: {error}", file=sys.stderr, flush=True)
-        return 2
+        return StandaloneGate(settings)
     except OSError as error:
-        print(f"The gate cannot start: {error}. Its port must be free, the directory"
-              f" {settings.data} readable, {settings.spool} writable.",
-              file=sys.stderr, flush=True)  # fmt: skip
-        return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    failed = threading.Event()
-
-    def fail() -> None:
-        failed.set()
-        stop.set()
-
-    threads.watch(fail)
-    gate.start()
-    # Not without end: a signal that comes just before the wait begins does not end it.
-    while not stop.wait(1):
-        pass
-    gate.stop()
-    return 1 if failed.is_set() else 0
+        raise SettingsError(
+            f"{error}. Its port must be free, the directory {settings.data} readable, "
+            f"{settings.spool} writable."
+        ) from error

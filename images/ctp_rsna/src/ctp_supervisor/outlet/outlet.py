@@ -7,17 +7,12 @@ reset, and so is one that cannot be begun: CTP then sends again.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import socket
 import ssl
-import sys
 import threading
 
-from program_settings import SettingsError
-
+from .. import program
 from ..dicom import sockets, tunnel
-from ..machine import threads
 from ..machine.threads import OfOneConnection
 from .settings import OutletSettings, load
 
@@ -107,30 +102,4 @@ class Outlet:
 
 def run(arguments: list[str]) -> int:
     """Run until told to stop; return the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="outlet: %(levelname)-7s %(message)s"
-    )
-    try:
-        settings = load(os.environ)
-        if arguments:
-            raise SettingsError(f"Unknown argument {arguments[0]}: give none, or healthcheck.")
-        outlet = Outlet(settings)
-    except (SettingsError, OSError) as error:
-        print(f"The outlet cannot start: {error}", file=sys.stderr, flush=True)
-        return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    failed = threading.Event()
-
-    def fail() -> None:
-        failed.set()
-        stop.set()
-
-    threads.watch(fail)
-    outlet.start()
-    # Not without end: a signal that comes just before the wait begins does not end it.
-    while not stop.wait(1):
-        pass
-    outlet.stop()
-    return 1 if failed.is_set() else 0
+    return program.run("outlet", arguments, load, Outlet)

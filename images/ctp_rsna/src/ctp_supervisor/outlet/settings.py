@@ -15,12 +15,9 @@ In ``CTP_SECRETS_DIRECTORY`` (``/run/secrets``) are ``tls.crt`` and ``tls.key``.
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from program_settings import SettingsError
 
 from .. import reading
 
@@ -42,33 +39,26 @@ class OutletSettings:
 
 def load(environment: Mapping[str, str]) -> OutletSettings:
     """Read ``outlet.json``. Raises ``SettingsError`` naming the file and the key."""
-    path = Path(environment.get("CTP_CONFIGURATION_DIRECTORY") or "/etc/ctp") / "outlet.json"
+    path = reading.configuration(environment) / "outlet.json"
     read = reading.read(path)
     return OutletSettings(
-        bind=environment.get("CTP_BIND_ADDRESS") or "0.0.0.0",
+        bind=reading.bind(environment),
         port=read.number("port", 1, 65535),
         host=read.text("host"),
         orthanc_port=read.number("orthanc_port", 1, 65535),
         tls_names=tuple(read.texts("tls_names")),
         trusted=read.text("trusted", empty=True),
-        secrets=Path(environment.get("CTP_SECRETS_DIRECTORY") or "/run/secrets"),
+        secrets=reading.secrets(environment),
     )
 
 
-def healthcheck(environment: Mapping[str, str]) -> int:
-    """Ask the outlet that runs here; return the exit status: 0 well, 1 not, 2 no such settings.
+def check(settings: OutletSettings) -> str:
+    """What is wrong, in one sentence; empty when all is well.
 
     Whether Orthanc is there does not count: a restart of this would not bring it back.
     """
     try:
-        settings = load(environment)
-    except SettingsError as error:
-        print(f"The outlet cannot start: {error}", file=sys.stderr, flush=True)
-        return 2
-    try:
         socket.create_connection(("127.0.0.1", settings.port), HEALTH_SECONDS).close()
     except OSError as error:
-        print(f"Port {settings.port} does not answer ({type(error).__name__}).")
-        return 1
-    print("ok")
-    return 0
+        return f"Port {settings.port} does not answer ({type(error).__name__})."
+    return ""

@@ -1,10 +1,14 @@
-"""A thousand wrong logins: slowed down, written down, and nobody else notices."""
+"""A thousand wrong logins: slowed down, written down, and nobody else notices.
+
+It comes last, since the researcher's machine is kept waiting for a while afterwards.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from conftest import curl
+from conftest import curl, status_from_here
 from shared.machines import Machine, Node
 
 # One after another, as a program would that guesses; it ends after so many seconds at the latest.
@@ -30,7 +34,7 @@ print(json.dumps(said))
 
 
 def test_a_thousand_wrong_logins(
-    cat: Node, clients: dict[str, Machine], passwords: dict[str, str]
+    cat: Node, ca: Path, clients: dict[str, Machine], passwords: dict[str, str]
 ) -> None:
     researcher = clients["researcher"]
     url = f"https://{cat.address}:8042/system"
@@ -43,12 +47,7 @@ def test_a_thousand_wrong_logins(
     # Not every guess was judged: after some, the address had to wait.
     assert counted.get("401", 0) < 1000, counted
     # From elsewhere, the same user gets in meanwhile.
-    elsewhere = cat.run(
-        *("curl", "--silent", "--cacert", "/etc/auscat/tls/ca.pem", "--write-out", "%{http_code}"),
-        *("--output", "/dev/null", "--config", "-", "https://127.0.0.1:8042/system"),
-        stdin=f'user = "{right}"\n',
-    )
-    assert elsewhere.stdout == "200"
+    assert status_from_here(cat, ca, right) == "200"
     logged = cat.shell("cat /srv/auscat/front/logs/* | grep -c 10.213.95.32 || true")
     assert int(logged) > 0
     guesses = cat.shell("grep -rlF guess- /srv/auscat/front /var/log || true")
