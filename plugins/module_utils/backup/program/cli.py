@@ -115,6 +115,7 @@ def dispatch(
     if options.command == "list":
         (run,) = runs
         mine = restic.of_node(run.restic.open(write=False), run.node, run.kind)
+        chosen = run.chosen(options.snapshot, options.not_after)
         return {
             "snapshots": [
                 {
@@ -129,8 +130,9 @@ def dispatch(
             ],
             "chosen": {
                 part: restic.taken(snapshot, part).strftime(base.TIME)  # type: ignore[union-attr]
-                for part, snapshot in run.chosen(options.snapshot, options.not_after).items()
+                for part, snapshot in chosen.items()
             },
+            "warnings": [run.still_to_come] if run.still_to_come else [],
         }
     try:
         with locked(options.wait):
