@@ -75,7 +75,7 @@ def test_orthanc_that_damages_its_data(
     assert "the database could not be brought to version 99" in says
     assert re.search(r"runs again and is healthy: orthanc \(.*, its data as before\)", says), says
     # Otherwise the test would not have shown what it is for.
-    assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile were stored", says)
+    assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile stored again", says)
     half = f"/srv/auscat/orthanc/{HALF}"
     assert re.search(rf"1 file .* Each stays until you remove it: {half}\b", says), says
     node.run("rm", half)
