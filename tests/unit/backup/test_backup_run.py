@@ -255,7 +255,7 @@ def test_a_directory_is_copied_put_back_and_counted(
     assert (target / "current").readlink() == Path("certs")
     assert part.check(target, {"counts": counts}, {}) == "2 files of Portainer"
     (target / "certs/key.pem").unlink()
-    with pytest.raises(base.BackupError, match="Portainer's directories have 1 files and no"):
+    with pytest.raises(base.BackupError, match="Portainer's directories have 1 file and no"):
         part.check(target, {"counts": counts}, {})
 
 

@@ -30,6 +30,8 @@ KINDS = ("identifiable", "deidentified")
 CTP_LEFT_OUT = ("..index", "clean-stop", "supervisor.lock", ".lock")
 PAUSE_SECONDS = 30.0
 TAKES = 4
+#: Clocks of a node and of its successor differ by less.
+CLOCKS_DIFFER_SECONDS = 300.0
 TIME = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -39,6 +41,11 @@ class BackupError(Exception):
 
 class StoppedError(Exception):
     """Somebody told this run to end."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: "1 file", "2 files" (as the room host has it)."""
+    return f"{number:,}".replace(",", " ") + f" {one if number == 1 else many or one + 's'}"
 
 
 def now() -> str:

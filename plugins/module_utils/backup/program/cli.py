@@ -112,6 +112,7 @@ def dispatch(options: argparse.Namespace, settings_file: Path) -> dict[str, Any]
     if options.command == "list":
         (run,) = runs
         mine = restic.of_node(run.restic.open(write=False), run.node, run.kind)
+        chosen = run.chosen(options.snapshot, options.not_after)
         return {
             "snapshots": [
                 {
@@ -126,8 +127,9 @@ def dispatch(options: argparse.Namespace, settings_file: Path) -> dict[str, Any]
             ],
             "chosen": {
                 part: restic.taken(snapshot, part).strftime(base.TIME)  # type: ignore[union-attr]
-                for part, snapshot in run.chosen(options.snapshot, options.not_after).items()
+                for part, snapshot in chosen.items()
             },
+            "warnings": [run.still_to_come] if run.still_to_come else [],
         }
     # A playbook that has just ended frees the machine a moment later.
     seconds = options.wait if options.wait is not None else 30.0
