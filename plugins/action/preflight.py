@@ -12,6 +12,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.auscat.imaging.plugins.action import machine_lock
 from ansible_collections.auscat.imaging.plugins.action.known_variables import (
     findings,
     known_variables,
@@ -145,8 +146,10 @@ class ActionModule(ActionBase):
             return {**result, **self._failure(problems)}
         data_root = self._value("auscat_data_root")
         config_root = self._value("auscat_config_root")
-        try:
-            answer = self._execute_module(
+        wished = machine_lock.arguments(self._variables, {})
+
+        def look() -> dict[str, Any]:
+            return self._execute_module(
                 module_name="auscat.imaging.preflight",
                 module_args={
                     **self._task.args,
@@ -158,9 +161,24 @@ class ActionModule(ActionBase):
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
                     "repositories": self._repositories(),
+                    # A run that is refused anyway keeps nobody waiting.
+                    "lock": None if self._task.check_mode or problems else wished,
                 },
                 task_vars=task_vars,
             )
+
+        result["run"] = ""
+        try:
+            answer = look()
+            if lock := answer.pop("lock", None):
+                busy, held = machine_lock.settle(self, task_vars, wished, lock, {})
+                problems += [busy] if busy else []
+                result["run"] = held.get("run", "")
+                result["warnings"] += held.get("warnings", [])
+                # What was seen while another run changed it is out of date.
+                if lock["holder"] and not busy:
+                    answer = look()
+                    answer.pop("lock", None)
         except AnsibleError as error:
             if root := root_problems(str(error), host):
                 return {**result, **self._failure([*problems, *root])}

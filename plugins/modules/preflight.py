@@ -11,6 +11,7 @@ description:
   - The action plugin of the same name checks the inventory on the controller, runs this module for
     the state of the host, and fails once with all problems. Nothing is changed.
   - The host's facts that later roles need are returned, so that no other fact gathering is needed.
+  - The machine is held for this run, as M(auscat.imaging.machine_lock) does it.
 options:
   distributions:
     description: Accepted distributions, as C(ID VERSION_ID) of os-release.
@@ -63,6 +64,9 @@ options:
     type: list
     elements: dict
     default: []
+  lock:
+    description: Filled in by the action plugin.
+    type: dict
 attributes:
   check_mode: {support: full, description: It never changes anything.}
   diff_mode: {support: none, description: There is nothing to show.}
@@ -85,6 +89,10 @@ host:
     foreign, networks, routes, neighbours, outgoing_limited.
   type: dict
   returned: success
+run:
+  description: What this run is known by to the machine that it holds; empty in check mode.
+  type: str
+  returned: success
 problems:
   description: What is wrong, in plain words.
   type: list
@@ -99,6 +107,7 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.auscat.imaging.plugins.module_utils.backup.program import machine_lock
 from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, site_network
 from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
@@ -122,12 +131,20 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "stack": {"type": "str"},
             "repositories": {"type": "list", "elements": "dict", "default": []},
+            "lock": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     # Without root nothing else can be looked at.
     if problem := host_facts.user_problem(os.geteuid()):
         module.fail_json(msg=problem)
+    lock = None
+    # Before anything is looked at: nobody else changes it from here on.
+    if wished := module.params["lock"]:
+        try:
+            lock = machine_lock.attempt(wished["record"], wished["broken"])
+        except OSError as error:
+            module.fail_json(msg=f"The machine could not be held: {error}")
     facts = {
         "os": host_facts.operating_system(),
         "architecture": platform.machine(),
@@ -173,7 +190,7 @@ def main() -> None:
             facts["held_data"] = host_facts.held_data(config, module.params["stack"])
     except CommandError as error:
         problems.append(str(error))
-    module.exit_json(changed=False, host=facts, problems=problems)
+    module.exit_json(changed=False, host=facts, problems=problems, lock=lock)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ description:
   - Takes everything in one task. Without a I(package) it takes the timer and the I(leftovers) away;
     the program and the samples stay.
   - What was broken off is finished by the next run. Where a file cannot be written, none is.
+  - Where systemd is not process 1, there are no I(units); C(node_status.keeper) of the package is
+    started as a process of its own, which holds I(lock) and takes the samples until it is removed
+    or the machine ends.
 options:
   directories:
     description: What is made first, parents before children, each with its path and mode; root's.
@@ -44,6 +47,10 @@ options:
     description: The one of them that is started.
     type: str
     required: true
+  lock:
+    description: File that the process holds which takes the samples where there is no systemd.
+    type: path
+    required: true
   leftovers:
     description: Files that are removed with the timer.
     type: list
@@ -67,23 +74,73 @@ EXAMPLES = r"""
     units:
       auscat-status.timer: "{{ lookup('ansible.builtin.template', 'auscat-status.timer.j2') }}"
     timer: auscat-status.timer
+    lock: /run/auscat-status.lock
 """
 
 RETURN = r""" # """
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.auscat.imaging.plugins.module_utils.host import directories
+from ansible_collections.auscat.imaging.plugins.module_utils.host import facts as host_facts
 from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
 from ansible_collections.auscat.imaging.plugins.module_utils.host.files import UNITS
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import keeper
 
 
 def ended_by_one_line_feed(text: str) -> str:
     """Return the text with the line feed at its end that Ansible's lookups lose."""
     return text.rstrip("\n") + "\n"
+
+
+def start(directory: Path, settings: str, lock: Path) -> None:
+    """Start the process that takes the samples, and wait until it holds its lock.
+
+    Raises:
+        CommandError: it ended at once.
+    """
+    process = subprocess.Popen(
+        ["/usr/bin/python3", "-m", "node_status.keeper", settings, str(lock)],
+        cwd="/",
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PYTHONPATH": str(directory.parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while keeper.holder(lock) != process.pid:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise CommandError(f"python3 -m node_status.keeper does not run ({process.poll()})")
+        time.sleep(0.1)
+
+
+def end(running: int, lock: Path) -> None:
+    """End the process that takes the samples, and one that it takes just now.
+
+    Raises:
+        CommandError: it still runs.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        # The leader of its session, as `start` has made it.
+        os.killpg(running, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while keeper.holder(lock):
+        if time.monotonic() > deadline:
+            raise CommandError(f"process {running}, which takes the samples, does not end")
+        time.sleep(0.1)
 
 
 def main() -> None:
@@ -105,12 +162,16 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}},
             "units": {"type": "dict", "default": {}},
             "timer": {"type": "str", "required": True},
+            "lock": {"type": "path", "required": True},
             "leftovers": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
     given = module.params
-    directory, timer = Path(given["directory"]), given["timer"]
+    directory, timer, lock = Path(given["directory"]), given["timer"], Path(given["lock"])
+    systemd = host_facts.service_manager() == "systemd"
+    units = given["units"] if systemd else {}
+    running = 0 if systemd else keeper.holder(lock)
     wished: dict[Path, tuple[str, int]] = {}
     superfluous: list[Path] = []
     if given["package"]:
@@ -118,7 +179,7 @@ def main() -> None:
             wished[directory / name] = (ended_by_one_line_feed(text), 0o644)
         settings = json.dumps(given["settings"], indent=4, sort_keys=True) + "\n"
         wished[Path(given["settings_path"])] = (settings, 0o600)
-        for name, text in given["units"].items():
+        for name, text in units.items():
             wished[UNITS / name] = (ended_by_one_line_feed(text), 0o644)
         superfluous = sorted(set(directory.glob("*.py")) - wished.keys())
     elif given["units"]:
@@ -129,6 +190,8 @@ def main() -> None:
         )
     # Without the timer there is nothing of this role, and a file of that name is another's. So it
     # goes last: what was broken off before is taken up again.
+    elif not systemd and running:
+        superfluous = [path for path in map(Path, given["leftovers"]) if path.is_file()]
     elif (UNITS / timer).is_file():
         leftovers = {Path(each) for each in given["leftovers"]} - {UNITS / timer}
         superfluous = [*sorted(path for path in leftovers if path.is_file()), UNITS / timer]
@@ -142,10 +205,17 @@ def main() -> None:
     has_new_units = any(path.parent == UNITS for path in (*different, *superfluous))
     try:
         # A run that was broken off has written them, and no more.
-        has_new_units |= bool(wished) and host_files.unread(given["units"])
-        asleep = bool(wished) and (has_new_units or bool(host_files.asleep([timer])))
+        has_new_units |= bool(wished) and systemd and host_files.unread(units)
+        asleep = bool(wished) and (
+            has_new_units or bool(host_files.asleep([timer]))
+            if systemd
+            else not running or directory / "keeper.py" in different
+        )
+        ends = bool(running) and (asleep or not wished)
         if not module.check_mode:
-            if not wished and superfluous:
+            if ends:
+                end(running, lock)
+            if systemd and not wished and superfluous:
                 run(["systemctl", "disable", "--now", timer])
                 service = timer.replace(".timer", ".service")
                 # One that takes a sample just now would write the metrics again.
@@ -157,20 +227,23 @@ def main() -> None:
                 path.unlink(missing_ok=True)
             if has_new_units:
                 run(["systemctl", "daemon-reload"])
-            if asleep:
+            if asleep and not systemd:
+                start(directory, given["settings_path"], lock)
+            elif asleep:
                 run(["systemctl", "enable", timer])
                 # Restarted, since a timer keeps its old times otherwise.
                 run(["systemctl", "restart", timer])
     except (CommandError, OSError, ValueError) as error:
         module.fail_json(msg=f"What watches this machine could not be installed: {error}")
     module.exit_json(
-        changed=bool(new_directories or different or superfluous or asleep),
+        changed=bool(new_directories or different or superfluous or asleep or ends),
         diff={
             "before": "".join(f"{each['path']} {present}\n" for each, present, _ in new_directories)
-            + "".join(f"{path}\n" for path in superfluous),
+            + "".join(f"{path}\n" for path in superfluous)
+            + ("the process of the samples\n" if ends else ""),
             "after": "".join(f"{each['path']} {target}\n" for each, _, target in new_directories)
             + "".join(f"{path}\n" for path in different)
-            + (f"{timer} started\n" if asleep else ""),
+            + (f"{timer if systemd else 'the process of the samples'} started\n" if asleep else ""),
         },
     )
 

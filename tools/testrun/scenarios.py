@@ -93,9 +93,12 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("playbooks/bundle.yml", ("airgap", "collection")),
     ("playbooks/init_secrets.yml", ("fourth_service", "guardrails")),
     ("playbooks/quarantine.yml", ("auscat_ctp", "troubleshoot")),
-    ("playbooks/release_quarantine.yml", ("clients", "rsna_ctp", "rsna_standin")),
+    ("playbooks/release_quarantine.yml", ("backup", "clients", "rsna_ctp", "rsna_standin")),
     ("playbooks/restore.yml", ("backup", "fourth_service", "restore_one")),
-    ("playbooks/rotate_secrets.yml", ("fourth_service", "guardrails", "rotation", "two_vm")),
+    (
+        "playbooks/rotate_secrets.yml",
+        ("backup", "fourth_service", "guardrails", "rotation", "two_vm"),
+    ),
     ("playbooks/status.yml", ("auscat_ctp", "backup", "fourth_service", "restore_one", "status")),
     ("playbooks/teardown.yml", ("fourth_service", "guardrails", "rotation")),
     ("playbooks/test_orthanc.yml", ("clients",)),
@@ -103,7 +106,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "playbooks/troubleshoot.yml",
         ("fourth_service", "rsna_ctp", "rsna_standin", "status", "troubleshoot"),
     ),
-    ("playbooks/upgrade.yml", ("upgrade",)),
+    ("playbooks/upgrade.yml", ("backup", "upgrade")),
     # What a role declares is seen by every play that lists it.
     ("roles/*/defaults/*", _ALL),
     ("roles/*/meta/*", _ALL),

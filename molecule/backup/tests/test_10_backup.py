@@ -239,24 +239,6 @@ def test_a_full_target_says_so_and_loses_nothing(node: Node, target: Machine) ->
     assert not run(node, "backup", "identifiable")["error"]
 
 
-def test_two_runs_exclude_each_other(node: Node) -> None:
-    before = state(node, "deidentified")
-    holder = "flock /run/lock/auscat-backup.lock sh -c 'echo held; read _'"
-    with subprocess.Popen(
-        ["docker", "exec", "--interactive", node.container, "sh", "-c", holder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "held\n"
-        error = run(node, "backup", "deidentified")["error"]
-        process.stdin.write("\n")
-    assert "Another backup, restore or verification runs" in error
-    assert state(node, "deidentified") == before
-
-
 def test_a_killed_run_lets_ctp_go_on_and_is_repaired_by_the_next(node: Node) -> None:
     # The program's own way to hold CTP, killed in the midst of it.
     (task,) = node.tasks("auscat_ctp")

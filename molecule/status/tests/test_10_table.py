@@ -35,7 +35,8 @@ def test_table_agrees_with_the_services(shown: Shown, orthanc: Rest, ctp: Rest) 
         assert row(shown.table, node, service).startswith("ok "), shown.table
     stored = orthanc.ask("/statistics")
     holds = row(shown.table, "cat", "Orthanc holds")
-    assert f"{stored['CountStudies']} studies, {stored['CountInstances']} instances" in holds
+    studies = f"{stored['CountStudies']} {'study' if stored['CountStudies'] == 1 else 'studies'}"
+    assert f"{studies}, {stored['CountInstances']} instances" in holds
     told = ctp.ask("/api/status")
     queue = f"{told['received']} received, {told['forwarded']} sent on"
     assert queue in row(shown.table, "kv", "queue")

@@ -293,9 +293,12 @@ def test_backup(kv: Node) -> None:
     cleared(kv, "backup_overdue", "critical")
     note(kv, "backup/verify", {"finished": iso(), "ok": False, "error": "2 studies differ"})
     raised(kv, "backup_verify_failed", "critical")
+    note(kv, "backup/identifiable", {**good, "finished": iso(-1)})
+    raised(kv, "backup_ahead", "warning")
     note(kv, "backup/identifiable", {**good, "finished": iso()})
     note(kv, "backup/verify", {"finished": iso(), "ok": True, "error": None})
     cleared(kv, "backup_failed", "critical", "backup_verify_failed", "critical")
+    cleared(kv, "backup_ahead", "warning")
     kv.run("rm", "-r", "/var/lib/auscat/backup")
 
 

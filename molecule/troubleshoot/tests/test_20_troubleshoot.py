@@ -112,8 +112,7 @@ def test_a_patient_is_unknown(scenario: Scenario, send: Send, look: Look, ctp: R
     wait_for("it is held back", lambda: status(ctp)["quarantine"])
     text = look()
     assert (
-        "CTP on node holds 1 objects back in quarantine: KeyDB does not know their patients."
-        in text
+        "CTP on node holds 1 object back in quarantine: KeyDB does not know their patients." in text
     )
     assert "load_keys.yml -e keys_file=… -e release=true" in text
     assert patient.patient_id not in text

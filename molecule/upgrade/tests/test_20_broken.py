@@ -75,9 +75,9 @@ def test_orthanc_that_damages_its_data(
     assert "the database could not be brought to version 99" in says
     assert re.search(r"runs again and is healthy: orthanc \(.*, its data as before\)", says), says
     # Otherwise the test would not have shown what it is for.
-    assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile were stored", says)
+    assert re.search(r"orthanc: [1-9]\d* objects that it had received meanwhile stored again", says)
     half = f"/srv/auscat/orthanc/{HALF}"
-    assert re.search(rf"1 files .* They stay until you remove them: {half}\b", says), says
+    assert re.search(rf"1 file .* Each stays until you remove it: {half}\b", says), says
     node.run("rm", half)
     assert (
         "What was acknowledged is there, as far as the failed version left it on the disk" in says
@@ -149,7 +149,7 @@ def test_keydb_that_migrates_and_is_never_healthy(
     node.wait_until_healthy(6)
     assert "keydb did not become healthy with the new definition" in says
     assert re.search(r"runs again and is healthy: keydb \(.*, its data as before\)", says), says
-    assert "keydb: 1 patients that were loaded meanwhile were entered again." in says
+    assert "keydb: 1 patient loaded meanwhile entered again." in says
     assert images(node) == running
     (shift,) = filter(None, entered)
     lines = pairs(node).splitlines()

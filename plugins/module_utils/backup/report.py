@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted, table
 
 
 def run_result(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,18 +36,20 @@ def size(count: float) -> str:
 def contents(counts: Mapping[str, Any]) -> str:
     """Return in words what a snapshot holds."""
     words = {
-        "key_pairs": "key pairs",
-        "ctp_files": "files of CTP",
-        "studies": "studies",
-        "instances": "objects",
+        "key_pairs": ("key pair", "key pairs"),
+        "ctp_files": ("file of CTP", "files of CTP"),
+        "studies": ("study", "studies"),
+        "instances": ("object", "objects"),
     }
-    found = [f"{counts[key]} {text}" for key, text in words.items() if counts.get(key) is not None]
+    found = [
+        counted(counts[key], *text) for key, text in words.items() if counts.get(key) is not None
+    ]
     for key, count in counts.items():
         service, _, unit = key.rpartition("_")
         if unit == "rows" and service != "keydb":
-            found.append(f"{sum(count.values())} rows of {service}")
+            found.append(f"{counted(sum(count.values()), 'row')} of {service}")
         elif unit == "files" and service and key not in words:
-            found.append(f"{count} files of {service}")
+            found.append(f"{counted(count, 'file')} of {service}")
     return ", ".join(found)
 
 
@@ -56,7 +58,7 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         results: host, kind, and what backup_run.py gave: snapshot, bytes_added, seconds, counts,
-            held_seconds, error.
+            held_seconds, error, warnings.
     """
     rows = []
     for each in results:
@@ -67,17 +69,22 @@ def backup_table(results: Sequence[Mapping[str, Any]]) -> str:
                 each["host"],
                 each["kind"],
                 each.get("snapshot") or "-",
-                size(each.get("bytes_added") or 0),
-                f"{each.get('seconds') or 0:.0f} s",
+                "-" if each.get("bytes_added") is None else size(each["bytes_added"]),
+                "-" if each.get("seconds") is None else f"{each['seconds']:.0f} s",
                 ", ".join(f"{part} {t:.2f} s" for part, t in held.items() if t) or "-",
-                contents(each.get("counts") or {}),
+                contents(each.get("counts") or {}) or "-",
             )
         )
     header = ["", "machine", "data", "snapshot", "added", "took", "held for", "contents"]
     errors = [
         f"{each['host']}, {each['kind']}: {each['error']}" for each in results if each.get("error")
     ]
-    return "\n".join([*table(header, rows), *([""] if errors else []), *errors])
+    told = [
+        f"{each['host']}, {each['kind']}: {warning}"
+        for each in results
+        for warning in each.get("warnings") or []
+    ]
+    return "\n".join([*table(header, rows), *([""] if errors or told else []), *errors, *told])
 
 
 def restore_results(variables: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -140,6 +140,11 @@ def figure(number: Any, what: str) -> str:
     return f"{number} {what}" if number is not None else f"{what}: not known"
 
 
+def times(count: int) -> str:
+    """Return how often something happened, in words."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def duration(seconds: float) -> str:
     """Return a number of seconds in words."""
     if seconds < 120:

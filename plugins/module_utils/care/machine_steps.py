@@ -25,6 +25,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.diagnosis impo
     Diagnosis,
     date_of,
     duration,
+    times,
     unanswered,
 )
 
@@ -290,12 +291,12 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             )
         elif ended >= RESTARTS:
             # It may run, and be healthy, at the moment of looking.
-            wrong.append(f"{name}: ended {ended} times in {RECENT_MINUTES} minutes")
+            wrong.append(f"{name}: ended {times(ended)} in {RECENT_MINUTES} minutes")
             if not killed:
                 result.find(
                     SERVICE,
                     host,
-                    f"{title} on {host} ends again and again: {ended} times in the last"
+                    f"{title} on {host} ends again and again: {times(ended)} in the last"
                     f" {RECENT_MINUTES} minutes.",
                     f"See docker service ps --no-trunc {stack}_{name} and its log there.",
                 )
@@ -315,7 +316,7 @@ def _services(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             result.find(
                 SERVICE,
                 host,
-                f"{title} on {host} was killed for memory {killed} times in the last"
+                f"{title} on {host} was killed for memory {times(killed)} in the last"
                 f" {RECENT_MINUTES} minutes{limit}.",
                 "Declare the largest object that is sent (auscat_largest_object_mib) and run"
                 " site.yml: the limit follows."

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import layouts as ctp_layouts
 from ansible_collections.auscat.imaging.plugins.module_utils.ctp import pixels
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted, table
 
 UNKNOWN_PATIENT = "unknown-patient"
 OTHER_ISSUER = "other-issuer"
@@ -239,7 +239,7 @@ def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
             row["sop_class"] or "?",
             row["manufacturer"] or "(none)",
             row["model"] or "(none)",
-            f"{row['columns']} x {row['rows']}",
+            _size_text(row["columns"], row["rows"]),
             row["objects"],
             row["says"] or "",
         ]
@@ -383,7 +383,7 @@ def quarantine_report(
         waiting: what `devices` found.
     """
     total = sum(row["objects"] for row in rows)
-    lines = [f"CTP's quarantine on {host}: {f'{total} objects' if total else 'empty'}"]
+    lines = [f"CTP's quarantine on {host}: {counted(total, 'object') if total else 'empty'}"]
     if rows:
         header = ["reason", "objects", "studies", "patients", "MiB", "oldest (UTC)", "releasable"]
         cells = [
@@ -416,22 +416,27 @@ def release_report(released: int, left: Mapping[str, int]) -> str:
         left: those that stay where they are, by reason.
     """
     total = sum(left.values())
-    lines = [f"{released} objects released; {total} left"]
+    lines = [f"{counted(released, 'object')} released; {total} left"]
     if total:
         counts = ", ".join(f"{reason} {left[reason]}" for reason in sorted(left))
         lines = [f"{lines[0]}: {counts}"]
         lines += [f"{each}: {NEXT_STEPS.get(each, _LOOK)}" for each in sorted(left)]
     never = sum(number for reason, number in left.items() if reason not in RELEASE_CURES)
     if never:
-        lines.append(f"{never} of them stay whatever is released (docs/quarantine.md)")
+        stay = "stays" if never == 1 else "stay"
+        lines.append(f"{never} of them {stay} whatever is released (docs/quarantine.md)")
     return "\n".join(lines)
 
 
 def _device_text(device: Device | None) -> str:
     if device is None:
         return ""
-    size = f"{device.columns} x {device.rows}"
+    size = _size_text(device.columns, device.rows)
     return ", ".join([device.sop_class, device.manufacturer, device.model, size])
+
+
+def _size_text(columns: int, rows: int) -> str:
+    return f"{columns} x {rows}" if columns and rows else "(none)"
 
 
 def _day(seconds: float) -> str:

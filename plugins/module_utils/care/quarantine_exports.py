@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ansible_collections.auscat.imaging.plugins.module_utils.care.quarantine_removal import (
     QuarantineError,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted
 
 #: How `manifest` (care/quarantine.py) begins.
 _MANIFEST = b"file,reason,"
@@ -29,7 +30,9 @@ class Export(NamedTuple):
 
     def __str__(self) -> str:
         whole = "" if self.path.suffix != _PARTIAL else ", of an export that broke off"
-        return f"{self.path} ({self.objects} objects, {self.size / 2**20:.1f} MiB{whole})"
+        return (
+            f"{self.path} ({counted(self.objects, 'object')}, {self.size / 2**20:.1f} MiB{whole})"
+        )
 
 
 def note(record: Path, directory: Path) -> None:

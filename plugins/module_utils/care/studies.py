@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted, table
 
 NOTHING = (
     "nothing of it is in the account: nothing came since {since}, or it was complete and went out "
@@ -36,7 +36,7 @@ def study_report(answers: Sequence[Mapping[str, Any]], listing: bool = False) ->
         for study in studies:
             lines += [f"{of}{_verdict(study)}", *_study(study), ""]
         if answer["more"]:
-            lines += [f"{answer['more']} more studies, not shown.", ""]
+            lines += [f"{counted(answer['more'], 'more study', 'more studies')}, not shown.", ""]
     return "\n".join(lines).rstrip()
 
 
@@ -67,7 +67,7 @@ def names_report(answers: Sequence[Mapping[str, Any]]) -> str:
                 lines += table(["in Orthanc", "number", "as it came"], rows)
             lines.append("")
         if answer["more"]:
-            lines += [f"{answer['more']} more studies, not shown.", ""]
+            lines += [f"{counted(answer['more'], 'more study', 'more studies')}, not shown.", ""]
     return "\n".join(lines).rstrip()
 
 

@@ -25,6 +25,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.diagnosis impo
     has,
     page_of,
     runs,
+    times,
     unanswered,
     why_not,
 )
@@ -32,6 +33,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.targets import
     NAMELESS,
     canonical,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.rules import (
     held_back_remedy,
 )
@@ -54,7 +56,8 @@ def _reception(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
     page = page_of(result, seen, "CTP accepts studies")
     if page is None:
         return
-    received = figure(page["received"], "objects accepted so far")
+    what = "object accepted so far" if page["received"] == 1 else "objects accepted so far"
+    received = figure(page["received"], what)
     if page["reception_open"] is None:
         result.step(host, "CTP accepts studies", UNKNOWN, "because this CTP does not tell")
         return
@@ -107,7 +110,7 @@ def _refusals(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         result.find(
             TITLE,
             host,
-            f"CTP on {host} has refused the sender {row['peer']} {row['count']} times, last at"
+            f"CTP on {host} has refused the sender {row['peer']} {times(row['count'])}, last at"
             f" {str(row['last'])[11:16]} UTC: it {who}. Accepted: {names}.",
             f"Correct the AE title in the sender's configuration, or add it to {variable}.",
         )
@@ -138,8 +141,8 @@ def _queue(
         result.find(
             QUEUE,
             host,
-            f"{page['queued']} objects wait in CTP's queues on {host}, the oldest for "
-            f"{duration(oldest)}.",
+            f"{counted(page['queued'], 'object waits', 'objects wait')} in CTP's queues on {host}, "
+            f"the oldest for {duration(oldest)}.",
             "Look at CTP's log; where its page says that it is not healthy, restart the service.",
         )
     elif waiting and not any(
@@ -150,8 +153,9 @@ def _queue(
         result.find(
             QUEUE,
             host,
-            f"{page['queued']} objects wait in CTP's queues on {host} for Orthanc; none is lost.",
-            "They go by themselves once CTP reaches Orthanc.",
+            f"{counted(page['queued'], 'object waits', 'objects wait')} in CTP's queues on {host} "
+            "for Orthanc; none is lost.",
+            "What waits goes by itself once CTP reaches Orthanc.",
         )
 
 
@@ -206,7 +210,7 @@ def _keydb(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "Set it to the inventory's: run site.yml.",
         )
     else:
-        result.step(host, what, OK, f"{found['patients']} patients")
+        result.step(host, what, OK, counted(found["patients"], "patient"))
 
 
 _LEAVE_OUT = "Have the source leave them out, then purge them (docs/quarantine.md)."
@@ -289,7 +293,7 @@ def _quarantine(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
         result.find(
             QUARANTINE,
             host,
-            f"CTP on {host} holds {count} objects back in quarantine: {why}.",
+            f"CTP on {host} holds {counted(count, 'object')} back in quarantine: {why}.",
             remedy,
         )
 
@@ -379,7 +383,8 @@ def _orthanc(result: Diagnosis, seen: Mapping[str, Any], _all: Any) -> None:
             "If the inventory is right, deploy it: run site.yml.",
         )
     else:
-        counts = f"{found['studies']} studies, {found['instances']} instances"
+        counts = counted(found["studies"], "study", "studies")
+        counts += f", {counted(found['instances'], 'instance')}"
         result.step(host, what, OK, counts)
 
 

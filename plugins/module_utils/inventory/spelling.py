@@ -24,7 +24,7 @@ OF_OURS = 0.7
 #: What a person gives a playbook for one run, beside the variables of the roles: with -e.
 PLAYBOOK_VARIABLES = frozenset(
     {
-        *("backup_adopt", "restore_kinds", "restore_replace", "restore_snapshot"),
+        *("backup_adopt", "break_lock", "restore_kinds", "restore_replace", "restore_snapshot"),
         *("keys_file", "release", "renew", "rotate", "study"),
         *("port_table_file", "port_table_format"),
         *("purge_confirm", "purge_exported", "purge_older_than_days"),

@@ -86,7 +86,9 @@ class StatusPageCtp:
         """See `Ctp`."""
         status = self._status()
         names = ("received", "forwarded", "queued", "quarantined")
-        return "its page counts " + ", ".join(f"{status.get(name)} {name}" for name in names)
+        return "its page said at that moment: " + ", ".join(
+            f"{name} {'not known' if status.get(name) is None else status[name]}" for name in names
+        )
 
     def remove(self, entry: Quarantined) -> None:
         """See `Ctp`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted, table
 
 
 def proof_report(checks: Sequence[Mapping[str, Any]], last_line: str = "") -> str:
@@ -20,7 +20,9 @@ def proof_report(checks: Sequence[Mapping[str, Any]], last_line: str = "") -> st
         return "\n".join([*lines, "", last_line])
     failed = sum(1 for check in checks if not check["passed"])
     verdict = (
-        f"{failed} of {len(checks)} checks FAILED" if failed else f"all {len(checks)} checks passed"
+        f"{failed} of {counted(len(checks), 'check')} FAILED"
+        if failed
+        else f"{'all ' if len(checks) > 1 else ''}{counted(len(checks), 'check')} passed"
     )
     lines = [f"Proof: {verdict}", ""]
     lines += table(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted
 from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 from ansible_collections.auscat.imaging.plugins.module_utils.services.keydb import (
     KeydbError,
@@ -89,12 +90,12 @@ def orthanc_objects(
     stored, refused = store_again(connect, headers, source, listed)
     notes = []
     if stored:
-        notes.append(f"{stored} objects that it had received meanwhile were stored again")
+        notes.append(f"{counted(stored, 'object')} that it had received meanwhile stored again")
     if refused:
         notes.append(
-            f"{len(refused)} files that it left were refused as no DICOM objects with the marks of "
-            "this node, most likely half-written and never acknowledged. They stay until you "
-            "remove them: "
+            f"{counted(len(refused), 'file')} that it left refused as no DICOM object with the "
+            "marks of this node, most likely half-written and never acknowledged. Each stays until "
+            "you remove it: "
             f"{', '.join(refused)}"
         )
     return "; ".join(notes)
@@ -167,7 +168,7 @@ def store_again(
 
 def _not_taken(path: Path, why: str, stored: int) -> CarryOverError:
     return CarryOverError(
-        f"Orthanc did not take {path} back ({why}); {stored} objects were stored again before. "
+        f"Orthanc did not take {path} back ({why}); stored again before: {stored}. "
         "The others are where they were: send them once Orthanc answers"
     )
 
@@ -235,7 +236,7 @@ def keydb_pairs(
         count = int(_ask(running, user, database, statements))
     except CarryOverError as error:
         raise CarryOverError(f"Patients could not be entered again: {error}") from error
-    return f"{count} patients that were loaded meanwhile were entered again" if count else ""
+    return f"{counted(count, 'patient')} loaded meanwhile entered again" if count else ""
 
 
 def _read(

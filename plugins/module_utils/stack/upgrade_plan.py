@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import table
+from ansible_collections.auscat.imaging.plugins.module_utils.host.tables import counted, table
 
 #: Prints a line "program version" for each program that it knows and finds; runs in an image.
 PROBE = r"""
@@ -61,7 +61,7 @@ def database_problem(service: str, data_version: str, wanted: Mapping[str, str])
 
 def size_text(copy: Mapping[str, Any]) -> str:
     """Return in words what will be copied."""
-    linked = f", {copy['linked']} files linked" if copy["linked"] else ""
+    linked = f", {counted(copy['linked'], 'file')} linked" if copy["linked"] else ""
     return f"{_mib(copy['copied'])} copied{linked} to {copy['path']} ({_mib(copy['free'])} free)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.status import report
@@ -178,22 +178,27 @@ def _tiles(listed: Sequence[Mapping[str, Any]]) -> str:
         each["running"] >= each["desired"] and each["health"] in ("healthy", "none")
         for each in services
     )
-    found.append((f"{good} of {len(services)}", "services run and are healthy"))
+    # An engine that does not answer tells of no service.
+    told_of = states and all(state["engine"] for state in states)
+    found.append(
+        (f"{good} of {len(services)}" if told_of else "not known", "services run and are healthy")
+    )
     told = {
         name: [s[name] for s in states if (s.get(name) or {}).get("answers")]
         for name in ("ctp", "orthanc")
     }
     if told["ctp"]:
-        for key, text in (
-            ("queued", "objects wait in CTP"),
-            ("quarantined", "objects in quarantine"),
+        for key, single, several in (
+            ("queued", "object waits in CTP", "objects wait in CTP"),
+            ("quarantined", "object in quarantine", "objects in quarantine"),
         ):
-            numbers = [each[key] for each in told["ctp"]]
-            found.append((report.count(None if None in numbers else sum(numbers)), text))
+            number = _sum(each[key] for each in told["ctp"])
+            found.append((report.count(number), single if number == 1 else several))
     if told["orthanc"]:
-        studies = sum(each["studies"] for each in told["orthanc"])
-        size = rules.gib(sum(each["bytes"] for each in told["orthanc"]))
-        found.append((report.count(studies), f"studies in Orthanc, {size}"))
+        studies = _sum(each["studies"] for each in told["orthanc"])
+        size = rules.gib(_sum(each["bytes"] for each in told["orthanc"]))
+        word = "study" if studies == 1 else "studies"
+        found.append((report.count(studies), f"{word} in Orthanc, {size}"))
     volumes = [
         (v["free"] / v["size"], v["mount"]) for s in states for v in s["volumes"] if v["size"]
     ]
@@ -204,6 +209,12 @@ def _tiles(listed: Sequence[Mapping[str, Any]]) -> str:
         f'<li class="tile"><b>{esc(number)}</b>{esc(text)}</li>' for number, text in found
     )
     return f'<ul class="tiles">{tiles}</ul>'
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum; None where one of them is not known."""
+    known = list(numbers)
+    return None if None in known else sum(each for each in known if each is not None)
 
 
 def _attention(alerts: Sequence[Mapping[str, str]]) -> str:
@@ -250,10 +261,16 @@ def _plots(node: Mapping[str, Any], now: float) -> str:
     state = node["state"]
     if not state:
         return ""
-    past = [*node["history"], samples.compact(state, [])]
+    past = [each for each in node["history"] if not rules.is_to_come(each["time"], now)]
+    past.append(samples.compact(state, []))
     if len(past) < 3:
-        why = "of systemd" if state["sampler"]["possible"] else "that only systemd can give it"
-        text = "No plots yet: they need samples, which a timer takes " + why + "."
+        sampler = state["sampler"]
+        text = "No plots yet: they need samples"
+        text += (
+            f", of which one is taken every {sampler['interval_minutes']:g} min."
+            if sampler["expected"]
+            else ", and status_timer is false."
+        )
         return f'<div class="card"><p class="soft">{text}</p></div>'
     oldest = past[0]["time"]
     week, month = max(now - WEEK, oldest), max(now - MONTH, oldest)

@@ -84,17 +84,28 @@ def rows(node: Mapping[str, Any], studies: bool = True) -> list[tuple[str, str, 
     engine += ", its Swarm locked" if state.get("swarm_locked") else ""
     found = [
         ("machine", worst(alerts, ["engine_down", "swarm_locked"]), f"{system['os']}, {engine}"),
+        *_holder_rows(state),
         *_service_rows(state, alerts, now),
     ]
     found += _figure_rows(state, alerts, studies)
     for volume in state["volumes"]:
-        used = 100 - 100 * volume["free"] / volume["size"] if volume["size"] else 0.0
-        text = f"{used:.0f} % used, {rules.gib(volume['free'])} of {rules.gib(volume['size'])} free"
+        text = "its size is not known"
+        if volume["size"]:
+            text = f"{100 - 100 * volume['free'] / volume['size']:.0f} % used, "
+            text += f"{rules.gib(volume['free'])} of {rules.gib(volume['size'])} free"
         mount = volume["mount"]
         found.append((f"disk {mount}", worst(alerts, ["disk_low"], mount), text))
     found += [proof_row(state, alerts), *_backup_rows(state, alerts)]
     found += _security_rows(state, alerts)
     return found
+
+
+def _holder_rows(state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the row on who changes the machine now; none where nobody does."""
+    if not (holder := state.get("holder")):
+        return []
+    text = f"{holder['what']}, by {holder['who']} since {holder['since']} UTC"
+    return [("being changed", "ok", text)]
 
 
 def _service_rows(
@@ -116,7 +127,7 @@ def _service_rows(
         if service["since"]:
             told.append(f"up {rules.words(now - service['since'])}")
         if service["failures"]:
-            told.append(f"{len(service['failures'])} failed before")
+            told.append(f"{len(service['failures'])} of its containers failed before")
         if service["image_created"]:
             told.append(f"image {rules.words(now - service['image_created'])} old")
         found.append((name, worst(alerts, names, name), ", ".join(told)))
@@ -128,6 +139,11 @@ def count(number: Any) -> str:
     return "not known" if number is None else f"{number:,}".replace(",", " ")
 
 
+def _figure(number: Any, what: str) -> str:
+    """Return a figure with what it counts, or that this is not known."""
+    return f"{what}: not known" if number is None else f"{count(number)} {what}"
+
+
 def _figure_rows(
     state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], studies: bool
 ) -> list[tuple[str, str, str]]:
@@ -135,30 +151,31 @@ def _figure_rows(
     ctp, orthanc, keydb = (state.get(name) or {} for name in ("ctp", "orthanc", "keydb"))
     if ctp.get("answers"):
         oldest = ctp.get("oldest_seconds")
-        queue = f"{count(ctp['queued'])} waiting"
+        queue = _figure(ctp["queued"], "waiting")
         queue += f", the oldest for {rules.words(oldest)}" if oldest is not None else ""
-        queue += f"; {count(ctp['received'])} received, {count(ctp['forwarded'])} sent on"
+        queue += f"; {_figure(ctp['received'], 'received')}, {_figure(ctp['forwarded'], 'sent on')}"
         names = ["queue_old", "queue_growing", "orthanc_not_receiving", "reception_closed"]
         found.append(("queue", worst(alerts, names), queue))
-        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ctp["quarantine"].items()))
-        held = f"{count(ctp['quarantined'])} objects" + (f": {reasons}" if reasons else "")
+        held = rules.number(ctp["quarantined"], "object")
+        held += f": {rules.reasons_of(ctp)}" if ctp["quarantined"] else ""
         names = ["quarantine_not_empty", "quarantine_growing"]
         found.append(("quarantine", worst(alerts, names), held))
         found += _study_rows(ctp, alerts, studies)
         if ctp.get("deidentification"):
             found.append(("de-identification", "ok", "; ".join(ctp["deidentification"])))
         if ctp.get("keydb_age_seconds") is not None:
-            text = f"{count(ctp['keydb_patients'])} patients, read "
+            text = f"{rules.number(ctp['keydb_patients'], 'patient')}, read "
             text += f"{rules.words(ctp['keydb_age_seconds'])} ago"
             found.append(("CTP's patient list", worst(alerts, ["keydb_table_stale"]), text))
     elif state["services"].get("ctp") and not state.get("ctp"):
         found.append(("queue", "unknown", "this CTP reports no figures; see its page"))
         found.append(("studies", "unknown", "this CTP reports nothing about single studies"))
     if orthanc.get("answers"):
-        text = f"{count(orthanc['studies'])} studies, {count(orthanc['instances'])} instances, "
+        text = f"{rules.number(orthanc['studies'], 'study', 'studies')}, "
+        text += f"{rules.number(orthanc['instances'], 'instance')}, "
         found.append(("Orthanc holds", "ok", text + rules.gib(orthanc["bytes"])))
     if keydb.get("answers"):
-        text = f"{count(keydb['patients'])} patients, {rules.gib(keydb['bytes'])}"
+        text = f"{rules.number(keydb['patients'], 'patient')}, {rules.gib(keydb['bytes'])}"
         found.append(("KeyDB holds", "ok", text))
     return found
 
@@ -173,7 +190,8 @@ def _study_rows(
         return [("studies", "unknown", f"the account is not kept: {_WHY}")]
     told = [f"{count(studies[name])} {name}" for name in ("complete", "arriving")]
     if studies["waiting"]:
-        told.append(f"{count(studies['waiting'])} on their way")
+        way = "its" if studies["waiting"] == 1 else "their"
+        told.append(f"{count(studies['waiting'])} on {way} way")
     told.append(f"{count(studies['incomplete'])} not complete")
     for name, text in (
         ("unknown", "of patients that KeyDB does not know"),
@@ -183,7 +201,7 @@ def _study_rows(
         if studies.get(name):
             told.append(f"{count(studies[name])} {text}")
     if studies["unplaced"]:
-        told.append(f"{count(studies['unplaced'])} objects whose study cannot be read")
+        told.append(f"{rules.number(studies['unplaced'], 'object')} whose study cannot be read")
     severity = worst(alerts, ["study_incomplete", "study_mixed"])
     if not studies["whole"]:
         severity = "unknown" if severity == "ok" else severity
@@ -213,7 +231,11 @@ def _study_rows(
 def ago(report: Mapping[str, Any], now: float) -> str:
     """Return how long ago something ended."""
     finished = rules.moment(report.get("finished"))
-    return "at an unknown time" if finished is None else f"{rules.words(now - finished)} ago"
+    if finished is None:
+        return "at an unknown time"
+    if rules.is_to_come(finished, now):
+        return rules.TO_COME
+    return f"{rules.words(now - finished)} ago"
 
 
 def proof_row(
@@ -224,7 +246,9 @@ def proof_row(
     if proof is None:
         text = "never"
     elif proof.get("passed") is True:
-        text = f"{count(proof.get('checks'))} checks passed {ago(proof, state['time'])}"
+        text = f"{rules.number(proof.get('checks'), 'check')} passed {ago(proof, state['time'])}"
+    elif proof.get("passed") is not False:
+        text = "what it noted cannot be read"
     else:
         text = f"failed {ago(proof, state['time'])}"
     return ("last proof", worst(alerts, ["proof_failed", "proof_old"]), text)
@@ -234,7 +258,7 @@ def _backup_rows(
     state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str, str]]:
     found = []
-    names = ["backup_failed", "backup_overdue", "backup_missing", "backup_verify_failed"]
+    names = [name for name in rules.ALERTS if name.startswith("backup_")]
     for kind, report in sorted(state["backup"].items()):
         what = "trial restore" if kind == "verify" else f"backup, {kind}"
         severity = worst(alerts, names, kind)
@@ -245,6 +269,8 @@ def _backup_rows(
             continue
         word = "succeeded" if report.get("ok") is True else "failed"
         text = f"{word} {ago(report, state['time'])}"
+        if not isinstance(report.get("ok"), bool):
+            text = "what it noted cannot be read"
         if report.get("bytes_added"):
             text += f", {rules.gib(report['bytes_added'])} added"
         found.append((what, severity, text))
@@ -286,12 +312,12 @@ def _security_rows(
         if clock["offset_seconds"] is not None:
             text += f", {abs(clock['offset_seconds']):.3f} s off"
         found.append(("clock", worst(alerts, ["clock_unsynchronised"]), text))
-    if not sampler["possible"]:
-        found.append(("samples", "unknown", "none: this machine's PID 1 is not systemd"))
-    elif not sampler["expected"]:
+    if not sampler["expected"]:
         found.append(("samples", "unknown", "none: status_timer is false"))
     else:
         text = f"every {sampler['interval_minutes']:g} min"
+        if not sampler["systemd"]:
+            text += ", by a process that no reboot starts again (PID 1 is not systemd)"
         found.append(("samples", worst(alerts, ["sampler_stopped"]), text))
     return found
 

@@ -25,6 +25,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.program impo
     cli,
     engine,
     forms,
+    machine_lock,
     parts,
     postgresql,
     running,
@@ -254,7 +255,7 @@ def test_a_directory_is_copied_put_back_and_counted(
     assert (target / "current").readlink() == Path("certs")
     assert part.check(target, {"counts": counts}, {}) == "2 files of Portainer"
     (target / "certs/key.pem").unlink()
-    with pytest.raises(base.BackupError, match="Portainer's directories have 1 files and no"):
+    with pytest.raises(base.BackupError, match="Portainer's directories have 1 file and no"):
         part.check(target, {"counts": counts}, {})
 
 
@@ -393,7 +394,7 @@ def program(home: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dic
         },
     }
     (home / "settings.json").write_text(json.dumps(settings))
-    monkeypatch.setattr(base, "LOCK", home / "lock")
+    monkeypatch.setattr(machine_lock, "DIRECTORY", home / "lock")
     monkeypatch.setattr(forms, "PARTS", {"ctp": NoPart})
     monkeypatch.setattr(engine, "remove_leftovers", lambda: None)
     monkeypatch.setattr(engine, "container_of", lambda _: "")

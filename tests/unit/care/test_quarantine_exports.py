@@ -54,7 +54,7 @@ def test_they_are_told_with_their_size(place: Path, foreign: list[Path]) -> None
     assert [str(each) for each in exports_in([place, place.parent / "none"])] == [
         f"{place}/20260101T000000Z (3 objects, 1.5 MiB)",
         f"{place}/20260201T000000Z (3 objects, 2.0 MiB)",
-        f"{place}/20260301T000000Z.partial (1 objects, 0.0 MiB, of an export that broke off)",
+        f"{place}/20260301T000000Z.partial (1 object, 0.0 MiB, of an export that broke off)",
     ]
 
 

@@ -139,7 +139,7 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
         ({"services__orthanc__failures": [NOW] * 4, "services__orthanc__memory_kills": [NOW] * 4},
          "Orthanc on node was killed for memory 4 times in the last 15 minutes, its limit is 1280"),
         ({"services__ctp_gate": {**HEALTHY["services"]["ctp"], "memory_kills": [NOW]}},
-         "The gate in front of CTP on node was killed for memory 1 times"),
+         "The gate in front of CTP on node was killed for memory once"),
         ({"ctp__quarantine": {"refused-by-orthanc": 1},
           "ctp__held_back": ["Orthanc ended, 3 times; 600 MiB, SOP class 1.2.840"]},
          "CTP on node holds an object back: Orthanc ended, 3 times; 600 MiB, SOP class 1.2.840."),
@@ -236,7 +236,7 @@ def test_each_fault_has_its_sentence(changes: dict[str, Any], text: str) -> None
           "ctp__quarantine": {"refused-by-orthanc": 2}},
          ["Orthanc refuses CTP", "Orthanc on node does not take", "CTP on node holds 2 objects"]),
         ({"keydb__password": False, "ctp__quarantine": {"unknown-patient": 1}},
-         ["KeyDB on node has another password", "CTP on node holds 1 objects"]),
+         ["KeyDB on node has another password", "CTP on node holds 1 object"]),
         # A rule on the machine explains a closed port.
         ({"firewall__blocks": [BLOCK], "reach__0__state": "no answer"},
          ["A firewall rule on node"]),

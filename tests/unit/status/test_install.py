@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import keeper
 from ansible_collections.auscat.imaging.plugins.modules import status_install
 
 TIMER, SERVICE = "auscat-status.timer", "auscat-status.service"
@@ -113,6 +116,8 @@ class HostDouble:
         for each in (host_files, status_install):
             monkeypatch.setattr(each, "UNITS", self.units)
             monkeypatch.setattr(each, "run", self.systemd)
+        self.manager = "systemd"
+        monkeypatch.setattr(status_install.host_facts, "service_manager", lambda: self.manager)
 
     def play(self, check: bool = False, **other: Any) -> dict[str, Any]:
         arguments = {
@@ -122,6 +127,7 @@ class HostDouble:
             "settings": {"node": "kv01"},
             "units": {SERVICE: "[Service]\n", TIMER: "[Timer]\nOnUnitActiveSec=5min"},
             "timer": TIMER,
+            "lock": str(self.root / "lock"),
             "_ansible_check_mode": check,
             **other,
         }
@@ -348,3 +354,93 @@ def test_two_at_once_leave_whole_files(tmp_path: Path) -> None:
         os.waitpid(child, 0)
     assert path.read_text() in ("a" * 5000, "b" * 5000)
     assert list(tmp_path.iterdir()) == [path]
+
+
+FAKE = """
+import json, os, pathlib, sys, time
+settings = pathlib.Path(sys.argv[1])
+found = json.loads(settings.read_text())
+with open(found["history"], "a") as file:
+    print(os.getppid(), file=file)
+print("what it said")
+time.sleep(found.get("lasts", 0))
+"""
+
+
+@pytest.fixture
+def without(host: HostDouble) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Install the real keeper with a sample that only writes down who takes it; no systemd."""
+    host.manager = "none"
+    package = Path(keeper.__file__).parent
+
+    def play(check: bool = False, **settings: Any) -> dict[str, Any]:
+        found = {"timer": True, "interval_minutes": 60, "history": str(host.root / "history")}
+        files = {
+            "__init__.py": "",
+            "cli.py": FAKE,
+            "keeper.py": (package / "keeper.py").read_text(),
+        }
+        return host.play(check, package=files, settings={**found, **settings})
+
+    yield play
+    (host.root / "etc/status.json").unlink(missing_ok=True)
+    wait_for(lambda: not keeper.holder(host.root / "lock"))
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.1)
+    return found
+
+
+Play = Callable[..., dict[str, Any]]
+
+
+def samples(host: HostDouble) -> list[str]:
+    path = host.root / "history"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_without_systemd_a_process_takes_the_samples(host: HostDouble, without: Play) -> None:
+    assert without(check=True)["changed"] and not keeper.holder(host.root / "lock")
+    assert without()["changed"]
+    assert not list(host.units.iterdir()) and not host.systemd.asked
+    pid = keeper.holder(host.root / "lock")
+    assert wait_for(lambda: samples(host)) == [str(pid)]
+    wait_for(lambda: (host.root / "last.log").read_text() == "what it said\n")
+    assert stat.S_IMODE((host.root / "last.log").stat().st_mode) == 0o600
+    for check in (True, False):
+        assert not without(check=check)["changed"]
+    assert keeper.holder(host.root / "lock") == pid
+    # Another interval is read by the one that runs: the next sample is due at once.
+    assert without(interval_minutes=0.01)["changed"]
+    assert keeper.holder(host.root / "lock") == pid
+    wait_for(lambda: len(samples(host)) > 2)
+
+
+def test_one_that_was_killed_is_started_again(host: HostDouble, without: Play) -> None:
+    without()
+    first = keeper.holder(host.root / "lock")
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: not keeper.holder(host.root / "lock"))
+    assert without()["changed"]
+    assert keeper.holder(host.root / "lock") not in (0, first)
+
+
+def test_it_ends_with_its_settings_and_when_it_is_removed(host: HostDouble, without: Play) -> None:
+    without(lasts=30)
+    pid = keeper.holder(host.root / "lock")
+    wait_for(lambda: samples(host))
+    host.metrics.write_text("auscat_up 1\n")
+    assert host.remove(check=True)["changed"] and keeper.holder(host.root / "lock") == pid
+    began = time.monotonic()
+    assert host.remove()["changed"]
+    # A sample that is just taken, too: it would write the metrics again.
+    assert time.monotonic() - began < 20
+    assert not keeper.holder(host.root / "lock") and not host.metrics.exists()
+    assert not host.remove()["changed"]
+    without()
+    host.settings.unlink()
+    wait_for(lambda: not keeper.holder(host.root / "lock"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory import ce
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
     collect,
     command,
+    keeper,
     observe,
 )
 
@@ -82,6 +84,7 @@ SETTINGS: dict[str, Any] = {
     "directory": "/nowhere",
     "timer": True,
     "interval_minutes": 5,
+    "lock": "/nowhere/lock",
     "backup_kinds": [],
 }
 PARAMETERS: dict[str, Any] = {
@@ -212,6 +215,30 @@ def test_a_service_that_was_scaled_to_none(programs: Programs) -> None:
     assert (state["services"]["ctp"]["desired"], state["services"]["ctp"]["running"]) == (1, 0)
     assert state["ctp"] == state["keydb"] == {"answers": False}
     assert state["orthanc"] is None
+
+
+def test_the_sampler_of_a_machine_without_systemd(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs where its lock is held: by another process, as the kernel tells."""
+    monkeypatch.setattr(collect, "systemd", lambda: False)
+    lock = tmp_path / "lock"
+    settings = {**SETTINGS, "lock": str(lock)}
+    assert collect.state(settings)["sampler"]["active"] is False
+    lock.touch()
+    assert collect.state(settings)["sampler"]["active"] is False
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX)"
+    code += "; print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout and other.stdout.readline() == "held\n"
+        assert keeper.holder(lock) == other.pid
+        found = collect.state(settings)["sampler"]
+        assert (found["expected"], found["active"], found["systemd"]) == (True, True, False)
+        other.communicate()
+    assert collect.state(settings)["sampler"]["active"] is False
+    assert collect.state({**settings, "timer": False})["sampler"]["expected"] is False
 
 
 def test_status_and_troubleshoot_tell_the_same_by_the_same_names(programs: Programs) -> None:

@@ -101,9 +101,11 @@ def test_names_of_the_inventory_are_escaped() -> None:
 
 
 def test_without_samples_the_page_says_why() -> None:
-    page = status_page({"kv": result(changed(sampler__possible=False), [])}, NOW)
-    assert "No plots yet" in page
-    assert "PID 1 is not systemd" in page
+    page = status_page({"kv": result(changed(sampler__expected=False), [])}, NOW)
+    assert "No plots yet: they need samples, and status_timer is false." in page
+    page = status_page({"kv": result(changed(sampler__systemd=False), [])}, NOW)
+    assert "No plots yet: they need samples, of which one is taken every 5 min." in page
+    assert "every 5 min, by a process that no reboot starts again (PID 1 is not systemd)" in page
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ WELL: dict[str, Any] = {
         "failed": False,
         "now": False,
         "interval_minutes": 5,
-        "possible": True,
+        "systemd": True,
     },
 }
 
@@ -202,6 +202,7 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({"backup__identifiable": {"failed": 0}}, FRESH, {"backup_failed:critical"}),
     ({"backup__identifiable__finished": iso(27 * 3600)}, FRESH, {"backup_overdue:critical"}),
     ({"backup__identifiable__max_age_hours": 0.5}, FRESH, {"backup_overdue:critical"}),
+    ({"backup__identifiable__finished": iso(-3600)}, FRESH, {"backup_ahead:warning"}),
     (
         {"backup__verify": {"finished": iso(9), "ok": False, "failed": 0}},
         FRESH,
@@ -328,3 +329,17 @@ def test_what_a_service_ended_at_names_the_limit_of_that_service() -> None:
     assert "ctp_heap_mib" in remedy(ctp) and "auscat_largest" not in remedy(ctp)
     both = remedy(orthanc, ctp)
     assert "ctp_heap_mib" in both and "auscat_largest_object_mib" in both
+
+
+def test_what_ended_at_a_time_to_come_has_no_age() -> None:
+    backup = {"identifiable": {"finished": iso(-7200), "ok": True, "max_age_hours": 26}}
+    state = changed(proof__finished=iso(-7200)) | {"backup": backup}
+    told = {each["alert"]: each["text"] for each in rules.evaluate(state, [], LIMITS)}
+    assert told["backup_ahead"].endswith("so that its age is not known.")
+    assert told["proof_old"].endswith("so that its age is not known.")
+    state["backup"]["identifiable"] |= {"finished": iso(60), "ahead": 1}
+    told = {each["alert"]: each["text"] for each in rules.evaluate(state, [], LIMITS)}
+    assert told["backup_ahead"].startswith("1 snapshot of a time that is still to come")
+    # Clocks of two machines are a little apart.
+    state["backup"]["identifiable"] |= {"finished": iso(-60), "ahead": 0}
+    assert "backup_ahead" not in {each["alert"] for each in rules.evaluate(state, [], LIMITS)}

@@ -221,11 +221,11 @@ def test_the_viewer_is_found_in_the_cache_or_by_its_name(tmp_path: Path) -> None
 
 
 def test_a_change_says_what_it_leaves_out() -> None:
-    request = plan.Request(changed={"playbooks/upgrade.yml"}, since="0123456789abcdef")
+    request = plan.Request(changed={"roles/upgrade/tasks/main.yml"}, since="0123456789abcdef")
     made = plan.make(request, NO_STOCK, no_turn)
     assert made.scenarios == ["upgrade"] and made.style and made.units
     text = "\n".join(made.facts())
-    assert "1 files since 0123456789ab needs: upgrade (playbooks/upgrade.yml)" in text
+    assert "1 files since 0123456789ab needs: upgrade (roles/upgrade/tasks/main.yml)" in text
     assert "Left out: scenario default: nothing that it is made of has changed." in text
 
 

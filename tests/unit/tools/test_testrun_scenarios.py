@@ -49,7 +49,7 @@ def test_own_paths_follow_links(tmp_path: Path) -> None:
         ("docs/decisions/0001-x.md", set()),
         ("docs/clients.md", {"clients"}),
         ("roles/orthanc/README.md", set()),
-        ("playbooks/upgrade.yml", {"upgrade"}),
+        ("playbooks/upgrade.yml", {"backup", "upgrade"}),
         ("roles/teardown/tasks/main.yml", {"fourth_service", "rotation"}),
         ("roles/teardown/defaults/main.yml", set(PLACED)),
         ("roles/orthanc/tasks/main.yml", set(PLACED) - {"guardrails", "hosts", "volume"}),
@@ -78,8 +78,8 @@ def test_with_all_it_does_not() -> None:
 
 
 def test_a_long_one_runs_for_what_is_its_own() -> None:
-    selection = scenarios.select(["playbooks/upgrade.yml"], long=False)
-    assert selection.scenarios == {"upgrade": "playbooks/upgrade.yml"}
+    selection = scenarios.select(["roles/upgrade/tasks/main.yml"], long=False)
+    assert selection.scenarios == {"upgrade": "roles/upgrade/tasks/main.yml"}
     assert selection.left_out["default"] == "nothing that it is made of has changed"
 
 

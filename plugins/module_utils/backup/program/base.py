@@ -9,7 +9,6 @@ from pathlib import Path
 #: As installed: the package lies beside it, and none of its files can be run by itself.
 LAUNCHER = Path(__file__).resolve().parent.with_name("backup_run.py")
 STATE = Path("/var/lib/auscat/backup")
-LOCK = Path("/run/lock/auscat-backup.lock")
 RUN = Path("/run")
 CACHE = Path("/var/cache/auscat/restic")
 # A server that is there and silent must not hold a run, and its lock, for ever.
@@ -31,6 +30,8 @@ KINDS = ("identifiable", "deidentified")
 CTP_LEFT_OUT = ("..index", "clean-stop", "supervisor.lock", ".lock")
 PAUSE_SECONDS = 30.0
 TAKES = 4
+#: Clocks of a node and of its successor differ by less.
+CLOCKS_DIFFER_SECONDS = 300.0
 TIME = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -40,6 +41,11 @@ class BackupError(Exception):
 
 class StoppedError(Exception):
     """Somebody told this run to end."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: "1 file", "2 files" (as the room host has it)."""
+    return f"{number:,}".replace(",", " ") + f" {one if number == 1 else many or one + 's'}"
 
 
 def now() -> str:

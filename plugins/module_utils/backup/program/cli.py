@@ -16,6 +16,9 @@ and ``deidentified`` (Orthanc).
 
 The last line of standard output is a JSON object; exit status 0: done, 1: an error, in ``error``.
 
+It holds the machine while it works (`machine_lock`), and waits for whoever else changes it. With
+--wait, that it waited in vain is told by the status, too.
+
 Snapshots carry the tag ``unchecked`` until all that their index names is known to be in them; only
 those tagged ``complete`` are ever restored. A tag such as ``ctp.20260102T030405.678901Z`` says when
 that part was taken.
@@ -25,45 +28,37 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import base, orthanc, restic, running, trees
+from . import base, machine_lock, orthanc, restic, running, trees
 
 
 @contextlib.contextmanager
-def locked(seconds: float) -> Iterator[None]:
-    """Exclude other runs on this machine. Raises ``BackupError`` after that time."""
-    base.LOCK.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(base.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + seconds
+def locked(what: str, seconds: float) -> Iterator[None]:
+    """Exclude all else that changes this machine. Raises ``BusyError`` after that time."""
+
+    def tell(holder: Mapping[str, Any]) -> None:
+        base.say(f"waiting for {machine_lock.described(holder)}")
+
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BusyError(
-                        "Another backup, restore or verification runs on this machine. Wait for "
-                        "it: nothing was done."
-                    ) from None
-                time.sleep(0.5)
-        yield
-    finally:
-        os.close(descriptor)
+        with machine_lock.held(what, seconds, tell):
+            yield
+    except machine_lock.HeldError as error:
+        raise BusyError(
+            f"This machine was being changed all the {seconds:.0f} s that were waited for, by "
+            f"{error}. Run it again when that is over: nothing was done."
+        ) from None
 
 
 class BusyError(base.BackupError):
-    """Another run is under way; its result counts."""
+    """Somebody else changes this machine."""
 
 
 def main(arguments: Sequence[str], settings_file: str) -> int:
@@ -74,7 +69,7 @@ def main(arguments: Sequence[str], settings_file: str) -> int:
         choices=["backup", "verify", "list", "restore", "finish", "cleanup", "ask-orthanc"],
     )
     parser.add_argument("kinds", nargs="*", choices=[[], *base.KINDS])
-    parser.add_argument("--wait", type=float, default=0)
+    parser.add_argument("--wait", type=float)
     parser.add_argument("--adopt", action="store_true")
     parser.add_argument("--snapshot", default="latest")
     parser.add_argument("--not-after")
@@ -91,9 +86,7 @@ def main(arguments: Sequence[str], settings_file: str) -> int:
         if options.command == "ask-orthanc":
             result = orthanc.ask_orthanc()
         else:
-            settings = json.loads(Path(settings_file).read_text())
-            kinds = options.kinds or sorted(settings["kinds"], reverse=True)
-            result = dispatch(options, settings, kinds)
+            result = dispatch(options, Path(settings_file))
     except base.StoppedError:
         result = {"error": "The run was stopped before its end. Run it again."}
     except (base.BackupError, OSError, sqlite3.Error, ValueError, KeyError) as error:
@@ -107,14 +100,19 @@ def main(arguments: Sequence[str], settings_file: str) -> int:
     return 1 if result.get("error") else 0
 
 
-def dispatch(
-    options: argparse.Namespace, settings: Mapping[str, Any], kinds: Sequence[str]
-) -> dict[str, Any]:
+def dispatch(options: argparse.Namespace, settings_file: Path) -> dict[str, Any]:
     """Run one command; a failed backup or verification is noted for the status."""
-    runs = [running.Run(settings, kind) for kind in kinds]
+    kinds = options.kinds or sorted(json.loads(settings_file.read_text())["kinds"], reverse=True)
+
+    def runs_of() -> list[running.Run]:
+        settings = json.loads(settings_file.read_text())
+        return [running.Run(settings, kind) for kind in kinds]
+
+    runs = runs_of()
     if options.command == "list":
         (run,) = runs
         mine = restic.of_node(run.restic.open(write=False), run.node, run.kind)
+        chosen = run.chosen(options.snapshot, options.not_after)
         return {
             "snapshots": [
                 {
@@ -129,16 +127,32 @@ def dispatch(
             ],
             "chosen": {
                 part: restic.taken(snapshot, part).strftime(base.TIME)  # type: ignore[union-attr]
-                for part, snapshot in run.chosen(options.snapshot, options.not_after).items()
+                for part, snapshot in chosen.items()
             },
+            "warnings": [run.still_to_come] if run.still_to_come else [],
         }
+    # A playbook that has just ended frees the machine a moment later.
+    seconds = options.wait if options.wait is not None else 30.0
+    is_cleanup = options.command == "cleanup"
     try:
-        with locked(options.wait):
-            return _locked_dispatch(options, runs)
-    except BusyError:
-        if options.command == "cleanup":
+        with locked(" ".join([options.command, *kinds]), 0 if is_cleanup else seconds):
+            # Whoever was waited for may have changed them.
+            return _locked_dispatch(options, runs_of())
+    except BusyError as error:
+        if is_cleanup:
             return {}
+        # Whoever runs it by hand sees it. Of a timer, the status has to tell.
+        if options.wait is not None and options.command == "backup":
+            running.note(kinds[0], {"error": str(error)}, int(runs[0].settings["max_age_hours"]))
+        if options.wait is not None and options.command == "verify":
+            _note_verify(str(error), [])
         raise
+
+
+def _note_verify(error: str | None, words: Sequence[str]) -> None:
+    """Write how a verification went, for the status."""
+    state = {"finished": base.now(), "ok": not error, "error": error, "result": list(words)}
+    trees.write_file(base.STATE / "verify.json", json.dumps(state, indent=2) + "\n")
 
 
 def _locked_dispatch(options: argparse.Namespace, runs: Sequence[running.Run]) -> dict[str, Any]:
@@ -166,8 +180,7 @@ def _locked_dispatch(options: argparse.Namespace, runs: Sequence[running.Run]) -
         except (base.BackupError, OSError, sqlite3.Error, ValueError, KeyError) as problem:
             error = str(problem) or type(problem).__name__
         finally:
-            state = {"finished": base.now(), "ok": not error, "error": error, "result": words}
-            trees.write_file(base.STATE / "verify.json", json.dumps(state, indent=2) + "\n")
+            _note_verify(error, words)
         return {"error": error, "result": words}
     (run,) = runs
     result: dict[str, Any] = {"error": "The run was stopped before its end. Run it again."}

@@ -115,9 +115,9 @@ class Files(Part):
         wanted = manifest["counts"][f"{self.name}_files"]
         if count != wanted:
             raise base.BackupError(
-                f"{self.title}'s directories have {count} files and not {wanted}."
+                f"{self.title}'s directories have {base.counted(count, 'file')} and not {wanted}."
             )
-        return f"{count} files of {self.title}"
+        return f"{base.counted(count, 'file')} of {self.title}"
 
 
 class Ctp(Files):

@@ -145,8 +145,8 @@ class Database(parts.Part):
                         f"{table} has {count} rows in the restored {self.title} and not {wanted}."
                     )
         if self.settings["table"]:
-            return f"{manifest['counts']['key_pairs']} key pairs"
-        return f"{sum(rows.values())} rows of {self.title}"
+            return base.counted(manifest["counts"]["key_pairs"], "key pair")
+        return f"{base.counted(sum(rows.values()), 'row')} of {self.title}"
 
     def _psql(self, container: str, user: str, statements: str, database: str = "postgres") -> str:
         return engine.docker(

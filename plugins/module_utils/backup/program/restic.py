@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -190,14 +190,17 @@ class Restic:
         or holds data of the other kind or of a node that this machine never was, is refused.
 
         Args:
-            write: a backup follows. Only then is a repository made, and noted as this machine's:
-                what merely reads must not let an empty machine write, and so forget, later.
+            write: a backup follows. Only then is a repository made. It is noted as this machine's
+                where it was made or adopted, otherwise by the caller once a backup is in it
+                (`remember`): what reads, or fails, must not let an empty machine write, and so
+                forget, later.
             adopt: whether to go on with backups that this machine was not restored from.
         """
         noted = self._noted
         known = noted.read_text().split() if noted.exists() else []
         same_place = known[1:] == [hashlib.sha256(self.repository.encode()).hexdigest()]
         there = self.identifier()
+        made = there is None
         if there is None:
             if not write or (known and same_place):
                 raise base.BackupError(
@@ -233,7 +236,8 @@ class Restic:
         self._there = str(there)
         if write:
             self.unlock()
-            self.remember()
+            if made or adopt:
+                self.remember()
         return listed
 
     def unlock(self) -> None:
@@ -291,11 +295,70 @@ def taken(snapshot: Mapping[str, Any], part: str) -> datetime | None:
     return None
 
 
+AHEAD = "ahead"
+"""Tag of a snapshot, with a dot and the id of another: that one bore a later time already."""
+
+
+def stamped(snapshot: Mapping[str, Any]) -> datetime | None:
+    """Return the latest time that a snapshot bears, restic's or that of a part; None without."""
+    found = [parse_time(str(snapshot["time"]))] if snapshot.get("time") else []
+    for tag in snapshot.get("tags") or []:
+        name, _, stamp = str(tag).partition(".")
+        if name != AHEAD and stamp:
+            found.append(parse_time(stamp))
+    return max(found, default=None)
+
+
+def to_come(snapshots: Iterable[Mapping[str, Any]], moment: datetime) -> list[Mapping[str, Any]]:
+    """Return the snapshots whose time is still to come."""
+    limit = moment + timedelta(seconds=base.CLOCKS_DIFFER_SECONDS)
+    return [each for each in snapshots if (stamp := stamped(each)) and stamp > limit]
+
+
+def ahead(snapshots: Iterable[Mapping[str, Any]], moment: datetime) -> list[Mapping[str, Any]]:
+    """Return the snapshots of a clock that ran ahead: however they sort, they are not the newest.
+
+    Their time is still to come, or was so when a later one was taken, which says so in a tag.
+
+    Args:
+        snapshots: complete ones of one node and kind.
+        moment: the present.
+    """
+    listed = list(snapshots)
+    later = to_come(listed, moment)
+    named = {
+        identifier
+        for each in listed
+        for tag in each.get("tags") or []
+        for name, _, identifier in [str(tag).partition(".")]
+        if name == AHEAD
+    }
+    return [each for each in listed if each in later or str(each["id"])[:8] in named]
+
+
+def still_to_come(snapshots: Iterable[Mapping[str, Any]], moment: datetime) -> str:
+    """Return in words which snapshots are of a clock that ran ahead; empty where none is."""
+    found = ahead(snapshots, moment)
+    if not found:
+        return ""
+    listed = ", ".join(
+        f"{str(each['id'])[:8]} (it says {stamp:%Y-%m-%d %H:%M}Z)"
+        for each in found
+        if (stamp := stamped(each))
+    )
+    return (
+        f"The clock of this machine was ahead when these snapshots were taken, or is behind now: "
+        f"{listed}. None of them is taken for the newest, and one is restored where it is named "
+        "alone: restore_snapshot=ID."
+    )
+
+
 def choose(
     snapshots: Iterable[Mapping[str, Any]],
     part: str,
     which: str = "latest",
     not_after: datetime | None = None,
+    moment: datetime | None = None,
 ) -> Mapping[str, Any]:
     """Choose the snapshot that a part is restored from.
 
@@ -304,10 +367,13 @@ def choose(
         part: ctp, keydb or orthanc.
         which: ``latest``, the beginning of an id, or a time: the newest that was taken by then.
         not_after: the part was taken no later than this.
+        moment: the present. Where it is given, a snapshot of a clock that ran ahead (`ahead`) is
+            chosen by its id alone.
 
     Raises:
         BackupError: there is none.
     """
+    snapshots = list(snapshots)
     having = [each for each in snapshots if taken(each, part)]
     if not having:
         raise base.BackupError(
@@ -316,11 +382,17 @@ def choose(
         )
     if which != "latest" and re.fullmatch(r"[0-9a-f]{8,64}", which):
         fitting = [each for each in having if str(each["id"]).startswith(which)]
-    elif which != "latest":
-        limit = parse_time(which)
-        fitting = [each for each in having if (taken(each, part) or limit) <= limit]
     else:
-        fitting = having
+        false = {str(each["id"]) for each in ahead(snapshots, moment)} if moment else set()
+        fitting = [each for each in having if str(each["id"]) not in false]
+        if not fitting and moment:
+            raise base.BackupError(
+                f"All backups of {part} bear a time that is still to come. "
+                f"{still_to_come(having, moment)} Set the clock (timedatectl), or name one."
+            )
+        if which != "latest":
+            limit = parse_time(which)
+            fitting = [each for each in fitting if (taken(each, part) or limit) <= limit]
     if not fitting:
         listed = ", ".join(
             f"{each['id'][:8]} ({taken(each, part):%Y-%m-%d %H:%M}Z)" for each in having[-10:]

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Run:
         self.kind = kind
         self.node = str(settings["node"])
         self.config_root = Path(settings["config_root"])
+        #: What `chosen` has passed over, in words.
+        self.still_to_come = ""
         self.settings = settings["kinds"][kind]
         self.restic = restic.Restic(kind, self.settings, self.node)
         # CTP before all else: what has left its queues by then is found in Orthanc later.
@@ -50,10 +52,14 @@ class Run:
                 )
         self.cleanup()
         listed = self.restic.open(write=True, adopt=adopt)
+        mine = restic.of_node(listed, self.node, self.kind)
+        ahead = restic.ahead(mine, datetime.now(timezone.utc))
         try:
             for attempt in range(1, base.TAKES + 1):
                 manifest = self._take()
-                snapshot, added = self._store()
+                if not adopt:
+                    refuse_emptied(self.kind, self.node, manifest["counts"])
+                snapshot, added = self._store(ahead)
                 unstable = sum(part.unstable() for part in self.parts)
                 if not unstable:
                     break
@@ -68,8 +74,9 @@ class Run:
         finally:
             self.cleanup()
         snapshot = self._complete(snapshot)
-        base.say(f"{snapshot} is complete; forgetting what is due")
-        self._forget(listed)
+        self.restic.remember()
+        note_counts(self.kind, manifest["counts"])
+        warnings = self._forget(listed)
         missing = manifest["counts"].get("missing", 0)
         return {
             "snapshot": snapshot,
@@ -77,6 +84,8 @@ class Run:
             "seconds": round(time.monotonic() - began, 1),
             "counts": manifest["counts"],
             "held_seconds": {part.name: round(part.seconds, 2) for part in self.parts},
+            "warnings": warnings,
+            "ahead": len(restic.to_come(mine, datetime.now(timezone.utc))),
             "error": (
                 f"{missing} files that Orthanc's index names were missing from its storage before "
                 "the backup began. The rest is saved. Look at Orthanc's disk."
@@ -112,12 +121,14 @@ class Run:
                 shutil.copyfile(file, beside / file.name)
         return manifest
 
-    def _store(self) -> tuple[str, int]:
+    def _store(self, ahead: Iterable[Mapping[str, Any]]) -> tuple[str, int]:
         tags = [
             "auscat",
             self.kind,
             "unchecked",
             *(f"{part.name}.{part.when}" for part in self.parts),
+            # Still so when that time has passed: this one is newer.
+            *(f"{restic.AHEAD}.{str(each['id'])[:8]}" for each in ahead),
         ]
         arguments = ["backup", "--json", "--host", self.node]
         arguments += [word for tag in tags for word in ("--tag", tag)]
@@ -141,23 +152,42 @@ class Run:
 
     def _complete(self, snapshot: str) -> str:
         self.restic.run("tag", "--remove", "unchecked", "--add", "complete", snapshot)
-        # A snapshot with other tags is another snapshot. The newest is this one: the lock is ours.
-        newest = restic.of_node(self.restic.snapshots(), self.node, self.kind)[-1]
-        return str(newest["id"])[:8]
+        # A snapshot with other tags is another snapshot, which names the one that it was.
+        (made,) = (
+            each for each in self.restic.snapshots()
+            if str(each.get("original") or "").startswith(snapshot)
+        )  # fmt: skip
+        return str(made["id"])[:8]
 
-    def _forget(self, before: Iterable[Mapping[str, Any]]) -> None:
+    def _forget(self, before: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Forget what is due, and return what is to be told.
+
+        restic counts from the newest back: where that is one whose time is still to come, those of
+        now would be forgotten for it. So nothing is forgotten until that time.
+        """
         left = [
             str(each["id"]) for each in before
             if each.get("hostname") == self.node and "unchecked" in (each.get("tags") or [])
         ]  # fmt: skip
         if left:
             self.restic.run("forget", *left)
+        moment = datetime.now(timezone.utc)
+        mine = restic.of_node(before, self.node, self.kind)
+        if restic.to_come(mine, moment):
+            base.say("nothing is forgotten: the clock was ahead, or is behind")
+            return [
+                restic.still_to_come(mine, moment)
+                + " Until that time nothing is forgotten. Check the clock (timedatectl); where it "
+                "is right now, remove them: `restic forget ID` (docs/backup.md)."
+            ]
+        base.say("forgetting what is due")
         keep = self.settings["keep"]
         self.restic.run(
             "forget", "--prune", "--host", self.node, "--tag", f"{self.kind},complete",
             "--group-by", "host",
             "--keep-within", "2d", *(f"--keep-{period}={keep[period]}" for period in keep),
         )  # fmt: skip
+        return []
 
     # Restoring
 
@@ -166,8 +196,12 @@ class Run:
         Orthanc's."""
         mine = restic.of_node(self.restic.open(write=False), self.node, self.kind)
         limit = restic.parse_time(not_after) if not_after else None
+        moment = datetime.now(timezone.utc)
+        self.still_to_come = restic.still_to_come(mine, moment)
         return {
-            part.name: restic.choose(mine, part.name, which, limit if part.name == "ctp" else None)
+            part.name: restic.choose(
+                mine, part.name, which, limit if part.name == "ctp" else None, moment
+            )
             for part in self.parts
         }
 
@@ -202,6 +236,8 @@ class Run:
                 )
         chosen = self.chosen(which, not_after)
         done: dict[str, Any] = {"parts": {}, "warnings": []}
+        if self.still_to_come:
+            done["warnings"].append(self.still_to_come)
         for part in self.parts:
             snapshot = chosen[part.name]
             manifest, words = self._restore_part(part, snapshot, logins.get(part.name, {}))
@@ -213,6 +249,10 @@ class Run:
             }
         # Until finish, the marks in the data forbid a backup still.
         self.restic.remember()
+        counts: dict[str, Any] = {}
+        for restored in done["parts"].values():
+            counts.update(restored["counts"])
+        note_counts(self.kind, counts)
         moment = restic.taken(chosen["ctp"], "ctp") if "ctp" in chosen else None
         if moment and not_after and moment > restic.parse_time(not_after):
             done["warnings"].append(
@@ -297,7 +337,7 @@ class Run:
                 words.append(part.check(scratch, manifest, part.random_logins()))
         finally:
             self.cleanup()
-        return "; ".join(words)
+        return "; ".join([*words, *([self.still_to_come] if self.still_to_come else [])])
 
     def cleanup(self) -> None:
         """Remove what this or an earlier run left, and let go what it held."""
@@ -309,6 +349,42 @@ class Run:
                 trees.remove_tree(part.directory / name)
 
 
+#: What patients' data is counted by: none where there was some is another, empty, disk.
+HELD = {"studies": "studies", "key_pairs": "key pairs"}
+
+
+def refuse_emptied(kind: str, node: str, counts: Mapping[str, Any]) -> None:
+    """Refuse a backup of nothing where the last one, or what was restored, held something.
+
+    The note of a repository lies on the machine's own disk, and stays when that of the data is
+    lost: a node that starts on an empty one must not age out the backups of the full one.
+
+    Raises:
+        BackupError: no study or key pair is left of those that were there.
+    """
+    before: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(_counts_path(kind).read_text())
+    for name, title in HELD.items():
+        if before.get(name) and counts.get(name) == 0:
+            raise base.BackupError(
+                f"This machine holds no {title}, and the last backup held {before[name]}. Nothing "
+                "was written, so that the old ones are not forgotten in favour of an empty node. "
+                "Is the disk of the data mounted? Restore them (playbooks/restore.yml), or, where "
+                f"all were removed on purpose: playbooks/backup.yml -e backup_adopt={node}."
+            )
+
+
+def note_counts(kind: str, counts: Mapping[str, Any]) -> None:
+    """Note how much there is of what `refuse_emptied` compares."""
+    held = {name: counts[name] for name in HELD if counts.get(name) is not None}
+    trees.write_file(_counts_path(kind), json.dumps(held) + "\n")
+
+
+def _counts_path(kind: str) -> Path:
+    return base.STATE / f"{kind}.counts.json"
+
+
 def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
     """Write how a backup went, for the status. The last good snapshot stays known."""
     path = base.STATE / f"{kind}.json"
@@ -318,6 +394,7 @@ def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
     finished = base.now()
     ok = not result.get("error")
     snapshot = result.get("snapshot") or before.get("snapshot")
+    ahead = (result if result.get("snapshot") else before).get("ahead")
     state = {
         "finished": finished,
         "ok": ok,
@@ -329,5 +406,6 @@ def note(kind: str, result: Mapping[str, Any], max_age_hours: int) -> None:
         "seconds": result.get("seconds"),
         "counts": result.get("counts") or before.get("counts"),
         "held_seconds": result.get("held_seconds"),
+        "ahead": int(ahead or 0),
     }
     trees.write_file(path, json.dumps(state, indent=2) + "\n")

@@ -7,19 +7,23 @@ which hold them as files, and are forgotten with the process.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import archive, observe, rules
+from . import archive, keeper, observe, rules
 from .command import UnknownError, is_active, known, run, systemd
 
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
 TIMER = "auscat-status.timer"
 SAMPLER = "auscat-status.service"
+LOCK = Path("/run/auscat-lock")
+#: A playbook that was not heard of for so long holds no machine any more.
+SILENT_SECONDS = 300
+REPORTED = ("finished", "ok", "passed", "checks", "bytes_added", "max_age_hours", "ahead")
+"""What is taken from the report of another command: numbers and one time."""
 
 
 def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]:
@@ -76,6 +80,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
             for kind in settings["backup_kinds"]
         },
         "sampler": _sampler(settings, sampling),
+        "holder": holder(),
     }
 
 
@@ -132,7 +137,15 @@ def _report(path: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         kept = {
             key: found[key]
-            for key in ("finished", "ok", "passed", "checks", "bytes_added", "max_age_hours")
+            for key in (
+                "finished",
+                "ok",
+                "passed",
+                "checks",
+                "bytes_added",
+                "max_age_hours",
+                "ahead",
+            )
             if isinstance(found.get(key), (bool, int, float))
             or (key == "finished" and rules.moment(found.get(key)) is not None)
         }
@@ -144,10 +157,31 @@ def _report(path: Path) -> dict[str, Any] | None:
         return {"failed": 0}
 
 
+def holder() -> dict[str, str] | None:
+    """Return who changes this machine now: what, who, since.
+
+    The record is one of `machine_lock`, which the program of the backups and the playbooks hold
+    the machine by. Nothing is written here.
+    """
+    try:
+        record = json.loads((LOCK / "record.json").read_text(encoding="utf-8"))
+        heard = float((LOCK / "heard").read_text()) if (LOCK / "heard").exists() else 0.0
+        silent = float(Path("/proc/uptime").read_text().split()[0]) - heard
+        lives = any(Path(f"/proc/{each['pid']}").exists() for each in record["processes"])
+        if silent >= SILENT_SECONDS and not lives:
+            return None
+        return {key: str(record[key]) for key in ("what", "who", "since")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _sampler(settings: Mapping[str, Any], sampling: bool) -> dict[str, Any]:
-    expected = bool(settings["timer"]) and systemd()
+    expected = bool(settings["timer"])
     active = failed = False
-    if expected:
+    if expected and not systemd():
+        # What its last run said is not known but by the age of the last sample.
+        active = keeper.holder(Path(settings["lock"])) > 0
+    elif expected:
         active = is_active(TIMER)
         shown = known(lambda: run("systemctl", "show", SAMPLER, "--property=Result"), "")
         failed = not sampling and shown.strip() not in ("Result=success", "")
@@ -157,5 +191,5 @@ def _sampler(settings: Mapping[str, Any], sampling: bool) -> dict[str, Any]:
         "failed": failed,
         "now": sampling,
         "interval_minutes": settings["interval_minutes"],
-        "possible": shutil.which("systemctl") is not None and systemd(),
+        "systemd": systemd(),
     }

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 DAY, HOUR, MINUTE = 86400.0, 3600.0, 60.0
+CLOCKS_DIFFER = 300.0
+"""How far clocks of machines may be apart, in seconds, before one of them counts as wrong."""
+TO_COME = "at a time that is still to come, so that its age is not known"
 WARNING, CRITICAL = "warning", "critical"
 SEVERITIES = (CRITICAL, WARNING)
 
@@ -108,6 +111,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
     "backup_overdue": (
         (CRITICAL,),
         "Check the backup's timer and log on the machine, and run playbooks/backup.yml.",
+    ),
+    "backup_ahead": (
+        (WARNING,),
+        "Check the clock (timedatectl). Where it is right now, remove the snapshots of the time to "
+        'come: docs/backup.md, "A clock that ran ahead".',
     ),
     "backup_verify_failed": (
         (CRITICAL,),
@@ -316,19 +324,23 @@ def _services(state: State, history: History, limits: Limits) -> Found:
             service["health"] == "starting"
             and now - (service["since"] or now) > limits["start_minutes"] * MINUTE
         ):
+            started = (
+                f"{words(now - service['since'])} after its start"
+                if service["since"]
+                else "and when it was started is not known"
+            )
             yield alert(
                 "service_unhealthy",
                 CRITICAL,
                 name,
-                f"Its container is {service['health']}, {words(now - (service['since'] or now))} "
-                "after its start.",
+                f"Its container is {service['health']}, {started}.",
             )
         if len(failures) >= limits["restarts"]:
             yield alert(
                 "service_restarting",
                 WARNING,
                 name,
-                f"Its containers ended {len(failures)} times in "
+                f"Its containers ended {times(len(failures))} in "
                 f"{words(limits['restart_minutes'] * MINUTE)}.",
             )
         kills = [
@@ -341,7 +353,7 @@ def _services(state: State, history: History, limits: Limits) -> Found:
                 "service_out_of_memory",
                 CRITICAL,
                 name,
-                f"Killed for memory {len(kills)} times in "
+                f"Killed for memory {times(len(kills))} in "
                 f"{words(limits['restart_minutes'] * MINUTE)}, the last time "
                 f"{words(now - max(kills))} ago.",
             )
@@ -384,7 +396,8 @@ def _queue(state: State, history: History, limits: Limits) -> Found:
                 "queue_growing",
                 WARNING,
                 "ctp",
-                f"{queued} objects wait, {growth} more than {words(now - past[0]['time'])} ago.",
+                f"{number(queued, 'object waits', 'objects wait')}, {growth} more than "
+                f"{words(now - past[0]['time'])} ago.",
             )
 
     # All that waits, not the export queue alone: a CTP that cannot pass an object on may keep it in
@@ -401,7 +414,7 @@ def _queue(state: State, history: History, limits: Limits) -> Found:
             "orthanc_not_receiving",
             CRITICAL,
             "orthanc",
-            f"CTP holds {queued} objects, and Orthanc has taken none for at least "
+            f"CTP holds {number(queued, 'object')}, and Orthanc has taken none for at least "
             f"{words(now - past[0]['time'])}.",
         )
 
@@ -419,9 +432,11 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
     count, now = ctp.get("quarantined"), state["time"]
     if not count:
         return
-    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ctp["quarantine"].items()))
+    reasons = reasons_of(ctp)
     if count >= limits["quarantine_objects"]:
-        yield alert("quarantine_not_empty", WARNING, "ctp", f"{count} objects: {reasons}.")
+        yield alert(
+            "quarantine_not_empty", WARNING, "ctp", f"{number(count, 'object')}: {reasons}."
+        )
     held = ctp.get("held_back") or []
     if held:
         more = f", and {len(held) - 1} more" if held[1:] else ""
@@ -440,7 +455,8 @@ def _quarantine(state: State, history: History, limits: Limits) -> Found:
             "quarantine_growing",
             WARNING,
             "ctp",
-            f"{growth} objects more than {words(now - fewest['time'])} ago; now {reasons}.",
+            f"{number(growth, 'object')} more than {words(now - fewest['time'])} ago; now "
+            f"{reasons}.",
         )
 
 
@@ -453,7 +469,7 @@ def _studies(state: State, history: History, limits: Limits) -> Found:
             "study_incomplete",
             WARNING,
             "ctp",
-            f"{some} not complete in Orthanc, and nothing more of them is on its way.",
+            f"{some} not complete in Orthanc, and nothing more is on its way.",
         )
     mixed, age = studies.get("mixed"), studies.get("mixed_age_seconds")
     if mixed and age is not None and age < limits["study_mixed_hours"] * HOUR:
@@ -495,7 +511,12 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
         finished = moment(report.get("finished"))
         if report.get("ok") is not True or finished is None:
             name = "backup_verify_failed" if kind == "verify" else "backup_failed"
-            yield alert(name, CRITICAL, kind, "The last attempt failed.")
+            text = "The last attempt failed."
+            if report.get("ok") is not False:
+                text = "What the last attempt noted cannot be read, so take it for failed."
+            yield alert(name, CRITICAL, kind, text)
+        elif is_to_come(finished, now):
+            yield alert("backup_ahead", WARNING, kind, f"The last one ended {TO_COME}.")
         elif kind != "verify":
             hours = report.get("max_age_hours")
             allowed = float(hours if isinstance(hours, (int, float)) else limits["backup_hours"])
@@ -505,6 +526,14 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
                     CRITICAL,
                     kind,
                     f"The last one is {words(now - finished)} old; allowed are {allowed:g} h.",
+                )
+            if report.get("ahead"):
+                yield alert(
+                    "backup_ahead",
+                    WARNING,
+                    kind,
+                    f"{number(report['ahead'], 'snapshot')} of a time that is still to come: not "
+                    "taken for the newest, and until that time nothing is forgotten.",
                 )
 
 
@@ -516,8 +545,10 @@ def _proof(state: State, history: History, limits: Limits) -> Found:
     finished = moment(proof.get("finished"))
     if proof.get("passed") is not True or finished is None:
         count = proof.get("failed")
-        text = f"{count} checks failed." if count else "it did not finish."
+        text = f"{number(count, 'check')} failed." if count else "it did not finish."
         yield alert("proof_failed", CRITICAL, "proof", f"The last proof failed: {text}")
+    elif is_to_come(finished, state["time"]):
+        yield alert("proof_old", WARNING, "proof", f"The last proof ended {TO_COME}.")
     elif state["time"] - finished > limits["proof_days"] * DAY:
         age = words(state["time"] - finished)
         yield alert("proof_old", WARNING, "proof", f"The last proof is {age} old.")
@@ -570,9 +601,19 @@ def _sampler(state: State, history: History, limits: Limits) -> Found:
     sampler = state["sampler"]
     if not sampler["expected"]:
         return
-    last = history[-1]["time"] if history else None
+    # One of a clock that ran ahead says nothing of when the last was taken.
+    past = [each["time"] for each in history if not is_to_come(each["time"], state["time"])]
+    last = past[-1] if past else None
     text = ""
-    if not sampler["active"]:
+    remedy = None
+    if not sampler["systemd"]:
+        remedy = (
+            "Run site.yml --tags status. What the last run said stands beside the samples, in "
+            "last.log (docs/status.md)."
+        )
+    if not sampler["active"] and not sampler["systemd"]:
+        text = "The process that takes the samples has ended; no reboot starts it again."
+    elif not sampler["active"]:
         text = "Its timer is stopped."
     elif sampler["failed"]:
         text = "Its last run failed."
@@ -581,7 +622,13 @@ def _sampler(state: State, history: History, limits: Limits) -> Found:
         if age > 3 * sampler["interval_minutes"] * MINUTE:
             text = f"The last sample is {words(age)} old."
     if text:
-        yield alert("sampler_stopped", WARNING, "sampler", text)
+        yield alert("sampler_stopped", WARNING, "sampler", text, remedy)
+
+
+def reasons_of(ctp: Mapping[str, Any]) -> str:
+    """Return in words why objects lie in quarantine, as far as CTP tells."""
+    listed = sorted((ctp.get("quarantine") or {}).items())
+    return ", ".join(f"{reason} {n}" for reason, n in listed) or "their reasons are not known"
 
 
 def moment(text: Any) -> float | None:
@@ -595,8 +642,31 @@ def moment(text: Any) -> float | None:
     return parsed.timestamp()
 
 
+def is_to_come(at: float, now: float) -> bool:
+    """Tell whether a time of the past is still to come: a clock ran ahead, or is behind."""
+    return at > now + CLOCKS_DIFFER
+
+
+def number(count: float | None, one: str, many: str = "") -> str:
+    """Return a number of things in words: "1 study", "1 204 studies"; None: not known.
+
+    As `counted` of the room host, which this package, copied to a machine by itself, has not.
+    """
+    if count is None:
+        return f"an unknown number of {many or one + 's'}"
+    return f"{count:,}".replace(",", " ") + f" {one if count == 1 else many or one + 's'}"
+
+
+def times(count: int) -> str:
+    """Return how often something happened, in words."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def words(seconds: float) -> str:
-    """Return a duration as a person says it."""
+    """Return a duration as a person says it; that it is not known where a clock was set back."""
+    if seconds < -CLOCKS_DIFFER:
+        return "an unknown time"
+    seconds = max(seconds, 0)
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * MINUTE:
@@ -606,8 +676,10 @@ def words(seconds: float) -> str:
     return f"{seconds / DAY:.0f} days"
 
 
-def gib(size: float) -> str:
-    """Return a number of bytes in a binary unit that fits it."""
+def gib(size: float | None) -> str:
+    """Return a number of bytes in a binary unit that fits it; that it is not known for None."""
+    if size is None:
+        return "an unknown size"
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
