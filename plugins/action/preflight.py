@@ -78,6 +78,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.services import dir
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
     unknown_settings,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.status import notify_settings
 
 #: What Ansible writes in front of what a lookup of this collection says.
 LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
@@ -430,6 +431,16 @@ class ActionModule(ActionBase):
             problems += proof_problems(
                 self._quietly("verify_packages"),
                 self._specifications["verify"]["verify_packages"]["default"],
+            )
+        if "status" in self._specifications:
+            names = (notify_settings.VARIABLE, notify_settings.PASSWORD, notify_settings.HEADERS)
+            # What cannot be evaluated, the check of the specifications has reported.
+            problems += notify_settings.problems(
+                *(
+                    self._quietly(name, {} if name != notify_settings.PASSWORD else "")
+                    for name in names
+                ),
+                lambda path: Path(path).expanduser().read_text(encoding="utf-8"),
             )
         if "backup" in self._specifications:
             backup = {name: self._quietly(name) for name in self._specifications["backup"]}
