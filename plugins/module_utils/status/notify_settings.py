@@ -103,7 +103,7 @@ def _mail_problems(mail: Any, password: Any, read: Read) -> list[str]:
     if not _whole(mail["port"]) or not 0 <= int(mail["port"]) <= 65535:
         accepted = "1 to 65535; left out, 25, or 465 with tls: tls"
         found.append(_wrong(f"{label}.port", mail["port"], accepted))
-    if mail["tls"] not in PORTS:
+    if not isinstance(mail["tls"], str) or mail["tls"] not in PORTS:
         found.append(_wrong(f"{label}.tls", mail["tls"], "starttls, tls or none"))
     if "from" in mail and not _matches(ADDRESS, mail["from"]):
         accepted = "an address alone, such as node@hospital.example"
