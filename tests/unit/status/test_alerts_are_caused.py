@@ -8,7 +8,7 @@ from pathlib import Path
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
 TESTS = Path(__file__).parents[3] / "molecule" / "status" / "tests"
-CAUSES = [TESTS / "test_40_alerts.py", TESTS / "test_42_notify.py"]
+CAUSES = [TESTS / "test_38_notify.py", TESTS / "test_40_alerts.py"]
 FUTURE = "from __future__ import annotations"
 EVERY = {(name, s) for name, (severities, _) in rules.ALERTS.items() for s in severities}
 
