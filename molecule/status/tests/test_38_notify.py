@@ -49,7 +49,7 @@ def guard(kv: Node) -> None:
     sample(kv)
 
 
-def told(messages: list[dict[str, Any]], name: str = "firewall_missing") -> list[str]:
+def became(messages: list[dict[str, Any]], name: str = "firewall_missing") -> list[str]:
     """What messages say that became of an alert."""
     return [each["change"] for text in messages for each in text["alerts"] if each["alert"] == name]
 
@@ -107,12 +107,12 @@ def test_people_are_told_once_that_it_began_and_ended(inbox: Inbox, kv: Node) ->
     assert "site.yml --tags firewall" in letter.get_content()
     for _ in range(3):
         sample(kv)
-    assert told(bodies(inbox)) == told(inbox.pages()) == ["began"]
+    assert became(bodies(inbox)) == became(inbox.pages()) == ["began"]
     assert len(letters(inbox)) == 1
     guard(kv)
     for _ in range(2):
         sample(kv)
-    assert told(bodies(inbox)) == told(inbox.pages()) == ["began", "ended"]
+    assert became(bodies(inbox)) == became(inbox.pages()) == ["began", "ended"]
     wait_for("the second mail is there", lambda: len(letters(inbox)) == 2)
     inbox.empty()
 
@@ -121,8 +121,8 @@ def test_a_way_that_fails_is_told_by_the_others(inbox: Inbox, kv: Node, scenario
     inbox.stop_mail()
     unguard(kv)
     raised(kv, "notify_failed", "warning")
-    wait_for("the others are told", lambda: sample(kv) and told(bodies(inbox), "notify_failed"))
-    assert told(bodies(inbox)) == told(inbox.pages()) == ["began"]
+    wait_for("the others are told", lambda: sample(kv) and became(bodies(inbox), "notify_failed"))
+    assert became(bodies(inbox)) == became(inbox.pages()) == ["began"]
     tries = "journalctl --no-pager -u auscat-status -o cat | grep -c 'notify: mail: failed' || true"
     before = int(kv.shell(tries))
     for _ in range(4):
@@ -140,7 +140,7 @@ def test_a_way_that_fails_is_told_by_the_others(inbox: Inbox, kv: Node, scenario
     (late,) = wait_for("the mail is there", lambda: letters(inbox))
     assert "no message got through by this way" in late.get_content()
     guard(kv)
-    wait_for("they are told of its end", lambda: sample(kv) and "ended" in told(bodies(inbox)))
+    wait_for("they are told of its end", lambda: sample(kv) and "ended" in became(bodies(inbox)))
     inbox.empty()
 
 
@@ -160,7 +160,7 @@ def test_maintenance_is_silent_until_its_end(
     over = scenario.play("playbooks/maintenance.yml", extra={"maintenance": "end"})
     assert over.returncode == 0, over.errors
     sample(kv)
-    assert told(bodies(inbox)) == told(inbox.pages()) == ["began"]
+    assert became(bodies(inbox)) == became(inbox.pages()) == ["began"]
     wait_for("the mail is there", lambda: letters(inbox))
     guard(kv)
 

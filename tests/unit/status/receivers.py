@@ -59,6 +59,7 @@ class _Talk(socketserver.StreamRequestHandler):
 
     def say(self, line: str) -> None:
         self.wfile.write(line.encode() + b"\r\n")
+        self.wfile.flush()
 
     def handle(self) -> None:
         if self.server.silent.is_set():
@@ -84,7 +85,7 @@ class _Talk(socketserver.StreamRequestHandler):
                     wrapped = self.server.context.wrap_socket(self.connection, server_side=True)
                 except OSError:
                     return  # who calls does not trust it
-                self.rfile, self.wfile = wrapped.makefile("rb"), wrapped.makefile("wb", 0)
+                self.rfile, self.wfile = wrapped.makefile("rb"), wrapped.makefile("wb")
                 secure = True
             elif word.startswith("AUTH PLAIN "):
                 given = base64.b64decode(line.split()[2]).decode().split("\0")[1:]
