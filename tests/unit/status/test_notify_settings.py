@@ -10,7 +10,11 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auscat.imaging.plugins.filter.status import FilterModule
-from ansible_collections.auscat.imaging.plugins.module_utils.inventory import certificates
+from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
+    certificates,
+    guardrails,
+    vault_values,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.status import notify_settings
 from ansible_collections.auscat.imaging.plugins.module_utils.status.notify_report import (
     maintenance_minutes,
@@ -172,6 +176,11 @@ def test_off_installs_nothing() -> None:
 
 
 SECRETS = ("_mail_password", "_webhook_headers")
+
+
+def test_the_password_of_a_relay_is_not_invented() -> None:
+    assert not vault_values.INVENTED.search("vault_auscat_notify_mail_password")
+    assert not guardrails.PASSWORD_OPTION.match("auscat_notify_mail_password")
 
 
 def test_a_role_alone_refuses_too() -> None:
