@@ -433,15 +433,7 @@ class ActionModule(ActionBase):
                 self._specifications["verify"]["verify_packages"]["default"],
             )
         if "status" in self._specifications:
-            names = (notify_settings.VARIABLE, notify_settings.PASSWORD, notify_settings.HEADERS)
-            # What cannot be evaluated, the check of the specifications has reported.
-            problems += notify_settings.problems(
-                *(
-                    self._quietly(name, {} if name != notify_settings.PASSWORD else "")
-                    for name in names
-                ),
-                lambda path: Path(path).expanduser().read_text(encoding="utf-8"),
-            )
+            problems += self._notify_problems()
         if "backup" in self._specifications:
             backup = {name: self._quietly(name) for name in self._specifications["backup"]}
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
@@ -516,6 +508,19 @@ class ActionModule(ActionBase):
         given = certificates.given_names(host, hostvars)
         # Between two machines each shows the other who it is.
         return certificates.problems(tls, names, given, mutual=bool(others))
+
+    def _notify_problems(self) -> list[str]:
+        """Return what is wrong with how people are told of alerts."""
+        # What cannot be evaluated, the check of the specifications has reported.
+        given = self._quietly(notify_settings.VARIABLE, {})
+        problems = notify_settings.problems(
+            given,
+            self._quietly(notify_settings.PASSWORD, ""),
+            self._quietly(notify_settings.HEADERS, {}),
+            lambda path: Path(path).expanduser().read_text(encoding="utf-8"),
+        )
+        timer = self._is_true("status_timer", True)
+        return problems + notify_settings.timer_problems(given, timer)
 
     def _given_file_problems(self, definitions: list[dict[str, Any]]) -> list[str]:
         """Return what is wrong with the files that the operator brings for images to be built."""

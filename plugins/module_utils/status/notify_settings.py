@@ -73,6 +73,22 @@ def problems(given: Any, password: Any, headers: Any, read: Read) -> list[str]:
     return found
 
 
+def timer_problems(given: Any, timer: bool) -> list[str]:
+    """Check that somebody looks where people are to be told.
+
+    Args:
+        given: auscat_notify.
+        timer: status_timer.
+    """
+    if timer or not given:
+        return []
+    return [
+        f"status_timer is False, and {VARIABLE} is set: nobody would be told, since the sampler "
+        "tells. Accepted: true, or auscat_notify: {}. Correct one of them in the inventory "
+        "(docs/status.md)."
+    ]
+
+
 def _command_problems(arguments: Any) -> list[str]:
     label = f"{VARIABLE}.command"
     if not _texts(arguments) or any("\0" in each or "\n" in each for each in arguments):

@@ -134,6 +134,13 @@ def test_a_login_is_whole_and_encrypted() -> None:
     assert PASSWORD not in problem
 
 
+def test_nobody_is_to_be_told_without_a_sampler() -> None:
+    (problem,) = notify_settings.timer_problems({"mail": MAIL}, timer=False)
+    assert problem.startswith("status_timer is False, and auscat_notify is set")
+    assert notify_settings.timer_problems({"mail": MAIL}, timer=True) == []
+    assert notify_settings.timer_problems({}, timer=False) == []
+
+
 def test_a_private_key_is_no_ca(tmp_path: Path) -> None:
     made = certificates.make_authority()
     (tmp_path / "ca.pem").write_text(made["certificate"] + made["key"])

@@ -196,7 +196,8 @@ def _head(node: str, environment: str, now: float, summary: str) -> dict[str, An
         "node": node,
         "environment": environment,
         "time": stamp(now),
-        "subject": f"[{node}{simulated}] {summary}",
+        # A header of mail, so one line.
+        "subject": " ".join(f"[{node}{simulated}] {summary}".split()),
     }
 
 
