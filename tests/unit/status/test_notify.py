@@ -461,6 +461,13 @@ def test_no_message_and_no_note_holds_what_identifies_anybody(site: Site) -> Non
     assert not [mark for text in texts for mark in MARKS if mark in text]
 
 
+def test_a_message_takes_of_an_alert_only_what_is_listed(site: Site) -> None:
+    site.messages({**LOW, "patient_id": "DOE^JANE", "path": "/srv/auscat/ctp/temp/4711.dcm"})
+    texts = [each.read_text() for each in (*site.root.glob("message.*"), site.root / "state.json")]
+    assert len(texts) == 2 and all("disk_low" in text for text in texts)
+    assert not [mark for text in texts for mark in ("DOE", "4711", "patient_id") if mark in text]
+
+
 def test_nobody_but_root_reads_what_is_kept(site: Site) -> None:
     site.sample(FULL)
     for name in ("state", "lock"):
