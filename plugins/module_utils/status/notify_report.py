@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import notify
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.ways import PARTLY
 from ansible_collections.auscat.imaging.plugins.module_utils.status.report import stamp
 
 MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
@@ -81,7 +82,12 @@ def notify_report(results: Mapping[str, Mapping[str, Any]]) -> Report:
                 "run site.yml --tags status."
             )
         for way, why in (said or {}).items():
-            if why:
+            if why.startswith(PARTLY):
+                some = why.removeprefix(PARTLY)
+                report["failed"].append(
+                    f"{name}: a test message was sent, {way}, not to all: {some}"
+                )
+            elif why:
                 report["failed"].append(
                     f"{name}: the test message did not get through, {way}: {why}"
                 )

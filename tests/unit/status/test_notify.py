@@ -240,7 +240,9 @@ def test_another_way_is_told_of_one_that_fails(site: Site) -> None:
 
 def test_refused_for_some_is_said_and_not_sent_again(site: Site) -> None:
     way = {"told": {}, "sent": NOW, "failed": notify._failure(None, "partly: 1 of 2", NOW)}
-    Path(site.places["state"]).write_text(json.dumps({"standing": {}, "ways": {"command": way}}))
+    Path(site.places["state"]).write_text(
+        json.dumps({"form": 1, "standing": {}, "ways": {"command": way}})
+    )
     assert site.raised() == [("warning", "command", "Not for all: 1 of 2.")]
     assert [site.messages() for _ in range(30)] == [[]] * 30
     assert site.sample(LOW) == [("began", "disk_low", "warning")]
@@ -275,7 +277,18 @@ def test_maintenance_of_a_clock_that_ran_ahead_silences_nobody(site: Site) -> No
         notify.announce(site.places, notify.MOST_MAINTENANCE_MINUTES + 1, NOW)
 
 
-@pytest.mark.parametrize("noted", ["", "{}", "[]", "null", '{"until": "soon"}', "\x00"])
+@pytest.mark.parametrize(
+    "noted",
+    [
+        "",
+        '{"form": 0, "standing": {}, "ways": {"command": {}}}',
+        "{}",
+        "[]",
+        "null",
+        '{"until": "soon"}',
+        "\x00",
+    ],
+)
 def test_what_a_power_cut_has_torn_silences_nobody(site: Site, noted: str) -> None:
     Path(site.places["maintenance"]).write_text(noted)
     Path(site.places["state"]).write_text(noted)
@@ -378,7 +391,9 @@ def test_the_command_of_the_operator_sends_a_test(site: Site) -> None:
 
 def test_a_test_that_arrives_ends_a_failure_for_some(site: Site) -> None:
     way = {"told": {}, "sent": NOW, "failed": notify._failure(None, "partly: 1 of 2", NOW)}
-    Path(site.places["state"]).write_text(json.dumps({"standing": {}, "ways": {"command": way}}))
+    Path(site.places["state"]).write_text(
+        json.dumps({"form": 1, "standing": {}, "ways": {"command": way}})
+    )
     assert notify.trial(site.settings, NOW) == {"command": ""}
     assert site.raised() == []
 

@@ -237,6 +237,7 @@ def test_what_an_operator_is_told() -> None:
             "kv": {"rc": 0, "stdout": '{"mail": "", "webhook": "the receiver answers HTTP 403"}'},
             "cat": {"rc": 0, "stdout": "{}"},
             "away": {},
+            "some": {"rc": 0, "stdout": '{"mail": "partly: 1 of 2 refused"}'},
         }
     )
     assert report["done"] == ["kv: a test message was sent, mail"]
@@ -245,4 +246,5 @@ def test_what_an_operator_is_told() -> None:
         "cat: nobody is told of alerts there. Set auscat_notify (docs/status.md), and run site.yml "
         "--tags status.",
         "away: the machine cannot be reached.",
+        "some: a test message was sent, mail, not to all: 1 of 2 refused",
     ]

@@ -32,6 +32,8 @@ RETRY_SECONDS, MOST_RETRY_SECONDS = 300.0, 3600.0
 ABSENT = 2
 """An alert has ended when so many samples in turn do not have it, so that one which comes and goes
 sends no two messages each time."""
+FORM = 1
+"""Of what is kept. That of another version is not read, rather than nobody told for ever."""
 MOST_MAINTENANCE_MINUTES = 14 * 24 * 60
 ENVIRONMENT = {
     "PATH": PATH,
@@ -392,11 +394,11 @@ def _read(places: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("spare", "state"):
         try:
             found = json.loads(Path(places[name]).read_text(encoding="utf-8"))
-            if isinstance(found["standing"], dict) and isinstance(found["ways"], dict):
+            if found["form"] == FORM:
                 return dict(found)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # what a power cut has torn: everything that is raised is told again
-    return {"standing": {}, "ways": {}}
+    return {"form": FORM, "standing": {}, "ways": {}}
 
 
 def maintenance_until(places: Mapping[str, Any], now: float) -> float | None:
