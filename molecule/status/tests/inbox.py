@@ -119,7 +119,7 @@ def set_up(machine: Machine, node: Node, directory: Path) -> Inbox:
         ("answer", "200"),
     ):
         (directory / name).write_text(text)
-    machine.shell(f"rm -rf {THERE}; mkdir -p {THERE}/mail {THERE}/hook")
+    machine.shell(f"rm -rf {THERE}; mkdir -p {THERE}/mail/new {THERE}/mail/cur {THERE}/mail/tmp {THERE}/hook")
     for name in ("tls.crt", "tls.key", "password", "answer"):
         machine.put(directory / name, THERE)
     machine.put(FILES / "hook.py", THERE)
@@ -127,7 +127,7 @@ def set_up(machine: Machine, node: Node, directory: Path) -> Inbox:
     machine.shell(
         f"""
         chown -R root:Debian-exim {THERE}; chmod 0640 {THERE}/tls.key {THERE}/password
-        chown Debian-exim {THERE}/mail
+        chown -R Debian-exim {THERE}/mail
         chown root:root /etc/exim4/exim4.conf; chmod 0644 /etc/exim4/exim4.conf
         pkill -x exim4 || true; pkill -f {THERE}/hook.py || true
         setsid python3 {THERE}/hook.py > {THERE}/hook.log 2>&1 < /dev/null &
