@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import ssl
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
+(HERE / "pid").write_text(str(os.getpid()))
 server = http.server.ThreadingHTTPServer(("0.0.0.0", 8443), Answer)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(HERE / "tls.crt", HERE / "tls.key")

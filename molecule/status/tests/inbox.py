@@ -119,7 +119,13 @@ def set_up(machine: Machine, node: Node, directory: Path) -> Inbox:
         ("answer", "200"),
     ):
         (directory / name).write_text(text)
-    machine.shell(f"rm -rf {THERE}; mkdir -p {THERE}/mail/new {THERE}/mail/cur {THERE}/mail/tmp {THERE}/hook")
+    machine.shell(
+        f"""
+        [ ! -e {THERE}/pid ] || kill $(cat {THERE}/pid) || true
+        rm -rf {THERE}
+        mkdir -p {THERE}/hook {THERE}/mail/new {THERE}/mail/cur {THERE}/mail/tmp
+        """
+    )
     for name in ("tls.crt", "tls.key", "password", "answer"):
         machine.put(directory / name, THERE)
     machine.put(FILES / "hook.py", THERE)
@@ -129,7 +135,7 @@ def set_up(machine: Machine, node: Node, directory: Path) -> Inbox:
         chown -R root:Debian-exim {THERE}; chmod 0640 {THERE}/tls.key {THERE}/password
         chown -R Debian-exim {THERE}/mail
         chown root:root /etc/exim4/exim4.conf; chmod 0644 /etc/exim4/exim4.conf
-        pkill -x exim4 || true; pkill -f {THERE}/hook.py || true
+        pkill -x exim4 || true
         setsid python3 {THERE}/hook.py > {THERE}/hook.log 2>&1 < /dev/null &
         """
     )
