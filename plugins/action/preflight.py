@@ -78,6 +78,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.services import dir
 from ansible_collections.auscat.imaging.plugins.module_utils.services.orthanc_settings import (
     unknown_settings,
 )
+from ansible_collections.auscat.imaging.plugins.module_utils.status import notify_settings
 
 #: What Ansible writes in front of what a lookup of this collection says.
 LOOKUP = "The lookup plugin 'auscat.imaging.machine_certificate' failed: "
@@ -468,6 +469,8 @@ class ActionModule(ActionBase):
                 self._quietly("verify_packages"),
                 self._specifications["verify"]["verify_packages"]["default"],
             )
+        if "status" in self._specifications:
+            problems += self._notify_problems()
         if "backup" in self._specifications:
             backup = {name: self._quietly(name) for name in self._specifications["backup"]}
             problems += backup_problems(backup, str(self._quietly("auscat_data_root", "")))
@@ -543,6 +546,19 @@ class ActionModule(ActionBase):
         given = certificates.given_names(host, hostvars)
         # Between two machines each shows the other who it is.
         return certificates.problems(tls, names, given, mutual=bool(others))
+
+    def _notify_problems(self) -> list[str]:
+        """Return what is wrong with how people are told of alerts."""
+        # What cannot be evaluated, the check of the specifications has reported.
+        given = self._quietly(notify_settings.VARIABLE, {})
+        problems = notify_settings.problems(
+            given,
+            self._quietly(notify_settings.PASSWORD, ""),
+            self._quietly(notify_settings.HEADERS, {}),
+            lambda path: Path(path).expanduser().read_text(encoding="utf-8"),
+        )
+        timer = self._is_true("status_timer", True)
+        return problems + notify_settings.timer_problems(given, timer)
 
     def _given_file_problems(self, definitions: list[dict[str, Any]]) -> list[str]:
         """Return what is wrong with the files that the operator brings for images to be built."""

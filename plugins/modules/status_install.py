@@ -39,6 +39,14 @@ options:
     description: What the program reads.
     type: dict
     default: {}
+  notify_path:
+    description: File of what tells people of alerts. Removed where I(notify) is empty.
+    type: path
+    required: true
+  notify:
+    description: Its content, with what is secret in it.
+    type: str
+    default: ""
   units:
     description: Name to content of the units of systemd.
     type: dict
@@ -71,6 +79,7 @@ EXAMPLES = r"""
     package: {__init__.py: ""}
     settings_path: "{{ auscat_config_root }}/status.json"
     settings: {node: kv01}
+    notify_path: "{{ auscat_config_root }}/notify.json"
     units:
       auscat-status.timer: "{{ lookup('ansible.builtin.template', 'auscat-status.timer.j2') }}"
     timer: auscat-status.timer
@@ -160,6 +169,8 @@ def main() -> None:
             "package": {"type": "dict", "default": {}},
             "settings_path": {"type": "path", "required": True},
             "settings": {"type": "dict", "default": {}},
+            "notify_path": {"type": "path", "required": True},
+            "notify": {"type": "str", "default": "", "no_log": True},
             "units": {"type": "dict", "default": {}},
             "timer": {"type": "str", "required": True},
             "lock": {"type": "path", "required": True},
@@ -181,7 +192,11 @@ def main() -> None:
         wished[Path(given["settings_path"])] = (settings, 0o600)
         for name, text in units.items():
             wished[UNITS / name] = (ended_by_one_line_feed(text), 0o644)
-        superfluous = sorted(set(directory.glob("*.py")) - wished.keys())
+        notify = Path(given["notify_path"])
+        if given["notify"]:
+            wished[notify] = (ended_by_one_line_feed(given["notify"]), 0o600)
+        there = [*directory.glob("*.py"), *([notify] if notify.is_file() else [])]
+        superfluous = sorted(set(there) - wished.keys())
     elif given["units"]:
         module.fail_json(
             msg=f"package is empty, and units names {', '.join(given['units'])}. Accepted: the "

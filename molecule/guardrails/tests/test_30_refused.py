@@ -115,6 +115,30 @@ CASES = [
         {"orthanc_remote_access_allowed": True, "orthanc_registered_users": {}},
         ["orthanc_registered_users is empty", "at least one user"],
     ),
+    # --- Who is told of alerts
+    Case(
+        "a webhook without TLS, with its token in the URL",
+        {
+            "auscat_notify": {"webhook": {"url": "http://hooks.example/token-c93d1f60"}}
+            | {"mail": {"host": "mail.hospital.example", "from": "node", "user": "node"}},
+        },
+        [r"auscat_notify\.webhook\.url begins with http:", "https://HOST/PATH", "Correct it"],
+        ["token-c93d1f60"],
+    ),
+    Case(
+        "mail to nobody, from no address, with half a login",
+        {
+            "auscat_notify": {"webhook": {"url": "http://hooks.example/token-c93d1f60"}}
+            | {"mail": {"host": "mail.hospital.example", "from": "node", "user": "node"}},
+        },
+        [r"auscat_notify\.mail lacks to\. Accepted: a mapping with host, from, to"],
+    ),
+    Case(
+        "a header that breaks a line",
+        {"auscat_notify_webhook_headers": {"Authorization": "Bearer 4c1\nX-Other: 80d2"}},
+        [r"auscat_notify_webhook_headers\['Authorization'\] has a line break"],
+        ["80d2"],
+    ),
     # --- What runs
     Case(
         "stand-in",

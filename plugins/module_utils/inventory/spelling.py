@@ -25,7 +25,7 @@ OF_OURS = 0.7
 PLAYBOOK_VARIABLES = frozenset(
     {
         *("backup_adopt", "break_lock", "restore_kinds", "restore_replace", "restore_snapshot"),
-        *("keys_file", "release", "renew", "rotate", "study"),
+        *("keys_file", "maintenance", "release", "renew", "rotate", "study"),
         *("port_table_file", "port_table_format"),
         *("purge_confirm", "purge_exported", "purge_older_than_days"),
     }

@@ -26,8 +26,9 @@ ALPHABET = string.ascii_letters + string.digits
 LENGTH = 28
 
 REFERENCE = re.compile(r"\bvault_[a-z0-9_]+\b")
-#: What may be invented. A token, a certificate or a directory's password comes from somebody else.
-INVENTED = re.compile(r"(?<!_bind)_(password|passphrase|encryption_key)\Z")
+#: What may be invented. A token, a certificate, a directory's or a relay's password comes from
+#: somebody else.
+INVENTED = re.compile(r"(?<!_bind)(?<!_notify_mail)_(password|passphrase|encryption_key)\Z")
 
 #: The node's own CA, and the certificates of its machines by their names in the inventory.
 AUTHORITY, MACHINES = CERTIFICATES = ("vault_auscat_ca", "vault_auscat_certificates")

@@ -319,7 +319,31 @@ def _security_rows(
         if not sampler["systemd"]:
             text += ", by a process that no reboot starts again (PID 1 is not systemd)"
         found.append(("samples", worst(alerts, ["sampler_stopped"]), text))
-    return found
+    return [*found, *_notify_rows(state, alerts)]
+
+
+def _notify_rows(
+    state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Return whether people are told of alerts, and whether that waits for a maintenance."""
+    notify = state.get("notify")
+    if notify is None:
+        return []
+    found = []
+    if until := notify["maintenance"]:
+        text = f"announced until {stamp(until)}; no message of alerts is sent before"
+        found.append(("maintenance", "ok", text))
+    told = []
+    for name, way in notify["ways"].items():
+        last = "nothing sent yet"
+        if way["sent"]:
+            last = f"last sent {rules.words(state['time'] - way['sent'])} ago"
+            if rules.is_to_come(way["sent"], state["time"]):
+                last = f"last sent {rules.TO_COME}"
+        told.append(f"{name}: {last}{', FAILS' if way['failed'] else ''}")
+    severity = worst(alerts, ["notify_failed"]) if told else "unknown"
+    text = "; ".join(told) or "nobody is told: auscat_notify is not set"
+    return [*found, ("messages of alerts", severity, text)]
 
 
 def stamp(seconds: float) -> str:

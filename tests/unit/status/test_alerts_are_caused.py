@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
 
-CAUSES = Path(__file__).parents[3] / "molecule" / "status" / "tests" / "test_40_alerts.py"
+TESTS = Path(__file__).parents[3] / "molecule" / "status" / "tests"
+CAUSES = [TESTS / "test_38_notify.py", TESTS / "test_40_alerts.py"]
+FUTURE = "from __future__ import annotations"
 EVERY = {(name, s) for name, (severities, _) in rules.ALERTS.items() for s in severities}
 
 
@@ -15,7 +17,7 @@ def asserted() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Give the alerts that the tests see raised, and those that they see cleared."""
     raised: set[tuple[str, str]] = set()
     cleared: set[tuple[str, str]] = set()
-    tree = ast.parse(CAUSES.read_text())
+    tree = ast.parse("\n".join(each.read_text().replace(FUTURE, "") for each in CAUSES))
     denied = {
         id(node.operand)
         for node in ast.walk(tree)

@@ -125,6 +125,7 @@ class HostDouble:
             "package": {"__init__.py": "", "cli.py": "# é\nprint(1)", "page.py": DRAWN_OUT},
             "settings_path": str(self.settings),
             "settings": {"node": "kv01"},
+            "notify_path": str(self.settings.with_name("notify.json")),
             "units": {SERVICE: "[Service]\n", TIMER: "[Timer]\nOnUnitActiveSec=5min"},
             "timer": TIMER,
             "lock": str(self.root / "lock"),
@@ -183,6 +184,20 @@ def test_it_is_installed_once(host: HostDouble) -> None:
         assert not found["changed"] and found["diff"] == {"before": "", "after": ""}
     assert host.files() == files
     assert {*host.systemd.asked} == {"show", "is-enabled", "is-active"}
+
+
+def test_what_tells_people_is_for_root_alone_and_goes_when_it_is_off(host: HostDouble) -> None:
+    secret = '{"password": "relay-4b1f9d27c6"}'
+    found = host.play(notify=secret)
+    assert host.files()["etc/notify.json"] == (0o600, f"{secret}\n".encode())
+    assert "notify.json\n" in found["diff"]["after"] and "relay-4b1f" not in json.dumps(found)
+    assert not host.play(notify=secret)["changed"]
+    assert host.play(notify=secret.replace("4b", "5c"))["changed"]
+    assert b"relay-5c1f" in host.files()["etc/notify.json"][1]
+    found = host.play(check=True)
+    assert found["changed"] and "notify.json\n" in found["diff"]["before"]
+    assert host.play()["changed"] and "etc/notify.json" not in host.files()
+    assert not host.play()["changed"]
 
 
 def test_what_somebody_changed_is_set_right(host: HostDouble) -> None:

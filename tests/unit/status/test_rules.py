@@ -101,6 +101,7 @@ def past(minutes: float, **values: Any) -> dict[str, Any]:
 
 FRESH = [past(5, queued=0, export_queue=0, quarantined=0)]
 HELD = {"ctp__queued": 200, "ctp__export_queue": 200, "ctp__oldest_seconds": 60}
+FAILED = {"since": NOW - 60, "tries": 2, "at": NOW, "partly": False, "why": "no answer in time"}
 CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({}, FRESH, set()),
     ({"engine": ""}, FRESH, {"engine_down:critical"}),
@@ -242,6 +243,16 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({}, [past(16)], {"sampler_stopped:warning"}),
     ({"sampler__now": True}, [past(16)], set()),
     ({"sampler__expected": False, "sampler__active": False}, [], set()),
+    (
+        {"notify": {"ways": {"mail": {"sent": NOW, "failed": None}}, "maintenance": None}},
+        FRESH,
+        set(),
+    ),
+    (
+        {"notify": {"ways": {"mail": {"sent": None, "failed": FAILED}}, "maintenance": None}},
+        FRESH,
+        {"notify_failed:warning"},
+    ),
 ]
 
 

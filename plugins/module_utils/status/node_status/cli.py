@@ -1,4 +1,4 @@
-"""Take one sample: keep it, and write the metrics. The timer of the role status runs this.
+"""Take one sample: keep it, write the metrics, tell people of alerts. The timer runs this.
 
 ``python3 -m node_status.cli SETTINGS``: the path of status.json
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from . import collect, metrics, rules, samples
+from . import collect, metrics, notify, rules, samples
 
 
 def main(arguments: list[str]) -> int:
@@ -22,9 +24,12 @@ def main(arguments: list[str]) -> int:
         state = collect.state(settings, sampling=True)
         history = Path(settings["history"])
         alerts = rules.evaluate(state, samples.read(history), settings["limits"])
-        # First the metrics: a full disk must not keep monitoring from being told of it.
+        # First the metrics and the people: a full disk must not keep them from being told of it.
         target = Path(settings["metrics_directory"]) / "auscat.prom"
-        samples.write(target, metrics.text(state, alerts, settings["limits"]), 0o644)
+        try:
+            samples.write(target, metrics.text(state, alerts, settings["limits"]), 0o644)
+        finally:
+            told = tell(settings, state, alerts)
         samples.append(history, samples.compact(state, alerts), settings["history_days"])
         collect.follow_archive(settings)
     except (OSError, ValueError, KeyError) as error:
@@ -32,7 +37,24 @@ def main(arguments: list[str]) -> int:
         return 1
     for each in alerts:
         print(f"{each['severity']}: {each['alert']}: {each['subject']}: {each['text']}")
-    return 0
+    return 0 if told else 1
+
+
+def tell(
+    settings: Mapping[str, Any], state: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Tell people of what changed, and return whether that could be tried."""
+    if not settings.get("notify"):
+        return True  # settings of before, in the moment in which the role replaces both
+    try:
+        for line in notify.after_sample(settings, state, alerts):
+            print(line)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # The texts of others than the first may hold anything.
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        print(f"Nobody was told of alerts: {why}", file=sys.stderr)
+        return False
+    return True
 
 
 if __name__ == "__main__":

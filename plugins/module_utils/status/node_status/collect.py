@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import archive, keeper, observe, rules
+from . import archive, keeper, notify, observe, rules
 from .command import UnknownError, is_active, known, run, systemd
 
 CA_DIRECTORY = Path("/usr/local/share/ca-certificates/auscat")
@@ -81,6 +81,7 @@ def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]
         },
         "sampler": _sampler(settings, sampling),
         "holder": holder(),
+        "notify": notify.seen(settings["notify"], time.time()) if settings.get("notify") else None,
     }
 
 

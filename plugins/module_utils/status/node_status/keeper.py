@@ -21,7 +21,7 @@ from pathlib import Path
 #: struct flock of fcntl(2) where off_t has 64 bits: type, whence, start, length, process.
 _FLOCK = struct.Struct("@hhqqi0q")
 LOOK_SECONDS = 2.0
-RUN_SECONDS = 120.0
+RUN_SECONDS = 180.0
 """As TimeoutStartSec= of auscat-status.service."""
 
 

@@ -166,6 +166,11 @@ ALERTS: dict[str, tuple[tuple[str, ...], str]] = {
         (WARNING,),
         "Read `journalctl -u auscat-status` on the machine, and run site.yml --tags status.",
     ),
+    "notify_failed": (
+        (WARNING,),
+        "Correct auscat_notify, run site.yml --tags status, and send a test message: "
+        "playbooks/status.yml -e status_notify_test=true (docs/status.md).",
+    ),
     "unreachable": (
         (CRITICAL,),
         "Check whether the machine runs and Ansible may log in to it.",
@@ -282,6 +287,7 @@ def evaluate(
         _firewall,
         _clock,
         _sampler,
+        _notify,
     ):
         found += rule(state, history, limits)
     return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
@@ -623,6 +629,23 @@ def _sampler(state: State, history: History, limits: Limits) -> Found:
             text = f"The last sample is {words(age)} old."
     if text:
         yield alert("sampler_stopped", WARNING, "sampler", text, remedy)
+
+
+def _notify(state: State, history: History, limits: Limits) -> Found:
+    ways = (state.get("notify") or {}).get("ways") or {}
+    for name, way in sorted(ways.items()):
+        failed = way["failed"]
+        if failed and failed["partly"]:
+            yield alert("notify_failed", WARNING, name, f"Not for all: {failed['why']}.")
+        elif failed:
+            age = words(state["time"] - failed["since"])
+            yield alert(
+                "notify_failed",
+                WARNING,
+                name,
+                f"No message gets through, tried {times(failed['tries'])} since {age} ago: "
+                f"{failed['why']}.",
+            )
 
 
 def reasons_of(ctp: Mapping[str, Any]) -> str:
