@@ -8,8 +8,8 @@ module: adopt_inventory
 short_description: Write the inventory that describes a node made by hand
 version_added: 0.1.0
 description:
-  - Turns what M(auscat.imaging.adopt_look) saw on the machines of one node into an inventory, and into
-    a page that says what will change, what could not be seen, and what is unsafe today.
+  - Turns what M(auscat.imaging.adopt_look) saw on the machines of one node into an inventory, and
+    into a page that says what will change, what could not be seen, and what is unsafe today.
   - Runs on the controller. Writes into an empty or new directory alone. Contacts no machine.
 options:
   directory:
@@ -21,7 +21,7 @@ options:
     type: dict
     required: true
   connections:
-    description: C(ansible_host), C(ansible_port) and C(ansible_user) of each host, where they are set.
+    description: C(ansible_host), C(ansible_port) and C(ansible_user) of each host, where set.
     type: dict
     default: {}
 attributes:
@@ -73,8 +73,8 @@ PAGE = "ADOPTING.md"
 def directory_problem(directory: Path) -> str:
     """Return why an inventory cannot be written there; empty where it can."""
     accepted = (
-        "Accepted: a directory that is empty or not there, so that nothing of yours is overwritten. "
-        "Name another one with -e adopt_directory=. Nothing was written."
+        "Accepted: a directory that is empty or not there, so that nothing of yours is "
+        "overwritten. Name another one with -e adopt_directory=. Nothing was written."
     )
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         return f"adopt_directory is {directory}, which is no directory. {accepted}"

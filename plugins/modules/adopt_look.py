@@ -8,8 +8,8 @@ module: adopt_look
 short_description: Look at a node that was made by hand, and change nothing
 version_added: 0.1.0
 description:
-  - Reads the Swarm services of all stacks of a machine, finds Orthanc, CTP and KeyDB among them, and
-    returns what an inventory can say of each. Starts, writes and changes nothing.
+  - Reads the Swarm services of all stacks of a machine, finds Orthanc, CTP and KeyDB among them,
+    and returns what an inventory can say of each. Starts, writes and changes nothing.
   - Returns no password. Where one is a default of AusCAT's pages, its name is returned.
 options:
   services:

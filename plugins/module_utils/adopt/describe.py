@@ -274,7 +274,7 @@ def variables(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
 _HEAD = {
     "all": (
         "What stands on the machines, as playbooks/adopt.yml has seen it. Fill in empty lists and\n"
-        "# texts; ADOPTING.md says which, and what will change. docs/variables.md has all variables."
+        "# texts; ADOPTING.md says which, and what will change. docs/variables.md has all others."
     ),
     "keyvm": "The machine with identifiable data: KeyDB and CTP.",
     "catvm": "The machine with de-identified data: Orthanc.",

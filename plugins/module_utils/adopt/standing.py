@@ -26,7 +26,7 @@ PART_DATA = {
 PART_NAMES = {
     "orthanc": re.compile(r"orthanc"),
     "ctp": re.compile(r"(?<![a-z])ctp(?![a-z])"),
-    "keydb": re.compile(r"key_?db"),
+    "keydb": re.compile(r"key[_-]?db"),
 }
 #: A zone of the tz database, and nothing else.
 ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}\Z")
