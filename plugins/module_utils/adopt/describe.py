@@ -25,6 +25,8 @@ VIEW = "auscat_pairs"
 #: AusCAT's image of CTP, which de-identifies by rules of its own.
 AUSCAT_CTP = re.compile(r"customi[sz]ed_ctp")
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user")
+#: What the modules need beside an engine (docker_engine_packages).
+ENGINE_PACKAGES = ("apparmor", "ca-certificates", "python3-docker", "iproute2")
 NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
@@ -111,6 +113,16 @@ def data_root(look: Mapping[str, Any]) -> str:
     return posixpath.join(mount, STACK) if mount != "/" else f"/srv/{STACK}"
 
 
+def engine_packages(look: Mapping[str, Any]) -> list[str]:
+    """Return docker_engine_packages for a machine whose engine is not Debian's; empty otherwise."""
+    packages = [
+        each.removeprefix("the package ")
+        for each in look["foreign"]
+        if each.startswith("the package ")
+    ]
+    return [*packages, *ENGINE_PACKAGES] if packages else []
+
+
 def vault_name(user: str) -> str:
     """Return the name in the vault of the password of a user of Orthanc."""
     return f"vault_orthanc_{re.sub('[^a-z0-9]+', '_', user.lower()).strip('_') or 'user'}_password"
@@ -182,6 +194,9 @@ def _of_ctp(look: Mapping[str, Any]) -> dict[str, Any]:
         "ctp_web_sources": _sources(look, web),
         "ctp_admin_password": "{{ vault_ctp_admin_password }}",
     }
+    queue = look["data"].get("ctp", {}).get("/ctp_temp", {})
+    if queue.get("owner"):
+        values.update(ctp_uid=queue["owner"], ctp_gid=queue["group"])
     if AUSCAT_CTP.search(service["image"]):
         values.update(ctp_flavour="auscat", ctp_image=standing.reference(service))
     else:
@@ -205,9 +220,8 @@ def _of_keydb(look: Mapping[str, Any]) -> dict[str, Any]:
         "keydb_ctp_password": "{{ vault_keydb_ctp_password }}",
         "keydb_table": (pairs(look) or [VIEW])[0],
     }
-    data = next(iter(look["data"].get("keydb", {}).values()), {})
     owner = database_owner(look)
-    if data and owner:
+    if owner:
         values.update(keydb_uid=owner[0], keydb_gid=owner[1])
     if port and port != 5433:
         values["keydb_port"] = port
@@ -253,6 +267,8 @@ def variables(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
         if host is None:
             continue
         data = main_data(looks[host])
+        if packages := engine_packages(looks[host]):
+            found[group]["docker_engine_packages"] = packages
         found[group]["auscat_data_root"] = data_root(looks[host])
         if data.get("system_disk"):
             found[group]["host_volume_allow_system_disk"] = True

@@ -74,6 +74,7 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
                 "take-over nobody of that name is there: give it the machine's address and the "
                 "published port, with TLS, and put the address among that port's sources."
             )
+    _engine(found, host, look)
     if look["containers"]:
         found["stays"].append(
             f"{host}: containers that are of no Swarm service are left alone: "
@@ -87,10 +88,13 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
                 f"{host}: {each['name']} has {', '.join(each['open_secrets'])} in its environment, "
                 "in clear text: whoever may use Docker or Portainer reads it."
             )
-        if each["replicas"] not in (1, None):
+        if each["replicas"] != 1:
+            many = "runs once on each machine"
+            if each["replicas"] is not None:
+                many = f"has {counted(each['replicas'], 'replica')}"
             found["obstacles"].append(
-                f"{host}: {each['name']} has {counted(each['replicas'], 'replica')}. Run one: what "
-                "does not run cannot be looked at, and two on one directory damage it."
+                f"{host}: {each['name']} {many}. Accepted: one replica. What does not run cannot be "
+                "looked at, and two on one directory damage it."
             )
     found["unsafe"] += [
         f"{host}: {each} has the default password of AusCAT's pages."
@@ -103,6 +107,26 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             "The inventory accepts that (host_volume_allow_system_disk), since nothing is copied."
         )
     _data(found, host, look)
+
+
+def _engine(found: Told, host: str, look: Mapping[str, Any]) -> None:
+    if not look["foreign"]:
+        return
+    listed = ", ".join(look["foreign"])
+    if describe.engine_packages(look):
+        found["stays"].append(
+            f"{host}: its engine ({listed}): the inventory names its packages in the place of "
+            "Debian's (docker_engine_packages)."
+        )
+    else:
+        found["obstacles"].append(
+            f"{host}: its engine is {listed}, which no package has brought. Nobody could keep it "
+            "up to date: move the node to a machine with a packaged engine."
+        )
+    found["changes"].append(
+        f"{host}: the engine's settings get limits of the logs. Where they differ, it restarts once, "
+        "and all containers with it, before anything is taken over."
+    )
 
 
 def _image(found: Told, host: str, service: Mapping[str, Any]) -> None:

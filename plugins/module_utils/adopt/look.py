@@ -20,7 +20,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.adopt import standi
 from ansible_collections.auscat.imaging.plugins.module_utils.firewall.host_firewalls import (
     ufw_is_active,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.host import facts
+from ansible_collections.auscat.imaging.plugins.module_utils.host import engine_setup, facts
 from ansible_collections.auscat.imaging.plugins.module_utils.services import keydb as sql
 from ansible_collections.auscat.imaging.plugins.module_utils.services import psql
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import observe
@@ -65,7 +65,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         told: ``adopt_services``: which service is which, where that is not clear.
 
     Returns:
-        system; engine (version; empty: none answers) and swarm (state, manager, nodes); services
+        system; engine (version; empty: none answers), foreign (engines of others) and swarm (state, manager, nodes); services
         (`standing.described`), parts, problems, containers (names of running ones that are of no
         service), data (of each part, by the directory in the container), orthanc, keydb and ctp
         (each empty where there is none), default_passwords (names), firewall, address.
@@ -77,6 +77,8 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         "system": observe.system(),
         "address": known(facts.default_address, ""),
         "engine": "",
+        # Engines of others than Debian's docker.io: packages, or what no package has brought.
+        "foreign": known(engine_setup.foreign, []),
         "swarm": {"state": "", "manager": False, "nodes": 0},
         "services": [],
         "parts": {},

@@ -225,6 +225,7 @@ def look(*services: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "system": {"os": "Ubuntu 22.04"},
         "address": "10.1.1.1",
         "engine": "24.0.5",
+        "foreign": [],
         "swarm": {"state": "active", "manager": True, "nodes": 1},
         "services": listed,
         "parts": parts,

@@ -117,6 +117,18 @@ def test_the_pages_orthanc_alone(tmp_path: Path) -> None:
     assert found["group_names"] == ["catvm"]
 
 
+def test_an_engine_of_docker_stays(tmp_path: Path) -> None:
+    foreign = ["the package containerd.io", "the package docker-ce"]
+    looks = {"node01": whole(foreign=foreign)}
+    found = written(tmp_path, looks)["node01"]
+    assert found["docker_engine_packages"][:2] == ["containerd.io", "docker-ce"]
+    assert "docker.io" not in found["docker_engine_packages"]
+    assert "its engine (the package containerd.io" in said(looks, "stays")
+    assert "which no package has brought" in said(
+        {"node01": whole(foreign=["the snap docker"])}, "obstacles"
+    )
+
+
 def test_ports_and_sources_as_they_were(tmp_path: Path) -> None:
     moved = service(
         "orthanc", "auscat/orthanc:1", {80: 8042, 104: 4242}, {"/var/lib/orthanc/db": HOST_PATH}

@@ -46,7 +46,7 @@ def test_a_whole_node_is_found_among_others() -> None:
     keydb = next(each for each in found if each["plain"] == "keydb_server")
     assert keydb["timezone"] == "Australia/Sydney"
     assert keydb["open_secrets"] == []
-    assert list(standing.data_of("keydb", keydb).values())[0]["path"] == (
+    assert next(iter(standing.data_of("keydb", keydb).values()))["path"] == (
         "/var/lib/docker/volumes/pacs_key-pgdata/_data"
     )
 
