@@ -45,6 +45,33 @@ def findings(looks: Mapping[str, Mapping[str, Any]]) -> Told:
     return {name: listed for name, listed in found.items() if listed}
 
 
+def obstacles(looks: Mapping[str, Mapping[str, Any]], services: Iterable[str]) -> list[str]:
+    """Return what is in the way of taking over a machine.
+
+    Args:
+        looks: what was seen, by host (module C(adopt_look)).
+        services: names of those that the inventory places there.
+    """
+    wished = set(services)
+    found: list[str] = []
+    for host, look in looks.items():
+        seen = set(look["parts"])
+        if not seen:
+            found.append(
+                f"{host}: no Orthanc, CTP or KeyDB stands there. Bring a new node up with site.yml, "
+                "or name its services with adopt_services."
+            )
+            continue
+        if seen - wished:
+            listed = " and ".join(TITLES[part] for part in sorted(seen - wished))
+            found.append(
+                f"{host}: {listed} stands there, and the inventory does not place it there "
+                "(auscat_services, groups keyvm and catvm)."
+            )
+        found += findings({host: look}).get("obstacles", [])
+    return found
+
+
 def _own(look: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [each for each in look["services"] if each["name"] in look["parts"].values()]
 
@@ -93,8 +120,8 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             if each["replicas"] is not None:
                 many = f"has {counted(each['replicas'], 'replica')}"
             found["obstacles"].append(
-                f"{host}: {each['name']} {many}. Accepted: one replica. What does not run cannot be "
-                "looked at, and two on one directory damage it."
+                f"{host}: {each['name']} {many}. Accepted: one replica. What does not run "
+                "cannot be looked at, and two on one directory damage it."
             )
     found["unsafe"] += [
         f"{host}: {each} has the default password of AusCAT's pages."
@@ -124,8 +151,8 @@ def _engine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             "up to date: move the node to a machine with a packaged engine."
         )
     found["changes"].append(
-        f"{host}: the engine's settings get limits of the logs. Where they differ, it restarts once, "
-        "and all containers with it, before anything is taken over."
+        f"{host}: the engine's settings get limits of the logs. Where they differ, it restarts "
+        "once, and all containers with it, before anything is taken over."
     )
 
 
