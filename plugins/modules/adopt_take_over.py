@@ -16,16 +16,16 @@ options:
   state:
     description:
       - V(taken) stops the services and takes their data.
-      - V(given_back) brings the data back and runs the services again, as they were. The services of
-        this collection must have been removed.
+      - V(given_back) brings the data back and runs the services again, as they were. The services
+        of this collection must have been removed.
       - V(settled) removes the services that were stopped, and what was kept for going back.
     type: str
     choices: [taken, given_back, settled]
     required: true
   parts:
     description:
-      - C(orthanc), C(ctp) and C(keydb), as far as they are there, each with C(name) and C(stack) of its
-        service; of Orthanc C(data), its directory on the host; of KeyDB C(user), its superuser.
+      - C(orthanc), C(ctp) and C(keydb), as far as they are there, each with C(name) and C(stack) of
+        its service; of Orthanc C(data), its directory on the host; of KeyDB C(user), its superuser.
     type: dict
     default: {}
   moves:
@@ -49,7 +49,7 @@ options:
     type: path
     default: /var/lib/auscat/adopted.json
   copies:
-    description: Directory of root's for the copy of Orthanc's index, on the file system of the data.
+    description: Directory of root's for a copy of Orthanc's index, on the file system of the data.
     type: path
     required: true
   timeout:

@@ -58,8 +58,8 @@ def obstacles(looks: Mapping[str, Mapping[str, Any]], services: Iterable[str]) -
         seen = set(look["parts"])
         if not seen:
             found.append(
-                f"{host}: no Orthanc, CTP or KeyDB stands there. Bring a new node up with site.yml, "
-                "or name its services with adopt_services."
+                f"{host}: no Orthanc, CTP or KeyDB stands there. Bring a new node up with "
+                "site.yml, or name its services with adopt_services."
             )
             continue
         if seen - wished:

@@ -1,4 +1,4 @@
-"""What of a machine is taken over, from what was seen of it and what the inventory declares. Pure."""
+"""What of a machine is taken over, by what was seen of it and what is declared. Pure."""
 
 from __future__ import annotations
 
