@@ -47,7 +47,7 @@ options:
   note:
     description: File that keeps what was done.
     type: path
-    default: /var/lib/auscat/adopted.json
+    required: true
   copies:
     description: Directory of root's for a copy of Orthanc's index, on the file system of the data.
     type: path
@@ -68,6 +68,7 @@ EXAMPLES = r"""
     state: taken
     parts: {orthanc: {name: pacs_orthanc, stack: pacs, data: /data/orthanc}}
     moves: [{source: /data/orthanc, destination: /data/auscat/orthanc}]
+    note: /root/adopted.json
     copies: /data/auscat/.adopt
 """
 
@@ -124,7 +125,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
-            "note": {"type": "path", "default": "/var/lib/auscat/adopted.json"},
+            "note": {"type": "path", "required": True},
             "copies": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
         },
