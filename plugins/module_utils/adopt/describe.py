@@ -55,11 +55,18 @@ def placed(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         if hosts:
             found[part] = hosts[0]
     if not found:
+        loose = sorted({name for look in looks.values() for name in look["containers"]})
+        besides = (
+            f" There are containers that are of no service, and cannot be taken over as such: "
+            f"{', '.join(loose)}."
+            if loose
+            else ""
+        )
         raise AdoptError(
-            f"No Orthanc, CTP or KeyDB was found on {', '.join(sorted(looks))} among its Swarm "
-            "services. Accepted: a machine that manages a Swarm with at least one of them. Name "
-            "them with adopt_services where they are there; site.yml brings up a new node where "
-            "they are not."
+            f"No Orthanc, CTP or KeyDB made by hand was found on {', '.join(sorted(looks))} among "
+            f"the Swarm services.{besides} Accepted: a machine that manages a Swarm with at least "
+            "one of them, which is not one of this project's already. Name them with "
+            "adopt_services where they are there; site.yml brings up a new node where they are not."
         )
     if len({found[part] for part in ("ctp", "keydb") if part in found}) > 1:
         raise AdoptError(

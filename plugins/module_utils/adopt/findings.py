@@ -123,6 +123,13 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
                 f"{host}: {each['name']} {many}. Accepted: one replica. What does not run "
                 "cannot be looked at, and two on one directory damage it."
             )
+    for part, name in look["parts"].items():
+        for mount in next(each for each in _own(look) if each["name"] == name)["mounts"]:
+            if mount["target"] not in standing.PART_DATA[part]:
+                found["fill_in"].append(
+                    f"{host}: {name} also has {mount['source'] or mount['kind']} mounted at "
+                    f"{mount['target']}. It is not taken over."
+                )
     found["unsafe"] += [
         f"{host}: {each} has the default password of AusCAT's pages."
         for each in look["default_passwords"]
@@ -329,6 +336,11 @@ def _ctp(found: Told, host: str, look: Mapping[str, Any]) -> None:
 def _keydb(found: Told, host: str, look: Mapping[str, Any]) -> None:
     service, told = describe.service_of(look, "keydb"), look["keydb"]
     server = told.get("server")
+    if "/var/lib/postgresql" in look["data"].get("keydb", {}):
+        found["obstacles"].append(
+            f"{host}: KeyDB has its data mounted at /var/lib/postgresql, as images of PostgreSQL 18 "
+            "and later do. Ours is mounted at /var/lib/postgresql/data and would not find them."
+        )
     if not look["data"].get("keydb"):
         found["obstacles"].append(
             f"{host}: nothing of the host is mounted where KeyDB has its data, so the pairs lie in "

@@ -171,6 +171,8 @@ def _place(path: str) -> dict[str, Any]:
         return {"exists": False}
     return {
         "exists": True,
+        # Where PostgreSQL has its data in the mount itself, and not in a directory below it.
+        "database": Path(path, "PG_VERSION").exists(),
         "link": stat.S_ISLNK(status.st_mode),
         "owner": status.st_uid,
         "group": status.st_gid,

@@ -28,11 +28,12 @@ class MoveError(RuntimeError):
 
 
 def planned(source: Path, destination: Path) -> dict[str, Any]:
-    """Return how data get to their new place; nothing is changed.
+    """Return how data get to their new place; no data are changed.
 
     Args:
         source: where they are.
-        destination: a directory with the owner and mode that it shall have; empty.
+        destination: an empty directory with the owner and mode that it shall have. One that is not
+            there is made, for the owner of its parent alone.
 
     Returns:
         source, destination, copied (whether they lie on another file system), and owners: whose
@@ -44,6 +45,10 @@ def planned(source: Path, destination: Path) -> dict[str, Any]:
     """
     if source.is_symlink() or not source.is_dir():
         raise MoveError(f"{source} is no directory. Find out where the data are.")
+    if not os.path.lexists(destination) and destination.parent.is_dir():
+        owner = destination.parent.stat()
+        destination.mkdir(mode=0o700)
+        os.chown(destination, owner.st_uid, owner.st_gid)
     if not destination.is_dir() or any(destination.iterdir()):
         raise MoveError(
             f"{destination} is not an empty directory. Accepted: one that is made for the data of "

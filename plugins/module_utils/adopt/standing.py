@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 LABEL_STACK = "com.docker.stack.namespace"
+#: What each service of this project carries (`inventory.definitions.stack_document`).
+LABEL_OURS = "org.auscat.title"
 #: What a node consists of, in the order in which it is told.
 PARTS = ("orthanc", "ctp", "keydb")
 #: Ports inside the containers, by which a service is known whatever it is called (AusCAT's pages).
@@ -45,7 +47,7 @@ def described(
         volumes: the engine's directory of named volumes.
 
     Returns:
-        By name, each with
+        By name, without those of this project, each with
         name, stack (empty: of none) and plain (the name without it); image (without digest), digest
         (``sha256:…``, empty: none) and tag; replicas (None: one on each machine); ports
         (published, target, protocol and mode: ingress or host); mounts (kind: bind, volume, tmpfs;
@@ -53,7 +55,10 @@ def described(
         container); environment (names), open_secrets (those of them whose value is a password that
         stands in the definition), asks (services of these that its other values name), timezone.
     """
-    listed = sorted(services, key=lambda each: str(each["Spec"]["Name"]))
+    listed = sorted(
+        (each for each in services if LABEL_OURS not in (each["Spec"].get("Labels") or {})),
+        key=lambda each: str(each["Spec"]["Name"]),
+    )
     names = {each for service in listed for each in _names(service)[::2]}
     return [_described(each, names, volumes) for each in listed]
 

@@ -192,17 +192,12 @@ class TakeOver:
         Raises:
             TakeOverError: KeyDB does not run, or lacks a role.
         """
-        container = self._container(name)
-        if not container:
-            raise TakeOverError(
-                f"No container of {name} runs, so its passwords cannot be set. Start it (docker "
-                f"service scale {name}=1) and run this again."
-            )
         names = ", ".join(literal(role) for role in passwords)
         found = json.loads(
-            run(
-                psql.command(container, user=user, database="postgres"),
-                stdin="SELECT coalesce(json_object_agg(rolname, coalesce(rolpassword, '')), '{}')"
+            self._asked(
+                name,
+                user,
+                "SELECT coalesce(json_object_agg(rolname, coalesce(rolpassword, '')), '{}')"
                 f" FROM pg_authid WHERE rolname IN ({names});",
             )
         )
@@ -221,8 +216,31 @@ class TakeOver:
             f"ALTER ROLE {identifier(role)} PASSWORD {literal(value) if value else 'NULL'};"
             for role, value in verifiers.items()
         ]
-        text = "\n".join(["BEGIN;", *statements, "COMMIT;"])
-        run(psql.command(self._container(name), user=user, database="postgres"), stdin=text)
+        self._asked(name, user, "\n".join(["BEGIN;", *statements, "COMMIT;"]))
+
+    def _asked(self, name: str, user: str, statements: str) -> str:
+        """Ask KeyDB, which takes a moment to begin where its engine was restarted.
+
+        Raises:
+            TakeOverError: it does not run, or does not do it.
+        """
+        deadline = time.monotonic() + self.timeout
+        while True:
+            container = self._container(name)
+            why = "no container of it runs"
+            if container:
+                try:
+                    return run(
+                        psql.command(container, user=user, database="postgres"), stdin=statements
+                    )
+                except CommandError as error:
+                    why = str(error)
+            if time.monotonic() > deadline:
+                raise TakeOverError(
+                    f"{name} could not be asked as {user!r} within {self.timeout:.0f} s: {why}. "
+                    "Its passwords are set while it runs."
+                )
+            time.sleep(POLL_SECONDS)
 
     def stop(self, name: str) -> None:
         """Stop a service and wait until none of its containers runs or is about to.
@@ -276,19 +294,7 @@ class TakeOver:
         self._forget(noted)
 
     def _put_back(self, name: str, noted: Mapping[str, Any]) -> None:
-        deadline = time.monotonic() + self.timeout
-        while True:
-            try:
-                self._alter(name, noted["user"], noted["verifiers"])
-            except CommandError as error:
-                # The server takes a moment to begin.
-                if time.monotonic() > deadline:
-                    raise TakeOverError(
-                        f"{name} runs again, and its old passwords could not be put back: {error}"
-                    ) from error
-                time.sleep(POLL_SECONDS)
-            else:
-                return
+        self._alter(name, noted["user"], noted["verifiers"])
 
     def start(self, name: str, replicas: int) -> None:
         """Run a service again and wait until its containers do.
@@ -353,8 +359,9 @@ class TakeOver:
         if not noted:
             return []
         removed = []
+        there = run(["docker", "service", "ls", "--format", "{{.Name}}"]).split()
         for name in noted["services"]:
-            if run(["docker", "service", "ls", "--quiet", "--filter", f"name={name}"]).split():
+            if name in there:
                 run(["docker", "service", "rm", name])
                 removed.append(f"service {name}")
         for stack in sorted({each["stack"] for each in noted["services"].values()} - {""}):

@@ -59,5 +59,8 @@ def moves(
             place = posixpath.join(data_root, str(directory["path"]))
             each = data.get(str(directory["target"]))
             if each and each.get("exists") and posixpath.normpath(each["path"]) != place:
+                if each.get("database"):
+                    # Where ours has it (PGDATA of roles/keydb).
+                    place = posixpath.join(place, "pgdata")
                 found.append({"source": str(each["path"]), "destination": place})
     return found

@@ -165,7 +165,8 @@ def test_a_database_with_our_columns_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("looks", "words"),
     [
-        ({"a": look(*others())}, "No Orthanc, CTP or KeyDB was found on a"),
+        ({"a": look(*others())}, "No Orthanc, CTP or KeyDB made by hand was found on a"),
+        ({"a": look(containers=["orthanc_1"])}, "cannot be taken over as such: orthanc_1"),
         ({"a": look(PAGE_ORTHANC), "b": look(PAGE_ORTHANC)}, "orthanc runs on a and b"),
         ({"a": look(page_ctp()), "b": look(page_keydb())}, "CTP runs on a and KeyDB on b"),
     ],
@@ -278,6 +279,14 @@ def test_what_was_not_read_is_not_said_to_be_so() -> None:
     ):
         assert words in missing
     assert findings.view(looks) == ""
+
+
+def test_what_else_is_mounted_is_named() -> None:
+    mounts = {"/var/lib/orthanc/db": HOST_PATH, "/etc/orthanc": "/etc/orthanc"}
+    looks = {"cv01": look(service("orthanc", "auscat/orthanc:1", {8042: 8042}, mounts))}
+    assert "also has /etc/orthanc mounted at /etc/orthanc" in said(looks, "fill_in")
+    later = look(page_keydb(mounts={"/var/lib/postgresql": "/data/pg"}))
+    assert "images of PostgreSQL 18" in said({"kv01": later}, "obstacles")
 
 
 def test_a_machine_without_anything_is_named() -> None:

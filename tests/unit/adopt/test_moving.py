@@ -132,6 +132,17 @@ def test_a_copy_that_was_interrupted_is_begun_again(places: tuple[Path, Path]) -
     assert sorted(each.name for each in destination.iterdir()) == ["ab", "index"]
 
 
+def test_a_place_below_the_new_one_is_made(tmp_path: Path) -> None:
+    source = archive(tmp_path / "old")
+    (tmp_path / "keydb").mkdir()
+    os.chown(tmp_path / "keydb", 999, 999)
+    move = moving.planned(source, tmp_path / "keydb/pgdata")
+    moving.take(move)
+    status = (tmp_path / "keydb/pgdata").stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (999, 0o700)
+    assert (tmp_path / "keydb/pgdata/index").stat().st_uid == 999
+
+
 def test_what_cannot_be_moved(places: tuple[Path, Path], tmp_path: Path) -> None:
     source, destination = places
     with pytest.raises(moving.MoveError, match="is no directory"):

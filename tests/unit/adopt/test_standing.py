@@ -123,6 +123,13 @@ def test_what_is_told_and_is_not_so(told: dict[str, str], words: str) -> None:
     assert words in problems[0]
 
 
+def test_what_is_ours_is_no_node_made_by_hand() -> None:
+    ours = service("orthanc", "x/orthanc:1", {8042: 8042}, {"/var/lib/orthanc/db": "/d"})
+    ours["Spec"]["Labels"]["org.auscat.title"] = "Orthanc"
+    assert standing.described([ours]) == []
+    assert len(standing.described([ours, PAGE_ORTHANC])) == 1
+
+
 def test_without_stack_digest_and_tag() -> None:
     (found,) = standing.described(
         [service("orthanc", "registry:5000/orthanc", {8042: 8042}, {"/x": "/y z"}, stack="")]

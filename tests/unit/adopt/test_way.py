@@ -42,6 +42,13 @@ def test_each_directory_gets_the_place_of_its_own() -> None:
     ]
 
 
+def test_a_database_in_the_mount_itself_gets_a_directory() -> None:
+    seen = look(page_keydb())
+    seen["data"]["keydb"]["/var/lib/postgresql/data"]["database"] = True
+    (move,) = way.moves(seen, DEFINITIONS, "/data/auscat")
+    assert move["destination"] == "/data/auscat/keydb/pgdata"
+
+
 def test_what_is_where_it_shall_be_stays() -> None:
     seen = look(PAGE_ORTHANC)
     seen["data"]["orthanc"]["/var/lib/orthanc/db"]["path"] = "/data/auscat/orthanc"
