@@ -338,7 +338,7 @@ def _keydb(found: Told, host: str, look: Mapping[str, Any]) -> None:
     server = told.get("server")
     if "/var/lib/postgresql" in look["data"].get("keydb", {}):
         found["obstacles"].append(
-            f"{host}: KeyDB has its data mounted at /var/lib/postgresql, as images of PostgreSQL 18 "
+            f"{host}: KeyDB's data are mounted at /var/lib/postgresql, as images of PostgreSQL 18 "
             "and later do. Ours is mounted at /var/lib/postgresql/data and would not find them."
         )
     if not look["data"].get("keydb"):
