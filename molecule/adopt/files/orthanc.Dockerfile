@@ -3,7 +3,8 @@ ARG BASE
 FROM ${BASE}
 USER root
 RUN mkdir /etc/by_hand /etc/by_hand.default \
- && echo '{"StorageDirectory": "/var/lib/orthanc/db", "IndexDirectory": "/var/lib/orthanc/db"}' > /etc/by_hand/own.json \
+ && place='"/var/lib/orthanc/db"' \
+ && echo "{\"StorageDirectory\": $place, \"IndexDirectory\": $place}" > /etc/by_hand/own.json \
  && echo '{"RemoteAccessAllowed": true, "RegisteredUsers": {"admin": "admin"}}' > /etc/by_hand.default/orthanc.json
 HEALTHCHECK NONE
-ENTRYPOINT ["sh", "-c", "for f in /run/secrets/orthanc.json /etc/by_hand.default/orthanc.json; do [ -e $f ] && cp $f /etc/by_hand/ && break; done; exec Orthanc /etc/by_hand"]
+ENTRYPOINT ["sh", "-c", "cp /etc/by_hand.default/* /etc/by_hand; cp /run/secrets/*.json /etc/by_hand; exec Orthanc /etc/by_hand"]

@@ -53,7 +53,7 @@ def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="session")
 def old_orthanc(node: Node) -> Rest:
     """The page of Orthanc as it was, which is plain HTTP."""
-    return Rest(f"http://{node.address}:8042", "admin", PASSWORD, node)
+    return Rest(f"http://{node.address}:8042", "admin", PASSWORD)
 
 
 @pytest.fixture(scope="session")
