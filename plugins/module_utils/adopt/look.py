@@ -51,7 +51,18 @@ _SUPERUSER = (
     ' 2>/dev/null || echo postgres)}"'
 )
 _ROLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}\Z")
-_READ_ONLY = "SET default_transaction_read_only = on; SET statement_timeout = '30s';\n"
+#: What a server says of itself, as one JSON object.
+SERVER = (
+    "SELECT json_build_object("
+    "'version', current_setting('server_version'),"
+    "'number', current_setting('server_version_num')::int,"
+    "'data', current_setting('data_directory'),"
+    "'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
+    "'roles', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'),"
+    "'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database"
+    "              WHERE NOT datistemplate AND datname <> 'postgres'));"
+)
+READ_ONLY = "SET default_transaction_read_only = on; SET statement_timeout = '30s';\n"
 _EXPORT = re.compile(r"dicom://([^:\"'@/\s]{1,16}):([^:\"'@/\s]{1,16})@([A-Za-z0-9_.-]+):(\d+)")
 UFW = Path("/etc/ufw/ufw.conf")
 UFW_RULES = (Path("/etc/ufw/user.rules"), Path("/etc/ufw/user6.rules"))
@@ -268,28 +279,13 @@ def _keydb(container: str, service: Mapping[str, Any]) -> tuple[dict[str, Any], 
 
     def ask(database: str, statements: str) -> Any:
         command = psql.command(container, user=user, database=database)
-        answer = run(*command, stdin=_READ_ONLY + statements, timeout=PATIENCE).strip()
-        return json.loads(answer.splitlines()[-1])
+        return json.loads(run(*command, stdin=READ_ONLY + statements, timeout=PATIENCE))
 
-    def server() -> Any:
-        return ask(
-            "postgres",
-            "SELECT json_build_object("
-            "'version', current_setting('server_version'),"
-            "'number', current_setting('server_version_num')::int,"
-            "'data', current_setting('data_directory'),"
-            "'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
-            "'roles', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles"
-            "          WHERE rolname !~ '^pg_'),"
-            "'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database"
-            "              WHERE NOT datistemplate AND datname <> 'postgres'));",
-        )
-
-    found["server"] = known(server, None)
+    found["server"] = known(lambda: ask("postgres", SERVER), None)
     found["files"] = known(lambda: _owner((found["server"] or {})["data"], service), {})
     for name in (found["server"] or {}).get("databases") or []:
-        tables = known(lambda name=name: _tables(lambda text: ask(name, text)), None)
-        found["databases"].append({"name": name, "tables": tables})
+        listed = known(lambda name=name: tables(lambda text: ask(name, text)), None)
+        found["databases"].append({"name": name, "tables": listed})
     return found, _default_secrets(container, service)
 
 
@@ -304,10 +300,10 @@ def _owner(directory: str, service: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _tables(ask: Callable[[str], Any]) -> list[dict[str, Any]]:
+def tables(ask: Callable[[str], Any]) -> list[dict[str, Any]]:
     """Return the tables and views of a database with their columns and numbers of rows."""
     listed = ask(
-        "SELECT coalesce(json_agg(t ORDER BY t.name), '[]') FROM ("
+        "SELECT coalesce(json_agg(t), '[]') FROM ("
         "SELECT c.table_schema AS schema, c.table_name AS name,"
         " (SELECT t.table_type FROM information_schema.tables t"
         "  WHERE (t.table_schema, t.table_name) = (c.table_schema, c.table_name)) AS kind,"
@@ -317,6 +313,7 @@ def _tables(ask: Callable[[str], Any]) -> list[dict[str, Any]]:
         " WHERE c.table_schema NOT IN ('pg_catalog', 'information_schema')"
         " GROUP BY 1, 2) t;"
     )
+    listed.sort(key=lambda each: (each["schema"], each["name"]))
     counted = [
         f"SELECT {index} AS number, count(*) AS rows FROM "
         f"{sql.identifier(each['schema'])}.{sql.identifier(each['name'])}"
