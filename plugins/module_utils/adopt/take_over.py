@@ -41,6 +41,28 @@ QUIET_LOOKS = 2
 POLL_SECONDS = 0.5
 
 
+def mesh_ports(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the ports that a service has in Swarm's ingress mesh: published, target, protocol.
+
+    Args:
+        service: an entry of ``docker service inspect``. A port that Swarm has chosen itself stands
+            in its endpoint alone.
+    """
+    declared = (service["Spec"].get("EndpointSpec") or {}).get("Ports") or []
+    given = (service.get("Endpoint") or {}).get("Ports") or []
+    wanted = {(port["TargetPort"], port.get("Protocol", "tcp")) for port in declared}
+    return [
+        {
+            "published": port["PublishedPort"],
+            "target": port["TargetPort"],
+            "protocol": port.get("Protocol", "tcp"),
+        }
+        for port in given
+        if port.get("PublishMode", "ingress") == "ingress"
+        and (port["TargetPort"], port.get("Protocol", "tcp")) in wanted
+    ]
+
+
 class TakeOverError(RuntimeError):
     """The old services or their data are not as they should be; the text is for an operator."""
 
@@ -100,8 +122,7 @@ class TakeOver:
                 "services": {
                     parts[part]["name"]: {
                         "part": part,
-                        "stack": parts[part]["stack"],
-                        "replicas": self._replicas(parts[part]["name"]),
+                        **self._declared(parts[part]["name"]),
                     }
                     for part in ORDER
                     if part in parts
@@ -135,6 +156,7 @@ class TakeOver:
                 noted["altered"] = True
                 self._write(noted)
             self.stop(name)
+            self._free(name, noted["services"][name]["mesh"])
             if part == "orthanc" and copy and not noted["taken"]:
                 copy.take()
         for move in noted["moves"]:
@@ -176,9 +198,16 @@ class TakeOver:
             return None
         return DataCopy("orthanc", directory, self.copies, LINKED)
 
-    def _replicas(self, name: str) -> int:
-        found = json.loads(run(["docker", "service", "inspect", name]))[0]["Spec"]["Mode"]
-        return int(found.get("Replicated", {}).get("Replicas", 1))
+    @staticmethod
+    def _declared(name: str) -> dict[str, Any]:
+        """Return what is changed of a service, as it is: stack, replicas, ports of the mesh."""
+        found = json.loads(run(["docker", "service", "inspect", name]))[0]
+        specification = found["Spec"]
+        return {
+            "stack": (specification.get("Labels") or {}).get(LABEL_STACK) or "",
+            "replicas": int(specification["Mode"].get("Replicated", {}).get("Replicas", 1)),
+            "mesh": mesh_ports(found),
+        }
 
     def _container(self, name: str) -> str:
         found = run(
@@ -258,6 +287,17 @@ class TakeOver:
             time.sleep(POLL_SECONDS)
 
     @staticmethod
+    def _free(name: str, ports: Iterable[Mapping[str, Any]]) -> None:
+        """Take from a service the ports of the ingress mesh, which it keeps without a task, too.
+
+        Swarm refuses a port of the machine that a service has in the mesh (swarmkit,
+        manager/controlapi/service.go, checkPortConflicts).
+        """
+        listed = [f"--publish-rm={port['target']}/{port['protocol']}" for port in ports]
+        if listed:
+            run(["docker", "service", "update", "--detach", "--quiet", *listed, name])
+
+    @staticmethod
     def _unfinished(name: str) -> bool:
         form = "{{.CurrentState}}"
         states = run(["docker", "service", "ps", "--format", form, name]).splitlines()
@@ -286,7 +326,7 @@ class TakeOver:
                 self.notes.append(said)
         for part in reversed(ORDER):
             if name := self._name(noted, part):
-                self.start(name, noted["services"][name]["replicas"])
+                self.start(name, noted["services"][name])
                 if part == "keydb" and noted["verifiers"]:
                     self._put_back(name, noted)
         if added:
@@ -296,13 +336,21 @@ class TakeOver:
     def _put_back(self, name: str, noted: Mapping[str, Any]) -> None:
         self._alter(name, noted["user"], noted["verifiers"])
 
-    def start(self, name: str, replicas: int) -> None:
-        """Run a service again and wait until its containers do.
+    def start(self, name: str, declared: Mapping[str, Any]) -> None:
+        """Run a service again as it was declared, and wait until its containers do.
 
         Raises:
             TakeOverError: it does not run.
         """
-        run(["docker", "service", "update", "--detach", "--quiet"]
+        replicas = declared["replicas"]
+        present = self._declared(name)["mesh"]
+        ports = [
+            f"--publish-add=published={port['published']},target={port['target']},"
+            f"protocol={port['protocol']},mode=ingress"
+            for port in declared["mesh"]
+            if port not in present
+        ]
+        run(["docker", "service", "update", "--detach", "--quiet", *ports]
             + ["--replicas", str(replicas), name])  # fmt: skip
         deadline = time.monotonic() + self.timeout
         while replicas and not self._runs(name):
@@ -326,8 +374,8 @@ class TakeOver:
         name = self._name(noted, "orthanc")
         if name is None:
             return
-        stack = noted["services"][name]["stack"]
-        plain = name.removeprefix(f"{stack}_")
+        # It is looked for as <stack>_<service>.
+        stack, _, plain = name.partition("_")
         source = Path(noted["orthanc"]["source"])
         deadline = time.monotonic() + self.timeout
         while True:

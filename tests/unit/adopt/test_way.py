@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from adopt.by_hand import HOST_PATH, KEYDB_SEEN, PAGE_ORTHANC, look, others, page_keydb, whole
-from ansible_collections.auscat.imaging.plugins.module_utils.adopt import findings, way
+from adopt.by_hand import (
+    HOST_PATH,
+    KEYDB_SEEN,
+    PAGE_ORTHANC,
+    look,
+    others,
+    page_keydb,
+    service,
+    whole,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt import findings, take_over, way
 
 #: As the roles declare their directories.
 DEFINITIONS: list[dict[str, Any]] = [
@@ -62,6 +71,21 @@ def test_the_services_that_are_replaced() -> None:
         "keydb": {"name": "pacs_keydb_server", "stack": "pacs", "user": "key_admin"},
     }
     assert way.parts(look(page_keydb()), "root")["keydb"]["user"] == "root"
+
+
+def test_the_ports_that_swarm_keeps_for_a_service_without_a_task() -> None:
+    assert take_over.mesh_ports(PAGE_ORTHANC) == [
+        {"published": 4242, "target": 4242, "protocol": "tcp"},
+        {"published": 8042, "target": 8042, "protocol": "tcp"},
+    ]
+    of_the_machine = service("x", "x:1", {8042: 8042})
+    of_the_machine["Spec"]["EndpointSpec"]["Ports"][1]["PublishMode"] = "host"
+    of_the_machine["Endpoint"]["Ports"][0]["PublishMode"] = "host"
+    assert take_over.mesh_ports(of_the_machine) == []
+    # Given up: the endpoint of a service without a task may still name them.
+    given_up = service("x", "x:1", {8042: 8042})
+    given_up["Spec"]["EndpointSpec"]["Ports"] = []
+    assert take_over.mesh_ports(given_up) == []
 
 
 def test_the_ports_that_will_be_free_are_theirs_alone() -> None:
