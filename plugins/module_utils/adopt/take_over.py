@@ -130,8 +130,8 @@ class TakeOver:
                 "moves": listed,
                 "orthanc": self._orthanc_move(parts, listed),
                 "user": parts.get("keydb", {}).get("user", ""),
-                # What is true once it was done.
-                "verifiers": {},
+                # Before anything stops: a role that is missing is said now.
+                "verifiers": self._verifiers(parts["keydb"], passwords) if "keydb" in parts else {},
                 "altered": False,
                 "taken": False,
             }
@@ -148,9 +148,6 @@ class TakeOver:
             if name is None:
                 continue
             if part == "keydb" and passwords and not noted["altered"]:
-                if not noted["verifiers"]:
-                    noted["verifiers"] = self._verifiers(name, noted["user"], passwords)
-                    self._write(noted)
                 made = {role: scram.verifier(password) for role, password in passwords.items()}
                 self._alter(name, noted["user"], made)
                 noted["altered"] = True
@@ -215,17 +212,20 @@ class TakeOver:
         ).split()
         return found[0] if found else ""
 
-    def _verifiers(self, name: str, user: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    def _verifiers(self, keydb: Mapping[str, Any], passwords: Mapping[str, str]) -> dict[str, str]:
         """Return the verifiers that the roles have now.
 
         Raises:
             TakeOverError: KeyDB does not run, or lacks a role.
         """
+        if not passwords:
+            return {}
+        name = keydb["name"]
         names = ", ".join(literal(role) for role in passwords)
         found = json.loads(
             self._asked(
                 name,
-                user,
+                keydb["user"],
                 "SELECT coalesce(json_object_agg(rolname, coalesce(rolpassword, '')), '{}')"
                 f" FROM pg_authid WHERE rolname IN ({names});",
             )
