@@ -372,9 +372,9 @@ def _keydb(found: Told, host: str, look: Mapping[str, Any]) -> None:
             f"ALTER DATABASE … RENAME TO {describe.DATABASE};"
         )
     if "ctp_key_db_select" not in (server.get("roles") or []):
-        found["changes"].append(
-            f"{host}: KeyDB has no role ctp_key_db_select. Make it before the take-over (CREATE "
-            "ROLE ctp_key_db_select LOGIN), and let it read the table of the pairs."
+        found["obstacles"].append(
+            f"{host}: KeyDB has no role ctp_key_db_select, with which CTP looks patients up. Make "
+            "it (CREATE ROLE ctp_key_db_select LOGIN), and let it read the table of the pairs."
         )
     listed = describe.tables(look)
     for table in listed:
@@ -424,7 +424,8 @@ def _together(
     if missing:
         found["fill_in"].append(
             f"{' and '.join(missing)}: not found. The inventory has no place for it "
-            "(auscat_services). If it runs under another name, say so with adopt_services."
+            "(auscat_services). If it runs under another name, say so with adopt_services. Without "
+            "it there is no proof (verify_enabled): whether a study goes through, nobody has seen."
         )
     if "ctp" in places and "orthanc" in places:
         export = describe.export_to(looks, places)

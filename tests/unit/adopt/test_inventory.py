@@ -113,6 +113,7 @@ def test_two_machines(tmp_path: Path) -> None:
 def test_the_pages_orthanc_alone(tmp_path: Path) -> None:
     found = written(tmp_path, {"cv01": look(PAGE_ORTHANC)})["cv01"]
     assert found["auscat_services"] == {"orthanc": "catvm"}
+    assert found["verify_enabled"] is False
     assert list(found["orthanc_registered_users"]) == ["admin"]
     assert found["group_names"] == ["catvm"]
 
@@ -238,6 +239,10 @@ def test_data_on_another_disk_are_copied() -> None:
         (
             {"keydb": {**KEYDB_SEEN, "server": {**KEYDB_SEEN["server"], "databases": ["keys"]}}},
             "KeyDB has no database key_db, but keys",
+        ),
+        (
+            {"keydb": {**KEYDB_SEEN, "server": {**KEYDB_SEEN["server"], "roles": ["key_admin"]}}},
+            "KeyDB has no role ctp_key_db_select",
         ),
         (
             {"data": {"orthanc": {"/var/lib/orthanc/db": place(HOST_PATH, link=True)}}},
