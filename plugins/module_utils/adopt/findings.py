@@ -382,6 +382,13 @@ def _keydb(found: Told, host: str, look: Mapping[str, Any]) -> None:
         found["stays"].append(
             f"{host}: {table['schema']}.{table['name']} ({counted(table['rows'], 'row')}): {names}."
         )
+    unread = [f"{each['schema']}.{each['name']}" for each in listed if not each["read_by_ctp"]]
+    if unread:
+        found["changes"].append(
+            f"{host}: CTP logs in to KeyDB as ctp_key_db_select, which may not read "
+            f"{', '.join(unread)}. If CTP looks patients up there: GRANT SELECT ON … TO "
+            "ctp_key_db_select;"
+        )
     if listed and not describe.pairs(look):
         found["fill_in"].append(
             f"{host}: which table holds the pairs. KeyDB has none with the columns patient_id, "

@@ -62,6 +62,16 @@ SERVER = (
     "'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database"
     "              WHERE NOT datistemplate AND datname <> 'postgres'));"
 )
+#: What the role may read with which CTP looks patients up; nothing where there is no such role.
+_READABLE = (
+    "SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname)), '[]')"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_roles r ON r.rolname = 'ctp_key_db_select'"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm')"
+    " AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+    " AND has_schema_privilege(r.oid, n.oid, 'USAGE')"
+    " AND has_table_privilege(r.oid, c.oid, 'SELECT');"
+)
 READ_ONLY = "SET default_transaction_read_only = on; SET statement_timeout = '30s';\n"
 _EXPORT = re.compile(r"dicom://([^:\"'@/\s]{1,16}):([^:\"'@/\s]{1,16})@([A-Za-z0-9_.-]+):(\d+)")
 UFW = Path("/etc/ufw/ufw.conf")
@@ -301,7 +311,7 @@ def _owner(directory: str, service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tables(ask: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """Return the tables and views of a database with their columns and numbers of rows."""
+    """Return the tables and views of a database: columns, numbers of rows, whether CTP may read."""
     listed = ask(
         "SELECT coalesce(json_agg(t), '[]') FROM ("
         "SELECT c.table_schema AS schema, c.table_name AS name,"
@@ -324,7 +334,15 @@ def tables(ask: Callable[[str], Any]) -> list[dict[str, Any]]:
         union = " UNION ALL ".join(counted)
         rows = ask(f"SELECT coalesce(json_agg(n), '[]') FROM ({union}) n;")
     numbers = {each["number"]: each["rows"] for each in rows}
-    return [{**each, "rows": numbers.get(index)} for index, each in enumerate(listed)]
+    readable = {(each["schema"], each["name"]) for each in ask(_READABLE)}
+    return [
+        {
+            **each,
+            "rows": numbers.get(index),
+            "read_by_ctp": (each["schema"], each["name"]) in readable,
+        }
+        for index, each in enumerate(listed)
+    ]
 
 
 def _ctp(container: str, service: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -307,6 +307,7 @@ KEYDB_SEEN = {
                         {"name": "anon_id", "type": "character varying"},
                     ],
                     "rows": 42,
+                    "read_by_ctp": True,
                 }
             ],
         }

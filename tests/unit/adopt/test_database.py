@@ -21,6 +21,7 @@ CREATE TABLE "study data"."Cohort" (a int, b date);
 CREATE VIEW known AS SELECT mrn FROM patient;
 INSERT INTO patient VALUES ('0012345', 'ANON-1'), ('0067890', 'ANON-2');
 CREATE ROLE ctp_key_db_select LOGIN PASSWORD 'changeme';
+GRANT SELECT ON patient TO ctp_key_db_select;
 """
 
 
@@ -59,6 +60,7 @@ def test_its_tables(database: Database) -> None:
         ("public", "patient", "BASE TABLE", 2),
         ("study data", "Cohort", "BASE TABLE", 0),
     ]
+    assert [each["read_by_ctp"] for each in found] == [False, True, False]
     assert [each["name"] for each in found[1]["columns"]] == ["mrn", "anon_id"]
     assert "0012345" not in json.dumps(found)
 

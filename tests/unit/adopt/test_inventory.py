@@ -155,12 +155,20 @@ def test_no_stack_of_theirs_is_taken_for_ours(stacks: list[str], name: str | Non
 
 def test_a_database_with_our_columns_is_taken_as_it_is() -> None:
     columns = [{"name": name, "type": "text"} for name in ("patient_id", "issuer", "pseudonym")]
-    table = {"schema": "keys", "name": "pairs", "kind": "VIEW", "columns": columns, "rows": 1}
+    table = {
+        "schema": "keys",
+        "name": "pairs",
+        "kind": "VIEW",
+        "columns": columns,
+        "rows": 1,
+        "read_by_ctp": False,
+    }
     keydb = {**KEYDB_SEEN, "databases": [{"name": "key_db", "tables": [table]}]}
     looks = {"kv01": whole(keydb=keydb)}
     assert describe.variables(looks)["all"]["keydb_table"] == "keys.pairs"
     assert findings.view(looks) == ""
     assert "which table holds the pairs" not in said(looks, "fill_in")
+    assert "which may not read keys.pairs" in said(looks, "changes")
 
 
 @pytest.mark.parametrize(
