@@ -1,8 +1,8 @@
 """Data that get another directory without being copied, and back.
 
 What is on the file system of its new place is renamed, entry by entry, so that the directory of the
-old stack stays where it is, empty. What is on another one is copied, and the original stays. Every
-step may be repeated after an interruption.
+old stack stays where it is, empty. What is on another one is copied, and the original stays until
+the copy goes back. Every step may be repeated after an interruption.
 """
 
 from __future__ import annotations
@@ -105,31 +105,59 @@ def take(move: Mapping[str, Any]) -> None:
     run(["sync", "--file-system", str(destination)], timeout=COPY_SECONDS)
 
 
-def give_back(move: Mapping[str, Any]) -> str:
+def give_back(move: Mapping[str, Any]) -> None:
     """Bring data back to where they were, with what has come since, owned as they were.
 
-    Returns:
-        What there is to say: where that lies which has come to a copy. Empty for nothing.
+    Of a copy, which has gone on since, all goes back in the place of the original.
 
     Raises:
-        OSError, CommandError: the machine refuses.
+        OSError, CommandError: the machine refuses. The data are whole in one of the two places.
     """
     source, destination = Path(move["source"]), Path(move["destination"])
     if move["copied"]:
-        if not destination.is_dir() or not any(destination.iterdir()):
-            return ""
-        return (
-            f"{source} is as it was. {destination} holds the copy with all that came to it since: "
-            "look whether something of it is missed, then remove it."
-        )
-    uid, gid = move["owner"]
-    for entry in _entries(destination, Path("/")):
-        for path in (entry, *_all(entry, Path("/"))):
-            own = move["differing"].get(str(path.relative_to(destination)), (uid, gid))
-            _own(path, *own)
-        entry.rename(source / entry.name)
+        _replace(move, source, destination)
+    else:
+        for entry in _entries(destination, Path("/")):
+            _own_as_before(move, destination, entry)
+            entry.rename(source / entry.name)
     run(["sync", "--file-system", str(source)], timeout=COPY_SECONDS)
-    return ""
+
+
+def _replace(move: Mapping[str, Any], source: Path, destination: Path) -> None:
+    """Put a copy in the place of what it was copied from; may be repeated."""
+    returned, replaced = source / ".adopt.returned", source / ".adopt.replaced"
+    partial, leaving = source / ".adopt.returned.partial", source / ".adopt.replaced.partial"
+    own = (returned, replaced, partial, leaving)
+    if not returned.exists() and not replaced.exists():
+        if not _entries(destination, Path("/")):
+            return
+        _remove(partial)
+        run(["cp", "--archive", "--reflink=auto", "--", str(destination), str(partial)],
+            timeout=COPY_SECONDS)  # fmt: skip
+        for entry in _entries(partial, Path("/")):
+            _own_as_before(move, partial, entry)
+        run(["sync", "--file-system", str(source)], timeout=COPY_SECONDS)
+        partial.rename(returned)
+    if not replaced.exists():
+        leaving.mkdir(mode=0o700, exist_ok=True)
+        for entry in _entries(source, Path("/")):
+            if entry not in own:
+                entry.rename(leaving / entry.name)
+        leaving.rename(replaced)
+    if returned.exists():
+        for entry in _entries(returned, Path("/")):
+            entry.rename(source / entry.name)
+        returned.rmdir()
+    # The next attempt to take the data over needs an empty place. As long as the replaced data are
+    # there, what is left of a copy is not taken for one.
+    for entry in _entries(destination, Path("/")):
+        _remove(entry)
+    _remove(replaced)
+
+
+def _own_as_before(move: Mapping[str, Any], root: Path, entry: Path) -> None:
+    for path in (entry, *_all(entry, Path("/"))):
+        _own(path, *move["differing"].get(str(path.relative_to(root)), move["owner"]))
 
 
 def _entries(directory: Path, other: Path) -> list[Path]:

@@ -129,6 +129,7 @@ class TakeOver:
                 },
                 "moves": listed,
                 "orthanc": self._orthanc_move(parts, listed),
+                "archive": parts.get("orthanc", {}).get("data", ""),
                 "user": parts.get("keydb", {}).get("user", ""),
                 # Before anything stops: a role that is missing is said now.
                 "verifiers": self._verifiers(parts["keydb"], passwords) if "keydb" in parts else {},
@@ -322,8 +323,11 @@ class TakeOver:
             # Ours may have run on them.
             added = copy.restore()
         for move in noted["moves"]:
-            if said := moving.give_back(move):
-                self.notes.append(said)
+            if not move["copied"]:
+                moving.give_back(move)
+            elif noted["taken"]:
+                # Ours may have gone on with the copy.
+                self._return(move, noted)
         for part in reversed(ORDER):
             if name := self._name(noted, part):
                 self.start(name, noted["services"][name])
@@ -332,6 +336,16 @@ class TakeOver:
         if added:
             self._store_again(noted, added)
         self._forget(noted)
+
+    def _return(self, move: Mapping[str, Any], noted: Mapping[str, Any]) -> None:
+        if move["source"] != noted["archive"]:
+            moving.give_back(move)
+            return
+        # Another version of Orthanc has run on it.
+        self.notes.append(
+            f"{move['source']} is as it was. {move['destination']} holds the copy, with all that "
+            "Orthanc took in since: send from there what is missed, then remove it."
+        )
 
     def _put_back(self, name: str, noted: Mapping[str, Any]) -> None:
         self._alter(name, noted["user"], noted["verifiers"])

@@ -43,7 +43,7 @@ def test_it_is_renamed_and_back(places: tuple[Path, Path]) -> None:
     assert (destination / "ab/cd/object").stat().st_ino == number
     assert source.is_dir() and not list(source.iterdir())
     (destination / "new").write_text("came since")
-    assert moving.give_back(move) == ""
+    moving.give_back(move)
     assert (source / "new").read_text() == "came since"
     (source / "new").unlink()
     assert tree(source) == before
@@ -112,16 +112,58 @@ def another_disk(move: dict[str, Any]) -> dict[str, Any]:
     return {**move, "copied": True}
 
 
-def test_from_another_disk_it_is_copied_and_stays(places: tuple[Path, Path]) -> None:
+def test_from_another_disk_it_is_copied_and_goes_back_as_it_has_become(
+    places: tuple[Path, Path],
+) -> None:
     source, destination = places
+    os.chown(source / "ab/cd/object", 1234, 4321)
     before = tree(source)
     move = another_disk(moving.planned(*places))
+    os.chown(destination, 64104, 64104)
     moving.take(move)
+    assert tree(source) == before
+    (destination / "index").unlink()
     (destination / "new").write_text("came since")
-    assert tree(source) == before
-    assert (destination / "ab/cd/object").read_text() == "object"
-    assert f"{destination} holds the copy" in moving.give_back(move)
-    assert tree(source) == before
+    moving.give_back(move)
+    assert sorted(tree(source)) == ["ab", "ab/cd", "ab/cd/object", "new"]
+    assert {name: owner for name, owner in tree(source).items() if name in before} == {
+        name: owner for name, owner in before.items() if name != "index"
+    }
+    assert list(destination.iterdir()) == []
+    moving.give_back(move)
+    assert (source / "new").read_text() == "came since"
+
+
+@pytest.mark.parametrize("done", range(1, 12))
+def test_a_return_that_was_interrupted_goes_on(
+    places: tuple[Path, Path], done: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, destination = places
+    move = another_disk(moving.planned(*places))
+    moving.take(move)
+    (destination / "ab/cd/object").write_text("as it has become")
+    wished = tree(destination)
+    count = 0
+
+    def ends(step: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == done:
+                raise KeyboardInterrupt
+            return step(*arguments)
+
+        return counted
+
+    for name in ("rename", "rmdir"):
+        monkeypatch.setattr(Path, name, ends(getattr(Path, name)))
+    monkeypatch.setattr(moving, "_remove", ends(moving._remove))
+    with pytest.raises(KeyboardInterrupt):
+        moving.give_back(move)
+    monkeypatch.undo()
+    moving.give_back(move)
+    assert tree(source) == wished
+    assert (source / "ab/cd/object").read_text() == "as it has become"
 
 
 def test_a_copy_that_was_interrupted_is_begun_again(places: tuple[Path, Path]) -> None:
