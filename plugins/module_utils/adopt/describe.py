@@ -139,7 +139,8 @@ def pairs(look: Mapping[str, Any]) -> list[str]:
     """Return the tables and views of key_db that have the columns of ours, with their schema."""
     return [
         table["name"] if table["schema"] == "public" else f"{table['schema']}.{table['name']}"
-        for table in tables(look)
+        # A view of the same columns may be of others for reading, as our own for CTP.
+        for table in sorted(tables(look), key=lambda each: each["kind"] != "BASE TABLE")
         if {each["name"] for each in table["columns"]} >= PAIR_COLUMNS
     ]
 

@@ -49,7 +49,8 @@ def planned(source: Path, destination: Path) -> dict[str, Any]:
         owner = destination.parent.stat()
         destination.mkdir(mode=0o700)
         os.chown(destination, owner.st_uid, owner.st_gid)
-    if not destination.is_dir() or any(destination.iterdir()):
+    kept = [each.name for each in sorted(destination.iterdir())] if destination.is_dir() else []
+    if not destination.is_dir() or any(_holds_something(destination / name) for name in kept):
         raise MoveError(
             f"{destination} is not an empty directory. Accepted: one that is made for the data of "
             f"{source} and holds nothing. Move what is there away, or set auscat_data_root."
@@ -75,6 +76,8 @@ def planned(source: Path, destination: Path) -> dict[str, Any]:
         "source": str(source),
         "destination": str(destination),
         "copied": copied,
+        # Empty directories of ours that belong there.
+        "kept": kept,
         "owner": list(most),
         "differing": differing,
     }
@@ -100,8 +103,9 @@ def take(move: Mapping[str, Any]) -> None:
         else:
             entry.rename(destination / entry.name)
     owner = destination.stat()
-    for path in _all(destination, Path("/")):
-        _own(path, owner.st_uid, owner.st_gid)
+    for entry in _taken(move, destination):
+        for path in (entry, *_all(entry, Path("/"))):
+            _own(path, owner.st_uid, owner.st_gid)
     run(["sync", "--file-system", str(destination)], timeout=COPY_SECONDS)
 
 
@@ -117,7 +121,7 @@ def give_back(move: Mapping[str, Any]) -> None:
     if move["copied"]:
         _replace(move, source, destination)
     else:
-        for entry in _entries(destination, Path("/")):
+        for entry in _taken(move, destination):
             _own_as_before(move, destination, entry)
             entry.rename(source / entry.name)
     run(["sync", "--file-system", str(source)], timeout=COPY_SECONDS)
@@ -129,11 +133,13 @@ def _replace(move: Mapping[str, Any], source: Path, destination: Path) -> None:
     partial, leaving = source / ".adopt.returned.partial", source / ".adopt.replaced.partial"
     own = (returned, replaced, partial, leaving)
     if not returned.exists() and not replaced.exists():
-        if not _entries(destination, Path("/")):
+        if not _taken(move, destination):
             return
         _remove(partial)
         run(["cp", "--archive", "--reflink=auto", "--", str(destination), str(partial)],
             timeout=COPY_SECONDS)  # fmt: skip
+        for name in move["kept"]:
+            _remove(partial / name)
         for entry in _entries(partial, Path("/")):
             _own_as_before(move, partial, entry)
         run(["sync", "--file-system", str(source)], timeout=COPY_SECONDS)
@@ -150,9 +156,17 @@ def _replace(move: Mapping[str, Any], source: Path, destination: Path) -> None:
         returned.rmdir()
     # The next attempt to take the data over needs an empty place. As long as the replaced data are
     # there, what is left of a copy is not taken for one.
-    for entry in _entries(destination, Path("/")):
+    for entry in _taken(move, destination):
         _remove(entry)
     _remove(replaced)
+
+
+def _taken(move: Mapping[str, Any], destination: Path) -> list[Path]:
+    return [each for each in _entries(destination, Path("/")) if each.name not in move["kept"]]
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_symlink() or not path.is_dir() or any(path.iterdir())
 
 
 def _own_as_before(move: Mapping[str, Any], root: Path, entry: Path) -> None:

@@ -174,6 +174,20 @@ def test_a_copy_that_was_interrupted_is_begun_again(places: tuple[Path, Path]) -
     assert sorted(each.name for each in destination.iterdir()) == ["ab", "index"]
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_an_empty_directory_of_ours_stays_as_it_is(places: tuple[Path, Path], copied: bool) -> None:
+    source, destination = places
+    before = tree(source)
+    (destination / ".free-space").mkdir()
+    move = {**moving.planned(*places), "copied": copied}
+    os.chown(destination, 64104, 64104)
+    moving.take(move)
+    assert (destination / ".free-space").stat().st_uid == 0
+    moving.give_back(move)
+    assert tree(source) == before
+    assert [each.name for each in destination.iterdir()] == [".free-space"]
+
+
 def test_a_place_below_the_new_one_is_made(tmp_path: Path) -> None:
     source = archive(tmp_path / "old")
     (tmp_path / "keydb").mkdir()
