@@ -31,8 +31,11 @@ def replicas(node: Node) -> dict[str, int]:
 
 
 def definitions(node: Node) -> dict[str, Any]:
-    found = {name: service["Spec"] for name, service in node.services().items()}
-    return {name: found[name]["TaskTemplate"] for name in found}
+    found = {name: service["Spec"]["TaskTemplate"] for name, service in node.services().items()}
+    for template in found.values():
+        # "docker service update" leaves them in another order.
+        template["ContainerSpec"].get("Mounts", []).sort(key=lambda mount: str(mount["Target"]))
+    return found
 
 
 def test_what_fails_is_given_back(
