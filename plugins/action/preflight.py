@@ -158,7 +158,13 @@ class ActionModule(ActionBase):
                     "config_root": config_root if isinstance(config_root, str) else "",
                     "device": str(self._quietly("host_volume_device", "") or ""),
                     "directories": host_directories(definitions, data_root) if definitions else [],
-                    "ports": published_ports(definitions),
+                    # Those of a node made by hand are free once it is taken over.
+                    "ports": [
+                        port
+                        for port in published_ports(definitions)
+                        if f"{port['published']}/{port['protocol']}"
+                        not in (self._quietly("__adopt_freed_ports") or [])
+                    ],
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
                     "repositories": self._repositories(),

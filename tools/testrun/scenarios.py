@@ -30,6 +30,7 @@ USUAL = {
 STOCK_CTP = {"rsna_ctp": 600}
 LONG = {
     "access": 900,
+    "adopt": 900,
     "backup": 900,
     "collection": 900,
     "fourth_service": 480,
@@ -89,6 +90,8 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tests/hosts/testvm.py", ("vm",)),
     ("tests/hosts/testdisks.py", ("collection", "volume")),
     ("molecule/shared/nifti.py", ("clients",)),
+    ("playbooks/adopt.yml", ("adopt",)),
+    ("playbooks/take_over.yml", ("adopt",)),
     ("playbooks/backup*.yml", ("backup", "fourth_service", "restore_one")),
     ("playbooks/bundle.yml", ("airgap", "collection")),
     ("playbooks/init_secrets.yml", ("fourth_service", "guardrails")),
@@ -111,6 +114,7 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("roles/*/defaults/*", _ALL),
     ("roles/*/meta/*", _ALL),
     ("roles/*/vars/*", _ALL),
+    ("roles/adopt/*", ("adopt",)),
     ("roles/bundle/*", ("airgap", "collection")),
     ("roles/rotation/*", ("fourth_service", "guardrails", "rotation", "two_vm")),
     ("roles/teardown/*", ("fourth_service", "rotation")),

@@ -1,0 +1,1 @@
+"""A node that was made by hand: what stands there, and the inventory that describes it."""

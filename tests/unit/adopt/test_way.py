@@ -1,0 +1,102 @@
+"""What of a machine is taken over, and where its data go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adopt.by_hand import (
+    HOST_PATH,
+    KEYDB_SEEN,
+    PAGE_ORTHANC,
+    look,
+    others,
+    page_keydb,
+    service,
+    whole,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt import findings, take_over, way
+
+#: As the roles declare their directories.
+DEFINITIONS: list[dict[str, Any]] = [
+    {
+        "name": "orthanc",
+        "directories": [
+            {"path": "orthanc", "target": "/var/lib/orthanc/db"},
+            {"path": "orthanc_temporary", "target": "/tmp"},
+        ],
+    },
+    {"name": "front", "directories": [{"path": "front/logs", "target": "/logs"}]},
+    {
+        "name": "ctp",
+        "directories": [
+            {"path": "ctp/logs", "target": "/logs"},
+            {"path": "ctp/temp", "target": "/ctp_temp"},
+        ],
+    },
+    {
+        "name": "keydb",
+        "directories": [{"path": "keydb", "target": "/var/lib/postgresql/data"}],
+    },
+    {"name": "ctp_gate"},
+]
+VOLUMES = "/var/lib/docker/volumes"
+
+
+def test_each_directory_gets_the_place_of_its_own() -> None:
+    assert way.moves(whole(), DEFINITIONS, "/data/auscat") == [
+        {"source": HOST_PATH, "destination": "/data/auscat/orthanc"},
+        {"source": f"{VOLUMES}/pacs_ctp-logs/_data", "destination": "/data/auscat/ctp/logs"},
+        {"source": f"{VOLUMES}/pacs_ctp-customized/_data", "destination": "/data/auscat/ctp/temp"},
+        {"source": f"{VOLUMES}/pacs_key-pgdata/_data", "destination": "/data/auscat/keydb"},
+    ]
+
+
+def test_a_database_in_the_mount_itself_gets_a_directory() -> None:
+    seen = look(page_keydb())
+    seen["data"]["keydb"]["/var/lib/postgresql/data"]["database"] = True
+    (move,) = way.moves(seen, DEFINITIONS, "/data/auscat")
+    assert move["destination"] == "/data/auscat/keydb/pgdata"
+
+
+def test_what_is_where_it_shall_be_stays() -> None:
+    seen = look(PAGE_ORTHANC)
+    seen["data"]["orthanc"]["/var/lib/orthanc/db"]["path"] = "/data/auscat/orthanc"
+    assert way.moves(seen, DEFINITIONS, "/data/auscat") == []
+
+
+def test_the_services_that_are_replaced() -> None:
+    assert way.parts(whole()) == {
+        "orthanc": {"name": "pacs_orthanc", "stack": "pacs", "data": HOST_PATH},
+        "ctp": {"name": "pacs_ctp_customized", "stack": "pacs"},
+        "keydb": {"name": "pacs_keydb_server", "stack": "pacs", "user": "key_admin"},
+    }
+    assert way.parts(look(page_keydb()), "root")["keydb"]["user"] == "root"
+
+
+def test_the_ports_that_swarm_keeps_for_a_service_without_a_task() -> None:
+    assert take_over.mesh_ports(PAGE_ORTHANC) == [
+        {"published": 4242, "target": 4242, "protocol": "tcp"},
+        {"published": 8042, "target": 8042, "protocol": "tcp"},
+    ]
+    of_the_machine = service("x", "x:1", {8042: 8042})
+    of_the_machine["Spec"]["EndpointSpec"]["Ports"][1]["PublishMode"] = "host"
+    of_the_machine["Endpoint"]["Ports"][0]["PublishMode"] = "host"
+    assert take_over.mesh_ports(of_the_machine) == []
+    # Given up: the endpoint of a service without a task may still name them.
+    given_up = service("x", "x:1", {8042: 8042})
+    given_up["Spec"]["EndpointSpec"]["Ports"] = []
+    assert take_over.mesh_ports(given_up) == []
+
+
+def test_the_ports_that_will_be_free_are_theirs_alone() -> None:
+    assert way.freed_ports(whole()) == ["4242/tcp", "5433/tcp", "8042/tcp", "8104/tcp", "9090/tcp"]
+
+
+def test_what_is_in_the_way_of_a_machine() -> None:
+    services = ("keydb", "ctp", "orthanc")
+    assert findings.obstacles({"node01": whole()}, services) == []
+    (missing,) = findings.obstacles({"node01": look(*others())}, services)
+    assert "no Orthanc, CTP or KeyDB stands there" in missing
+    seen = look(PAGE_ORTHANC, page_keydb(), keydb=KEYDB_SEEN)
+    (elsewhere,) = findings.obstacles({"cv01": seen}, ["orthanc"])
+    assert "KeyDB stands there, and the inventory does not place it there" in elsewhere
