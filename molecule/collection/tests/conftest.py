@@ -165,6 +165,8 @@ def site(place: Place, simulation: Node, workstation: Machine) -> Site:
     variables = {
         **reached(simulation, "host"),
         "simulation_sources": [workstation.address],
+        # Ansible gets there through the engine, so that no variable says its address.
+        "auscat_tls_names": [simulation.address],
         # What the machine that runs the tests has built once (molecule/shared/engine.yml).
         "images_archive_cache": "/var/cache/auscat-images",
     }
