@@ -25,7 +25,7 @@ options:
     type: dict
     default: {}
 attributes:
-  check_mode: {support: full, description: Returns the page, and writes nothing.}
+  check_mode: {support: full, description: Returns the page; no file is written.}
   diff_mode: {support: none, description: The files are new.}
 author: The AusCAT imaging node project (!UNKNOWN)
 """

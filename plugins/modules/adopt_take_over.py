@@ -118,6 +118,8 @@ def main() -> None:
             },
             "passwords": {
                 "type": "list",
+                # What is secret in it is said below.
+                "no_log": False,
                 "elements": "dict",
                 "default": [],
                 "options": {

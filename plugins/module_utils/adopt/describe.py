@@ -11,8 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.adopt import standing
+
+try:
+    import yaml
+except ModuleNotFoundError:
+    # The controller alone writes inventories, and has it; a managed machine need not.
+    yaml = None  # type: ignore[assignment]
 
 #: Groups of the inventory, and what runs in each.
 GROUPS = {"keyvm": ("keydb", "ctp"), "catvm": ("orthanc",)}
