@@ -88,12 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r""" # """
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -102,54 +97,13 @@ from ansible_collections.auscat.imaging.plugins.module_utils.host import facts a
 from ansible_collections.auscat.imaging.plugins.module_utils.host import files as host_files
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError, run
 from ansible_collections.auscat.imaging.plugins.module_utils.host.files import UNITS
+from ansible_collections.auscat.imaging.plugins.module_utils.status import keeping
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import keeper
 
 
 def ended_by_one_line_feed(text: str) -> str:
     """Return the text with the line feed at its end that Ansible's lookups lose."""
     return text.rstrip("\n") + "\n"
-
-
-def start(directory: Path, settings: str, lock: Path) -> None:
-    """Start the process that takes the samples, and wait until it holds its lock.
-
-    Raises:
-        CommandError: it ended at once.
-    """
-    process = subprocess.Popen(
-        ["/usr/bin/python3", "-m", "node_status.keeper", settings, str(lock)],
-        cwd="/",
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "PYTHONPATH": str(directory.parent),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 30
-    while keeper.holder(lock) != process.pid:
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise CommandError(f"python3 -m node_status.keeper does not run ({process.poll()})")
-        time.sleep(0.1)
-
-
-def end(running: int, lock: Path) -> None:
-    """End the process that takes the samples, and one that it takes just now.
-
-    Raises:
-        CommandError: it still runs.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        # The leader of its session, as `start` has made it.
-        os.killpg(running, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    while keeper.holder(lock):
-        if time.monotonic() > deadline:
-            raise CommandError(f"process {running}, which takes the samples, does not end")
-        time.sleep(0.1)
 
 
 def main() -> None:
@@ -229,7 +183,7 @@ def main() -> None:
         ends = bool(running) and (asleep or not wished)
         if not module.check_mode:
             if ends:
-                end(running, lock)
+                keeping.end(running, lock)
             if systemd and not wished and superfluous:
                 run(["systemctl", "disable", "--now", timer])
                 service = timer.replace(".timer", ".service")
@@ -243,7 +197,7 @@ def main() -> None:
             if has_new_units:
                 run(["systemctl", "daemon-reload"])
             if asleep and not systemd:
-                start(directory, given["settings_path"], lock)
+                keeping.start(directory, given["settings_path"], lock)
             elif asleep:
                 run(["systemctl", "enable", timer])
                 # Restarted, since a timer keeps its old times otherwise.
