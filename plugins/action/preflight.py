@@ -167,6 +167,8 @@ class ActionModule(ActionBase):
                     ],
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
+                    # What connects to others there ends before our own services begin.
+                    "replaced": self._quietly("__adopt_replaced") or [],
                     "repositories": self._repositories(),
                     # A run that is refused anyway keeps nobody waiting.
                     "lock": None if self._task.check_mode or problems else wished,

@@ -214,11 +214,18 @@ def test_what_is_said_of_a_whole_node() -> None:
         assert words in stays
     changes = said(looks, "changes")
     assert "pacs_etl asks CTP and KeyDB by name" in changes
+    # The rules let no container of the Swarm in at a published port (firewall/port_rules.py).
+    assert "no container of the Swarm gets in at a port that the node publishes" in changes
     assert f"({HOST_PATH}) is renamed to a directory of /data/auscat" in changes
     assert "ingress mesh" in changes
     missing = said(looks, "fill_in")
     assert "passwords of Orthanc (admin, dr.who)" in missing
     assert "DicomAlwaysAllowStore, DicomModalities, StableAge" in missing
+    # Whom nothing but the operator knows, and the node would cut off (decision 68).
+    assert (
+        "pacs that are left alone connect to outside: firewall_outgoing_of" in missing
+    )
+    assert "ctp_outgoing" in missing and "Its config.xml names orthanc:4242." in missing
     assert "INSTEAD OF INSERT" in findings.report(looks)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from adopt.by_hand import (
     HOST_PATH,
     KEYDB_SEEN,
@@ -40,6 +42,7 @@ DEFINITIONS: list[dict[str, Any]] = [
     {"name": "ctp_gate"},
 ]
 VOLUMES = "/var/lib/docker/volumes"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_each_directory_gets_the_place_of_its_own() -> None:
@@ -100,3 +103,12 @@ def test_what_is_in_the_way_of_a_machine() -> None:
     seen = look(PAGE_ORTHANC, page_keydb(), keydb=KEYDB_SEEN)
     (elsewhere,) = findings.obstacles({"cv01": seen}, ["orthanc"])
     assert "KeyDB stands there, and the inventory does not place it there" in elsewhere
+
+
+def test_the_checks_are_told_what_will_be_gone() -> None:
+    """Ports in use and others on the bridge of the Swarm are refused, but for the old services."""
+    tasks = yaml.safe_load((REPOSITORY / "roles/adopt/tasks/look.yml").read_text())
+    told = {name for task in tasks for name in task.get("ansible.builtin.set_fact", {})}
+    assert told == {"__adopt_freed_ports", "__adopt_replaced"}
+    checks = (REPOSITORY / "plugins/action/preflight.py").read_text()
+    assert all(f'self._quietly("{name}")' in checks for name in told)
