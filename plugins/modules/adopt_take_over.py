@@ -44,6 +44,10 @@ options:
     suboptions:
       role: {description: Name of the role., type: str, required: true}
       password: {description: Its password., type: str, required: true}
+  limited:
+    description: Whether the rules of this collection were loaded before all this. It is noted.
+    type: bool
+    default: false
   note:
     description: File that keeps what was done.
     type: path
@@ -125,6 +129,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "limited": {"type": "bool", "default": False},
             "note": {"type": "path", "required": True},
             "copies": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
@@ -142,7 +147,7 @@ def main() -> None:
         if p["state"] == "taken":
             moves = [(each["source"], each["destination"]) for each in p["moves"]]
             passwords = {each["role"]: each["password"] for each in p["passwords"]}
-            way.take(p["parts"], moves, passwords)
+            way.take(p["parts"], moves, passwords, p["limited"])
         elif p["state"] == "given_back":
             way.give_back()
         else:

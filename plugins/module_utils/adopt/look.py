@@ -150,6 +150,18 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def as_before(look: Mapping[str, Any], noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was seen, with what a take-over that was begun has changed as it was before.
+
+    Args:
+        look: as `observed` returns it.
+        noted: of the take-over (`take_over.TakeOver.noted`); empty where none was begun.
+    """
+    if "limited" not in noted:
+        return dict(look)
+    return {**look, "firewall": {**look["firewall"], "ours": noted["limited"]}}
+
+
 def _inspected(kind: str, names: Iterable[str]) -> list[dict[str, Any]]:
     listed = list(names)
     return list(json.loads(run("docker", kind, "inspect", *listed))) if listed else []

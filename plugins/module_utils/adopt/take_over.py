@@ -83,7 +83,7 @@ class TakeOver:
         self.notes: list[str] = []
 
     def noted(self) -> dict[str, Any]:
-        """Return what was noted: services, moves, verifiers, orthanc; {} where nothing was."""
+        """Return what was noted: services, moves, verifiers, limited…; {} where nothing was."""
         if not self.note.exists():
             return {}
         found: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
@@ -100,6 +100,7 @@ class TakeOver:
         parts: Mapping[str, Mapping[str, Any]],
         moves: Iterable[tuple[str, str]],
         passwords: Mapping[str, str],
+        limited: bool = False,
     ) -> dict[str, Any]:
         """Stop the old services and bring their data where ours expect them.
 
@@ -108,6 +109,7 @@ class TakeOver:
                 service and, of keydb, user (its superuser).
             moves: where data are and where they shall be, directories that are there.
             passwords: roles of KeyDB to the passwords that they get.
+            limited: whether the rules of this project were loaded before all this.
 
         Returns:
             What was noted.
@@ -133,6 +135,7 @@ class TakeOver:
                 "user": parts.get("keydb", {}).get("user", ""),
                 # Before anything stops: a role that is missing is said now.
                 "verifiers": self._verifiers(parts["keydb"], passwords) if "keydb" in parts else {},
+                "limited": limited,
                 "altered": False,
                 "taken": False,
             }

@@ -222,9 +222,7 @@ def test_what_is_said_of_a_whole_node() -> None:
     assert "passwords of Orthanc (admin, dr.who)" in missing
     assert "DicomAlwaysAllowStore, DicomModalities, StableAge" in missing
     # Whom nothing but the operator knows, and the node would cut off (decision 68).
-    assert (
-        "pacs that are left alone connect to outside: firewall_outgoing_of" in missing
-    )
+    assert "pacs that are left alone connect to outside: firewall_outgoing_of" in missing
     assert "ctp_outgoing" in missing and "Its config.xml names orthanc:4242." in missing
     assert "INSTEAD OF INSERT" in findings.report(looks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from adopt.by_hand import (
     HOST_PATH,
@@ -16,7 +17,12 @@ from adopt.by_hand import (
     service,
     whole,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.adopt import findings, take_over, way
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt import (
+    findings,
+    take_over,
+    way,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt.look import as_before
 
 #: As the roles declare their directories.
 DEFINITIONS: list[dict[str, Any]] = [
@@ -112,3 +118,30 @@ def test_the_checks_are_told_what_will_be_gone() -> None:
     assert told == {"__adopt_freed_ports", "__adopt_replaced"}
     checks = (REPOSITORY / "plugins/action/preflight.py").read_text()
     assert all(f'self._quietly("{name}")' in checks for name in told)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_rules_that_an_interrupted_run_has_loaded_are_not_those_of_before(
+    tmp_path: Path, before: bool
+) -> None:
+    """Left behind, they would cut the old services off from whom they connect to."""
+    begun = take_over.TakeOver(tmp_path / "note.json", tmp_path / "copies", 1)
+    seen = whole()
+    seen["firewall"]["ours"] = before
+    assert as_before(seen, begun.noted()) == seen
+    begun.take({}, [], {}, limited=before)
+    # The next run sees the rules that the first one has loaded.
+    seen["firewall"]["ours"] = True
+    again = as_before(seen, begun.noted())
+    assert again["firewall"]["ours"] is before
+    begun.take({}, [], {}, limited=True)
+    assert as_before(seen, begun.noted()) == again
+
+
+def test_the_role_has_noted_and_looks_at_what_was_before() -> None:
+    tasks = {
+        name: yaml.safe_load((REPOSITORY / f"roles/adopt/tasks/{name}.yml").read_text())
+        for name in ("look", "take")
+    }
+    assert tasks["look"][0]["auscat.imaging.adopt_look"]["note"] == "{{ __adopt_note }}"
+    assert "firewall.ours" in tasks["take"][0]["auscat.imaging.adopt_take_over"]["limited"]
