@@ -145,3 +145,9 @@ def test_the_role_has_noted_and_looks_at_what_was_before() -> None:
     }
     assert tasks["look"][0]["auscat.imaging.adopt_look"]["note"] == "{{ __adopt_note }}"
     assert "firewall.ours" in tasks["take"][0]["auscat.imaging.adopt_take_over"]["limited"]
+
+
+def test_nothing_that_is_checked_is_in_the_way_back() -> None:
+    (play,) = yaml.safe_load((REPOSITORY / "playbooks/take_over.yml").read_text())
+    (checks,) = [each for each in play["roles"] if each["role"].endswith(".preflight")]
+    assert checks["when"] == "not adopt_give_back | bool"
