@@ -151,3 +151,18 @@ def test_nothing_that_is_checked_is_in_the_way_back() -> None:
     (play,) = yaml.safe_load((REPOSITORY / "playbooks/take_over.yml").read_text())
     (checks,) = [each for each in play["roles"] if each["role"].endswith(".preflight")]
     assert checks["when"] == "not adopt_give_back | bool"
+
+
+def test_a_machine_that_cannot_go_back_keeps_no_other_from_it() -> None:
+    """The play ends at the first error of a machine, and between two machines a stack is halved."""
+    (play,) = yaml.safe_load((REPOSITORY / "playbooks/take_over.yml").read_text())
+    steps = [
+        step for task in play["tasks"] for step in (*task.get("block", []), *task.get("rescue", []))
+    ]
+    back = [
+        step["ansible.builtin.include_role"]
+        for step in steps
+        if step.get("ansible.builtin.include_role", {}).get("tasks_from") == "give_back"
+    ]
+    assert play["any_errors_fatal"] and len(back) == 2
+    assert all(each["apply"] == {"any_errors_fatal": False} for each in back)
