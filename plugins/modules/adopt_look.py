@@ -39,6 +39,10 @@ look:
   description: What was seen; module M(auscat.imaging.adopt_inventory) takes it.
   type: dict
   returned: success
+settled:
+  description: Whether the note says that a proof has passed, and that there is no way back.
+  type: bool
+  returned: success
 """
 
 from pathlib import Path
@@ -61,7 +65,8 @@ def main() -> None:
     note = module.params["note"]
     noted = TakeOver(Path(note), Path(note), 0).noted() if note else {}
     try:
-        module.exit_json(changed=False, look=as_before(observed(told), noted))
+        look = as_before(observed(told), noted)
+        module.exit_json(changed=False, look=look, settled=bool(noted.get("settled")))
     except UnknownError as error:
         module.fail_json(
             msg=f"The Docker engine of this machine does not answer ({error}). Accepted: one that "

@@ -153,12 +153,14 @@ def main() -> None:
         else:
             removed = way.settle()
     except (TakeOverError, MoveError, DataCopyError, CommandError, OSError) as error:
-        rest = (
-            f" What was begun is noted in {p['note']}: the next run of this playbook goes on from"
-            " there, and -e adopt_give_back=true brings back what stood."
-            if way.noted()
-            else " Nothing was changed."
-        )
+        rest = " Nothing was changed."
+        if way.noted():
+            rest = (
+                f" What was begun is noted in {p['note']}: the next run of this playbook goes on "
+                "from there"
+            )
+            back = ", and -e adopt_give_back=true brings back what stood."
+            rest += "." if way.noted().get("settled") else back
         module.fail_json(msg=f"{error}{rest}")
     module.exit_json(changed=noted or p["state"] == "taken", notes=way.notes, removed=removed)
 

@@ -118,6 +118,9 @@ class TakeOver:
             TakeOverError, MoveError, DataCopyError, CommandError, OSError: what was begun is noted.
         """
         noted = self.noted()
+        if noted.get("settled"):
+            # What stood is being removed, and ours has the data.
+            return noted
         if not noted:
             listed = [moving.planned(Path(source), Path(target)) for source, target in moves]
             noted = {
@@ -320,6 +323,11 @@ class TakeOver:
         noted = self.noted()
         if not noted:
             return
+        if noted.get("settled"):
+            raise TakeOverError(
+                "The proof of the new node has passed, and what stood is being removed: there is "
+                "no way back. Run take_over.yml without adopt_give_back to finish that."
+            )
         added: list[Path] = []
         copy = self._copy(noted, "destination")
         if copy and copy.is_whole and noted["taken"]:
@@ -415,14 +423,16 @@ class TakeOver:
     def settle(self) -> list[str]:
         """Remove the old services and what was kept for going back; return what was removed.
 
-        Services that were left alone, volumes, secrets and networks in use stay.
+        Services that were left alone, volumes, secrets and networks in use stay. There is no way
+        back from the first step on, which is noted before it.
 
         Raises:
             CommandError: the engine refuses.
         """
-        noted = self.noted()
-        if not noted:
+        noted = {**self.noted(), "settled": True}
+        if len(noted) == 1:
             return []
+        self._write(noted)
         removed = []
         there = run(["docker", "service", "ls", "--format", "{{.Name}}"]).split()
         for name in noted["services"]:

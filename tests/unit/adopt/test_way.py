@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.adopt import (
     way,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.adopt.look import as_before
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 
 #: As the roles declare their directories.
 DEFINITIONS: list[dict[str, Any]] = [
@@ -166,3 +168,24 @@ def test_a_machine_that_cannot_go_back_keeps_no_other_from_it() -> None:
     ]
     assert play["any_errors_fatal"] and len(back) == 2
     assert all(each["apply"] == {"any_errors_fatal": False} for each in back)
+
+
+def test_from_the_first_removal_on_there_is_no_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next run stops services that are gone, and puts the index of before back."""
+    begun = take_over.TakeOver(tmp_path / "note.json", tmp_path / "copies", 1)
+    begun.take({}, [], {})
+    # An engine that does not answer, in the middle of it.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises((CommandError, OSError)):
+        begun.settle()
+    noted = begun.noted()
+    assert noted["settled"]
+    with pytest.raises(take_over.TakeOverError, match="no way back"):
+        begun.give_back()
+    noted["services"] = {"pacs_orthanc": {"part": "orthanc", "stack": "pacs", "mesh": []}}
+    begun.note.write_text(json.dumps(noted))
+    assert begun.take({}, [], {}) == noted
+    first = yaml.safe_load((REPOSITORY / "roles/adopt/tasks/give_back.yml").read_text())[0]
+    assert "ansible.builtin.fail" in first and first["when"] == "__adopt_found.settled"
