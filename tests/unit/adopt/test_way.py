@@ -189,3 +189,16 @@ def test_from_the_first_removal_on_there_is_no_way_back(
     assert begun.take({}, [], {}) == noted
     first = yaml.safe_load((REPOSITORY / "roles/adopt/tasks/give_back.yml").read_text())[0]
     assert "ansible.builtin.fail" in first and first["when"] == "__adopt_found.settled"
+
+
+def test_a_teardown_leaves_the_note_of_a_take_over() -> None:
+    tasks = yaml.safe_load((REPOSITORY / "roles/teardown/tasks/main.yml").read_text())
+    names = [task["name"] for task in tasks]
+    looks, refuses = (
+        names.index("Look whether a take-over was begun"),
+        names.index("Refuse while the services of a node made by hand can still be brought back"),
+    )
+    assert looks < refuses < names.index("Remove the node")
+    note = yaml.safe_load((REPOSITORY / "roles/adopt/vars/main.yml").read_text())["__adopt_note"]
+    assert tasks[looks]["ansible.builtin.stat"]["path"] == note
+    assert tasks[refuses]["when"] == f"{tasks[looks]['register']}.stat.exists"
