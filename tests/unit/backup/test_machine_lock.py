@@ -182,6 +182,22 @@ def test_a_program_of_a_playbook_works_within_its_run(
     assert held["processes"] == []
 
 
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        ("backup identifiable", "backup"),
+        ("verify identifiable deidentified", "backup"),
+        ("restore identifiable", "change"),
+        ("finish identifiable", "change"),
+    ],
+)
+def test_patients_are_loaded_beside_a_backup_and_not_beside_a_restore(what: str, kind: str) -> None:
+    with cli.locked(what, 0):
+        held = machine_lock.holder()
+        assert held
+        assert held["kind"] == kind
+
+
 def test_a_program_waits_as_long_as_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     machine_lock.take(playbook())
     with pytest.raises(cli.BusyError, match="anna@controller"), cli.locked("backup", 1.5):
