@@ -302,7 +302,8 @@ def _with_networks(entry: Any, groups: Mapping[str, Any], hostvars: Any, look_up
     """Return a destination with the IPv4 networks that it means, or with its problem.
 
     Containers have no IPv6. A name's addresses are those by which other machines know it, this
-    machine included; a host of the inventory is known to the container by its name there.
+    machine included. The container is told them: a setting may name a host of the inventory, or a
+    group that is called as a machine is.
     """
     if not isinstance(entry, Mapping) or entry.get("problem") or "host" not in entry:
         return entry
@@ -322,7 +323,7 @@ def _with_networks(entry: Any, groups: Mapping[str, Any], hostvars: Any, look_up
         reason = f"It is none of these ({error}). Correct the inventory."
     if reason:
         return {**entry, "problem": f" is {host!r}. {ACCEPTED}. {reason}"}
-    return {**entry, "networks": networks, "is_name": named and host not in groups}
+    return {**entry, "networks": networks, "is_name": named}
 
 
 def _with_addresses(

@@ -213,8 +213,8 @@ def to(host: str, **values: Any) -> dict[str, Any]:
         # Of both families IPv4 counts, and this machine is one like others.
         ("kv", ["10.0.0.1/32"], True),
         ("cat", ["10.0.0.2/32"], True),
-        # A group is no name that a container could look up.
-        ("researchers", ["10.0.1.1/32", "10.0.1.2/32"], False),
+        # A group may have the name of a machine, and a modality's Host be that name.
+        ("researchers", ["10.0.1.1/32", "10.0.1.2/32"], True),
     ],
 )
 def test_whom_a_service_may_connect_to(host: str, networks: list[str], is_name: bool) -> None:
