@@ -94,6 +94,10 @@ host:
     foreign, networks, routes, neighbours, outgoing_limited.
   type: dict
   returned: success
+looked_up:
+  description: Addresses by the name that was looked up for them, for the rest of the run.
+  type: dict
+  returned: success
 run:
   description: What this run is known by to the machine that it holds; empty in check mode.
   type: str
