@@ -87,6 +87,13 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             "any of them. What lies on the others was not seen. Take them out (docker node rm), or "
             "run this for each machine of a node."
         )
+    if look["swarm"]["autolock"]:
+        found["changes"].append(
+            f"{host}: its Swarm asks for a key after each start of the engine (autolock), and the "
+            "engine may be restarted: have the key at hand for `docker swarm unlock`, or turn it "
+            "off before (docker swarm update --autolock=false). swarm_autolock turns it on again, "
+            "with the key in the vault (docs/secrets.md)."
+        )
     found["obstacles"] += [f"{host}: {each}" for each in look["problems"]]
     asking = standing.dependent(look["services"], look["parts"])
     for each in _others(look):

@@ -87,7 +87,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         system; engine (version; empty: none answers), foreign (engines of others) and swarm (state,
-        manager, nodes); services (`standing.described`), parts, problems, containers (names of
+        manager, nodes, autolock); services (`standing.described`), parts, problems, containers (names of
         running ones that are of no service), data (of each part, by the directory in the
         container), orthanc, keydb and ctp (each empty where there is none), default_passwords
         (names), firewall, address.
@@ -101,7 +101,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         "engine": "",
         # Engines of others than Debian's docker.io: packages, or what no package has brought.
         "foreign": known(engine_setup.foreign, []),
-        "swarm": {"state": "", "manager": False, "nodes": 0},
+        "swarm": {"state": "", "manager": False, "nodes": 0, "autolock": False},
         "services": [],
         "parts": {},
         "problems": [],
@@ -119,6 +119,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         "state": str(swarm.get("LocalNodeState") or ""),
         "manager": bool(swarm.get("ControlAvailable")),
         "nodes": int(swarm.get("Nodes") or 0),
+        "autolock": facts.engine()["swarm_autolock"],
     }
     containers = _inspected("container", run("docker", "ps", "--quiet").split())
     found["containers"] = sorted(

@@ -227,6 +227,14 @@ def test_what_is_said_of_a_whole_node() -> None:
     assert "INSTEAD OF INSERT" in findings.report(looks)
 
 
+def test_a_swarm_that_will_ask_for_a_key_is_named() -> None:
+    """No vault has it, and the engine may be restarted before anything can be given back."""
+    seen = whole()
+    assert "docker swarm unlock" not in said({"node01": seen}, "changes")
+    seen["swarm"]["autolock"] = True
+    assert "docker swarm unlock" in said({"node01": seen}, "changes")
+
+
 def test_data_on_another_disk_are_copied() -> None:
     seen = whole()
     directory = "/var/lib/postgresql/data"
@@ -239,7 +247,10 @@ def test_data_on_another_disk_are_copied() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"swarm": {"state": "active", "manager": True, "nodes": 2}}, "its Swarm has 2 machines"),
+        (
+            {"swarm": {"state": "active", "manager": True, "nodes": 2, "autolock": False}},
+            "its Swarm has 2 machines",
+        ),
         ({"problems": ["a and b could each be KeyDB."]}, "a and b could each be KeyDB."),
         ({"data": {}}, "nothing of the host is mounted at /var/lib/orthanc/db"),
         ({"data": {}}, "nothing of the host is mounted at /ctp_temp"),
