@@ -87,8 +87,8 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         system; engine (version; empty: none answers), foreign (engines of others) and swarm (state,
-        manager, nodes, autolock); services (`standing.described`), parts, problems, containers (names of
-        running ones that are of no service), data (of each part, by the directory in the
+        manager, nodes, autolock); services (`standing.described`), parts, problems, containers
+        (names of running ones that are of no service), data (of each part, by the directory in the
         container), orthanc, keydb and ctp (each empty where there is none), default_passwords
         (names), firewall, address.
 
