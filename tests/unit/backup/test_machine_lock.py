@@ -266,3 +266,13 @@ def test_who_is_refused_is_told_what_to_do(changes: dict[str, Any], words: list[
     said = action.problem("kv01", playbook(**changes), False)
     assert said.startswith("kv01 is being changed by playbooks/site.yml, started by ")
     assert [word for word in words if word not in said] == []
+
+
+def test_a_controller_whose_user_has_no_name_says_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SUDO_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1000650000)
+    who = action.arguments({"inventory_hostname": "kv01"}, {})["record"]["who"]
+    assert who.startswith("1000650000@")
