@@ -453,7 +453,10 @@ class ActionModule(ActionBase):
         found = confinement.neighbour_findings(
             facts.get("neighbours", []), named, self._variables["inventory_hostname"]
         )
-        return ([], found) if facts.get("outgoing_limited") else (found, [])
+        if facts.get("outgoing_limited"):
+            return [], found
+        # Without that role, the role stack leaves the rules as they are.
+        return (found, []) if "firewall" in self._specifications else ([], [])
 
     def _hosts_of(self, role: str) -> list[str]:
         """Return the hosts that a role concerns: those of its service, or all of the node."""
