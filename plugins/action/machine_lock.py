@@ -77,7 +77,7 @@ def arguments(task_vars: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
         "record": {
             "run": this_run(),
             "what": " ".join(str(each) for each in context.CLIARGS.get("args") or ["a playbook"]),
-            "who": f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}",
+            "who": f"{_user()}@{socket.gethostname()}",
             "kind": given.get("kind", "change"),
             "since": machine_lock.now(),
             "inventory": ", ".join(str(each) for each in context.CLIARGS.get("inventory") or []),
@@ -85,6 +85,14 @@ def arguments(task_vars: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
         },
         "broken": task_vars["inventory_hostname"] in named,
     }
+
+
+def _user() -> str:
+    """Return the login of whoever runs this; in a container it may be a number without a name."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def settle(

@@ -49,6 +49,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory.addresses
     AddressError,
     host_addresses,
     known_addresses,
+    look_up,
     with_addresses,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory.checks import (
@@ -113,6 +114,7 @@ class ActionModule(ActionBase):
         """Return the host's facts, or fail with all problems of inventory and host."""
         result = super().run(tmp, task_vars)
         self._variables = task_vars or {}
+        self._looked_up: dict[str, list[str]] = {}
         host = self._variables["inventory_hostname"]
         # Whatever is not called a simulation is held to production's rules.
         production = self._value("auscat_environment", "production") != "simulation"
@@ -132,6 +134,7 @@ class ActionModule(ActionBase):
             self._variables["groups"],
             self._variables["hostvars"],
             host,
+            self._look_up,
             limited=self._limits_outgoing(),
         )
         own_ports = self._quietly("__firewall_own_ports") or []
@@ -167,6 +170,8 @@ class ActionModule(ActionBase):
                     ],
                     "packages": self._value("__auscat_packages"),
                     "stack": self._value("auscat_stack_name"),
+                    # What connects to others there ends before our own services begin.
+                    "replaced": self._quietly("__adopt_replaced") or [],
                     "repositories": self._repositories(),
                     # A run that is refused anyway keeps nobody waiting.
                     "lock": None if self._task.check_mode or problems else wished,
@@ -215,6 +220,9 @@ class ActionModule(ActionBase):
             problems += self._guarded_host(definitions, answer["host"])
         if problems:
             answer = self._failure(problems)
+        else:
+            # One answer for the whole run, as __auscat_definitions takes it.
+            result["looked_up"] = self._looked_up
         result["warnings"] += answer.pop("warnings", [])
         return {**result, **answer}
 
@@ -359,6 +367,12 @@ class ActionModule(ActionBase):
             ]
         return []
 
+    def _look_up(self, name: str) -> list[str]:
+        """Return the addresses of a name, and note them."""
+        if name not in self._looked_up:
+            self._looked_up[name] = list(look_up(name))
+        return self._looked_up[name]
+
     def _limits_outgoing(self) -> bool:
         return self._is_true("__auscat_limits_outgoing", True)
 
@@ -367,6 +381,13 @@ class ActionModule(ActionBase):
         named = self._quietly("__auscat_outgoing_of_others") or []
         if not self._limits_outgoing():
             return []
+        named = with_addresses(
+            named,
+            self._variables["groups"],
+            self._variables["hostvars"],
+            self._variables["inventory_hostname"],
+            self._look_up,
+        )
         problems = [
             problem
             for each in named
@@ -432,7 +453,10 @@ class ActionModule(ActionBase):
         found = confinement.neighbour_findings(
             facts.get("neighbours", []), named, self._variables["inventory_hostname"]
         )
-        return ([], found) if facts.get("outgoing_limited") else (found, [])
+        if facts.get("outgoing_limited"):
+            return [], found
+        # Without that role, the role stack leaves the rules as they are.
+        return (found, []) if "firewall" in self._specifications else ([], [])
 
     def _hosts_of(self, role: str) -> list[str]:
         """Return the hosts that a role concerns: those of its service, or all of the node."""

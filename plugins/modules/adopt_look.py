@@ -16,6 +16,11 @@ options:
     description: Which service is which, where it is not clear, by its full name; empty for none.
     type: dict
     default: {}
+  note:
+    description: >-
+      File in which M(auscat.imaging.adopt_take_over) notes what it does. Whether the rules of this
+      collection are loaded is said as it was before that.
+    type: path
 attributes:
   check_mode: {support: full, description: Nothing is changed anyway.}
   diff_mode: {support: none, description: Nothing is changed.}
@@ -34,10 +39,17 @@ look:
   description: What was seen; module M(auscat.imaging.adopt_inventory) takes it.
   type: dict
   returned: success
+settled:
+  description: Whether the note says that a proof has passed, and that there is no way back.
+  type: bool
+  returned: success
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.auscat.imaging.plugins.module_utils.adopt.look import observed
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt.look import as_before, observed
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt.take_over import TakeOver
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.command import (
     UnknownError,
 )
@@ -46,11 +58,15 @@ from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status.
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"services": {"type": "dict", "default": {}}}, supports_check_mode=True
+        argument_spec={"services": {"type": "dict", "default": {}}, "note": {"type": "path"}},
+        supports_check_mode=True,
     )
     told = {str(part): str(name or "") for part, name in module.params["services"].items()}
+    note = module.params["note"]
+    noted = TakeOver(Path(note), Path(note), 0).noted() if note else {}
     try:
-        module.exit_json(changed=False, look=observed(told))
+        look = as_before(observed(told), noted)
+        module.exit_json(changed=False, look=look, settled=bool(noted.get("settled")))
     except UnknownError as error:
         module.fail_json(
             msg=f"The Docker engine of this machine does not answer ({error}). Accepted: one that "

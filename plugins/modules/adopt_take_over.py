@@ -44,6 +44,10 @@ options:
     suboptions:
       role: {description: Name of the role., type: str, required: true}
       password: {description: Its password., type: str, required: true}
+  limited:
+    description: Whether the rules of this collection were loaded before all this. It is noted.
+    type: bool
+    default: false
   note:
     description: File that keeps what was done.
     type: path
@@ -127,6 +131,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "limited": {"type": "bool", "default": False},
             "note": {"type": "path", "required": True},
             "copies": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 180},
@@ -144,18 +149,20 @@ def main() -> None:
         if p["state"] == "taken":
             moves = [(each["source"], each["destination"]) for each in p["moves"]]
             passwords = {each["role"]: each["password"] for each in p["passwords"]}
-            way.take(p["parts"], moves, passwords)
+            way.take(p["parts"], moves, passwords, p["limited"])
         elif p["state"] == "given_back":
             way.give_back()
         else:
             removed = way.settle()
     except (TakeOverError, MoveError, DataCopyError, CommandError, OSError) as error:
-        rest = (
-            f" What was begun is noted in {p['note']}: the next run of this playbook goes on from"
-            " there, and -e adopt_give_back=true brings back what stood."
-            if way.noted()
-            else " Nothing was changed."
-        )
+        rest = " Nothing was changed."
+        if way.noted():
+            rest = (
+                f" What was begun is noted in {p['note']}: the next run of this playbook goes on "
+                "from there"
+            )
+            back = ", and -e adopt_give_back=true brings back what stood."
+            rest += "." if way.noted().get("settled") else back
         module.fail_json(msg=f"{error}{rest}")
     module.exit_json(changed=noted or p["state"] == "taken", notes=way.notes, removed=removed)
 

@@ -59,6 +59,11 @@ options:
   stack:
     description: Filled in by the action plugin.
     type: str
+  replaced:
+    description: Filled in by the action plugin.
+    type: list
+    elements: str
+    default: []
   repositories:
     description: Filled in by the action plugin.
     type: list
@@ -87,6 +92,10 @@ host:
     os, architecture, memory_mib, service_manager, packages_missing, address, engine,
     docker_configuration, data_on_system_disk, held_data, site_network, repositories, data_place,
     foreign, networks, routes, neighbours, outgoing_limited.
+  type: dict
+  returned: success
+looked_up:
+  description: Addresses by the name that was looked up for them, for the rest of the run.
   type: dict
   returned: success
 run:
@@ -130,6 +139,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "dict", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "stack": {"type": "str"},
+            "replaced": {"type": "list", "elements": "str", "default": []},
             "repositories": {"type": "list", "elements": "dict", "default": []},
             "lock": {"type": "dict"},
         },
@@ -172,7 +182,9 @@ def main() -> None:
         facts["networks"] = engine_setup.networks() if facts["engine"]["version"] else []
         facts["routes"] = engine_setup.routes()
         if facts["engine"]["swarm_state"] == "active":
-            facts["neighbours"] = engine_setup.neighbours(module.params["stack"])
+            facts["neighbours"] = engine_setup.neighbours(
+                module.params["stack"], module.params["replaced"]
+            )
         facts["site_network"] = site_network.state()
         root, config = Path(module.params["data_root"]), Path(module.params["config_root"])
         # A path that is not absolute is reported by the inventory half.

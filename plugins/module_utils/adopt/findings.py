@@ -87,6 +87,13 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             "any of them. What lies on the others was not seen. Take them out (docker node rm), or "
             "run this for each machine of a node."
         )
+    if look["swarm"]["autolock"]:
+        found["changes"].append(
+            f"{host}: its Swarm asks for a key after each start of the engine (autolock), and the "
+            "engine may be restarted: have the key at hand for `docker swarm unlock`, or turn it "
+            "off before (docker swarm update --autolock=false). swarm_autolock turns it on again, "
+            "with the key in the vault (docs/secrets.md)."
+        )
     found["obstacles"] += [f"{host}: {each}" for each in look["problems"]]
     asking = standing.dependent(look["services"], look["parts"])
     for each in _others(look):
@@ -98,9 +105,18 @@ def _machine(found: Told, host: str, look: Mapping[str, Any]) -> None:
             parts = " and ".join(TITLES[part] for part in asked)
             found["changes"].append(
                 f"{host}: {each['name']} asks {parts} by name on the stack's network. After the "
-                "take-over nobody of that name is there: give it the machine's address and the "
-                "published port, with TLS, and put the address among that port's sources."
+                "take-over nobody of that name is there, and no container of the Swarm gets in at "
+                "a port that the node publishes. Run it outside of the Swarm or on another "
+                "machine, at the published port, with TLS and its address among that port's "
+                "sources; or as a service of the node (docs/adding-a-service.md)."
             )
+    for name in sorted({each["stack"] or each["name"] for each in _others(look)}):
+        found["fill_in"].append(
+            f"{host}: whom the services of {name} that are left alone connect to outside: "
+            f"firewall_outgoing_of, such as {{{name}: [10.1.2.3:443]}}, or {{{name}: []}} for "
+            "nobody. The node limits what leaves by the bridge of the Swarm, theirs too "
+            "(docs/firewall.md)."
+        )
     _engine(found, host, look)
     if look["containers"]:
         found["stays"].append(
@@ -314,6 +330,12 @@ def _ctp(found: Told, host: str, look: Mapping[str, Any]) -> None:
             f"{host}: CTP's image with its own rules ({standing.reference(service)}): a study that "
             "comes again gets the same identifiers as before. Another one (ctp_flavour: rsna) "
             "would make a second study of it."
+        )
+        places = {f"{each['host']}:{each['port']}" for each in told.get("exports") or []}
+        named = f" Its config.xml names {', '.join(sorted(places))}." if places else ""
+        found["fill_in"].append(
+            f"{host}: where CTP exports to beside Orthanc: ctp_outgoing, since it connects to "
+            f"nobody outside whom the inventory does not name (docs/firewall.md).{named}"
         )
     else:
         found["fill_in"].append(

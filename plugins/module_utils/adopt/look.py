@@ -87,8 +87,8 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         system; engine (version; empty: none answers), foreign (engines of others) and swarm (state,
-        manager, nodes); services (`standing.described`), parts, problems, containers (names of
-        running ones that are of no service), data (of each part, by the directory in the
+        manager, nodes, autolock); services (`standing.described`), parts, problems, containers
+        (names of running ones that are of no service), data (of each part, by the directory in the
         container), orthanc, keydb and ctp (each empty where there is none), default_passwords
         (names), firewall, address.
 
@@ -101,7 +101,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         "engine": "",
         # Engines of others than Debian's docker.io: packages, or what no package has brought.
         "foreign": known(engine_setup.foreign, []),
-        "swarm": {"state": "", "manager": False, "nodes": 0},
+        "swarm": {"state": "", "manager": False, "nodes": 0, "autolock": False},
         "services": [],
         "parts": {},
         "problems": [],
@@ -119,6 +119,7 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
         "state": str(swarm.get("LocalNodeState") or ""),
         "manager": bool(swarm.get("ControlAvailable")),
         "nodes": int(swarm.get("Nodes") or 0),
+        "autolock": facts.engine()["swarm_autolock"],
     }
     containers = _inspected("container", run("docker", "ps", "--quiet").split())
     found["containers"] = sorted(
@@ -148,6 +149,18 @@ def observed(told: Mapping[str, str]) -> dict[str, Any]:
             found[part] = {"running": bool(running[part]), **told_of}
             found["default_passwords"] += defaults
     return found
+
+
+def as_before(look: Mapping[str, Any], noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was seen, with what a take-over that was begun has changed as it was before.
+
+    Args:
+        look: as `observed` returns it.
+        noted: of the take-over (`take_over.TakeOver.noted`); empty where none was begun.
+    """
+    if "limited" not in noted:
+        return dict(look)
+    return {**look, "firewall": {**look["firewall"], "ours": noted["limited"]}}
 
 
 def _inspected(kind: str, names: Iterable[str]) -> list[dict[str, Any]]:

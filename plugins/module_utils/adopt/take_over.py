@@ -83,7 +83,7 @@ class TakeOver:
         self.notes: list[str] = []
 
     def noted(self) -> dict[str, Any]:
-        """Return what was noted: services, moves, verifiers, orthanc; {} where nothing was."""
+        """Return what was noted: services, moves, verifiers, limited…; {} where nothing was."""
         if not self.note.exists():
             return {}
         found: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
@@ -100,6 +100,7 @@ class TakeOver:
         parts: Mapping[str, Mapping[str, Any]],
         moves: Iterable[tuple[str, str]],
         passwords: Mapping[str, str],
+        limited: bool = False,
     ) -> dict[str, Any]:
         """Stop the old services and bring their data where ours expect them.
 
@@ -108,6 +109,7 @@ class TakeOver:
                 service and, of keydb, user (its superuser).
             moves: where data are and where they shall be, directories that are there.
             passwords: roles of KeyDB to the passwords that they get.
+            limited: whether the rules of this project were loaded before all this.
 
         Returns:
             What was noted.
@@ -116,6 +118,9 @@ class TakeOver:
             TakeOverError, MoveError, DataCopyError, CommandError, OSError: what was begun is noted.
         """
         noted = self.noted()
+        if noted.get("settled"):
+            # What stood is being removed, and ours has the data.
+            return noted
         if not noted:
             listed = [moving.planned(Path(source), Path(target)) for source, target in moves]
             noted = {
@@ -133,6 +138,7 @@ class TakeOver:
                 "user": parts.get("keydb", {}).get("user", ""),
                 # Before anything stops: a role that is missing is said now.
                 "verifiers": self._verifiers(parts["keydb"], passwords) if "keydb" in parts else {},
+                "limited": limited,
                 "altered": False,
                 "taken": False,
             }
@@ -317,6 +323,11 @@ class TakeOver:
         noted = self.noted()
         if not noted:
             return
+        if noted.get("settled"):
+            raise TakeOverError(
+                "The proof of the new node has passed, and what stood is being removed: there is "
+                "no way back. Run take_over.yml without adopt_give_back to finish that."
+            )
         added: list[Path] = []
         copy = self._copy(noted, "destination")
         if copy and copy.is_whole and noted["taken"]:
@@ -412,14 +423,16 @@ class TakeOver:
     def settle(self) -> list[str]:
         """Remove the old services and what was kept for going back; return what was removed.
 
-        Services that were left alone, volumes, secrets and networks in use stay.
+        Services that were left alone, volumes, secrets and networks in use stay. There is no way
+        back from the first step on, which is noted before it.
 
         Raises:
             CommandError: the engine refuses.
         """
-        noted = self.noted()
-        if not noted:
+        noted = {**self.noted(), "settled": True}
+        if len(noted) == 1:
             return []
+        self._write(noted)
         removed = []
         there = run(["docker", "service", "ls", "--format", "{{.Name}}"]).split()
         for name in noted["services"]:

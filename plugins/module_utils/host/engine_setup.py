@@ -60,11 +60,15 @@ def subnets(inspected: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def neighbours(stack: str) -> list[str]:
+def neighbours(stack: str, replaced: Collection[str] = ()) -> list[str]:
     """Return who leaves this machine by the same bridge as a stack's services and is not of it.
 
     Stacks by their name, and containers of none by theirs or their service's. Only what is on the
     bridge now is seen.
+
+    Args:
+        stack: the node's.
+        replaced: full names of services of others in whose place the node comes.
     """
     form = "\t".join(
         (
@@ -79,22 +83,28 @@ def neighbours(stack: str) -> list[str]:
         listed = run(["docker", "ps", "--no-trunc", "--format", form], timeout=20)
     except CommandError:
         return []
-    return others(inspected, listed, stack)
+    return others(inspected, listed, stack, replaced)
 
 
-def others(inspected: Iterable[Mapping[str, Any]], listed: str, stack: str) -> list[str]:
+def others(
+    inspected: Iterable[Mapping[str, Any]],
+    listed: str,
+    stack: str,
+    replaced: Collection[str] = (),
+) -> list[str]:
     """Return those of the containers of a network that are not of a stack, sorted, each once.
 
     Args:
         inspected: what `docker network inspect` has told.
         listed: a line for each container: ID, stack, service and name, separated by tabs.
         stack: whose containers are left out.
+        replaced: services whose containers are left out, too.
     """
     there = {each for network in inspected for each in network.get("Containers") or {}}
     found = set()
     for line in listed.splitlines():
         identifier, of_stack, service, name = line.split("\t")
-        if identifier in there and of_stack != stack:
+        if identifier in there and of_stack != stack and service not in replaced:
             found.add(of_stack or service or name)
     return sorted(found)
 

@@ -267,6 +267,7 @@ def with_addresses(
     here: str = "",
     look_up: LookUp = look_up,
     limited: bool = True,
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return service definitions whose ports' sources are addresses and networks only.
 
@@ -283,26 +284,34 @@ def with_addresses(
         look_up: asks DNS.
         limited: whether the site limits whom services connect to. Otherwise ``outgoing`` is left
             out, and ``outside`` counts in its place.
+        known: addresses by name that were looked up earlier in this run. A name may have others a
+            minute later, and then the loaded rules would not be those that are compared.
     """
+    ask = _known_first(known or {}, look_up)
     resolved = []
     for definition in definitions:
         found: dict[str, Any] = {}
         ports, outgoing = definition.get("ports"), definition.get("outgoing")
         if isinstance(ports, (list, tuple)):
-            found["ports"] = [_with_addresses(p, groups, hostvars, here, look_up) for p in ports]
+            found["ports"] = [_with_addresses(p, groups, hostvars, here, ask) for p in ports]
         if not limited and outgoing is not None:
             found["outgoing"] = None
         elif isinstance(outgoing, (list, tuple)):
-            found["outgoing"] = [_with_networks(o, groups, hostvars, look_up) for o in outgoing]
+            found["outgoing"] = [_with_networks(o, groups, hostvars, ask) for o in outgoing]
         resolved.append(changed(definition, **found))
     return resolved
+
+
+def _known_first(known: Mapping[str, Sequence[str]], look_up: LookUp) -> LookUp:
+    return lambda name: known[name] if name in known else look_up(name)
 
 
 def _with_networks(entry: Any, groups: Mapping[str, Any], hostvars: Any, look_up: LookUp) -> Any:
     """Return a destination with the IPv4 networks that it means, or with its problem.
 
     Containers have no IPv6. A name's addresses are those by which other machines know it, this
-    machine included; a host of the inventory is known to the container by its name there.
+    machine included. The container is told them: a setting may name a host of the inventory, or a
+    group that is called as a machine is.
     """
     if not isinstance(entry, Mapping) or entry.get("problem") or "host" not in entry:
         return entry
@@ -322,7 +331,7 @@ def _with_networks(entry: Any, groups: Mapping[str, Any], hostvars: Any, look_up
         reason = f"It is none of these ({error}). Correct the inventory."
     if reason:
         return {**entry, "problem": f" is {host!r}. {ACCEPTED}. {reason}"}
-    return {**entry, "networks": networks, "is_name": named and host not in groups}
+    return {**entry, "networks": networks, "is_name": named}
 
 
 def _with_addresses(

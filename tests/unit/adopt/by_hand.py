@@ -226,7 +226,7 @@ def look(*services: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "address": "10.1.1.1",
         "engine": "24.0.5",
         "foreign": [],
-        "swarm": {"state": "active", "manager": True, "nodes": 1},
+        "swarm": {"state": "active", "manager": True, "nodes": 1, "autolock": False},
         "services": listed,
         "parts": parts,
         "problems": problems,

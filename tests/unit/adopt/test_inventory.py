@@ -214,12 +214,25 @@ def test_what_is_said_of_a_whole_node() -> None:
         assert words in stays
     changes = said(looks, "changes")
     assert "pacs_etl asks CTP and KeyDB by name" in changes
+    # The rules let no container of the Swarm in at a published port (firewall/port_rules.py).
+    assert "no container of the Swarm gets in at a port that the node publishes" in changes
     assert f"({HOST_PATH}) is renamed to a directory of /data/auscat" in changes
     assert "ingress mesh" in changes
     missing = said(looks, "fill_in")
     assert "passwords of Orthanc (admin, dr.who)" in missing
     assert "DicomAlwaysAllowStore, DicomModalities, StableAge" in missing
+    # Whom nothing but the operator knows, and the node would cut off (decision 68).
+    assert "pacs that are left alone connect to outside: firewall_outgoing_of" in missing
+    assert "ctp_outgoing" in missing and "Its config.xml names orthanc:4242." in missing
     assert "INSTEAD OF INSERT" in findings.report(looks)
+
+
+def test_a_swarm_that_will_ask_for_a_key_is_named() -> None:
+    """No vault has it, and the engine may be restarted before anything can be given back."""
+    seen = whole()
+    assert "docker swarm unlock" not in said({"node01": seen}, "changes")
+    seen["swarm"]["autolock"] = True
+    assert "docker swarm unlock" in said({"node01": seen}, "changes")
 
 
 def test_data_on_another_disk_are_copied() -> None:
@@ -234,7 +247,10 @@ def test_data_on_another_disk_are_copied() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"swarm": {"state": "active", "manager": True, "nodes": 2}}, "its Swarm has 2 machines"),
+        (
+            {"swarm": {"state": "active", "manager": True, "nodes": 2, "autolock": False}},
+            "its Swarm has 2 machines",
+        ),
         ({"problems": ["a and b could each be KeyDB."]}, "a and b could each be KeyDB."),
         ({"data": {}}, "nothing of the host is mounted at /var/lib/orthanc/db"),
         ({"data": {}}, "nothing of the host is mounted at /ctp_temp"),

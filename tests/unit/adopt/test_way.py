@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from adopt.by_hand import (
     HOST_PATH,
     KEYDB_SEEN,
@@ -14,7 +18,13 @@ from adopt.by_hand import (
     service,
     whole,
 )
-from ansible_collections.auscat.imaging.plugins.module_utils.adopt import findings, take_over, way
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt import (
+    findings,
+    take_over,
+    way,
+)
+from ansible_collections.auscat.imaging.plugins.module_utils.adopt.look import as_before
+from ansible_collections.auscat.imaging.plugins.module_utils.host.command import CommandError
 
 #: As the roles declare their directories.
 DEFINITIONS: list[dict[str, Any]] = [
@@ -40,6 +50,7 @@ DEFINITIONS: list[dict[str, Any]] = [
     {"name": "ctp_gate"},
 ]
 VOLUMES = "/var/lib/docker/volumes"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_each_directory_gets_the_place_of_its_own() -> None:
@@ -100,3 +111,94 @@ def test_what_is_in_the_way_of_a_machine() -> None:
     seen = look(PAGE_ORTHANC, page_keydb(), keydb=KEYDB_SEEN)
     (elsewhere,) = findings.obstacles({"cv01": seen}, ["orthanc"])
     assert "KeyDB stands there, and the inventory does not place it there" in elsewhere
+
+
+def test_the_checks_are_told_what_will_be_gone() -> None:
+    """Ports in use and others on the bridge of the Swarm are refused, but for the old services."""
+    tasks = yaml.safe_load((REPOSITORY / "roles/adopt/tasks/look.yml").read_text())
+    told = {name for task in tasks for name in task.get("ansible.builtin.set_fact", {})}
+    assert told == {"__adopt_freed_ports", "__adopt_replaced"}
+    checks = (REPOSITORY / "plugins/action/preflight.py").read_text()
+    assert all(f'self._quietly("{name}")' in checks for name in told)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_rules_that_an_interrupted_run_has_loaded_are_not_those_of_before(
+    tmp_path: Path, before: bool
+) -> None:
+    """Left behind, they would cut the old services off from whom they connect to."""
+    begun = take_over.TakeOver(tmp_path / "note.json", tmp_path / "copies", 1)
+    seen = whole()
+    seen["firewall"]["ours"] = before
+    assert as_before(seen, begun.noted()) == seen
+    begun.take({}, [], {}, limited=before)
+    # The next run sees the rules that the first one has loaded.
+    seen["firewall"]["ours"] = True
+    again = as_before(seen, begun.noted())
+    assert again["firewall"]["ours"] is before
+    begun.take({}, [], {}, limited=True)
+    assert as_before(seen, begun.noted()) == again
+
+
+def test_the_role_has_noted_and_looks_at_what_was_before() -> None:
+    tasks = {
+        name: yaml.safe_load((REPOSITORY / f"roles/adopt/tasks/{name}.yml").read_text())
+        for name in ("look", "take")
+    }
+    assert tasks["look"][0]["auscat.imaging.adopt_look"]["note"] == "{{ __adopt_note }}"
+    assert "firewall.ours" in tasks["take"][0]["auscat.imaging.adopt_take_over"]["limited"]
+
+
+def test_nothing_that_is_checked_is_in_the_way_back() -> None:
+    (play,) = yaml.safe_load((REPOSITORY / "playbooks/take_over.yml").read_text())
+    (checks,) = [each for each in play["roles"] if each["role"].endswith(".preflight")]
+    assert checks["when"] == "not adopt_give_back | bool"
+
+
+def test_a_machine_that_cannot_go_back_keeps_no_other_from_it() -> None:
+    """The play ends at the first error of a machine, and between two machines a stack is halved."""
+    (play,) = yaml.safe_load((REPOSITORY / "playbooks/take_over.yml").read_text())
+    steps = [
+        step for task in play["tasks"] for step in (*task.get("block", []), *task.get("rescue", []))
+    ]
+    back = [
+        step["ansible.builtin.include_role"]
+        for step in steps
+        if step.get("ansible.builtin.include_role", {}).get("tasks_from") == "give_back"
+    ]
+    assert play["any_errors_fatal"] and len(back) == 2
+    assert all(each["apply"] == {"any_errors_fatal": False} for each in back)
+
+
+def test_from_the_first_removal_on_there_is_no_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next run stops services that are gone, and puts the index of before back."""
+    begun = take_over.TakeOver(tmp_path / "note.json", tmp_path / "copies", 1)
+    begun.take({}, [], {})
+    # An engine that does not answer, in the middle of it.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises((CommandError, OSError)):
+        begun.settle()
+    noted = begun.noted()
+    assert noted["settled"]
+    with pytest.raises(take_over.TakeOverError, match="no way back"):
+        begun.give_back()
+    noted["services"] = {"pacs_orthanc": {"part": "orthanc", "stack": "pacs", "mesh": []}}
+    begun.note.write_text(json.dumps(noted))
+    assert begun.take({}, [], {}) == noted
+    first = yaml.safe_load((REPOSITORY / "roles/adopt/tasks/give_back.yml").read_text())[0]
+    assert "ansible.builtin.fail" in first and first["when"] == "__adopt_found.settled"
+
+
+def test_a_teardown_leaves_the_note_of_a_take_over() -> None:
+    tasks = yaml.safe_load((REPOSITORY / "roles/teardown/tasks/main.yml").read_text())
+    names = [task["name"] for task in tasks]
+    looks, refuses = (
+        names.index("Look whether a take-over was begun"),
+        names.index("Refuse while the services of a node made by hand can still be brought back"),
+    )
+    assert looks < refuses < names.index("Remove the node")
+    note = yaml.safe_load((REPOSITORY / "roles/adopt/vars/main.yml").read_text())["__adopt_note"]
+    assert tasks[looks]["ansible.builtin.stat"]["path"] == note
+    assert tasks[refuses]["when"] == f"{tasks[looks]['register']}.stat.exists"

@@ -120,6 +120,14 @@ def snapshot(number: int, *hours: tuple[str, int]) -> dict[str, Any]:
     return {"id": f"{number:08x}" * 8, "tags": tags}
 
 
+def test_a_tag_of_a_person_is_no_time() -> None:
+    """restic takes any: ``restic tag --add keep.2026``."""
+    given = snapshot(1, ("ctp", 1), ("keydb", 7))
+    given["tags"] += ["keep.2026", "legal.hold", "ahead.1a2b3c4d"]
+    assert repository_client.stamped(given) == datetime(2026, 1, 1, 7, tzinfo=timezone.utc)
+    assert repository_client.ahead([given], datetime(2026, 1, 2, tzinfo=timezone.utc)) == []
+
+
 LISTED = [
     snapshot(1, ("ctp", 1), ("keydb", 1)),
     snapshot(2, ("ctp", 7), ("keydb", 7)),

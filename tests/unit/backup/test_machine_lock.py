@@ -182,6 +182,22 @@ def test_a_program_of_a_playbook_works_within_its_run(
     assert held["processes"] == []
 
 
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        ("backup identifiable", "backup"),
+        ("verify identifiable deidentified", "backup"),
+        ("restore identifiable", "change"),
+        ("finish identifiable", "change"),
+    ],
+)
+def test_patients_are_loaded_beside_a_backup_and_not_beside_a_restore(what: str, kind: str) -> None:
+    with cli.locked(what, 0):
+        held = machine_lock.holder()
+        assert held
+        assert held["kind"] == kind
+
+
 def test_a_program_waits_as_long_as_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     machine_lock.take(playbook())
     with pytest.raises(cli.BusyError, match="anna@controller"), cli.locked("backup", 1.5):
@@ -250,3 +266,13 @@ def test_who_is_refused_is_told_what_to_do(changes: dict[str, Any], words: list[
     said = action.problem("kv01", playbook(**changes), False)
     assert said.startswith("kv01 is being changed by playbooks/site.yml, started by ")
     assert [word for word in words if word not in said] == []
+
+
+def test_a_controller_whose_user_has_no_name_says_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SUDO_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 1000650000)
+    who = action.arguments({"inventory_hostname": "kv01"}, {})["record"]["who"]
+    assert who.startswith("1000650000@")

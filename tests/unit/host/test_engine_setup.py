@@ -188,3 +188,6 @@ def test_who_else_leaves_by_the_bridge_of_the_swarm() -> None:
     )
     assert engine_setup.others(inspected, listed, "auscat") == ["by_hand", "lonely", "shop"]
     assert engine_setup.others([{}], listed, "auscat") == []
+    # In their place the node comes.
+    replaced = ["shop_web", "lonely"]
+    assert engine_setup.others(inspected, listed, "auscat", replaced) == ["by_hand"]

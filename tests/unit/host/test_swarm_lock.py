@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.host import swarm_lock
 from ansible_collections.auscat.imaging.plugins.module_utils.host.command import (
     CommandError,
@@ -63,3 +64,15 @@ def test_whoever_asks_a_locked_swarm_is_told_what_to_do() -> None:
         run(["sh", "-c", 'echo "$1" >&2; exit 1', "sh", SAYS])
     assert "is locked" in str(error.value) and "Run site.yml" in str(error.value)
     assert plain("another error") == "another error"
+
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+@pytest.mark.parametrize("role", ["docker_secrets", "rotation", "upgrade"])
+def test_a_locked_swarm_is_said_before_a_task_that_hides_its_errors(role: str) -> None:
+    """Those that compare secrets have no_log, and the answer of the engine is gone with it."""
+    first = yaml.safe_load((ROLES / role / "tasks/main.yml").read_text())[0]
+    included = first["ansible.builtin.include_role"]
+    assert (included["name"], included["tasks_from"]) == ("auscat.imaging.swarm", "unlocked")
+    assert "swarm_state == 'locked'" in str(first["when"])

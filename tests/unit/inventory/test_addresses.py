@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import addresses as a
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import definitions as d
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 GROUPS = {
     "keyvm": ["kv"],
     "catvm": ["cat"],
@@ -213,14 +216,46 @@ def to(host: str, **values: Any) -> dict[str, Any]:
         # Of both families IPv4 counts, and this machine is one like others.
         ("kv", ["10.0.0.1/32"], True),
         ("cat", ["10.0.0.2/32"], True),
-        # A group is no name that a container could look up.
-        ("researchers", ["10.0.1.1/32", "10.0.1.2/32"], False),
+        # A group may have the name of a machine, and a modality's Host be that name.
+        ("researchers", ["10.0.1.1/32", "10.0.1.2/32"], True),
     ],
 )
 def test_whom_a_service_may_connect_to(host: str, networks: list[str], is_name: bool) -> None:
     given = [{"name": "orthanc", "outgoing": [to(host)]}]
     (definition,) = a.with_addresses(given, GROUPS, HOSTVARS, "kv", look_up)
     assert definition["outgoing"] == [to(host, networks=networks, is_name=is_name)]
+
+
+def test_what_a_name_means_is_the_same_for_a_whole_run() -> None:
+    """Of a provider's many addresses DNS gives others a minute later; the rules have the first."""
+    given = [
+        {
+            "name": "front",
+            "outgoing": [to("login.example")],
+            "ports": [{"published": 443, "sources": ["login.example"]}],
+        }
+    ]
+    answers = iter((["192.0.2.7", "192.0.2.9"], ["192.0.2.8"]))
+    known: dict[str, list[str]] = {}
+
+    def noting(name: str) -> list[str]:
+        if name not in known:
+            known[name] = next(answers)
+        return known[name]
+
+    loaded = a.with_addresses(given, GROUPS, HOSTVARS, "kv", noting)
+    deployed = a.with_addresses(given, GROUPS, HOSTVARS, "kv", lambda _: next(answers), known=known)
+    assert deployed == loaded
+    assert deployed[0]["outgoing"][0]["networks"] == ["192.0.2.7/32", "192.0.2.9/32"]
+
+
+def test_the_run_takes_what_the_preflight_has_looked_up() -> None:
+    own = yaml.safe_load((REPOSITORY / "roles/auscat/vars/main.yml").read_text())
+    assert "__preflight_result" in own["__auscat_looked_up"]
+    assert "looked_up" in own["__auscat_looked_up"]
+    for name in ("__auscat_definitions", "__auscat_outgoing_of_others"):
+        assert "known=__auscat_looked_up" in own[name]
+    assert 'result["looked_up"]' in (REPOSITORY / "plugins/action/preflight.py").read_text()
 
 
 @pytest.mark.parametrize(

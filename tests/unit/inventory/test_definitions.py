@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleError
 from ansible.template import Templar, trust_as_template
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import definitions as d
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def service(**changes: Any) -> dict[str, Any]:
@@ -324,6 +328,28 @@ def test_what_is_not_asked_for_is_not_rendered() -> None:
     assert templar.template(asked) == ["orthanc:1", "orthanc:1"]
     with pytest.raises(AnsibleError, match="division by zero"):
         templar.template(trust_as_template("{{ definitions | auscat.imaging.config_files }}"))
+
+
+@pytest.mark.parametrize(
+    ("definitions", "limits", "outgoing"),
+    [
+        ([service(outgoing=[])], True, []),
+        ([service(outgoing=[])], False, None),
+        # Of the role swarm or firewall alone: there is nobody of ours to limit.
+        ([], True, None),
+    ],
+)
+def test_whom_containers_connect_to_is_limited_where_services_are(
+    definitions: list[Any], limits: bool, outgoing: list[Any] | None
+) -> None:
+    own = yaml.safe_load((REPOSITORY / "roles/auscat/vars/main.yml").read_text())
+    variables = {
+        "__auscat_definitions": definitions,
+        "__auscat_limits_outgoing": limits,
+        "__auscat_outgoing_of_others": [],
+    }
+    templar = Templar(loader=None, variables=variables)
+    assert templar.template(trust_as_template(own["__auscat_outgoing"])) == outgoing
 
 
 class Unready(dict):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible._internal._datatag._tags import Origin
-from ansible_collections.auscat.imaging.plugins.action.preflight import TEXTS
+from ansible_collections.auscat.imaging.plugins.action.preflight import TEXTS, ActionModule
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import checks as check
 
 MISSING = object()
@@ -295,3 +295,26 @@ def test_types_have_the_names_that_people_know() -> None:
     assert type(tagged) is not list
     (problem,) = check.service_problems(tagged, ["ctp"], {})
     assert "auscat_services is of the type list." in problem
+
+
+@pytest.mark.parametrize(
+    ("roles", "limited", "refused", "said"),
+    [
+        (["firewall", "stack"], False, 1, 0),
+        (["firewall", "stack"], True, 0, 1),
+        # Nothing is limited by it, so nobody loses a connection.
+        (["stack"], False, 0, 0),
+        (["stack"], True, 0, 1),
+        (["firewall"], False, 0, 0),
+    ],
+)
+def test_who_loses_connections_by_a_run_is_asked_before(
+    roles: list[str], limited: bool, refused: int, said: int
+) -> None:
+    action = object.__new__(ActionModule)
+    action._variables = {"inventory_hostname": "kv01"}
+    action.__dict__["_specifications"] = {role: {} for role in roles}
+    facts = {"neighbours": ["shop"], "outgoing_limited": limited}
+    found = action._neighbour_findings(facts)
+    assert (len(found[0]), len(found[1])) == (refused, said)
+    assert all("firewall_outgoing_of" in text for text in (*found[0], *found[1]))

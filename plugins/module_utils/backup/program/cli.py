@@ -42,13 +42,20 @@ from . import base, machine_lock, orthanc, restic, running, trees
 
 @contextlib.contextmanager
 def locked(what: str, seconds: float) -> Iterator[None]:
-    """Exclude all else that changes this machine. Raises ``BusyError`` after that time."""
+    """Exclude all else that changes this machine. Raises ``BusyError`` after that time.
+
+    Args:
+        what: the command and its kinds of data.
+        seconds: for which it waits for another holder.
+    """
+    # Whatever else writes data goes on beside a backup, and not beside a restore.
+    kind = "change" if what.split()[0] in ("restore", "finish") else "backup"
 
     def tell(holder: Mapping[str, Any]) -> None:
         base.say(f"waiting for {machine_lock.described(holder)}")
 
     try:
-        with machine_lock.held(what, seconds, tell):
+        with machine_lock.held(what, seconds, tell, kind):
             yield
     except machine_lock.HeldError as error:
         raise BusyError(

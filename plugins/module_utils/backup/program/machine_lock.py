@@ -113,13 +113,16 @@ def holder() -> Record | None:
 
 
 @contextlib.contextmanager
-def held(what: str, seconds: float, wait: Callable[[Record], None]) -> Iterator[None]:
+def held(
+    what: str, seconds: float, wait: Callable[[Record], None], kind: str = "backup"
+) -> Iterator[None]:
     """Hold the machine for this process, within the run of the playbook that started it if any.
 
     Args:
         what: this process does, for whoever is kept waiting.
         seconds: for which it waits for another holder.
         wait: called once with the record of whom it waits for.
+        kind: change or backup, beside which others may go on.
 
     Raises:
         HeldError: somebody else held it all the time.
@@ -131,7 +134,7 @@ def held(what: str, seconds: float, wait: Callable[[Record], None]) -> Iterator[
         "run": run,
         "what": what,
         "who": "its timer" if by_timer else _user(),
-        "kind": "backup",
+        "kind": kind,
         "since": now(),
         "inventory": "",
         "processes": [process],

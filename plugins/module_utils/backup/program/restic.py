@@ -303,9 +303,10 @@ def stamped(snapshot: Mapping[str, Any]) -> datetime | None:
     """Return the latest time that a snapshot bears, restic's or that of a part; None without."""
     found = [parse_time(str(snapshot["time"]))] if snapshot.get("time") else []
     for tag in snapshot.get("tags") or []:
-        name, _, stamp = str(tag).partition(".")
-        if name != AHEAD and stamp:
-            found.append(parse_time(stamp))
+        # Some are of people, such as "keep.for_the_audit".
+        with contextlib.suppress(ValueError):
+            moment = datetime.strptime(str(tag).partition(".")[2], base.TIME)
+            found.append(moment.replace(tzinfo=timezone.utc))
     return max(found, default=None)
 
 
