@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import (
     certificate_store,
     certificates,
@@ -344,18 +344,9 @@ def replace_file(path: Path, content: bytes) -> None:
     # Where the vault is a link, the file that it leads to is the vault.
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp makes it 0600; not a name that Ansible would read as variables.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".vault-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-        _flush(path.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # Under a name with a dot at first, which Ansible does not read as variables.
+    files.write({path: (content.decode(), 0o600)})
+    _flush(path.parent)
 
 
 def _flush(directory: Path) -> None:

@@ -85,7 +85,12 @@ def test_it_is_seen(site: Site, node: Node, tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.errors
     diagnosis = said(found)
-    assert re.search(r"ok +node .* ctp, ctp_export, keydb, notes, orthanc", diagnosis)
+    running = re.search(r"ok +node +The services run +([a-z_, ]+)", diagnosis)
+    assert running, diagnosis
+    assert {f"auscat_{name}" for name in running[1].strip().split(", ")} == {
+        *OTHERS,
+        "auscat_notes",
+    }
     assert re.search(r"ok +node .*5434 \(Notes, for who writes them\)", diagnosis), diagnosis
     (bundle,) = tmp_path.glob("troubleshoot-*.tar.gz")
     with tarfile.open(bundle) as archive:

@@ -293,11 +293,20 @@ def variables(looks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
         found["keyvm"].update(_of_ctp(looks[places["ctp"]]))
     if "keydb" in places:
         found["keyvm"].update(_of_keydb(looks[places["keydb"]]))
+    # The take-over looks again, and is to find the same.
+    names = {
+        group: {part: looks[places[part]]["parts"][part] for part in listed if part in places}
+        for group, listed in GROUPS.items()
+    }
     if len(used) == 1:
         # One machine has one data root, and one file of variables.
         for group in GROUPS:
             found["all"].update(found.pop(group))
+        found["all"]["adopt_services"] = names["keyvm"] | names["catvm"]
         return found
+    for group, listed_names in names.items():
+        if listed_names:
+            found[group]["adopt_services"] = listed_names
     # What CTP has to know of Orthanc is taken from Orthanc's machine.
     return {group: values for group, values in found.items() if values}
 

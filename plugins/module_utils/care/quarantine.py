@@ -252,7 +252,7 @@ def _device_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
         lines += rules
     layouts = [row["layout"] for row in found if row["layout"]]
     if layouts:
-        lines += ["where a public list knows that it shows it, look whether these are all regions:"]
+        lines += ["where a public list knows that it shows it, see whether these are all regions:"]
         lines += layouts
     lines += [
         "where it shows it in the same places of every image, or says YES itself: action blank,"

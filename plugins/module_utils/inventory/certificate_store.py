@@ -11,12 +11,12 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.auscat.imaging.plugins.module_utils.host import files
 from ansible_collections.auscat.imaging.plugins.module_utils.inventory import certificates
 
 AUTHORITY = "ca.json"
@@ -118,16 +118,7 @@ def _read(file: Path) -> dict[str, str]:
 
 def _write(file: Path, text: str) -> None:
     """Replace a file, for its owner alone, whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write({file: (text, 0o600)})
 
 
 @contextlib.contextmanager

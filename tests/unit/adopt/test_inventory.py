@@ -75,6 +75,11 @@ def test_one_machine_as_ansible_reads_it(tmp_path: Path) -> None:
             "dr.who": "{{ vault_orthanc_dr_who_password }}",
         },
         "orthanc_web_sources": [],
+        "adopt_services": {
+            "ctp": "pacs_ctp_customized",
+            "keydb": "pacs_keydb_server",
+            "orthanc": "pacs_orthanc",
+        },
     }
     assert {name: found[name] for name in expected} == expected
     # Ours is built, and ports are as by default.
@@ -108,6 +113,9 @@ def test_two_machines(tmp_path: Path) -> None:
     assert "host_volume_allow_system_disk" not in found["kv01"]
     assert "keydb_password" not in found["cv01"]
     assert "orthanc_registered_users" not in found["kv01"]
+    # Each machine knows its own services alone.
+    assert sorted(found["kv01"]["adopt_services"]) == ["ctp", "keydb"]
+    assert list(found["cv01"]["adopt_services"]) == ["orthanc"]
 
 
 def test_the_pages_orthanc_alone(tmp_path: Path) -> None:
