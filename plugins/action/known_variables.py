@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class ActionModule(ActionBase):
         """Fail for slips of this run, and warn of those that stand in the inventory."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
+        if checkout := named_as_nothing(variables.get("ansible_inventory_sources") or ()):
+            return {**result, "failed": True, "msg": checkout}
         typed = load_extra_vars(self._loader)
         refused, said = findings(variables, typed)
         # Whoever looks for a fault is not kept from it by the inventory, which site.yml refuses.
@@ -36,6 +39,23 @@ class ActionModule(ActionBase):
             listed = "\n".join(f"- {each}" for each in now)
             result.update(failed=True, msg=f"{listed}\nNothing was done.")
         return {**result, "changed": False}
+
+
+def named_as_nothing(sources: Iterable[str]) -> str:
+    """Return why the inventory of a run is none; empty where it is one.
+
+    Args:
+        sources: what ``-i`` or ``ANSIBLE_INVENTORY`` names. Where that is empty, Ansible takes the
+            working directory, and finds all sample inventories in a checkout.
+    """
+    for source in sources:
+        if "," not in source and Path(source).resolve() in ROLES.resolve().parents:
+            return (
+                f"The inventory is {source}, where the collection itself lies. Accepted: -i or "
+                "ANSIBLE_INVENTORY with the inventory of one site, such as inventories/production; "
+                "an empty one means the working directory to Ansible. Nothing was done."
+            )
+    return ""
 
 
 @cache

@@ -215,6 +215,23 @@ def test_without_an_inventory_no_playbook_starts() -> None:
     assert "playbook:" not in done.stdout
 
 
+def test_an_empty_inventory_runs_no_program_of_the_directory(tmp_path: Path) -> None:
+    """As `ANSIBLE_INVENTORY= ansible-playbook ...` names it, which is the working directory."""
+    shutil.copy(REPOSITORY / "ansible.cfg", tmp_path)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/it_ran\necho '{{}}'\n")
+    program.chmod(0o755)
+    environment = {**os.environ, "ANSIBLE_INVENTORY": ""}
+    subprocess.run(
+        ["ansible-inventory", "--list"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert not (tmp_path / "it_ran").exists()
+
+
 def test_a_misspelt_inventory_is_an_error() -> None:
     done = subprocess.run(
         ["ansible-playbook", "--list-hosts", "-i", "inventories/prodution", "site.yml"],

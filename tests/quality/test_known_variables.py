@@ -126,3 +126,10 @@ def test_playbook_variables_are_read_somewhere() -> None:
     )
     for name in spelling.PLAYBOOK_VARIABLES:
         assert re.search(rf"\b{name}\b", text), name
+
+
+def test_the_collection_itself_is_no_inventory() -> None:
+    for source in (REPOSITORY, REPOSITORY.parent):
+        assert f"The inventory is {source}, " in known_variables.named_as_nothing([str(source)])
+    usual = [str(each) for each in INVENTORIES]
+    assert not known_variables.named_as_nothing([*usual, "localhost,", "/etc/ansible/hosts"])
