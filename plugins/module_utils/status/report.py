@@ -228,9 +228,9 @@ def _study_rows(
     return found
 
 
-def ago(report: Mapping[str, Any], now: float) -> str:
+def ago(report: Mapping[str, Any], now: float, key: str = "finished") -> str:
     """Return how long ago something ended."""
-    finished = rules.moment(report.get("finished"))
+    finished = rules.moment(report.get(key))
     if finished is None:
         return "at an unknown time"
     if rules.is_to_come(finished, now):
@@ -269,6 +269,9 @@ def _backup_rows(
             continue
         word = "succeeded" if report.get("ok") is True else "failed"
         text = f"{word} {ago(report, state['time'])}"
+        # Each attempt renews when the last one ended.
+        if word == "failed" and report.get("last_ok"):
+            text += f"; the last that succeeded ended {ago(report, state['time'], 'last_ok')}"
         if not isinstance(report.get("ok"), bool):
             text = "what it noted cannot be read"
         if report.get("bytes_added"):

@@ -518,6 +518,10 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
         if report.get("ok") is not True or finished is None:
             name = "backup_verify_failed" if kind == "verify" else "backup_failed"
             text = "The last attempt failed."
+            last = moment(report.get("last_ok"))
+            # Each attempt renews when the last one ended.
+            if last is not None and not is_to_come(last, now):
+                text += f" The last backup that succeeded is {words(now - last)} old."
             if report.get("ok") is not False:
                 text = "What the last attempt noted cannot be read, so take it for failed."
             yield alert(name, CRITICAL, kind, text)
