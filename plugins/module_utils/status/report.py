@@ -163,9 +163,11 @@ def _figure_rows(
         found += _study_rows(ctp, alerts, studies)
         if ctp.get("deidentification"):
             found.append(("de-identification", "ok", "; ".join(ctp["deidentification"])))
-        if ctp.get("keydb_age_seconds") is not None:
-            text = f"{rules.number(ctp['keydb_patients'], 'patient')}, read "
-            text += f"{rules.words(ctp['keydb_age_seconds'])} ago"
+        age = ctp.get("keydb_age_seconds")
+        # A CTP that does not follow KeyDB by itself tells neither.
+        if age is not None or ctp.get("keydb_patients") is not None:
+            text = f"{rules.number(ctp['keydb_patients'], 'patient')}, "
+            text += "not read since its start" if age is None else f"read {rules.words(age)} ago"
             found.append(("CTP's patient list", worst(alerts, ["keydb_table_stale"]), text))
     elif state["services"].get("ctp") and not state.get("ctp"):
         found.append(("queue", "unknown", "this CTP reports no figures; see its page"))

@@ -62,6 +62,13 @@ def test_a_machine_that_tells_nothing_hides_no_other(seen: dict[str, Any], words
     ]
 
 
+def test_a_list_of_patients_that_was_not_read_since_the_start_is_called_so() -> None:
+    state = changed(ctp__keydb_age_seconds=None)
+    table = status_report.status_table({"kv": result(state)}, NOW)
+    assert "CTP has not read KeyDB since its start 60 min ago." in table
+    assert "3 patients, not read since its start" in table
+
+
 def test_a_failed_attempt_does_not_make_the_last_good_backup_younger(tmp_path: Path) -> None:
     """The timer tries again each day; what counts is when one succeeded."""
     noted = {"finished": iso(HOUR), "last_ok": iso(12 * 24 * HOUR), "ok": False, "error": "secret"}

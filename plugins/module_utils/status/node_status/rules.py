@@ -380,9 +380,13 @@ def _ctp(state: State, history: History, limits: Limits) -> Found:
         return
     if ctp.get("reception_open") is False:
         yield alert("reception_closed", CRITICAL, "ctp", "CTP receives nothing now.")
-    age = ctp.get("keydb_age_seconds")
+    age, text = ctp.get("keydb_age_seconds"), "CTP last read KeyDB {} ago."
+    started = (state["services"].get("ctp") or {}).get("since")
+    if age is None and ctp.get("keydb_patients") is not None and started:
+        # What it knew of the time before ended with its last container.
+        age, text = state["time"] - started, "CTP has not read KeyDB since its start {} ago."
     if age is not None and age > limits["keydb_stale_minutes"] * MINUTE:
-        yield alert("keydb_table_stale", WARNING, "ctp", f"CTP last read KeyDB {words(age)} ago.")
+        yield alert("keydb_table_stale", WARNING, "ctp", text.format(words(age)))
 
 
 def _queue(state: State, history: History, limits: Limits) -> Found:
