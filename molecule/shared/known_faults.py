@@ -421,8 +421,8 @@ def swarm_certificate_expired(site: Site) -> Iterator[Asked]:
         site.node.run("rm", "/root/swarm-node.crt")
 
 
-def _inventory(site: Site, **variables: Any) -> Asked:
-    """A second inventory, which says something else of the node."""
+def inventory(site: Site, **variables: Any) -> Asked:
+    """Give a second inventory, which says something else of the node."""
     path = site.scratch / "other.yml"
     path.write_text(json.dumps({"all": {"hosts": {"node": variables}}}))
     return Asked(arguments=("--inventory", str(path)))
@@ -440,7 +440,7 @@ def python_has_another_clock(site: Site) -> Iterator[Asked]:
         "chmod +x python"
     )
     try:
-        yield _inventory(site, ansible_python_interpreter="/opt/clock/python")
+        yield inventory(site, ansible_python_interpreter="/opt/clock/python")
     finally:
         site.node.run("rm", "-r", "/opt/clock")
 
@@ -461,7 +461,7 @@ def clock_ahead(site: Site) -> Iterator[Asked]:
 @contextlib.contextmanager
 def machine_away(site: Site) -> Iterator[Asked]:
     """No machine of that name."""
-    yield _inventory(site, ansible_host="auscat-test-troubleshoot-nowhere")
+    yield inventory(site, ansible_host="auscat-test-troubleshoot-nowhere")
 
 
 @contextlib.contextmanager

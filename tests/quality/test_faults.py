@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "molecule")]
 
 from shared import diagnoses  # noqa: E402
-from shared.diagnoses import first_line, merged  # noqa: E402
-from shared.known_faults import FAULTS, RESILIENCE, of  # noqa: E402
+from shared.diagnoses import first_line, merged, tried  # noqa: E402
+from shared.known_faults import FAULTS, RESILIENCE, Asked, Site, inventory, of  # noqa: E402
+from shared.machines import Scenario  # noqa: E402
 
 from tools import faults_table  # noqa: E402
 
@@ -107,3 +111,19 @@ def test_a_record_of_some_faults_is_refused(
     diagnoses.record("two_vm", {"ufw": "x", "firewalld": "y"})
     assert diagnoses.recorded() == {"ufw": "x", "firewalld": "y"}
     assert "| firewalld lacks a rule | `two_vm` | y |" in faults_table.PAGE.read_text()
+
+
+def test_where_something_is_wrong_the_playbook_ends_with_an_error(tmp_path: Path) -> None:
+    """Of a machine that is away, which needs none: the exit code, and what is repeated."""
+
+    @contextlib.contextmanager
+    def happens(site: Site) -> Iterator[Asked]:
+        away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.9", "ansible_port": 1}
+        yield inventory(site, **away, auscat_address="127.0.0.9")
+
+    scenario = Scenario(REPOSITORY / "molecule/troubleshoot")
+    (fault,) = [each for each in FAULTS if each.name == "machine_away"]
+    site = Site(scenario, scenario.node("node"), tmp_path)
+    assert tried(replace(fault, happens=happens), site) == (
+        "The machine node cannot be reached from here; nothing on it could be checked."
+    )
