@@ -15,12 +15,6 @@ __all__ = ["ctp", "empty_quarantine", "load", "node", "orthanc", "pacs"]
 Send = Callable[..., int]
 
 
-@pytest.fixture(scope="session")
-def stranger(scenario: Scenario) -> Machine:
-    """The neighbour that the inventory lets in nowhere."""
-    return scenario.client("stranger")
-
-
 @pytest.fixture
 def patient() -> Patient:
     """A patient whom KeyDB does not know yet."""
