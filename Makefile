@@ -53,5 +53,6 @@ screenshots: root environment ## Take the pictures of the documents again (needs
 docs: environment ## Write the generated documentation again (needs dciodvfy)
 	$(ACTIVATE) python tools/variables_table.py
 	$(ACTIVATE) python tools/filter_documentation.py
+	$(ACTIVATE) python tools/faults_table.py
 	$(ACTIVATE) python tools/objects_table.py
 	$(ACTIVATE) python tools/score_table.py

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shared.machines import Machine, Node, Scenario, wait_for
-from shared.streams import Rest, page
+from shared.streams import Rest, ct_slices, page
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,30 @@ def new_patient() -> Patient:
     """Make up a patient; the identifier holds what properties files must escape."""
     token = uuid.uuid4().hex[:10]
     return Patient(f"HOSP:{token} A=1", f"ANON-{token}")
+
+
+def send_small(
+    pacs: Machine,
+    node: Node,
+    patients: Sequence[Patient],
+    scratch: Path,
+    slices: int = 1,
+    called: str = "CTP",
+    calling: str = "PACS",
+) -> int:
+    """Send a small CT study of each patient; return what dcmsend ends with."""
+    directory = scratch / "studies"
+    directory.mkdir(exist_ok=True)
+    for one, each in enumerate(patients):
+        for two, image in enumerate(ct_slices(each.patient_id, slices, side=16)):
+            image.save_as(directory / f"{one:04d}-{two:04d}.dcm", enforce_file_format=True)
+    pacs.run("rm", "-rf", "/root/studies")
+    pacs.put(directory, "/root/studies")
+    return pacs.run(
+        *("dcmsend", "--timeout", "5", "--aetitle", calling, "--call", called),
+        *("--scan-directories", node.address, "8104", "/root/studies"),
+        check=False,
+    ).returncode
 
 
 def logs(node: Node) -> str:

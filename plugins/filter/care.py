@@ -26,5 +26,6 @@ class FilterModule:
             "release_report": quarantine.release_report,
             "troubleshoot_addresses": targets.addresses,
             "troubleshoot_bundle": support_bundle.bundle,
+            "troubleshoot_findings": troubleshoot.findings,
             "troubleshoot_report": troubleshoot.report,
         }

@@ -37,7 +37,7 @@ LONG = {
     "resilience": 2400,
     "restore_one": 900,
     "rotation": 900,
-    "troubleshoot": 900,
+    "troubleshoot": 1800,
     "upgrade": 900,
     "vm": 1400,
 }
@@ -89,6 +89,8 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tests/services/*", ("fourth_service",)),
     ("tests/hosts/testvm.py", ("vm",)),
     ("tests/hosts/testdisks.py", ("collection", "volume")),
+    ("molecule/shared/diagnoses.py", ("troubleshoot", "two_vm", "vm")),
+    ("molecule/shared/known_faults.*", ("troubleshoot", "two_vm", "vm")),
     ("molecule/shared/nifti.py", ("clients",)),
     ("playbooks/adopt.yml", ("adopt",)),
     ("playbooks/take_over.yml", ("adopt",)),
@@ -107,7 +109,10 @@ INPUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("playbooks/test_orthanc.yml", ("clients",)),
     (
         "playbooks/troubleshoot.yml",
-        ("fourth_service", "rsna_ctp", "rsna_standin", "status", "troubleshoot"),
+        (
+            *("fourth_service", "rsna_ctp", "rsna_standin", "status"),
+            *("troubleshoot", "two_vm", "vm"),
+        ),
     ),
     ("playbooks/upgrade.yml", ("backup", "upgrade")),
     # What a role declares is seen by every play that lists it.

@@ -169,11 +169,13 @@ def _disks(result: Diagnosis, seen: Mapping[str, Any]) -> None:
             full.append(row)
             kind = "inodes" if free >= floor else f"{free} MiB"
             who = SERVICES.get(row["service"], row["service"])
+            # A name of one word has data; "the gate in front of CTP" has its disk.
+            whose = f"the {who[4:]}" if who.startswith("The ") else f"{who}'s data"
             effect = " CTP takes nothing until there is space." if row["service"] == "ctp" else ""
             result.find(
                 DISK,
                 host,
-                f"The disk of {who}'s data on {host} is full: {row['path']} has {kind} left of"
+                f"The disk of {whose} on {host} is full: {row['path']} has {kind} left of"
                 f" {row['size'] // MIB} MiB, and needs {floor} MiB.{effect}",
                 "Make room or grow the disk (docs/volumes.md). Nothing that was acknowledged is"
                 " lost.",

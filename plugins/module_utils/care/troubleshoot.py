@@ -40,6 +40,15 @@ def diagnose(observations: Iterable[Mapping[str, Any]]) -> Diagnosis:
     return result
 
 
+def findings(observations: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong, in words, what to fix first at the front; nothing, where nothing is.
+
+    Args:
+        observations: as `diagnose` takes them.
+    """
+    return [finding.text for finding in diagnose(observations).findings]
+
+
 def report(observations: Iterable[Mapping[str, Any]]) -> str:
     """Return the text for the operator: the steps as a table, then the diagnosis.
 

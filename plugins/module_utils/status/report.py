@@ -163,9 +163,11 @@ def _figure_rows(
         found += _study_rows(ctp, alerts, studies)
         if ctp.get("deidentification"):
             found.append(("de-identification", "ok", "; ".join(ctp["deidentification"])))
-        if ctp.get("keydb_age_seconds") is not None:
-            text = f"{rules.number(ctp['keydb_patients'], 'patient')}, read "
-            text += f"{rules.words(ctp['keydb_age_seconds'])} ago"
+        age = ctp.get("keydb_age_seconds")
+        # A CTP that does not follow KeyDB by itself tells neither.
+        if age is not None or ctp.get("keydb_patients") is not None:
+            text = f"{rules.number(ctp['keydb_patients'], 'patient')}, "
+            text += "not read since its start" if age is None else f"read {rules.words(age)} ago"
             found.append(("CTP's patient list", worst(alerts, ["keydb_table_stale"]), text))
     elif state["services"].get("ctp") and not state.get("ctp"):
         found.append(("queue", "unknown", "this CTP reports no figures; see its page"))
@@ -228,9 +230,9 @@ def _study_rows(
     return found
 
 
-def ago(report: Mapping[str, Any], now: float) -> str:
+def ago(report: Mapping[str, Any], now: float, key: str = "finished") -> str:
     """Return how long ago something ended."""
-    finished = rules.moment(report.get("finished"))
+    finished = rules.moment(report.get(key))
     if finished is None:
         return "at an unknown time"
     if rules.is_to_come(finished, now):
@@ -269,6 +271,9 @@ def _backup_rows(
             continue
         word = "succeeded" if report.get("ok") is True else "failed"
         text = f"{word} {ago(report, state['time'])}"
+        # Each attempt renews when the last one ended.
+        if word == "failed" and report.get("last_ok"):
+            text += f"; the last that succeeded ended {ago(report, state['time'], 'last_ok')}"
         if not isinstance(report.get("ok"), bool):
             text = "what it noted cannot be read"
         if report.get("bytes_added"):

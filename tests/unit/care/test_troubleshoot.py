@@ -21,6 +21,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.care.support_bundle
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.care.troubleshoot import (
     diagnose,
+    findings,
     report,
 )
 
@@ -101,6 +102,7 @@ def test_a_healthy_node() -> None:
     assert not result.findings
     assert {step.state for step in result.steps} == {"ok"}
     assert "nothing wrong found. What was checked is listed above." in report([HEALTHY])
+    assert findings([HEALTHY]) == []
 
 
 STOPPED = {"deployed": True, "replicas": 0, "running": 0, "health": "none", "error": ""}
@@ -147,6 +149,8 @@ REFUSED = {"peer": "10.1.2.3", "count": 4, "last": "2026-11-24T18:40:27"}
          "The disk of CTP's data on node is full: /srv/c has 900 MiB"),
         ({"disks__0__inodes": 9999, "disks__0__inodes_free": 5},
          "The disk of CTP's data on node is full: /srv/c has inodes"),
+        ({"disks__0__service": "ctp_gate", "disks__0__free": 0},
+         "The disk of the gate in front of CTP on node is full: /srv/c has 0 MiB"),
         ({"time": NOW + 7300}, "The clock of node is 2 hours ahead of that of this machine."),
         ({"time": NOW - 90}, "The clock of node is 90 seconds behind that of this machine."),
         ({"certificates__0__not_after": NOW - 86400},
@@ -223,6 +227,7 @@ def test_each_fault_has_its_sentence(changes: dict[str, Any], text: str) -> None
     assert result.findings[0].text.startswith(text), result.findings
     assert result.findings[0].remedy
     assert FAILED in {step.state for step in result.steps}
+    assert findings([seen(**changes)])[0] == result.findings[0].text
 
 
 @pytest.mark.parametrize(

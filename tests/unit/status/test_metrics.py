@@ -8,7 +8,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status 
     rules,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from test_rules import LIMITS, NOW, WELL
+from test_rules import LIMITS, NOW, WELL, iso
 
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -31,6 +31,18 @@ def test_a_parser_of_others_reads_what_was_meant() -> None:
     assert found["auscat_alert", (("alert", "disk_low"), ("severity", "warning"))] == 0
     assert found["auscat_service_healthy", (("service", "ctp"),)] == 1
     assert found["auscat_proof_passed", ()] == 1
+    when = "auscat_backup_timestamp_seconds", (("kind", "identifiable"),)
+    assert found[when] == NOW - 3600
+
+
+def test_a_failed_backup_leaves_the_time_of_the_last_good_one() -> None:
+    state = copy.deepcopy(WELL)
+    state["backup"]["identifiable"] |= {"ok": False, "last_ok": iso(90_000)}
+    found = parsed(metrics.text(state, [], LIMITS))
+    kind = (("kind", "identifiable"),)
+    assert found["auscat_backup_ok", kind] == 0
+    assert found["auscat_backup_timestamp_seconds", kind] == NOW - 3600
+    assert found["auscat_backup_succeeded_timestamp_seconds", kind] == NOW - 90_000
 
 
 def test_every_alert_is_there_also_when_it_is_not_raised() -> None:

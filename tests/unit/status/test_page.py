@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import copy
 import html.parser
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.auscat.imaging.plugins.module_utils.status import plot
 from ansible_collections.auscat.imaging.plugins.module_utils.status import report as status_report
-from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import rules
+from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import (
+    collect,
+    rules,
+)
 from ansible_collections.auscat.imaging.plugins.module_utils.status.page import status_page
-from test_rules import LIMITS, NOW, WELL, changed
+from test_rules import LIMITS, NOW, WELL, changed, iso
 
 HOUR = 3600.0
 
@@ -55,6 +60,36 @@ def test_a_machine_that_tells_nothing_hides_no_other(seen: dict[str, Any], words
     assert status_report.status_failures(results, "critical") == [
         f"cat: unreachable (cat): {words}"
     ]
+
+
+def test_a_list_of_patients_that_was_not_read_since_the_start_is_called_so() -> None:
+    state = changed(ctp__keydb_age_seconds=None)
+    table = status_report.status_table({"kv": result(state)}, NOW)
+    assert "CTP has not read KeyDB since its start 60 min ago." in table
+    assert "3 patients, not read since its start" in table
+
+
+def test_a_failed_attempt_does_not_make_the_last_good_backup_younger(tmp_path: Path) -> None:
+    """The timer tries again each day; what counts is when one succeeded."""
+    noted = {"finished": iso(HOUR), "last_ok": iso(12 * 24 * HOUR), "ok": False, "error": "secret"}
+    (tmp_path / "identifiable.json").write_text(json.dumps({**noted, "max_age_hours": 26}))
+    kept = collect._report(tmp_path / "identifiable.json")
+    assert kept == {
+        **{key: noted[key] for key in ("finished", "last_ok", "ok")},
+        **{"max_age_hours": 26, "failed": 0},
+    }
+    table = status_report.status_table({"kv": result(changed(backup__identifiable=kept))}, NOW)
+    assert (
+        "backup_failed (identifiable): The last attempt failed. The last backup that succeeded is"
+        " 12 days old." in table
+    )
+    assert "failed 60 min ago; the last that succeeded ended 12 days ago" in table
+    # Of one that never succeeded, or did at a time that is not known, nothing is made up.
+    for unknown in (None, "yesterday"):
+        (tmp_path / "identifiable.json").write_text(json.dumps({**noted, "last_ok": unknown}))
+        kept = collect._report(tmp_path / "identifiable.json")
+        table = status_report.status_table({"kv": result(changed(backup__identifiable=kept))}, NOW)
+        assert "The last attempt failed." in table and "succeeded" not in table
 
 
 @pytest.mark.parametrize(("fail_on", "count"), [("", 0), ("critical", 1), ("warning", 2)])

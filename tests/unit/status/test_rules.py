@@ -151,6 +151,11 @@ CASES: list[tuple[dict[str, Any], list[dict[str, Any]], set[str]]] = [
     ({"ctp__reception_open": False}, FRESH, {"reception_closed:critical"}),
     ({"ctp__reception_open": None}, FRESH, set()),
     ({"ctp__keydb_age_seconds": 301.0}, FRESH, {"keydb_table_stale:warning"}),
+    # A start of CTP does not make its list of patients fresh.
+    ({"ctp__keydb_age_seconds": None}, FRESH, {"keydb_table_stale:warning"}),
+    ({"ctp__keydb_age_seconds": None, "services__ctp__since": NOW - 60}, FRESH, set()),
+    ({"ctp__keydb_age_seconds": None, "services__ctp__since": None}, FRESH, set()),
+    ({"ctp__keydb_age_seconds": None, "ctp__keydb_patients": None}, FRESH, set()),
     ({"ctp__queued": 3, "ctp__oldest_seconds": 1801}, FRESH, {"queue_old:warning"}),
     ({"ctp__queued": 3, "ctp__oldest_seconds": 1799}, FRESH, set()),
     # Growing: more than half an hour ago, and not already shrinking again.

@@ -22,8 +22,9 @@ SAMPLER = "auscat-status.service"
 LOCK = Path("/run/auscat-lock")
 #: A playbook that was not heard of for so long holds no machine any more.
 SILENT_SECONDS = 300
-REPORTED = ("finished", "ok", "passed", "checks", "bytes_added", "max_age_hours", "ahead")
-"""What is taken from the report of another command: numbers and one time."""
+REPORTED = ("ok", "passed", "checks", "bytes_added", "max_age_hours", "ahead")
+REPORTED_TIMES = ("finished", "last_ok")
+"""What is taken from the report of another command: numbers and times."""
 
 
 def state(settings: Mapping[str, Any], sampling: bool = False) -> dict[str, Any]:
@@ -137,19 +138,11 @@ def _report(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         kept = {
-            key: found[key]
-            for key in (
-                "finished",
-                "ok",
-                "passed",
-                "checks",
-                "bytes_added",
-                "max_age_hours",
-                "ahead",
-            )
-            if isinstance(found.get(key), (bool, int, float))
-            or (key == "finished" and rules.moment(found.get(key)) is not None)
+            key: found[key] for key in REPORTED if isinstance(found.get(key), (bool, int, float))
         }
+        for key in REPORTED_TIMES:
+            if rules.moment(found.get(key)) is not None:
+                kept[key] = found[key]
         failed = found.get("failed")
         return {**kept, "failed": len(failed) if isinstance(failed, list) else 0}
     except FileNotFoundError:

@@ -200,3 +200,8 @@ def _reports(made: _Text, state: Mapping[str, Any]) -> None:
         "When it ended.",
         [(labels, rules.moment(each.get("finished"))) for labels, each in backups],
     )
+    made.add(
+        "backup_succeeded_timestamp_seconds",
+        "When the last one that succeeded ended.",
+        [(labels, rules.moment(each.get("last_ok"))) for labels, each in backups],
+    )

@@ -380,9 +380,13 @@ def _ctp(state: State, history: History, limits: Limits) -> Found:
         return
     if ctp.get("reception_open") is False:
         yield alert("reception_closed", CRITICAL, "ctp", "CTP receives nothing now.")
-    age = ctp.get("keydb_age_seconds")
+    age, text = ctp.get("keydb_age_seconds"), "CTP last read KeyDB {} ago."
+    started = (state["services"].get("ctp") or {}).get("since")
+    if age is None and ctp.get("keydb_patients") is not None and started:
+        # What it knew of the time before ended with its last container.
+        age, text = state["time"] - started, "CTP has not read KeyDB since its start {} ago."
     if age is not None and age > limits["keydb_stale_minutes"] * MINUTE:
-        yield alert("keydb_table_stale", WARNING, "ctp", f"CTP last read KeyDB {words(age)} ago.")
+        yield alert("keydb_table_stale", WARNING, "ctp", text.format(words(age)))
 
 
 def _queue(state: State, history: History, limits: Limits) -> Found:
@@ -518,6 +522,10 @@ def _backup(state: State, history: History, limits: Limits) -> Found:
         if report.get("ok") is not True or finished is None:
             name = "backup_verify_failed" if kind == "verify" else "backup_failed"
             text = "The last attempt failed."
+            last = moment(report.get("last_ok"))
+            # Each attempt renews when the last one ended.
+            if last is not None and not is_to_come(last, now):
+                text += f" The last backup that succeeded is {words(now - last)} old."
             if report.get("ok") is not False:
                 text = "What the last attempt noted cannot be read, so take it for failed."
             yield alert(name, CRITICAL, kind, text)

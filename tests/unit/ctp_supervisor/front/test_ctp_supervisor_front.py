@@ -7,6 +7,7 @@ import html
 import http.client
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Container, Iterator
@@ -717,6 +718,76 @@ def test_a_queue_that_does_not_move(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     now += 400
     queues.look(excused=True)
     assert not queues.stuck
+
+
+def test_a_retry_makes_no_object_younger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be sent, CTP copies to the end of its queue, and removes the file it was."""
+    pipeline = Site(tmp_path).settings().pipelines[0]
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    queues = Queues(pipeline)
+    root = pipeline.stage("export").root
+
+    def age() -> int:
+        queues.look(excused=False)
+        found = queues.shown({})["oldest_seconds"]
+        assert isinstance(found, int)
+        return found
+
+    def retried(path: Path, number: int) -> Path:
+        target = root / f"queue/0000000000/{number:03d}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        path.unlink()
+        return target
+
+    path = root / "active/000"
+    dicom(path, done=True)
+    hour_ago = time.time() - 3600
+    os.utime(path, (hour_ago, hour_ago))
+    assert 3600 <= age() < 3700
+    for number in range(3):
+        now += 60
+        path = retried(path, number)
+        assert path.stat().st_mtime > hour_ago + 3000, "else nothing is proved"
+        assert 3600 <= age() < 3700
+    # Another object is as old as it is, and does not make this one younger.
+    dicom(root / "queue/0000000000/010", done=True)
+    assert 3600 <= age() < 3700
+    # For a moment it is in no queue.
+    content = path.read_bytes()
+    path.unlink()
+    assert age() < 100
+    now += 5
+    path.write_bytes(content)
+    assert 3600 <= age() < 3700
+    # Once it has left, the same object that comes again is another.
+    path.unlink()
+    assert age() < 100
+    now += 11
+    assert age() < 100
+    path.write_bytes(content)
+    assert age() < 100
+
+
+def test_what_cannot_be_read_is_as_old_as_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctp_supervisor.front.status._READ_AT_ONCE", 1)
+    pipeline = Site(tmp_path).settings().pipelines[0]
+    queues = Queues(pipeline)
+    assert queues.oldest is None
+    queues.look(excused=False)
+    assert queues.oldest is None
+    queue = pipeline.stage("export").root / "queue/0000000000"
+    queue.mkdir(parents=True)
+    for number, content in enumerate([b"no DICOM", b"nor this", b""]):
+        path = queue / f"{number:03d}"
+        path.write_bytes(content)
+        os.utime(path, (1e9 + number, 1e9 + number))
+    for _ in range(3):
+        queues.look(excused=False)
+        assert (queues.exports, queues.oldest) == (2, 1e9)
 
 
 def test_ctp_finds_nothing_secret_in_its_environment(

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import whole_files
 
+from ..dicom.part10 import announced_uid
 from ..machine.files import files_below
 from ..settings import Pipeline
 
 LOG = logging.getLogger(__name__)
 
 STUCK_SECONDS = 300.0
+KEEP_SECONDS = 10.0
+"""For so long an object may be in no queue, as while CTP moves it, and still be the same one."""
+_READ_AT_ONCE = 500
+"""So many files are read in one look; the others are of the age of their files until the next."""
 
 
 class Counters:
@@ -67,11 +74,50 @@ class Counters:
             LOG.error("The counts cannot be written (%s)", type(error).__name__)
 
 
+class Waiting:
+    """Since when objects wait for Orthanc, by the SOP Instance UID in front of their data set.
+
+    The time of a file does not tell: what could not be sent, CTP copies to the end of its queue,
+    and removes the file that it was. A start of this program forgets what was before the last copy.
+    """
+
+    def __init__(self) -> None:
+        self._uids: dict[tuple[int, int], str] = {}
+        self._since: dict[str, float] = {}
+        self._missed: dict[str, float] = {}
+
+    def look(self, files: Mapping[Path, os.stat_result]) -> float | None:
+        """Return since when the first of the files waits, in seconds since 1970; None for none."""
+        known, self._uids = self._uids, {}
+        found: dict[str, float] = {}
+        oldest: float | None = None
+        unread = _READ_AT_ONCE
+        for path, status in files.items():
+            key = (status.st_ino, status.st_mtime_ns)
+            uid = known.get(key)
+            if uid is None and unread:
+                unread -= 1
+                uid = announced_uid(path)
+            since = status.st_mtime
+            if uid is not None:
+                self._uids[key] = uid
+            if uid:
+                since = found[uid] = min(since, self._since.get(uid, since), found.get(uid, since))
+            oldest = since if oldest is None else min(oldest, since)
+        now = time.monotonic()
+        self._missed = {uid: self._missed.get(uid, now) for uid in self._since if uid not in found}
+        kept = (uid for uid, at in self._missed.items() if now - at <= KEEP_SECONDS)
+        self._since = {**{uid: self._since[uid] for uid in kept}, **found}
+        return oldest
+
+
 class Queues:
     """The queues of one pipeline, seen from outside."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self._lock = threading.Lock()
+        self._exported = Waiting()
         self._waiting: set[int] = set()
         self._moved = time.monotonic()
         self.imports = 0
@@ -80,27 +126,16 @@ class Queues:
 
     def look(self, excused: bool) -> None:
         """Count. ``excused``: CTP is kept from moving, on purpose."""
-        importing = self.pipeline.stage("import").root
-        exporting = self.pipeline.stage("export").root
-        waiting: set[int] = set()
-        self.imports = self.exports = 0
-        oldest: float | None = None
-        for root in (importing, exporting):
-            for part in ("queue", "active"):
-                for entry in files_below(root / part):
-                    try:
-                        found = entry.stat()
-                    except FileNotFoundError:
-                        continue
-                    if not found.st_size:
-                        continue
-                    oldest = min(oldest or found.st_mtime, found.st_mtime)
-                    if root is importing:
-                        self.imports += 1
-                        waiting.add(found.st_ino)
-                    else:
-                        self.exports += 1
-        self.oldest = oldest
+        with self._lock:
+            self._look(excused)
+
+    def _look(self, excused: bool) -> None:
+        imports, exports = (_files(self.pipeline.stage(kind).root) for kind in ("import", "export"))
+        self.imports, self.exports = len(imports), len(exports)
+        ages = [status.st_mtime for status in imports.values()]
+        since = self._exported.look(exports)
+        self.oldest = min(ages if since is None else [*ages, since], default=None)
+        waiting = {status.st_ino for status in imports.values()}
         if excused or not waiting or self._waiting - waiting:
             self._moved = time.monotonic()
         self._waiting = waiting
@@ -121,6 +156,18 @@ class Queues:
             else max(0, int(time.time() - self.oldest)),
             "quarantine": quarantined,
         }
+
+
+def _files(stage: Path) -> dict[Path, os.stat_result]:
+    """What waits in a stage, or is in its hands. What CTP writes just now is empty."""
+    found = {}
+    for part in ("queue", "active"):
+        for entry in files_below(stage / part):
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat()
+                if status.st_size:
+                    found[Path(entry.path)] = status
+    return found
 
 
 def total(queues: Sequence[Queues]) -> int:
