@@ -151,6 +151,8 @@ class ActionModule(ActionBase):
         data_root = self._value("auscat_data_root")
         config_root = self._value("auscat_config_root")
         wished = machine_lock.arguments(self._variables, {})
+        # Off where test hosts are made: many at once, on a machine that is no node.
+        holds = not self._task.check_mode and self._quietly("__preflight_holds", True)
 
         def look() -> dict[str, Any]:
             return self._execute_module(
@@ -174,7 +176,7 @@ class ActionModule(ActionBase):
                     "replaced": self._quietly("__adopt_replaced") or [],
                     "repositories": self._repositories(),
                     # A run that is refused anyway keeps nobody waiting.
-                    "lock": None if self._task.check_mode or problems else wished,
+                    "lock": wished if holds and not problems else None,
                 },
                 task_vars=task_vars,
             )
