@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shared.ctp_node import Patient, node, pacs
-from shared.machines import Node, Outcome, Scenario
+from shared.machines import Node, Outcome, Scenario, wait_for
 from shared.streams import Rest
 
 __all__ = ["node", "pacs"]
@@ -61,11 +61,18 @@ def known(node: Node) -> Patient:
     """A patient whom the old KeyDB knows."""
     token = uuid.uuid4().hex[:10]
     patient = Patient(f"HOSP-{token}", f"ANON-{token}")
-    (container,) = node.tasks("pacs_keydb_server")
-    node.run(
-        *("docker", "exec", "--interactive", container["Id"]),
-        *("psql", "--username=key_admin", "--dbname=key_db", "--set=ON_ERROR_STOP=1"),
-        stdin="INSERT INTO patient (patient_id, pseudonym) VALUES "
-        f"('{patient.patient_id}', '{patient.pseudonym}');",
-    )
+
+    def inserted() -> bool:
+        containers = node.tasks("pacs_keydb_server")
+        assert len(containers) == 1, containers
+        node.run(
+            *("docker", "exec", "--interactive", containers[0]["Id"]),
+            *("psql", "--username=key_admin", "--dbname=key_db", "--set=ON_ERROR_STOP=1"),
+            stdin="INSERT INTO patient (patient_id, pseudonym) VALUES "
+            f"('{patient.patient_id}', '{patient.pseudonym}');",
+        )
+        return True
+
+    # It has just been started for the first time.
+    wait_for("the old KeyDB takes patients", inserted, 120)
     return patient
