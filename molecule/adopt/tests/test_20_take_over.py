@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ OLD = {"pacs_orthanc", "pacs_keydb_server", "pacs_deid"}
 
 
 def sent(node: Node, patient: Patient) -> Stream:
-    return Stream(node, ct_series(patient.patient_id, 64), senders=2, pace=0.3, patience=150)
+    # Numbers that no object has which is there already: by them doubled ones are found.
+    series = ct_series(patient.patient_id, 64, itertools.count(1001))
+    return Stream(node, series, senders=2, pace=0.3, patience=150)
 
 
 @pytest.fixture(scope="module", autouse=True)
