@@ -188,10 +188,16 @@ def test_services_open_what_the_inventory_names_and_nothing_else(
     assert named(cat, found["cat"]["orthanc"], "researcher") == [named_one.address]
 
 
+# On a network of its own, so that it leaves the machine by the bridge of all Swarm services.
 FOREIGN = """
-docker service create --quiet --detach --name shop --publish mode=host,target=80,published=18080 \\
+docker network create --driver overlay shop
+docker service create --quiet --detach --name shop --network shop \\
   --no-healthcheck --entrypoint sleep "$1" infinity
 """
+
+
+def removed(node: Node, network: str) -> bool:
+    return node.run("docker", "network", "rm", network, check=False).returncode == 0
 
 
 def test_others_on_the_bridge_reach_whom_the_site_names_for_them(
@@ -220,6 +226,7 @@ def test_others_on_the_bridge_reach_whom_the_site_names_for_them(
         assert reaches(cat, shop, places) == places[1:]
     finally:
         cat.run("docker", "service", "rm", "shop")
+        wait_for("its network is removed", partial(removed, cat, "shop"))
         back = scenario.play("site.yml", "--tags", "firewall")
     assert back.returncode == 0, back.errors
 
