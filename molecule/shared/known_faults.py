@@ -223,10 +223,14 @@ def orthanc_out_of_reach(site: Site) -> Iterator[Asked]:
     """What comes to Orthanc's DICOM port from other containers vanishes."""
     (task,) = site.node.tasks("auscat_orthanc")
     inside = ("nsenter", "--target", str(task["State"]["Pid"]), "--net", "nft")
-    rules = (
-        "table inet cut { chain in { type filter hook input priority -20;"
-        ' iifname != "lo" tcp dport 4242 drop; } }'
-    )
+    rules = """
+        table inet cut {
+            chain in {
+                type filter hook input priority -20;
+                iifname != "lo" tcp dport 4242 drop;
+            }
+        }
+    """
     site.node.run(*inside, "-f", "-", stdin=rules)
     try:
         yield Asked()
