@@ -13,6 +13,8 @@ from shared.refusals import Case, Refusals, problems
 from sites import VAULT, Site, assert_refused
 
 WORLD = "to the whole world"
+# Whom containers may connect to is not looked at where one of these says that it has no limits.
+UNLIMITED = ("firewall_restrict_published_ports", "firewall_outgoing")
 
 CASES = [
     # --- Passwords
@@ -208,28 +210,30 @@ CASES = [
         "a modality that nobody can look up",
         {"orthanc_options": {"DicomModalities": {"cad": ["CAD", "cad.nowhere.invalid", 104]}}},
         ["orthanc_options.DicomModalities.cad is 'cad.nowhere.invalid'", "an IPv4 address"],
+        apart=UNLIMITED,
     ),
     Case(
         "modalities that the inventory does not name",
         {"orthanc_options": {"DicomModalitiesInDatabase": True}},
         ["DicomModalitiesInDatabase is true, and orthanc_outgoing is empty"],
+        apart=UNLIMITED,
     ),
     Case(
         "somebody who has no IPv4",
         {"ctp_outgoing": ["10.1.2.3:104", "2001:db8::/32"]},
         [r"ctp_outgoing\[1\] is '2001:db8::/32'", "It has IPv6 alone"],
+        apart=UNLIMITED,
     ),
     Case(
         "no list for others",
         {"firewall_outgoing_of": {"monitoring": "10.1.2.3"}},
         ["firewall_outgoing_of.monitoring is '10.1.2.3'. Accepted: a list"],
+        apart=UNLIMITED,
     ),
     Case(
         "limits of another kind",
         {"firewall_outgoing": "some"},
         ["firewall_outgoing is 'some'", "named, any"],
-        # Where nobody knows whether there are limits, whom they name is not looked at.
-        alone=True,
     ),
     Case(
         "a whole private range",
