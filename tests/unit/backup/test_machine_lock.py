@@ -17,6 +17,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.backup.program impo
     machine_lock,
 )
 from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status import collect
+from processes import ended
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +46,8 @@ def playbook(run: str = "a1", **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives until the test ends it."""
-    with subprocess.Popen(["sleep", "600"]) as process:
+    with ended(["sleep", "600"]) as process:
         yield process
-        process.kill()
 
 
 def process_of(sleeper: subprocess.Popen[bytes]) -> dict[str, int]:
@@ -215,7 +215,7 @@ def test_two_programs_exclude_each_other_and_a_killed_one_holds_nothing(director
         f"machine_lock.DIRECTORY = Path({str(directory)!r})\n"
         "with cli.locked('backup identifiable', 0):\n    print('held', flush=True); input()\n"
     )
-    with subprocess.Popen(
+    with ended(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None

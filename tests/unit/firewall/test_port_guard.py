@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import ended
 
 COLLECTIONS = str(Path(__file__).resolve().parents[3] / ".collections")
 
@@ -192,7 +193,7 @@ def test_a_port_that_is_still_served_stays_closed_until_it_is_not(host: Host) ->
     """The firewall changes before the container goes; in between nobody may get in."""
     host.guard(ports=PORTS)
     program = "import socket; s = socket.create_server(('', 8104)); print('up', flush=True)\n"
-    with subprocess.Popen(
+    with ended(
         ["ip", "netns", "exec", host.name, sys.executable, "-c", program + "s.accept()"],
         stdout=subprocess.PIPE,
     ) as server:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
+from processes import ended
 
 SHARED = Path(__file__).resolve().parents[3] / "images/shared"
 sys.path.insert(0, str(SHARED))
@@ -165,7 +166,7 @@ def test_the_program(target: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", "one_way", str(port), LOOPBACK, str(target)]
     server = Server(target)
-    with subprocess.Popen(command, cwd=SHARED, stdout=subprocess.PIPE, text=True) as process:
+    with ended(command, cwd=SHARED, stdout=subprocess.PIPE, text=True) as process:
         with connect(port) as connection:
             connection.sendall(b"x")
             assert connection.recv(1) == b"X"

@@ -22,6 +22,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.carry_over im
     ConnectionWithin,
     store_again,
 )
+from processes import ended
 
 HEADERS = {"Authorization": "Basic dTpw"}
 OBJECT = bytes(128) + b"DICM"
@@ -106,7 +107,7 @@ def test_orthanc_is_reached_though_no_port_is_published() -> None:
         "server.serve_forever()"
     )
     inside = "ip link set lo up && exec " + sys.executable + ' -c "$0"'
-    with subprocess.Popen(
+    with ended(
         ["unshare", "--net", "sh", "-c", inside, program], stdout=subprocess.PIPE, text=True
     ) as within:
         assert within.stdout is not None
@@ -119,7 +120,6 @@ def test_orthanc_is_reached_though_no_port_is_published() -> None:
         # Whoever asked is where it was.
         with pytest.raises(ConnectionRefusedError):
             HTTPConnection("127.0.0.1", port, timeout=10).request("HEAD", "/")
-        within.terminate()
 
 
 def test_keydbs_directory_is_found_beside_what_has_none_on_the_host(

@@ -13,6 +13,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.stack.confined impo
     Seen,
     differences,
 )
+from processes import ended
 
 STATUS = "Name:\tx\nCapPrm:\t{prm:016x}\nCapBnd:\t{bnd:016x}\nNoNewPrivs:\t{nnp}\n"
 LIMITS = """\
@@ -89,7 +90,7 @@ def test_a_real_process_with_and_without_new_privileges() -> None:
     """This kernel's own files."""
     waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     for command, set_ in ((waiting, False), (["setpriv", "--no-new-privs", *waiting], True)):
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        with ended(command, stdin=subprocess.PIPE) as process:
             # setpriv becomes the program within moments.
             for _ in range(1000):
                 found = Seen(process.pid)

@@ -24,6 +24,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.status.node_status 
     keeper,
     observe,
 )
+from processes import ended
 
 DAY = "2026-11-24T17:55:{:02}.123456789Z"
 SECOND = 1795542900.123456
@@ -229,7 +230,7 @@ def test_the_sampler_of_a_machine_without_systemd(
     assert collect.state(settings)["sampler"]["active"] is False
     code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX)"
     code += "; print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
+    with ended(
         [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout and other.stdout.readline() == "held\n"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ctp_supervisor.engine.process import Threads
+from processes import ended
 
 # The kernel keeps 15 bytes of a name: the two long ones are one to it.
 NAMES = ["orthanc-1", "radiotherapy-north-1", "radiotherapy-north-2"]
@@ -29,9 +30,8 @@ for line in sys.stdin:
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", PROGRAM, *NAMES, "another"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as found:
+    with ended(command, stdin=subprocess.PIPE, text=True) as found:
         yield found
-        found.kill()
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.auscat.imaging.plugins.module_utils.inventory import ce
 from ctp_supervisor.dicom import sockets, tunnel
 from ctp_supervisor.outlet.outlet import Outlet
 from ctp_supervisor.outlet.settings import OutletSettings
+from processes import ended
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
@@ -369,7 +370,7 @@ def test_the_outlet_as_a_program(tmp_path: Path, machines: dict[str, Machine]) -
         return subprocess.run(asked, env=environment, capture_output=True, check=False).returncode
 
     assert health() == 1
-    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE) as running:
+    with ended(program, env=environment, stdout=subprocess.PIPE) as running:
         try:
             wait_until("it answers", lambda: health() == 0)
         finally:
