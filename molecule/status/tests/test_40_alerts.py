@@ -436,7 +436,17 @@ def test_swarm_that_is_locked(cat: Node) -> None:
     cat.run("docker", "swarm", "unlock", stdin=key + "\n")
     cleared(cat, "swarm_locked", "critical")
     cat.run("docker", "swarm", "update", "--autolock=false")
-    cleared(cat, "service_down", "critical")
+    try:
+        cleared(cat, "service_down", "critical", seconds=120)
+    except AssertionError:
+        # Docker's fault that docs/secrets.md names, with its remedy; nothing is locked any more.
+        states = cat.output(
+            *("docker", "service", "ps", "--format", "{{.CurrentState}}"),
+            *("auscat_front", "auscat_orthanc"),
+        )
+        assert "Assigned" in states, states
+        cat.run("systemctl", "restart", "docker.service")
+        cleared(cat, "service_down", "critical")
 
 
 def test_containers_end_no_more(kv: Node, cat: Node) -> None:
