@@ -323,6 +323,23 @@ class Scenario:
         }
         return [self.node(name) for name in sorted(members)]
 
+    def command(
+        self, playbook: str, *arguments: str, extra: dict[str, Any] | None = None
+    ) -> list[str]:
+        """Return the command that runs a playbook, from the directory `tree`."""
+        command = ["ansible-playbook", "--inventory", str(self.inventory), playbook, *arguments]
+        if extra is not None:
+            command += ["--extra-vars", json.dumps(extra)]
+        return command
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that it is run with."""
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "true",
+        }
+
     def play(self, playbook: str, *arguments: str, extra: dict[str, Any] | None = None) -> Outcome:
         """Run a playbook of the repository against the scenario, as an operator does.
 
@@ -331,15 +348,8 @@ class Scenario:
             arguments: further arguments of ansible-playbook.
             extra: extra variables, which win over the inventory.
         """
-        command = ["ansible-playbook", "--inventory", str(self.inventory), playbook, *arguments]
-        if extra is not None:
-            command += ["--extra-vars", json.dumps(extra)]
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_NOCOLOR": "true",
-        }
+        command = self.command(playbook, *arguments, extra=extra)
+        environment = {**self.environment(), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
         with timed("deploying"):
             result = subprocess.run(
                 command,

@@ -36,7 +36,7 @@ LONG = {
     "fourth_service": 480,
     "resilience": 2400,
     "restore_one": 900,
-    "rotation": 900,
+    "rotation": 2100,
     "troubleshoot": 1800,
     "upgrade": 900,
     "vm": 1400,

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from shared.ctp_node import Patient, node, pacs, status
 from shared.https import kept, url
-from shared.machines import REPOSITORY, Node, Outcome, Scenario, wait_for
+from shared.killed import Playbook
+from shared.machines import Node, Outcome, Scenario, wait_for
 from shared.streams import page
 
 __all__ = ["node", "pacs"]
@@ -58,18 +59,11 @@ class Site:
         """Run a playbook on this inventory, as an operator does."""
         return Scenario(self.directory).play(playbook, *self.secret, *arguments, extra=extra)
 
-    def start(self, playbook: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a playbook in a process group of its own, to read its output line by line."""
-        return subprocess.Popen(
-            ["ansible-playbook", "-i", str(self.inventory), playbook, *self.secret, *arguments],
-            cwd=REPOSITORY,
-            env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def playbook(self, playbook: str, *arguments: str) -> Playbook:
+        """Return a playbook on this inventory as one that can be killed."""
+        here = Scenario(self.directory)
+        command = here.command(playbook, *self.secret, *arguments)
+        return Playbook(command, here.tree, here.environment())
 
     def values(self, file: Path | None = None) -> dict[str, str]:
         """Read the vault, or the record, by Ansible's own command."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import Callable
-
 from conftest import ONE_VERSION_EACH, ROTATED, Site, logins, secret_versions
+from shared.killed import Kill, killed_at_each, steps_of
 from shared.machines import Node, wait_for
 
 PLAYBOOK = "playbooks/rotate_secrets.yml"
@@ -15,28 +11,16 @@ PLAYBOOK = "playbooks/rotate_secrets.yml"
 NAMES = ("vault_keydb_ctp_password", "vault_orthanc_researcher_password")
 ARGUMENTS = ("--skip-tags", "verify", "-e", "rotate=keydb_ctp_password,orthanc_researcher_password")
 
-
-def kill_at(site: Site, task: str, condition: Callable[[], bool] = lambda: True) -> None:
-    """Run the playbook and kill it, and all that it has started, when this task begins.
-
-    Args:
-        condition: waited for before the kill, once the task has begun.
-    """
-    process = site.start(PLAYBOOK, *ARGUMENTS)
-    assert process.stdout
-    read = []
-    try:
-        for line in process.stdout:
-            read.append(line)
-            if line.startswith(f"TASK [auscat.imaging.{task}"):
-                wait_for(f"the condition of {task}", condition, 120)
-                assert process.poll() is None, "it had ended already"
-                return
-        raise AssertionError(f"{task} never began:\n{''.join(read)}")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+KEYDB = "Set the inventory's passwords in the running KeyDB"
+SECRETS = "Install the Docker secrets"
+DEPLOY = "Deploy the stack and wait until every service is healthy"
+SUPERSEDED = "Remove superseded versions of the secrets"
+VAULT = "replace | Write the new values to the vault, and the old ones beside it"
+FORGET = "prove | Delete the old values"
+# They say "not changed", and take the machine's lock and remove the copies.
+ALSO = ("Check the inventory and the machine", "Remove what was kept for going back")
+# Of the image of CTP.
+LOOKS = ("inspect | Read what the image of CTP runs",)
 
 
 def newest(node: Node, service: str) -> set[str]:
@@ -45,52 +29,110 @@ def newest(node: Node, service: str) -> set[str]:
     return {secret["SecretName"] for secret in spec["Secrets"]}
 
 
+class Rotation:
+    """What must be so after each kill. It goes through the steps once, from old to new values."""
+
+    def __init__(self, site: Site, node: Node) -> None:
+        self.site, self.node = site, node
+        self.old = site.values()
+        self.new: dict[str, str] = {}
+        self.forgotten = False
+        self.ctp_before = newest(node, "auscat_ctp")
+
+    def ctp_is_deployed(self) -> bool:
+        """Swarm has taken the new definition of CTP and is at work."""
+        return newest(self.node, "auscat_ctp") != self.ctp_before
+
+    def which(self, values: dict[str, str]) -> dict[str, str]:
+        """What came of logging in with the two that are replaced."""
+        return {name: login for name, login in logins(self.node, values).items() if name in NAMES}
+
+    def one_each(self) -> bool:
+        """Each service accepts exactly one of its two values; none of them is starting now."""
+        logged_in = self.which(self.old), self.which(self.new)
+        for name in NAMES:
+            assert sorted(each[name] for each in logged_in) == ["accepted", "refused"], logged_in
+        return True
+
+    def check(self, kill: Kill) -> None:
+        """Look after a kill: no value is nowhere, and no service without one."""
+        vault, step = self.site.values(), kill.step.name
+        if not self.new and all(vault[name] == self.old[name] for name in NAMES):
+            # Not before it is written; at most the old ones lie beside it already.
+            assert vault == self.old
+            assert step.endswith((VAULT, ALSO[0])), "the vault should have the new values by now"
+            assert not self.site.record.exists() or self.recorded()
+            assert self.which(self.old) == dict.fromkeys(NAMES, "accepted")
+            return
+        if not self.new:
+            # Where the kill came before they were written, the next run did it on its way.
+            assert not step.endswith(ALSO[0]), "nothing is written yet"
+            assert not (step.endswith(VAULT) and kill.ended == "before"), "nothing is written yet"
+            self.new = vault
+        assert vault == self.new
+        assert {name for name in vault if vault[name] != self.old[name]} == set(NAMES)
+        if not self.site.record.exists():
+            assert step.endswith(FORGET) and kill.ended in ("amid", "after")
+            self.forgotten = True
+            self.is_new()
+            return
+        assert not self.forgotten
+        assert self.recorded()
+        wait_for("each service accepts one value", self.one_each, 240)
+        if kill.ended == "before":
+            self.check_before(step)
+
+    def recorded(self) -> bool:
+        """The old values lie beside the vault."""
+        return self.site.values(self.site.record) == {name: self.old[name] for name in NAMES}
+
+    def check_before(self, step: str) -> None:
+        """What is done, and what is not, when a step has not begun."""
+        keydb, orthanc = NAMES
+        if step.endswith(KEYDB):
+            assert self.which(self.old) == dict.fromkeys(NAMES, "accepted")
+        if step.endswith(SECRETS):
+            assert self.which(self.old) == {keydb: "refused", orthanc: "accepted"}
+            assert self.which(self.new) == {keydb: "accepted", orthanc: "refused"}
+        if step.endswith(DEPLOY):
+            # They are made, and nobody uses them.
+            assert len(secret_versions(self.node)) == len(ONE_VERSION_EACH) + len(NAMES)
+            assert newest(self.node, "auscat_ctp") == self.ctp_before
+        if step.endswith(SUPERSEDED):
+            assert newest(self.node, "auscat_ctp") != self.ctp_before
+            assert len(secret_versions(self.node)) == len(ONE_VERSION_EACH) + len(NAMES)
+        if step.endswith((SUPERSEDED, FORGET)):
+            self.is_new()
+
+    def is_new(self) -> None:
+        """Every service accepts the new values alone."""
+        assert self.which(self.old) == dict.fromkeys(NAMES, "refused")
+        assert self.which(self.new) == dict.fromkeys(NAMES, "accepted")
+
+
 def test_killed_at_each_step_and_run_again(site: Site, node: Node) -> None:
-    old = site.values()
+    playbook = site.playbook(PLAYBOOK, *ARGUMENTS)
+    steps = steps_of(playbook.run(), ALSO, LOOKS)
+    print("\n".join(map(str, steps)))
+    for end in (VAULT, KEYDB, SECRETS, DEPLOY, SUPERSEDED, FORGET):
+        assert [step for step in steps if step.name.endswith(end)], f"{end} is not among the steps"
+    assert steps[-1].name.endswith(FORGET)
+    node.wait_until_healthy(6)
 
-    def which(values: dict[str, str]) -> dict[str, str]:
-        return {name: login for name, login in logins(node, values).items() if name in NAMES}
+    rotation = Rotation(site, node)
+    done = killed_at_each(
+        playbook, steps, rotation.check, until={DEPLOY: rotation.ctp_is_deployed}, most=40
+    )
+    assert "amid" in {kill.ended for kill in done if kill.step.name.endswith(DEPLOY)}
 
-    def both_are(keydb: str, orthanc: str) -> dict[str, str]:
-        return dict(zip(NAMES, (keydb, orthanc)))
-
-    # The new values are in the vault, the old ones beside it, and nothing else has happened.
-    kill_at(site, "keydb : Validating")
-    new = site.values()
-    assert {name for name in new if new[name] != old[name]} == set(NAMES)
-    assert site.values(site.record) == {name: old[name] for name in NAMES}
-    assert which(old) == both_are("accepted", "accepted")
-
-    # KeyDB has its role's new password.
-    kill_at(site, "docker_secrets : Validating")
-    assert site.values() == new
-    assert which(old) == both_are("refused", "accepted")
-    assert which(new) == both_are("accepted", "refused")
-
-    # The secrets are made, and nobody uses them.
-    kill_at(site, "stack : Validating")
-    assert site.values() == new
-    assert len(secret_versions(node)) == len(ONE_VERSION_EACH) + len(NAMES)
-    before = newest(node, "auscat_ctp")
-
-    # Swarm has taken the new definition of CTP and is at work.
-    kill_at(site, "stack : Deploy", lambda: newest(node, "auscat_ctp") != before)
-
-    # All services are updated; what nothing uses is still there.
-    kill_at(site, "stack : Remove superseded")
-    assert site.values() == new
-    assert site.values(site.record) == {name: old[name] for name in NAMES}
-
-    # Everything is done, and the old values are not yet forgotten.
-    kill_at(site, "rotation : prove | Show")
-    assert site.record.exists()
-
-    outcome = site.play(PLAYBOOK, *ARGUMENTS[2:])
-    assert outcome.returncode == 0, outcome.errors
-    assert "An earlier rotation was not finished" in outcome.text
+    new, old = rotation.new, rotation.old
+    if not rotation.forgotten:
+        outcome = site.play(PLAYBOOK, *ARGUMENTS[2:])
+        assert outcome.returncode == 0, outcome.errors
+        assert "An earlier rotation was not finished" in outcome.text
     assert site.values() == new
     assert not site.record.exists()
-    assert which(old) == both_are("refused", "refused")
+    assert rotation.which(old) == dict.fromkeys(NAMES, "refused")
     assert logins(node, new) == dict.fromkeys(ROTATED, "accepted")
     assert secret_versions(node) == ONE_VERSION_EACH
     node.wait_until_healthy(6)

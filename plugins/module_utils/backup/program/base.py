@@ -21,6 +21,10 @@ STAGE, SCRATCH, RESTORING, ASIDE = (
     ".before-restore-",
 )
 """Directories of this program inside a service's directory, so on that service's disk."""
+BEGINNING = ".auscat-restoring"
+"""The mark ``RESTORING`` before it has its name: nothing has been moved yet."""
+MOVING = "moving"
+"""In the mark while what a directory held is put aside: the name of the directory it goes to."""
 FREE_SPACE = ".free-space"
 """The empty directory by which the gate sees how much is free there (roles/ctp/vars/main.yml)."""
 LABEL = "auscat.backup=scratch"

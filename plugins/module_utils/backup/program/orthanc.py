@@ -43,7 +43,7 @@ class Orthanc(parts.Part):
             *(f"{self.directory}/{name}" for name in INDEX_FILES),
             *(
                 f"{self.directory}/{name}"
-                for name in (base.SCRATCH, base.RESTORING, f"{base.ASIDE}*")
+                for name in (base.SCRATCH, base.RESTORING, base.BEGINNING, f"{base.ASIDE}*")
             ),
         ]
 

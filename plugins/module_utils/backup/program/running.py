@@ -266,17 +266,16 @@ class Run:
         self, part: parts.Part, snapshot: Mapping[str, Any], logins: Mapping[str, str]
     ) -> tuple[dict[str, Any], str]:
         marker = part.directory / base.RESTORING
-        if marker.exists():
+        if not marker.exists():
+            moment = datetime.now(timezone.utc)
+            aside = "" if part.is_empty() else f"{base.ASIDE}{moment:%Y%m%dT%H%M%SZ}"
+            trees.mark_restore(part.directory, aside)
+        elif not (marker / base.MOVING).exists():
             base.say(f"an earlier restore of {part.name} was interrupted: starting over")
+            # The mark last of all, and only what is in it: it stays from try to try.
             trees.empty(part.directory)
-        elif not part.is_empty():
-            aside = part.directory / f"{base.ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
-            base.say(f"putting what is there into {aside}")
-            aside.mkdir(mode=0o700)
-            for entry in list(part.directory.iterdir()):
-                if not trees.is_ours(entry.name) and entry.name != "lost+found":
-                    entry.rename(aside / entry.name)
-        marker.mkdir(mode=0o700)
+            trees.empty(marker)
+        trees.put_aside(part.directory)
         base.say(f"restoring {part.name} from {str(snapshot['id'])[:8]}")
         manifest = self._fetch(part, snapshot, part.directory)
         base.say(f"checking {part.name}")
@@ -345,7 +344,7 @@ class Run:
         for part in self.parts:
             for container in engine.paused(part.service):
                 engine.docker("unpause", container)
-            for name in (base.STAGE, base.SCRATCH):
+            for name in (base.STAGE, base.SCRATCH, base.BEGINNING):
                 trees.remove_tree(part.directory / name)
 
 

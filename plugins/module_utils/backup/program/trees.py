@@ -30,7 +30,7 @@ def remove_tree(path: Path) -> None:
 
 def is_ours(name: str) -> bool:
     """Tell whether an entry of a service's directory was put there by this program."""
-    directories = (base.STAGE, base.SCRATCH, base.RESTORING, base.FREE_SPACE)
+    directories = (base.STAGE, base.SCRATCH, base.RESTORING, base.BEGINNING, base.FREE_SPACE)
     return name in directories or name.startswith(base.ASIDE)
 
 
@@ -120,11 +120,44 @@ def needs_space(directory: Path, wanted: int) -> None:
 
 
 def empty(directory: Path) -> None:
-    """Remove all that a restore put into a directory; what was put aside stays."""
+    """Remove all that a restore put into a directory; what was put aside, and the mark, stay."""
     for path in list(directory.iterdir()):
-        if path.name.startswith(base.ASIDE) or path.name == "lost+found":
+        if path.name.startswith(base.ASIDE) or path.name in ("lost+found", base.RESTORING):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def mark_restore(directory: Path, aside: str) -> None:
+    """Mark a directory as one whose data is being restored, by a mark that is whole at once.
+
+    Args:
+        aside: name of the directory into which `put_aside` is to move what it holds; empty for
+            none.
+    """
+    beginning = directory / base.BEGINNING
+    remove_tree(beginning)
+    beginning.mkdir(mode=0o700)
+    if aside:
+        write_file(beginning / base.MOVING, aside)
+    beginning.rename(directory / base.RESTORING)
+
+
+def put_aside(directory: Path) -> None:
+    """Move what a directory holds to where its mark says, or the rest of it; where it says so.
+
+    A run that ends in the midst of this leaves the mark, so that the half is taken for no whole,
+    and nothing of it is removed as if a restore had put it there.
+    """
+    moving = directory / base.RESTORING / base.MOVING
+    if not moving.exists():
+        return
+    aside = directory / moving.read_text()
+    base.say(f"putting what is there into {aside}")
+    aside.mkdir(mode=0o700, exist_ok=True)
+    for entry in list(directory.iterdir()):
+        if not is_ours(entry.name) and entry.name != "lost+found":
+            entry.rename(aside / entry.name)
+    moving.unlink()
