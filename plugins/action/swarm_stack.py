@@ -45,6 +45,7 @@ class ActionModule(ActionBase):
 def shown(action: ActionBase, host: str, stack: str) -> Iterator[None]:
     """Show how far the services of a stack are for as long as the block takes."""
     reading, writing = os.pipe()
+    worker, queue = os.getpid(), getattr(Display(), "_final_q", None)
     watching = os.fork()
     if not watching:
         try:
@@ -52,10 +53,13 @@ def shown(action: ActionBase, host: str, stack: str) -> Iterator[None]:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             os.close(reading)
-            # It is ended at any moment, and must not hold the queue of the run then.
+            # It is ended at any moment, and must not hold the queue of the run then. By its writers
+            # the lock of the machine knows that a run lives (the action plugin machine_lock).
+            if queue is not None:
+                queue._writer.close()
             Display()._final_q = None
             Display().verbosity = 0
-            _watch(action, host, stack, writing)
+            _watch(action, host, stack, writing, worker)
         finally:
             os._exit(0)
     os.close(writing)
@@ -79,11 +83,13 @@ def _show(reading: int) -> None:
             Display().display(line.rstrip("\n"))
 
 
-def _watch(action: ActionBase, host: str, stack: str, writing: int) -> None:
-    """Ask every ten seconds, and write a line for each answer."""
+def _watch(action: ActionBase, host: str, stack: str, writing: int, worker: int) -> None:
+    """Ask every ten seconds, and write a line for each answer, while the task's process lives."""
     began = time.monotonic()
     while True:
         time.sleep(EVERY)
+        if os.getppid() != worker:
+            return
         # What goes wrong once, as while the engine is busy, may be right the next time.
         with suppress(Exception):
             answer = action._low_level_execute_command(progress.question(stack))

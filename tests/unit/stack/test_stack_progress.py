@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +115,25 @@ def test_what_fails_in_it_is_passed_on(lines: list[str]) -> None:
     asked: Any = Connected("exit 1")
     with pytest.raises(ValueError, match="of the module"), action.shown(asked, "kv01", "auscat"):
         raise ValueError("of the module")
+
+
+def test_it_ends_when_the_task_was_killed(lines: list[str], tmp_path: Path) -> None:
+    """Nobody is left to end it then, and it holds nothing by which the run would seem to live."""
+    asked: Any = Connected(f"echo >> {tmp_path / 'asked'}; exit 1")
+    task = os.fork()
+    if not task:
+        with action.shown(asked, "kv01", "auscat"):
+            time.sleep(600)
+        os._exit(1)
+    try:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "asked").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.kill(task, signal.SIGKILL)
+        os.waitpid(task, 0)
+    time.sleep(0.5)
+    asked_by_then = (tmp_path / "asked").read_text()
+    time.sleep(0.5)
+    assert (tmp_path / "asked").read_text() == asked_by_then
