@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, ct_slices, page
 
@@ -72,7 +73,8 @@ def load(
         keys = directory / f"{uuid.uuid4().hex}.csv"
         rows = "".join(f"{each.patient_id},{each.issuer},{each.pseudonym}\n" for each in patients)
         keys.write_text(f"patient_id,issuer,pseudonym\n{rows}")
-        outcome = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+        own = {"late.csv": str(keys)}
+        outcome = scenario.play(*command("docs/ctp.md", "playbooks/load_keys.yml", own))
         assert outcome.returncode == 0, outcome.errors
         loaded = time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import os
 import re
@@ -22,6 +23,10 @@ from ansible.cli.playbook import PlaybookCLI
 from ansible.cli.vault import VaultCLI
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPOSITORY / "molecule"))
+
+from shared.documented import script  # noqa: E402
+
 DOCUMENTS = sorted(
     [
         *REPOSITORY.glob("*.md"),
@@ -387,6 +392,12 @@ def test_the_sample_lists_what_must_be_set() -> None:
             assert name in listed, f"{name} of {group}.yml is not in the list of all/main.yml"
 
 
+def as_documented(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of a page in the checkout."""
+    command = ["bash", "-euc", line]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
 def test_the_two_machines_of_the_page_have_its_port_table(tmp_path: Path) -> None:
     """Its files, laid over the sample, are an inventory that prints what the page shows."""
     page = (REPOSITORY / "docs" / "two-machines.md").read_text()
@@ -399,17 +410,17 @@ def test_the_two_machines_of_the_page_have_its_port_table(tmp_path: Path) -> Non
     for name, content in files:
         assert (inventory / name).exists()
         (inventory / name).write_text(content)
-    done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "playbooks/port_table.yml"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {"inventories/production": str(inventory)}
+    done = as_documented(script("docs/two-machines.md", "playbooks/port_table.yml", own))
     assert done.returncode == 0, done.stdout + done.stderr
     (shown_table,) = (block for _, _, block in BLOCK.findall(page) if block.startswith("from "))
     printed = textwrap.dedent(done.stdout.split("msg: |-\n")[1].split("\n\n")[0]).strip()
     assert printed.splitlines() == shown_table.strip().splitlines()
+    own["ports.csv"] = str(tmp_path / "ports.csv")
+    done = as_documented(script("docs/two-machines.md", "-e port_table_file=", own))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = list(csv.reader((tmp_path / "ports.csv").open(encoding="utf-8")))
+    assert len(rows) == len(shown_table.strip().splitlines()) - 1
 
 
 def test_the_list_of_decisions_has_each_once_in_order() -> None:

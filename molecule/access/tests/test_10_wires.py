@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 
 from conftest import CA_ON_A_CLIENT, curl, psql
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.studies import Study
 from wire import Wire
@@ -51,6 +52,8 @@ def test_nothing_can_be_read_while_a_study_passes_and_the_node_is_proved(
         return len(json.loads(text)) == study.instances
 
     with Wire(kv) as identified, Wire(cat) as pseudonymous:
+        own = {"auscat-ca.pem": CA_ON_A_CLIENT, "kv01": kv.address}
+        pacs.run(*command("docs/ctp.md", "echoscu +tla", own))
         sent = pacs.run(
             *("storescu", "+tla", "+cf", CA_ON_A_CLIENT, "-aet", "PACS", "-aec", "CTP"),
             *("--scan-directories", kv.address, "8104", sent_from),

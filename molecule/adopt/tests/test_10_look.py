@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import Site
 from shared.ctp_node import Patient
+from shared.documented import command
 from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest, Stream, arrived, ct_slices
 
@@ -26,9 +27,9 @@ def test_looking_changes_nothing(
     scenario: Scenario, node: Node, site: Site, known: Patient
 ) -> None:
     before = node.services(), node.shell("docker ps --quiet | sort")
-    outcome = scenario.play(
-        "playbooks/adopt.yml", "--limit", "node", extra={"adopt_directory": str(site.directory)}
-    )
+    own = {"inventories/site": str(site.directory)}
+    documented = command("docs/adopt.md", "-i node01, playbooks/adopt.yml", own)
+    outcome = scenario.play(*documented, "--limit", "node")
     assert outcome.returncode == 0, outcome.errors
     (changed,) = outcome.changed_tasks
     assert changed.endswith("Write the inventory that describes it")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import PASSWORD, Site
 from shared.ctp_node import Patient
+from shared.documented import command
 from shared.machines import Node, Scenario, wait_for
 from shared.saved import pairs, verified
 from shared.streams import Rest, Stream, arrived, balance, ct_series, page
@@ -66,6 +67,13 @@ def test_what_fails_is_given_back(
     assert data_of(node) == places
 
 
+def test_a_check_changes_nothing(node: Node, site: Site) -> None:
+    before, running = definitions(node), node.shell("docker ps --quiet | sort")
+    outcome = site.play(*command("docs/adopt.md", "playbooks/take_over.yml --check"))
+    assert outcome.returncode == 0, outcome.errors
+    assert (definitions(node), node.shell("docker ps --quiet | sort")) == (before, running)
+
+
 def test_it_is_taken_over_while_studies_come_in(
     node: Node, site: Site, old_orthanc: Rest, known: Patient
 ) -> None:
@@ -73,7 +81,7 @@ def test_it_is_taken_over_while_studies_come_in(
     before = arrived(old_orthanc, known.pseudonym)
     with sent(node, known) as stream:
         stream.wait(20)
-        outcome = site.play("playbooks/take_over.yml")
+        outcome = site.play(*command("docs/adopt.md", "playbooks/take_over.yml"))
         assert outcome.returncode == 0, outcome.errors
         stream.wait(len(stream.acknowledged) + 10)
         stream.finish()

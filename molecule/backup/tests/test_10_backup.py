@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from shared.ctp_node import new_patient
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, Stream, balance, ct_slices
 
@@ -151,7 +152,7 @@ def test_the_timers_are_there_and_run_the_program(node: Node) -> None:
 
 def test_a_newest_backup_is_tried_in_a_scratch_place(scenario: Scenario, node: Node) -> None:
     services = set(node.output("docker", "ps", "--quiet").split())
-    outcome = scenario.play("playbooks/backup_verify.yml")
+    outcome = scenario.play(*command("docs/backup.md", "playbooks/backup_verify.yml"))
     assert outcome.returncode == 0, outcome.errors
     assert "each with its MD5" in outcome.text
     assert "key pairs" in outcome.text

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from shared.ctp_node import Patient, new_patient, status
+from shared.documented import command
 from shared.faults import reboot
 from shared.machines import Node, Scenario, wait_for
 from shared.saved import pairs, verified
@@ -50,7 +51,8 @@ def spare(scenario: Scenario) -> Node:
 def restored(scenario: Scenario, spare: Node) -> Callable[..., Any]:
     def play(arguments: Sequence[str] = (), **extra: Any) -> Any:
         extra = {"ansible_host": spare.container, **extra}
-        return scenario.play("playbooks/restore.yml", *arguments, extra=extra)
+        documented = command("docs/backup.md", "playbooks/restore.yml")
+        return scenario.play(*documented, *arguments, extra=extra)
 
     return play
 

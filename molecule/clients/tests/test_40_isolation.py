@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from shared.documented import command
 from shared.machines import REPOSITORY, Machine, Node, Outcome, Scenario, wait_for
 from shared.streams import Rest, page
 from shared.studies import make_study
@@ -104,7 +105,7 @@ def test_phantom_arrives_and_nothing_of_it_stays(
 ) -> None:
     before = state(node, orthanc)
     with Watch(orthanc) as watch:
-        outcome = scenario.play(PLAYBOOK)
+        outcome = scenario.play(*command("docs/test-orthanc.md", "playbooks/test_orthanc.yml"))
     assert outcome.returncode == 0, outcome.errors
     assert outcome.changed == 0
     assert [row["passed"] for row in rows(outcome)] == [True] * 4

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from conftest import Cohort
+from shared.documented import command
 from shared.https import given, url
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, page
@@ -19,7 +20,7 @@ def orthanc(node: Node) -> Rest:
 
 
 def told(scenario: Scenario, study: str) -> str:
-    outcome = scenario.play("playbooks/audit.yml", extra={"study": study})
+    outcome = scenario.play(*command("docs/https.md", "playbooks/audit.yml", {"1.2.3.4": study}))
     assert outcome.returncode == 0, outcome.errors
     assert outcome.changed == 0
     return str(outcome.text)

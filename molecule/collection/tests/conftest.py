@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from shared.documented import command
 from shared.machines import REPOSITORY, Machine, Node, Outcome, Scenario, timed
 
 EXAMPLE = re.compile(r"^<!-- example: ([\w.]+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -132,7 +133,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection's archive, packed from the checkout."""
     target = tmp_path_factory.mktemp("archive")
     subprocess.run(
-        ["ansible-galaxy", "collection", "build", "--output-path", str(target)],
+        [
+            *command("docs/collection.md", "ansible-galaxy collection build"),
+            *("--output-path", str(target)),
+        ],
         cwd=REPOSITORY,
         env=stranger_environment(),
         check=True,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Place, Site, examples
-from shared.machines import REPOSITORY, Machine
-from shared.studies import Orthanc
+from shared.documented import command, script
+from shared.machines import REPOSITORY, Machine, wait_for
+from shared.studies import Orthanc, make_study
 
 MARK = b"PATIENT-OF-A-SITE"
 # What a site has in the directory where it works, and where it should not have it.
@@ -69,6 +70,47 @@ def test_nobody_else_reaches_it(site: Site, workstation: Machine, stranger: Mach
     assert site.said
     assert workstation.connects(site.node.address, 8042)
     assert not stranger.connects(site.node.address, 8042)
+
+
+def test_a_first_study_as_the_readme_sends_it(site: Site, tmp_path: Path) -> None:
+    """On the node itself, which is the machine of the README's reader."""
+    assert site.said
+    place, node = site.place, site.node
+    node.shell(script("README.md", "apt-get update"), timeout=300)
+
+    def patients() -> set[str]:
+        there = json.loads(node.output(*command("README.md", "curl --cacert")))
+        return {each["MainDicomTags"]["PatientID"] for each in there}
+
+    before = patients()
+    place.shell(script("README.md", "> patients.csv"))
+    installed = {"playbooks/load_keys.yml": "auscat.imaging.load_keys"}
+    place.shell(script("README.md", "playbooks/load_keys.yml", installed))
+    make_study(tmp_path / "study", "PAT-1", "")
+    node.put(tmp_path / "study", "/root/your-study")
+    place.shell(script("README.md", "sleep 10"))
+    node.shell(f"cd /root; {script('README.md', 'dcmsend 127.0.0.1')}")
+    wait_for("its patient is in Orthanc", lambda: len(patients() - before) == 1)
+    assert "PAT-1" not in patients()
+
+
+def test_the_status_and_the_checks_as_the_guide_asks_for_them(
+    site: Site, workstation: Machine
+) -> None:
+    assert site.said
+    own = {"INVENTORY": "inventories/simulation"}
+    assert "Status on " in site.place.shell(script("docs/guide.md", "auscat.imaging.status", own))
+    checked = script(
+        "docs/guide.md",
+        "simulation_sources",
+        {
+            "site.yml": "auscat.imaging.site",
+            "192.0.2.0/24": workstation.address,
+            "192.0.2.10": site.node.address,
+        },
+    )
+    # The whole of it would deploy the same once more.
+    assert " failed=0 " in site.place.shell(f"{checked} --tags preflight")
 
 
 def test_every_module_filter_and_lookup_is_shown(place: Place) -> None:
@@ -153,9 +195,28 @@ def test_a_controller_installs_what_is_in_the_bundle(
 ) -> None:
     (tmp_path / archive.name).write_bytes(members(bundle)[f"controller/{archive.name}"])
     elsewhere = Place(tmp_path)
-    elsewhere.shell(examples("collection.md")["install"])
+    elsewhere.shell(
+        script("docs/guide.md", "ansible-galaxy collection install --offline"),
+        ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "collections"),
+    )
     listed = elsewhere.shell("ansible-doc --list auscat.imaging")
     assert "auscat.imaging.swarm_stack " in listed
+
+
+def test_a_controller_without_a_network_is_made_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    """As docs/air-gapped.md says, from a directory that has nothing but the bundle."""
+    (tmp_path / "auscat-imaging-bundle.tar").symlink_to(bundle)
+    controller = Place(tmp_path)
+    controller.shell(script("docs/air-gapped.md", "tar -xf"))
+    controller.shell(script("docs/air-gapped.md", "python3 -m venv"))
+    # From here on with its own programs, as after the page's next line.
+    controller.shell(script("docs/air-gapped.md", "pip install --no-index"))
+    collections = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
+    install = script("docs/air-gapped.md", "ansible-galaxy collection install")
+    controller.shell(install, **collections)
+    found = controller.shell("command -v ansible-playbook; ansible-doc --list auscat.imaging")
+    assert found.startswith(str(tmp_path / "ansible"))
+    assert "auscat.imaging.swarm_stack " in found
 
 
 def test_a_changed_file_is_not_passed_on(bundle: Path, place: Place) -> None:

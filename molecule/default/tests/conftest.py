@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.studies import Orthanc, Study, make_study, send
 
@@ -64,7 +65,8 @@ def study(
     pseudonym = f"ANON-TRIAL-{uuid.uuid4().hex[:12]}"
     keys = directory / "patients.csv"
     keys.write_text(f"patient_id,pseudonym\n{patient},{pseudonym}\n{patient}-2,\n")
-    loaded = scenario.play("playbooks/load_keys.yml", extra={"keys_file": str(keys)})
+    own = {"patients.csv": str(keys)}
+    loaded = scenario.play(*command("README.md", "playbooks/load_keys.yml", own))
     assert loaded.returncode == 0, loaded.errors
     made = make_study(directory / patient, patient, pseudonym)
     code, said = send(made, allowed, node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from shared.documented import command
 from shared.machines import Node, Outcome, Scenario
 
 NEVER_SHOWN = "never-shown-0a7c61f4e2b94d58"
@@ -21,7 +22,7 @@ class Announced:
 
 def test_check_mode_finds_nothing_to_do(scenario: Scenario, node: Node) -> None:
     before = node.fingerprint()
-    outcome = scenario.play("site.yml", "--check", "--diff")
+    outcome = scenario.play(*command("docs/guide.md", "site.yml --check --diff"))
     assert outcome.returncode == 0, outcome.errors
     assert outcome.changed_tasks == []
     assert node.fingerprint() == before

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shared.ctp_node import node, pacs
+from shared.documented import command
 from shared.fourth import place, tree_with_service
 from shared.machines import Machine, Node, Outcome, Scenario
 
@@ -40,10 +41,16 @@ class Site:
 
     def secrets(self) -> dict[str, str]:
         """Read the vault by Ansible's own command."""
+        own = {"inventories/production": str(self.inventory)}
         shown = subprocess.run(
-            ["ansible-vault", "view"]
-            + ["--vault-password-file", str(self.directory / "vault-password")]
-            + [str(self.inventory / "group_vars/all/vault.yml")],
+            [
+                *command(
+                    "docs/secrets.md",
+                    "ansible-vault view inventories/production/group_vars/all/vault.yml",
+                    own,
+                )
+            ]
+            + ["--vault-password-file", str(self.directory / "vault-password")],
             check=True,
             capture_output=True,
             text=True,

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 from conftest import Site, sql
+from shared.documented import command
 from shared.fourth import differing
 from shared.machines import Machine, Node, Outcome
 
@@ -30,7 +31,7 @@ def test_it_is_deployed_beside_the_others(
     assert set(node.services()) == set(OTHERS)
     before = containers(node)
 
-    outcome = site.play("playbooks/init_secrets.yml")
+    outcome = site.play(*command("docs/two-machines.md", "playbooks/init_secrets.yml"))
     assert outcome.returncode == 0, outcome.errors
     assert set(site.secrets()) == {"vault_notes_password", "vault_notes_reader_password"}
     outcome = site.play("site.yml")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from shared.documented import command, script
 from shared.machines import REPOSITORY, Machine, Outcome, Scenario
 
 # Who may connect, on each inventory's own terms, and which CTP: the stand-in.
@@ -141,9 +142,10 @@ def make_site(name: str, directory: Path, hosts: dict[str, Machine]) -> Site:
     """Fill a sample inventory in and let init_secrets.yml make its vault."""
     sample(name, directory, hosts)
     password_file = directory / "vault-password"
-    password_file.write_text("a vault password of the tests\n")
+    own = {"~/.auscat-vault": str(password_file)}
+    subprocess.run(["bash", "-euc", script("docs/secrets.md", "umask 077", own)], check=True)
     site = Site(Scenario(directory), password_file, hosts)
-    made = site.play(playbook="playbooks/init_secrets.yml")
+    made = site.scenario.play(*command("docs/secrets.md", "playbooks/init_secrets.yml", own))
     assert made.returncode == 0, made.errors
     return site
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.ctp_node import new_patient
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 from shared.streams import Rest, Stream, arrived, ct_slices
 
@@ -31,7 +32,7 @@ def test_both_machines_are_saved_there(
     with Stream(kv, ct_slices(patient.patient_id, 20, side=64), senders=2) as stream:
         stream.wait(20)
     wait_for("they arrived", lambda: len(arrived(orthanc, patient.pseudonym)) == 20, 120)
-    outcome = scenario.play("playbooks/backup.yml")
+    outcome = scenario.play(*command("docs/backup.md", "playbooks/backup.yml"))
     assert outcome.returncode == 0, outcome.errors
     for node, kind in ((kv, "identifiable"), (cat, "deidentified")):
         report = node.json("cat", f"/var/lib/auscat/backup/{kind}.json")

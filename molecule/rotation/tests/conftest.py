@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shared.ctp_node import Patient, node, pacs, status
+from shared.documented import command
 from shared.https import kept, url
 from shared.killed import Playbook
 from shared.machines import Node, Outcome, Scenario, wait_for
@@ -46,6 +47,11 @@ class Site:
         return self.inventory / RECORD
 
     @property
+    def own(self) -> dict[str, str]:
+        """What stands in the place of the inventory that the documents name."""
+        return {"inventories/production": str(self.inventory)}
+
+    @property
     def password_file(self) -> Path:
         """What the vault is encrypted with."""
         return self.directory / "vault-password"
@@ -67,8 +73,17 @@ class Site:
 
     def values(self, file: Path | None = None) -> dict[str, str]:
         """Read the vault, or the record, by Ansible's own command."""
+        view = (
+            command(
+                "docs/secrets.md",
+                "ansible-vault view inventories/production/group_vars/all/vault.yml",
+                self.own,
+            )
+            if file != self.record
+            else command("docs/secrets.md", "all/.vault-rotation.yml", self.own)
+        )
         shown = subprocess.run(
-            ["ansible-vault", "view", *self.secret, str(file or self.vault)],
+            [*view, *self.secret],
             check=True,
             capture_output=True,
             text=True,
@@ -76,10 +91,16 @@ class Site:
         return yaml.safe_load(shown)
 
     def change(self, **values: str) -> None:
-        """Change values as `ansible-vault edit` does."""
-        text = yaml.safe_dump({**self.values(), **values})
-        self.vault.write_text(text)
-        self.encrypt()
+        """Change values with `ansible-vault edit`; the editor is a copy of what is wanted."""
+        wanted = self.directory / "wanted.yml"
+        wanted.write_text(yaml.safe_dump({**self.values(), **values}))
+        subprocess.run(
+            [*command("docs/secrets.md", "ansible-vault edit", self.own), *self.secret],
+            env={**os.environ, "EDITOR": f"cp {wanted}"},
+            check=True,
+            capture_output=True,
+        )
+        wanted.unlink()
 
     def encrypt(self) -> None:
         """Encrypt the vault's plain text."""

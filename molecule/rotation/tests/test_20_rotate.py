@@ -17,6 +17,7 @@ from conftest import (
     secret_versions,
 )
 from shared.ctp_node import new_patient
+from shared.documented import command
 from shared.machines import Node
 from shared.streams import Stream, balance, ct_series, page
 
@@ -33,7 +34,7 @@ def state(site: Site, node: Node) -> tuple[Any, ...]:
 
 def test_a_check_shows_it_and_does_nothing(site: Site, node: Node) -> None:
     before = state(site, node)
-    outcome = site.play(PLAYBOOK, "--check")
+    outcome = site.play(*command("docs/secrets.md", "playbooks/rotate_secrets.yml --check"))
     assert outcome.returncode == 0, outcome.errors
     assert outcome.changed == 0
     assert state(site, node) == before
@@ -86,7 +87,8 @@ def test_new_passwords_while_studies_come_in(site: Site, node: Node, record_prop
     with Stream(node, ct_series(patient.patient_id, side=128), pace=0.2) as stream:
         stream.wait(50)
         # The proof's study would wait behind all that is sent.
-        outcome = site.play(PLAYBOOK, "--skip-tags", "verify")
+        documented = command("docs/secrets.md", "playbooks/rotate_secrets.yml")
+        outcome = site.play(*documented, "--skip-tags", "verify")
         during = len(stream.acknowledged)
         stream.wait(during + 50)
         stream.finish()
@@ -123,3 +125,20 @@ def test_new_passwords_while_studies_come_in(site: Site, node: Node, record_prop
     assert result.arrived == result.acknowledged == len(stream.offered), result
     assert (result.doubled, result.quarantined, result.lost) == (0, 0, 0), result
     assert stream.refusals == 0
+
+
+def test_two_of_them_alone(site: Site, node: Node) -> None:
+    """What `-e rotate=` names gets a new value, and nothing else does."""
+    before = site.values()
+    documented = command("docs/secrets.md", "-e rotate=keydb_password,ctp_admin_password")
+    outcome = site.play(*documented, "--skip-tags", "verify")
+    assert outcome.returncode == 0, outcome.errors
+    after = site.values()
+    named = {"vault_keydb_password", "vault_ctp_admin_password"}
+    assert {name for name in after if after[name] != before[name]} == named
+    assert logins(node, before) == {
+        name: "refused" if name in named else "accepted" for name in ROTATED
+    }
+    assert logins(node, after) == all_are("accepted")
+    assert secret_versions(node) == ONE_VERSION_EACH
+    assert not site.record.exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import Site, load
 from shared.ctp_node import Patient, new_patient
+from shared.documented import command
 from shared.machines import Machine, Node, wait_for
 from shared.studies import Orthanc, Study, make_study, send
 
@@ -129,7 +130,7 @@ def test_a_check_shows_it_and_removes_nothing(
     site: Site, node: Node, stored: dict[str, str], foreign: str
 ) -> None:
     before = node.fingerprint()
-    outcome = site.play(PLAYBOOK, "--check")
+    outcome = site.play(*command("docs/teardown.md", "playbooks/teardown.yml --check"))
     assert outcome.returncode == 0, outcome.errors
     for text in (
         "To be removed from node",
@@ -172,7 +173,7 @@ def test_a_wrong_word_removes_nothing(
 def test_the_node_is_gone_and_its_data_is_not(
     site: Site, node: Node, stored: dict[str, str], foreign: str
 ) -> None:
-    outcome = site.play(PLAYBOOK)
+    outcome = site.play(*command("docs/teardown.md", "playbooks/teardown.yml"))
     assert outcome.returncode == 0, outcome.errors
     assert "Removed from node" in outcome.text
     assert left(node) == []
@@ -200,7 +201,7 @@ def test_site_brings_it_back(
     tmp_path: Path,
 ) -> None:
     """Every study, and the pair of keys: the patient's next study gets the same pseudonym."""
-    outcome = site.play("site.yml")
+    outcome = site.play(*command("docs/teardown.md", "site.yml"))
     assert outcome.returncode == 0, outcome.errors
     assert node.shell(LOOK) == foreign
     assert researcher.hashes(patient.pseudonym) == stored
@@ -218,13 +219,14 @@ def test_data_goes_with_the_word_and_exports_do_not(
         " && cd /srv/auscat/quarantine-export/20260101T000000Z"
         " && echo file,reason,why > manifest.csv && touch 000001.dcm 000002.dcm"
     )
-    outcome = site.play(PLAYBOOK, teardown_data="node")
+    documented = command("docs/teardown.md", "-e teardown_data=cat01", {"cat01": "node"})
+    outcome = site.play(*documented)
     assert outcome.returncode == 0, outcome.errors
     assert "/srv/auscat/quarantine-export/20260101T000000Z (2 objects, 0.0 MiB)" in outcome.text
     assert "-e teardown_exports=node" in outcome.text
     there = node.output("ls", "-A", "/srv/auscat").split()
     assert sorted(there) == ["of_somebody", "quarantine-export"]
-    exported = site.play(PLAYBOOK, teardown_exports="node")
+    exported = site.play(*command("docs/teardown.md", "teardown_exports=kv01", {"kv01": "node"}))
     assert exported.returncode == 0, exported.errors
     for directory in ("keydb", "orthanc", "ctp"):
         assert re.search(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.ctp_node import Patient, logs, new_patient, status
+from shared.documented import command
 from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest, Stream, arrived, balance, ct_slices
 
@@ -55,7 +56,7 @@ def test_an_unknown_patient_waits_and_is_released_by_one_command(
 
     load(late)
     wait_for("CTP knows the patient", lambda: set(reasons()) == {"known-patient"}, 60)
-    outcome = scenario.play("playbooks/release_quarantine.yml")
+    outcome = scenario.play(*command("docs/quarantine.md", "playbooks/release_quarantine.yml"))
     assert outcome.returncode == 0, outcome.errors
     result = balance(
         orthanc,

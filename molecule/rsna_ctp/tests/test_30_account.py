@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
 from shared.ctp_node import Patient, logs, new_patient, status
+from shared.documented import command
 from shared.machines import Node, Scenario, wait_for
 from shared.streams import Rest, arrived, ct_slices
 
@@ -115,7 +116,8 @@ def test_the_command_says_what_is_missing_and_names_nobody(
 ) -> None:
     file = tmp_path / "ask.txt"
     file.write_text(f"{sent.study}\n{sent.patient.patient_id}\n")
-    shown = scenario.play("playbooks/study.yml", extra={"study_file": str(file)})
+    documented = command("docs/studies.md", "playbooks/study.yml")
+    shown = scenario.play(*documented, extra={"study_file": str(file)})
     assert shown.returncode == 0, shown.errors
     assert "Question 2: NOT COMPLETE" in shown.text
     for words in ("broken off", "held back", "-> Have the sender send the series again."):

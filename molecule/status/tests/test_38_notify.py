@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import Sent, Shown, cleared, raised, sample
 from inbox import PAGES, PASSWORD, PEOPLE, TOKEN, Inbox, set_up
+from shared.documented import command
 from shared.machines import Machine, Node, Scenario, wait_for
 
 SETTINGS = "/etc/auscat/notify.json"
@@ -147,7 +148,7 @@ def test_a_way_that_fails_is_told_by_the_others(inbox: Inbox, kv: Node, scenario
 def test_maintenance_is_silent_until_its_end(
     inbox: Inbox, kv: Node, scenario: Scenario, show: Callable[..., Shown]
 ) -> None:
-    announced = scenario.play("playbooks/maintenance.yml", extra={"maintenance": "2h"})
+    announced = scenario.play(*command("docs/status.md", "-e maintenance=2h"))
     assert (announced.returncode, announced.changed) == (0, 0), announced.errors
     assert "kv: no messages of alerts until 20" in announced.text
     inbox.empty()
@@ -157,12 +158,24 @@ def test_maintenance_is_silent_until_its_end(
     for node in ("kv", "cat"):
         row = rf"(?m)^{node} +maintenance +ok +announced until 20\d\d-"
         assert re.search(row, show(**inbox.variables()).table)
-    over = scenario.play("playbooks/maintenance.yml", extra={"maintenance": "end"})
+    over = scenario.play(*command("docs/status.md", "-e maintenance=end"))
     assert over.returncode == 0, over.errors
     sample(kv)
     assert became(bodies(inbox)) == became(inbox.pages()) == ["began"]
     wait_for("the mail is there", lambda: letters(inbox))
     guard(kv)
+
+
+def test_maintenance_of_one_machine_is_no_other_ones(
+    scenario: Scenario,
+) -> None:
+    documented = command("docs/status.md", "-e maintenance=90m", {"kv01": "kv"})
+    announced = scenario.play(*documented)
+    assert (announced.returncode, announced.changed) == (0, 0), announced.errors
+    assert "kv: no messages of alerts until 20" in announced.text
+    assert "cat: no messages of alerts" not in announced.text
+    over = scenario.play("playbooks/maintenance.yml", "--limit", "kv", extra={"maintenance": "end"})
+    assert over.returncode == 0, over.errors
 
 
 @pytest.mark.parametrize("maintenance", ["tomorrow", "15d"])

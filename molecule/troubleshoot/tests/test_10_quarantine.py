@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from conftest import Send, empty_quarantine
 from shared.ctp_node import Patient, new_patient, status
+from shared.documented import command, script
 from shared.machines import Node, Outcome, Scenario, wait_for
 from shared.streams import Rest
 
@@ -46,7 +48,8 @@ def test_200_forgotten_patients_are_loaded_and_released_with_one_command(
     hold(ctp, send, *patients)
 
     missing = tmp_path / "missing.csv"
-    listed = scenario.play(QUARANTINE, extra={"quarantine_patients_file": str(missing)})
+    own = {"missing.csv": str(missing)}
+    listed = scenario.play(*command("docs/quarantine.md", "quarantine_patients_file=", own))
     assert listed.returncode == 0, listed.errors
     text = shown(listed, "Show what lies in quarantine, and why")
     row = next(line for line in text.splitlines() if line.startswith("unknown-patient "))
@@ -59,8 +62,7 @@ def test_200_forgotten_patients_are_loaded_and_released_with_one_command(
     # Neither the screen nor Ansible's own record of the run names anybody.
     assert not [each for each in wanted if each in listed.text]
 
-    extra = {"keys_file": str(missing), "release": True}
-    outcome = scenario.play("playbooks/load_keys.yml", extra=extra)
+    outcome = scenario.play(*command("docs/quarantine.md", "playbooks/load_keys.yml", own))
     assert outcome.returncode == 0, outcome.errors
     assert "200 objects released; 0 left" in outcome.text
     wait_for("nothing is held back", lambda: not held(ctp), 60)
@@ -88,13 +90,23 @@ def test_objects_are_exported_to_root_alone(
 ) -> None:
     patients = [new_patient(), new_patient()]
     hold(ctp, send, *patients)
-    trial = scenario.play(QUARANTINE, "--check", extra={"quarantine_export": True})
+    listed = scenario.play(*command("docs/quarantine.md", "playbooks/quarantine.yml"))
+    assert (listed.returncode, listed.changed) == (0, 0), listed.errors
+    assert re.search(
+        r"^unknown-patient +2 ",
+        shown(listed, "Show what lies in quarantine, and why"),
+        re.MULTILINE,
+    )
+    documented = command("docs/quarantine.md", "playbooks/quarantine.yml -e quarantine_export=true")
+    trial = scenario.play(*documented, "--check")
     assert trial.returncode == 0, trial.errors
     copied = shown(trial, "Show what was exported")
     assert copied.startswith("Objects that would be copied to ") and copied.endswith(": 2"), copied
     assert node.shell("ls /srv/auscat/quarantine-export 2>/dev/null || true") == ""
 
-    outcome = scenario.play(QUARANTINE, extra={"quarantine_export": True})
+    # Of the reasons that it names, nothing lies there.
+    own = {"pixels-not-declared,burned-in-annotation": "pixels-not-declared,unknown-patient"}
+    outcome = scenario.play(*command("docs/quarantine.md", "-e quarantine_reasons=", own))
     assert outcome.returncode == 0, outcome.errors
     assert not [each for each in patients if each.patient_id in outcome.text]
     (directory,) = node.output("find", "/srv/auscat/quarantine-export", "-mindepth", "1",
@@ -107,6 +119,12 @@ def test_objects_are_exported_to_root_alone(
     for each in manifest:
         found = node.run("dcmdump", "+P", "PatientID", f"{directory}/{each['file']}").stdout
         assert each["patient_id"] in found
+    # What the page does there with one of them, as root.
+    enter = script("docs/quarantine.md", "cd /srv/auscat", {"<time>": Path(directory).name})
+    dump = script("docs/quarantine.md", "dcmdump +P SOPClassUID")
+    assert "CTImageStorage" in node.shell(f"{enter}; {dump}")
+    convert = script("docs/quarantine.md", "dcmj2pnm +Fa")
+    assert node.shell(f"{enter}; {convert} >&2; ls 000001.0.png; rm 000001.0.png")
     assert len(held(ctp)) == 2, "an export takes nothing away"
 
 

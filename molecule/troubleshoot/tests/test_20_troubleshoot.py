@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from shared.ctp_node import status
 from shared.diagnoses import diagnosis, look, missing_of, record, tried
+from shared.documented import command, script
 from shared.known_faults import Fault, Site, empty_quarantine, of
 from shared.machines import Node, Scenario
 from shared.streams import Rest
@@ -25,10 +26,14 @@ def test_a_healthy_node_is_found_healthy_and_stays_as_it_is(
     empty_quarantine(scenario, ctp)
     before = node.fingerprint(), orthanc.ask("/statistics"), status(ctp)["received"]
     extra = {"troubleshoot_bundle_directory": str(tmp_path), "troubleshoot_since": "45s"}
-    outcome = scenario.play("playbooks/troubleshoot.yml", extra=extra)
+    documented = command("docs/troubleshooting.md", "playbooks/troubleshoot.yml")
+    outcome = scenario.play(*documented, extra=extra)
     text = diagnosis(outcome)
     print(text)
     assert (outcome.returncode, outcome.changed) == (0, 0)
+    # As somebody looks who does without the playbook.
+    assert "auscat_ctp " in node.shell(script("docs/resilience.md", "docker service ls"))
+    assert node.shell(script("docs/resilience.md", "docker service logs --tail 50") + " 2>&1")
     assert "Diagnosis: nothing wrong found. What was checked is listed above." in text
     assert "could not be checked" not in text
     # The phantom went in and out: Orthanc's own count of what ever came tells that it was there.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from conftest import containers, script
 from shared.ctp_node import Patient
+from shared.documented import command
 from shared.machines import Node, Scenario
 from shared.streams import Rest, Stream, balance, ct_slices
 
@@ -37,9 +38,9 @@ def test_version_by_version(
         "orthanc_memory_mib": 1400,
         "orthanc_options": {"StableAge": 31},
         "ctp_stop_seconds": 50,
-        "upgrade_preview": True,
     }
-    outcome = scenario.play("playbooks/upgrade.yml", extra=extra)
+    documented = command("docs/upgrade.md", "-e upgrade_preview=true")
+    outcome = scenario.play(*documented, extra=extra)
     assert outcome.returncode == 0, outcome.errors
     (shown,) = (
         str(result["msg"]) for name, result in outcome.results if "Show what the upgrade" in name

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from conftest import COPIES, containers, images
 from shared.ctp_node import new_patient
+from shared.documented import command
 from shared.machines import Node, Scenario
 from shared.streams import Rest, Stream, balance, ct_series
 
@@ -27,7 +28,8 @@ def test_all_three_services(
     load(patient)
     with Stream(node, ct_series(patient.patient_id, 128), senders=4, pace=PACE) as stream:
         stream.wait(10)
-        outcome = scenario.play("playbooks/upgrade.yml", extra=extra)
+        documented = command("docs/upgrade.md", "playbooks/upgrade.yml")
+        outcome = scenario.play(*documented, extra=extra)
         assert outcome.returncode == 0, outcome.errors
         stream.finish()
     assert images(node) == {
