@@ -20,6 +20,7 @@ LONGEST = (
     "ctp_rules/test_ctp_rules_judged.py",
     "ctp_supervisor/completeness/test_net_around_ctp.py",
     "ctp_gate/test_rude_senders.py",
+    "tools/test_killed_at_each.py",
     "ctp_supervisor/held_back/test_ctp_supervisor_unpacking.py",
     "firewall/test_port_guard.py",
     "services/test_database.py",
